@@ -1,0 +1,1 @@
+//! The site's small CA: root, server and device certificates.

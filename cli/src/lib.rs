@@ -1,0 +1,1 @@
+//! The cavs command line.

@@ -1,0 +1,1 @@
+//! The agent in the room: source, vision, spool, uplink.

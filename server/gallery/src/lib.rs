@@ -1,0 +1,1 @@
+//! The gallery: exact and graph search over the templates of enrolled students.

@@ -1,0 +1,1 @@
+//! The CAVS server: ingest, matching, enrollment and review over gRPC.

@@ -1,0 +1,1 @@
+//! The synthetic classroom: people who do not exist.
