@@ -1,1 +1,21 @@
-//! The cavs.v1 protocol: generated types and services, typed ids, descriptor set. No I/O.
+//! The `cavs.v1` protocol: generated types and services, typed ids, descriptor set. No I/O.
+//!
+//! Conversions between generated types and a crate's own ones live beside the service that uses
+//! them; this crate has only what every party needs: ids, timestamps, and the error details.
+
+mod error;
+mod ids;
+mod time;
+
+/// Generated types and services of `cavs.v1`.
+#[allow(missing_docs, clippy::all, reason = "generated; documented in the .proto files")]
+pub mod v1 {
+    tonic::include_proto!("cavs.v1");
+}
+
+pub use error::{ERROR_DOMAIN, ErrorReason, ProtocolError, error_reason, invalid_argument, status};
+pub use ids::{DeviceId, IdError, SightingId, StudentId, TemplateId, UserId};
+pub use time::{from_timestamp, to_timestamp};
+
+/// The compiled descriptors of `cavs.v1`, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cavs.v1.bin"));

@@ -1,0 +1,179 @@
+use thiserror::Error;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// `ErrorInfo.domain` of every error.
+pub const ERROR_DOMAIN: &str = "cavs.v1";
+
+/// Stable reasons of errors, as `ErrorInfo.reason` carries them.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal => $code:ident,)*) => {
+        /// Why a call failed: stable, for programs to act on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorReason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ErrorReason {
+            /// Every reason there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The text in `ErrorInfo.reason`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The gRPC code that goes with it.
+            #[must_use]
+            pub const fn code(self) -> Code {
+                match self {
+                    $(Self::$name => Code::$code,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A field of the request is missing or wrong; `BadRequest` names it.
+    InvalidArgument = "INVALID_ARGUMENT" => InvalidArgument,
+    /// A page token of another list, or a made-up one.
+    PageTokenInvalid = "PAGE_TOKEN_INVALID" => InvalidArgument,
+    /// No or no valid token.
+    Unauthenticated = "UNAUTHENTICATED" => Unauthenticated,
+    /// Wrong user name or password.
+    CredentialsInvalid = "CREDENTIALS_INVALID" => Unauthenticated,
+    /// Too many failed logins; wait.
+    LoginThrottled = "LOGIN_THROTTLED" => ResourceExhausted,
+    /// The user's role does not allow it.
+    RoleInsufficient = "ROLE_INSUFFICIENT" => PermissionDenied,
+    /// The certificate names no device.
+    DeviceIdentityMissing = "DEVICE_IDENTITY_MISSING" => Unauthenticated,
+    /// The certificate names a device that is not registered.
+    DeviceUnknown = "DEVICE_UNKNOWN" => PermissionDenied,
+    /// The device was revoked.
+    DeviceRevoked = "DEVICE_REVOKED" => PermissionDenied,
+    /// The device has opened another stream, which took this one's place.
+    StreamReplaced = "STREAM_REPLACED" => Aborted,
+    /// No student of that id or number.
+    StudentNotFound = "STUDENT_NOT_FOUND" => NotFound,
+    /// A student of that number exists.
+    StudentExists = "STUDENT_EXISTS" => AlreadyExists,
+    /// No device of that id or name.
+    DeviceNotFound = "DEVICE_NOT_FOUND" => NotFound,
+    /// A device of that name exists.
+    DeviceExists = "DEVICE_EXISTS" => AlreadyExists,
+    /// No sighting of that id.
+    SightingNotFound = "SIGHTING_NOT_FOUND" => NotFound,
+    /// The sighting was approved or rejected before; ask to replace it.
+    AlreadyReviewed = "ALREADY_REVIEWED" => FailedPrecondition,
+    /// Messages on a stream came in the wrong order.
+    StreamOrder = "STREAM_ORDER" => FailedPrecondition,
+    /// Agent and server use different model packs.
+    ModelPackMismatch = "MODEL_PACK_MISMATCH" => FailedPrecondition,
+    /// Over a limit of the server; retry later.
+    Overloaded = "OVERLOADED" => ResourceExhausted,
+    /// The other side said nothing for too long.
+    IdleTimeout = "IDLE_TIMEOUT" => DeadlineExceeded,
+    /// The server is stopping.
+    ShuttingDown = "SHUTTING_DOWN" => Unavailable,
+    /// The database does not answer.
+    DatabaseUnavailable = "DATABASE_UNAVAILABLE" => Unavailable,
+    /// Stored data can't be decrypted or understood.
+    DataDamaged = "DATA_DAMAGED" => DataLoss,
+    /// A fault of the server; its log has the cause.
+    Internal = "INTERNAL" => Internal,
+}
+
+/// Input from a wire that can't be what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProtocolError {
+    /// A field that must be there is not.
+    #[error("{field}: is required")]
+    Missing {
+        /// Path of the field in the request.
+        field: &'static str,
+    },
+    /// A field holds what it may not hold.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Path of the field in the request.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl ProtocolError {
+    /// An `Invalid` error.
+    #[must_use]
+    pub fn invalid(field: &'static str, problem: impl ToString) -> Self {
+        Self::Invalid { field, problem: problem.to_string() }
+    }
+}
+
+impl From<ProtocolError> for Status {
+    fn from(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::Missing { field } => invalid_argument(field, "is required"),
+            ProtocolError::Invalid { field, problem } => invalid_argument(field, &problem),
+        }
+    }
+}
+
+/// A status with `ErrorInfo` of this domain.
+#[must_use]
+pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, []);
+    Status::with_error_details(reason.code(), message, details)
+}
+
+/// `INVALID_ARGUMENT` with a field violation.
+#[must_use]
+pub fn invalid_argument(field: &str, problem: &str) -> Status {
+    let reason = ErrorReason::InvalidArgument;
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, []);
+    details.add_bad_request_violation(field, problem);
+    Status::with_error_details(reason.code(), format!("{field}: {problem}"), details)
+}
+
+/// The stable reason that a status of this domain carries.
+#[must_use]
+pub fn error_reason(status: &Status) -> Option<ErrorReason> {
+    let info = status.get_details_error_info()?;
+    if info.domain != ERROR_DOMAIN {
+        return None;
+    }
+    ErrorReason::ALL.iter().copied().find(|reason| reason.as_str() == info.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_the_wire() {
+        for &reason in ErrorReason::ALL {
+            let status = status(reason, "x");
+            assert_eq!(status.code(), reason.code());
+            assert_eq!(error_reason(&status), Some(reason));
+        }
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        let status = Status::from(ProtocolError::Missing { field: "student.number" });
+        let details = status.get_error_details();
+        let violations = &details.bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, "student.number");
+        assert_eq!(status.message(), "student.number: is required");
+    }
+
+    #[test]
+    fn foreign_statuses_have_no_reason() {
+        assert_eq!(error_reason(&Status::internal("x")), None);
+    }
+}

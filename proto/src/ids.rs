@@ -1,0 +1,78 @@
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+/// A text that is no id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not a UUID")]
+pub struct IdError(String);
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id: UUIDv7, so that later ids sort after earlier ones.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The id as a UUID.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                // Long input is cut: the error repeats it.
+                Uuid::try_parse(text).map(Self).map_err(|_| IdError(text.chars().take(64).collect()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// An agent or a camera.
+    DeviceId
+    /// One sighting.
+    SightingId
+    /// Somebody who is recognised.
+    StudentId
+    /// An enrolled embedding.
+    TemplateId
+    /// Somebody who logs in.
+    UserId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_round_trip_and_sort_by_age() {
+        let (first, second) = (StudentId::generate(), StudentId::generate());
+        assert!(first < second);
+        assert_eq!(first.to_string().parse(), Ok(first));
+        assert_eq!("nobody".parse::<StudentId>().unwrap_err().to_string(), "\"nobody\" is not a UUID");
+    }
+}
