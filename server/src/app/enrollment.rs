@@ -1,0 +1,165 @@
+use bytes::Bytes;
+use cavs_embedding::Similarity;
+use cavs_models::Face;
+use cavs_proto::{ErrorReason, StudentId, TemplateId};
+use tracing::info;
+
+use super::{App, AppError, VisionFailure};
+use crate::{
+    domain::{Quality, StudentKey},
+    store::{NewTemplate, StoreError},
+    vault::Owner,
+};
+
+/// Limits of enrollment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Enrollment {
+    /// Most templates of one student and pack.
+    pub templates_per_student: u32,
+    /// Least unified quality score, 0 to 100.
+    pub min_quality: u8,
+    /// From this similarity on, two pictures are the same picture.
+    pub same_picture: Similarity,
+    /// From this similarity on, a face belongs to the student who has it already.
+    pub same_person: Similarity,
+}
+
+/// An accepted picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The new template.
+    pub template: TemplateId,
+    /// How good the picture is.
+    pub quality: Quality,
+}
+
+/// A picture that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable.
+    pub reason: &'static str,
+    /// In words, with what to do.
+    pub message: String,
+    /// How good the picture is, where a face was found.
+    pub quality: Option<Quality>,
+}
+
+impl App {
+    /// Whether the student is there: asked before pictures are sent.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`.
+    pub async fn check_student(&self, id: StudentId) -> Result<(), AppError> {
+        self.student(&StudentKey::Id(id)).await.map(drop)
+    }
+
+    /// Makes a template of a picture with one face. The outer error is the server's; the inner one
+    /// says what is wrong with the picture.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`, `Store`, `Stopped`.
+    pub async fn enroll(&self, student: StudentId, image: Bytes) -> Result<Result<Enrolled, Refusal>, AppError> {
+        let face = match self.vision.faces(image).await? {
+            Ok(faces) => match only_face(faces) {
+                Ok(face) => face,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            Err(failure) => return Ok(Err(unreadable(&failure))),
+        };
+        let quality = Quality::from(&face.quality);
+        let refuse = |reason, message| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
+        if quality.unified_score < self.enrollment.min_quality {
+            let message = format!(
+                "the face scores {} of 100 in quality, {} are needed: take a sharp, frontal, well lit picture",
+                quality.unified_score, self.enrollment.min_quality
+            );
+            return refuse("LOW_QUALITY", message);
+        }
+        if let Some(likeness) = self.recognition.likeness(&face.embedding, student).await?
+            && likeness >= self.enrollment.same_picture
+        {
+            return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
+        }
+        let others = self.recognition.others_like(&face.embedding, self.enrollment.same_person, student).await?;
+        if let Some(other) = others.first() {
+            let known = self.store.student(&StudentKey::Id(other.student)).await?;
+            let number = known.map_or_else(|| other.student.to_string(), |student| student.number);
+            let message = format!(
+                "the face looks like student {number}'s (similarity {:.2}): is it the right person?",
+                other.similarity.get()
+            );
+            return refuse("LOOKS_LIKE_ANOTHER_STUDENT", message);
+        }
+        match self.store_template(student, face, quality).await? {
+            Some(template) => Ok(Ok(Enrolled { template, quality })),
+            None => refuse(
+                "TOO_MANY_TEMPLATES",
+                format!("the student has {} templates, which is the limit", self.enrollment.templates_per_student),
+            ),
+        }
+    }
+
+    async fn store_template(
+        &self,
+        student: StudentId,
+        face: Face,
+        quality: Quality,
+    ) -> Result<Option<TemplateId>, AppError> {
+        let id = TemplateId::generate();
+        let pack = self.recognition.pack();
+        let key = self.keys.student_key(&self.store, student).await?;
+        let owner = Owner::Template(id.uuid().as_bytes(), pack.as_bytes());
+        let sealed = key.seal(owner, &zeroize::Zeroizing::new(face.embedding.to_le_bytes()))?;
+        let new = NewTemplate { id, student, pack, sealed: &sealed, quality };
+        let stored = self.store.create_template(&new, self.enrollment.templates_per_student).await;
+        match stored {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                self.recognition.admit(id, student, face.embedding).await?;
+                info!(%student, template = %id, "enrolled a template");
+                Ok(Some(id))
+            }
+            Err(StoreError::NotFound) => {
+                let message = format!("no student has the id {student}");
+                Err(AppError::refused(ErrorReason::StudentNotFound, message))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn only_face(mut faces: Vec<Face>) -> Result<Face, Refusal> {
+    let refuse = |reason, message: String| Err(Refusal { reason, message, quality: None });
+    match faces.len() {
+        0 => refuse("NO_FACE", "no face was found in the picture".into()),
+        1 => Ok(faces.remove(0)),
+        several => refuse(
+            "SEVERAL_FACES",
+            format!("{several} faces were found: cut the picture so that it shows the student alone"),
+        ),
+    }
+}
+
+fn unreadable(failure: &VisionFailure) -> Refusal {
+    let reason = match failure {
+        VisionFailure::Image(error) => error.reason(),
+        VisionFailure::Network(error) => error.reason(),
+    };
+    Refusal { reason, message: failure.to_string(), quality: None }
+}
+
+impl From<&cavs_models::Quality> for Quality {
+    fn from(quality: &cavs_models::Quality) -> Self {
+        Self {
+            unified_score: quality.unified_quality_score,
+            inter_eye_distance: quality.inter_eye_distance,
+            head_size: quality.head_size,
+            sharpness: quality.sharpness,
+            under_exposure_prevention: quality.under_exposure_prevention,
+            over_exposure_prevention: quality.over_exposure_prevention,
+            head_pose_yaw: quality.head_pose_yaw,
+            head_pose_pitch: quality.head_pose_pitch,
+            head_pose_roll: quality.head_pose_roll,
+        }
+    }
+}

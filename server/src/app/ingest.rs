@@ -1,0 +1,129 @@
+use std::sync::Arc;
+
+use cavs_embedding::PackDigest;
+use cavs_proto::{DeviceId, ErrorReason, SightingId};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::{App, AppError};
+use crate::{
+    domain::{CapturedSighting, Decision, Device, DeviceKey, DeviceStatus, Prediction},
+    store::{SightingToStore, StoreOutcome},
+    vault::{Key, Owner},
+};
+
+/// Which evidence is kept: of decisions that a person may have to judge, by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidencePolicy {
+    /// The decisions whose evidence is kept.
+    pub keep: Vec<Decision>,
+}
+
+/// What became of the sightings of a batch, in their order.
+pub type IngestOutcome = Vec<StoreOutcome>;
+
+impl App {
+    /// The device that a certificate names, if it may speak.
+    ///
+    /// # Errors
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Store`.
+    pub async fn admit_device(&self, id: DeviceId) -> Result<Device, AppError> {
+        let device = self.store.device(&DeviceKey::Id(id)).await?;
+        device
+            .as_ref()
+            .map(|d| d.status)
+            .map_or(Err(refused(id, None)), |status| may_speak(id, Some(status)))?;
+        device.ok_or_else(|| refused(id, None))
+    }
+
+    /// Takes note of what a device says at the beginning.
+    ///
+    /// # Errors
+    /// `MODEL_PACK_MISMATCH`: its probes could not be compared with any template.
+    pub async fn device_connected(
+        &self,
+        id: DeviceId,
+        agent_version: &str,
+        pack: PackDigest,
+    ) -> Result<(), AppError> {
+        let served = self.recognition.pack();
+        self.store.device_connected(id, agent_version, pack).await?;
+        if pack == served {
+            return Ok(());
+        }
+        let message = format!(
+            "the agent uses model pack {pack}, the server {served}: give both the same pack folder"
+        );
+        Err(AppError::refused(ErrorReason::ModelPackMismatch, message))
+    }
+
+    /// Takes note of a sign of life.
+    ///
+    /// # Errors
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`: it may not go on. `Store`.
+    pub async fn device_alive(&self, id: DeviceId, spooled: u64, lost: u64) -> Result<(), AppError> {
+        may_speak(id, self.store.device_alive(id, spooled, lost).await?)
+    }
+
+    /// Matches and commits a batch; when this returns, it is in the database, once.
+    ///
+    /// # Errors
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Store`: nothing is acknowledged then.
+    pub async fn ingest(
+        &self,
+        device: DeviceId,
+        sightings: &[CapturedSighting],
+    ) -> Result<IngestOutcome, AppError> {
+        let predictions = self.recognition.predict(sightings).await?;
+        let received_at = Timestamp::now();
+        let month = first_of_month(received_at);
+        let key = self.keys.month_key(&self.store, month).await?;
+        let batch: Vec<SightingToStore<'_>> = sightings
+            .iter()
+            .zip(&predictions)
+            .map(|(captured, prediction)| self.seal(captured, prediction, received_at, month, &key))
+            .collect::<Result<_, _>>()?;
+        self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))
+    }
+
+    fn seal<'a>(
+        &self,
+        captured: &'a CapturedSighting,
+        prediction: &'a Prediction,
+        received_at: Timestamp,
+        key_month: Date,
+        key: &Arc<Key>,
+    ) -> Result<SightingToStore<'a>, AppError> {
+        let id = SightingId::generate();
+        let owner = Owner::Probe(id.uuid().as_bytes(), captured.pack.as_bytes());
+        let probe = key.seal(owner, &zeroize::Zeroizing::new(captured.probe.to_le_bytes()))?;
+        let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
+        let evidence = kept
+            .then(|| key.seal(Owner::Evidence(id.uuid().as_bytes()), &captured.evidence))
+            .transpose()?;
+        Ok(SightingToStore { id, captured, received_at, key_month, probe, evidence, prediction })
+    }
+}
+
+fn may_speak(id: DeviceId, status: Option<DeviceStatus>) -> Result<(), AppError> {
+    match status {
+        Some(DeviceStatus::Active) => Ok(()),
+        other => Err(refused(id, other)),
+    }
+}
+
+fn refused(id: DeviceId, status: Option<DeviceStatus>) -> AppError {
+    match status {
+        Some(DeviceStatus::Revoked) => {
+            AppError::refused(ErrorReason::DeviceRevoked, format!("device {id} is revoked"))
+        }
+        Some(DeviceStatus::Active) | None => {
+            let message = format!("device {id} is not registered: run `cavs devices add`");
+            AppError::refused(ErrorReason::DeviceUnknown, message)
+        }
+    }
+}
+
+/// The first day of the month in UTC.
+fn first_of_month(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date().first_of_month()
+}

@@ -1,0 +1,70 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cavs_proto::{ErrorReason, StudentId};
+use jiff::civil::Date;
+
+use super::AppError;
+use crate::{
+    store::Store,
+    vault::{Key, Owner, VaultError},
+};
+
+/// The key-encryption key, and the data keys under it.
+pub struct Keys {
+    master: Key,
+    /// A handful: one a month since the start.
+    months: Mutex<HashMap<Date, Arc<Key>>>,
+}
+
+impl Keys {
+    /// Takes the key-encryption key, if it is the one that the database was sealed with.
+    ///
+    /// # Errors
+    /// `Vault(DoesNotOpen)`: it is another one. `Store`.
+    pub async fn verified(master: Key, store: &Store) -> Result<Self, AppError> {
+        const PROOF: &[u8] = b"CAVS";
+        let proof = store.vault_proof(&master.seal(Owner::Proof, PROOF)?).await?;
+        if master.open(Owner::Proof, &proof)?.as_slice() != PROOF {
+            return Err(VaultError::DoesNotOpen.into());
+        }
+        Ok(Self { master, months: Mutex::default() })
+    }
+
+    /// A new data key for a student, and its wrapped form.
+    pub(super) fn new_student_key(&self, id: StudentId) -> Result<Vec<u8>, AppError> {
+        Ok(self.master.new_data_key(Owner::StudentKey(id.uuid().as_bytes()))?.1)
+    }
+
+    /// Opens a student's wrapped data key.
+    pub(super) fn open_student_key(&self, id: StudentId, wrapped: &[u8]) -> Result<Key, VaultError> {
+        self.master.open_data_key(Owner::StudentKey(id.uuid().as_bytes()), wrapped)
+    }
+
+    /// A student's data key.
+    pub(super) async fn student_key(&self, store: &Store, id: StudentId) -> Result<Key, AppError> {
+        let wrapped = store.student_key(id).await?.ok_or_else(|| {
+            AppError::refused(ErrorReason::StudentNotFound, format!("no student has the id {id}"))
+        })?;
+        Ok(self.open_student_key(id, &wrapped)?)
+    }
+
+    /// The data key of the sightings of a month, named by its first day; made where it is missing.
+    pub(super) async fn month_key(&self, store: &Store, month: Date) -> Result<Arc<Key>, AppError> {
+        let cached = self.months.lock().unwrap_or_else(PoisonError::into_inner).get(&month).cloned();
+        if let Some(key) = cached {
+            return Ok(key);
+        }
+        let (_, fresh) = self.master.new_data_key(Owner::MonthKey(&month.to_string()))?;
+        let key = Arc::new(self.open_month_key(month, &store.sighting_key(month, &fresh).await?)?);
+        self.months.lock().unwrap_or_else(PoisonError::into_inner).insert(month, Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Opens the wrapped data key of a month.
+    pub(super) fn open_month_key(&self, month: Date, wrapped: &[u8]) -> Result<Key, VaultError> {
+        self.master.open_data_key(Owner::MonthKey(&month.to_string()), wrapped)
+    }
+}

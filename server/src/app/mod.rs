@@ -1,0 +1,66 @@
+//! What the server does: one file per part of the main job. Knows neither gRPC nor SQL.
+
+mod accounts;
+mod enrollment;
+mod error;
+mod ingest;
+mod keys;
+mod people;
+mod recognition;
+mod review;
+mod vision;
+
+use std::sync::Arc;
+
+pub use accounts::{Accounts, LoggedIn, create_user};
+pub use enrollment::{Enrolled, Enrollment, Refusal};
+pub use error::AppError;
+pub use ingest::{EvidencePolicy, IngestOutcome};
+pub use keys::Keys;
+pub use recognition::Recognition;
+pub use vision::{Vision, VisionFailure};
+
+use crate::store::Store;
+
+/// Everything that the services share.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Data keys.
+    pub keys: Keys,
+    /// Matching and policy.
+    pub recognition: Recognition,
+    /// The networks that enrollment runs on.
+    pub vision: Vision,
+    /// What of the evidence that devices send is kept.
+    pub evidence: EvidencePolicy,
+    /// Limits of enrollment.
+    pub enrollment: Enrollment,
+    /// Logins.
+    pub accounts: Accounts,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Runs computation on a thread where it may take its time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| AppError::Stopped("a computation"))
+}

@@ -1,0 +1,94 @@
+//! Students and devices.
+
+use cavs_proto::{ErrorReason, StudentId};
+use tracing::info;
+
+use super::{App, AppError};
+use crate::{
+    domain::{Device, DeviceKey, NewDevice, NewStudent, Page, PageRequest, Student, StudentKey},
+    store::StoreError,
+};
+
+impl App {
+    /// Adds a student.
+    ///
+    /// # Errors
+    /// `STUDENT_EXISTS`.
+    pub async fn create_student(&self, new: &NewStudent) -> Result<Student, AppError> {
+        let id = StudentId::generate();
+        let wrapped = self.keys.new_student_key(id)?;
+        let created = self.store.create_student(id, new, &wrapped).await;
+        let student = created.map_err(|error| {
+            taken(error, ErrorReason::StudentExists, || format!("student number {:?} is taken", new.number))
+        })?;
+        info!(student = %student.id, "added a student");
+        Ok(student)
+    }
+
+    /// One student.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`.
+    pub async fn student(&self, key: &StudentKey) -> Result<Student, AppError> {
+        self.store.student(key).await?.ok_or_else(|| {
+            let message = match key {
+                StudentKey::Id(id) => format!("no student has the id {id}"),
+                StudentKey::Number(number) => format!("no student has the number {number:?}"),
+            };
+            AppError::refused(ErrorReason::StudentNotFound, message)
+        })
+    }
+
+    /// Students by number.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn students(&self, section: Option<&str>, page: &PageRequest) -> Result<Page<Student>, AppError> {
+        Ok(self.store.students(section, page).await?)
+    }
+
+    /// Registers a device.
+    ///
+    /// # Errors
+    /// `DEVICE_EXISTS`.
+    pub async fn create_device(&self, new: &NewDevice) -> Result<Device, AppError> {
+        let device = self.store.create_device(new).await.map_err(|error| {
+            taken(error, ErrorReason::DeviceExists, || format!("a device is named {:?} already", new.name))
+        })?;
+        info!(device = %device.id, "registered a device");
+        Ok(device)
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// `DEVICE_NOT_FOUND`.
+    pub async fn device(&self, key: &DeviceKey) -> Result<Device, AppError> {
+        self.store.device(key).await?.ok_or_else(|| {
+            let message = match key {
+                DeviceKey::Id(id) => format!("no device has the id {id}"),
+                DeviceKey::Name(name) => format!("no device is named {name:?}"),
+            };
+            AppError::refused(ErrorReason::DeviceNotFound, message)
+        })
+    }
+
+    /// Devices by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn devices(&self, page: &PageRequest) -> Result<Page<Device>, AppError> {
+        Ok(self.store.devices(page).await?)
+    }
+}
+
+fn taken(error: StoreError, reason: ErrorReason, message: impl FnOnce() -> String) -> AppError {
+    match error {
+        StoreError::Taken => AppError::refused(reason, message()),
+        other @ (StoreError::Unavailable(_)
+        | StoreError::NotFound
+        | StoreError::Damaged { .. }
+        | StoreError::Migration(_)
+        | StoreError::Query(_)) => other.into(),
+    }
+}

@@ -1,0 +1,21 @@
+//! What the server is about, as plain values and rules. No database, no network, no clock.
+
+mod device;
+mod face;
+mod page;
+mod policy;
+mod sighting;
+mod student;
+mod text;
+mod user;
+
+pub use device::{Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, NewDevice};
+pub use face::{BoundingBox, Quality};
+pub use page::{Page, PageRequest, PageToken};
+pub use policy::{Match, Policy};
+pub use sighting::{
+    Candidate, CapturedSighting, Decision, NewReview, Prediction, PredictionReason, Review, Sighting,
+    SightingFilter, SightingKey, StudentRef, Verdict,
+};
+pub use student::{NewStudent, Student, StudentKey};
+pub use user::{Credentials, Role, User};

@@ -1,0 +1,132 @@
+use cavs_embedding::Similarity;
+use cavs_proto::StudentId;
+
+use super::{Candidate, Decision, Prediction, PredictionReason, Quality};
+
+/// A student whom a search found.
+pub type Match = Candidate<StudentId>;
+
+/// When a match is believed, left to a person, or none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Policy {
+    /// Lowest similarity that is accepted without a person.
+    pub accept: Similarity,
+    /// Lowest similarity that is worth a reviewer's time.
+    pub review: Similarity,
+    /// Least distance to any other student.
+    pub margin: f32,
+    /// Least unified quality score of a face that is accepted without a person, 0 to 100.
+    pub min_quality: u8,
+}
+
+impl Policy {
+    /// Decides on a face by its candidates, best first.
+    #[must_use]
+    pub fn decide(&self, candidates: Vec<Match>, quality: &Quality) -> Prediction {
+        let margin = match candidates.as_slice() {
+            [best, next, ..] => Some(best.similarity.get() - next.similarity.get()),
+            _ => None,
+        };
+        let (decision, reason) = match candidates.first() {
+            None => (Decision::Unknown, PredictionReason::EmptyGallery),
+            Some(best) if best.similarity < self.review => {
+                (Decision::Unknown, PredictionReason::LowSimilarity)
+            }
+            Some(best) if best.similarity < self.accept => {
+                (Decision::Pending, PredictionReason::LowSimilarity)
+            }
+            Some(_) if margin.is_some_and(|m| m < self.margin) => {
+                (Decision::Pending, PredictionReason::NarrowMargin)
+            }
+            Some(_) if quality.unified_score < self.min_quality => {
+                (Decision::Pending, PredictionReason::LowQuality)
+            }
+            Some(_) => (Decision::Accepted, PredictionReason::Matched),
+        };
+        self.prediction(decision, reason, candidates, margin)
+    }
+
+    /// What is said of a probe that can't be compared with any template.
+    #[must_use]
+    pub fn not_comparable(&self) -> Prediction {
+        self.prediction(Decision::Unknown, PredictionReason::PackNotServed, Vec::new(), None)
+    }
+
+    fn prediction(
+        &self,
+        decision: Decision,
+        reason: PredictionReason,
+        candidates: Vec<Match>,
+        margin: Option<f32>,
+    ) -> Prediction {
+        let threshold = self.accept.get();
+        Prediction { decision, reason: reason.as_str().to_owned(), candidates, margin, threshold }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const POLICY: Policy = Policy {
+        accept: Similarity::MIN,
+        review: Similarity::MIN,
+        margin: 0.05,
+        min_quality: 20,
+    };
+
+    fn policy() -> Policy {
+        Policy { accept: Similarity::clamped(0.5), review: Similarity::clamped(0.3), ..POLICY }
+    }
+
+    fn quality(unified_score: u8) -> Quality {
+        Quality {
+            unified_score,
+            inter_eye_distance: 100,
+            head_size: 100,
+            sharpness: 100,
+            under_exposure_prevention: 100,
+            over_exposure_prevention: 100,
+            head_pose_yaw: 100,
+            head_pose_pitch: 100,
+            head_pose_roll: 100,
+        }
+    }
+
+    fn decide(similarities: &[f32], unified_score: u8) -> (Decision, String) {
+        let candidates = similarities
+            .iter()
+            .map(|s| Match { student: StudentId::generate(), similarity: Similarity::clamped(*s) })
+            .collect();
+        let prediction = policy().decide(candidates, &quality(unified_score));
+        (prediction.decision, prediction.reason)
+    }
+
+    #[test]
+    fn each_reason_has_its_case() {
+        use Decision::{Accepted, Pending, Unknown};
+        for (similarities, quality, decision, reason) in [
+            (&[][..], 90, Unknown, "EMPTY_GALLERY"),
+            (&[0.29], 90, Unknown, "LOW_SIMILARITY"),
+            (&[0.3], 90, Pending, "LOW_SIMILARITY"),
+            (&[0.6, 0.56], 90, Pending, "NARROW_MARGIN"),
+            (&[0.6, 0.1], 19, Pending, "LOW_QUALITY"),
+            (&[0.5], 20, Accepted, "MATCHED"),
+            (&[f32::NAN], 90, Unknown, "LOW_SIMILARITY"),
+        ] {
+            assert_eq!(decide(similarities, quality), (decision, reason.to_owned()), "{similarities:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn more_similarity_never_makes_a_match_worse(low in 0f32..1.0, more in 0f32..1.0, next in 0f32..0.4) {
+            let rank = |decision| match decision { Decision::Unknown => 0, Decision::Pending => 1, Decision::Accepted => 2 };
+            let (low, high) = (low.max(next), (low + more).max(next));
+            let decision = |s| rank(decide(&[s, next], 90).0);
+            prop_assert!(decision(high) >= decision(low));
+        }
+    }
+}

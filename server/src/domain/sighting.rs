@@ -1,0 +1,242 @@
+use bytes::Bytes;
+use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
+use cavs_proto::{DeviceId, ProtocolError, SightingId, StudentId};
+use jiff::Timestamp;
+
+use super::{BoundingBox, Quality, text};
+
+/// What a device numbers its sightings by: unique for ever together with the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SightingKey {
+    /// Increases with every start of the agent.
+    pub boot_epoch: u64,
+    /// Increases within an epoch.
+    pub sequence: u64,
+}
+
+/// One event "this face was seen at this time", as the device tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CapturedSighting {
+    /// Its number.
+    pub key: SightingKey,
+    /// By the device's clock.
+    pub captured_at: Timestamp,
+    /// The face.
+    pub probe: UnitEmbedding,
+    /// What made the probe.
+    pub pack: PackDigest,
+    /// Where the face is in its frame.
+    pub bounding_box: BoundingBox,
+    /// The detector's confidence, 0 to 1.
+    pub detection_score: f32,
+    /// How good the picture of the face is.
+    pub quality: Quality,
+    /// Probability that the face is live, where it was asked.
+    pub liveness: Option<f32>,
+    /// JPEG of the face; empty where the device keeps none.
+    pub evidence: Bytes,
+    /// What the source calls the frame.
+    pub frame: String,
+}
+
+/// What follows from a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The machine is sure enough.
+    Accepted,
+    /// A person has to say.
+    Pending,
+    /// Nobody who is enrolled.
+    Unknown,
+}
+
+/// Why a decision is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PredictionReason {
+    /// Similar enough to one student, and to no other.
+    Matched,
+    /// Not similar enough to anybody.
+    LowSimilarity,
+    /// Nearly as similar to another student.
+    NarrowMargin,
+    /// The picture of the face is too poor to be sure.
+    LowQuality,
+    /// Nobody is enrolled.
+    EmptyGallery,
+    /// The probe is of a model pack that the server has no templates of.
+    PackNotServed,
+}
+
+impl PredictionReason {
+    /// Stable text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "MATCHED",
+            Self::LowSimilarity => "LOW_SIMILARITY",
+            Self::NarrowMargin => "NARROW_MARGIN",
+            Self::LowQuality => "LOW_QUALITY",
+            Self::EmptyGallery => "EMPTY_GALLERY",
+            Self::PackNotServed => "PACK_NOT_SERVED",
+        }
+    }
+}
+
+/// Somebody whom a face may be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate<S = StudentId> {
+    /// Who.
+    pub student: S,
+    /// How similar.
+    pub similarity: Similarity,
+}
+
+/// What the matcher said of a sighting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction<S = StudentId> {
+    /// What follows.
+    pub decision: Decision,
+    /// Why: a [`PredictionReason`]'s text.
+    pub reason: String,
+    /// Best first.
+    pub candidates: Vec<Candidate<S>>,
+    /// Distance of the best to the next student; `None` where there is no next.
+    pub margin: Option<f32>,
+    /// The similarity that would have been accepted.
+    pub threshold: f32,
+}
+
+impl Prediction {
+    /// Whom the machine means: nobody where it says unknown.
+    #[must_use]
+    pub fn predicted(&self) -> Option<&Candidate> {
+        match self.decision {
+            Decision::Accepted | Decision::Pending => self.candidates.first(),
+            Decision::Unknown => None,
+        }
+    }
+}
+
+/// What a person said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the predicted student, or the corrected one.
+    Approved,
+    /// It is not the predicted student.
+    Rejected,
+    /// Somebody else should look.
+    Flagged,
+}
+
+/// A verdict to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReview {
+    /// On what.
+    pub sighting: SightingId,
+    /// What the person says.
+    pub verdict: Verdict,
+    /// At most 2000 characters.
+    pub notes: String,
+    /// Who it really was.
+    pub corrected: Option<StudentId>,
+    /// Whether an earlier approval or rejection may be replaced.
+    pub replace: bool,
+}
+
+impl NewReview {
+    /// Checks what a person typed.
+    ///
+    /// # Errors
+    /// `Invalid` notes.
+    pub fn new(
+        sighting: SightingId,
+        verdict: Verdict,
+        notes: &str,
+        corrected: Option<StudentId>,
+        replace: bool,
+    ) -> Result<Self, ProtocolError> {
+        Ok(Self { sighting, verdict, notes: text::paragraph("notes", notes, 2000)?, corrected, replace })
+    }
+}
+
+/// A student as lists name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StudentRef {
+    /// Ours.
+    pub id: StudentId,
+    /// The site's.
+    pub number: String,
+    /// As people call them.
+    pub name: String,
+}
+
+/// A recorded verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// What the person said.
+    pub verdict: Verdict,
+    /// User name of the person.
+    pub reviewer: String,
+    /// When.
+    pub reviewed_at: Timestamp,
+    /// In their words.
+    pub notes: String,
+    /// Who it really was.
+    pub corrected: Option<StudentRef>,
+}
+
+/// A recorded sighting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    /// Ours.
+    pub id: SightingId,
+    /// Who saw.
+    pub device: DeviceId,
+    /// Who saw, by name.
+    pub device_name: String,
+    /// Where.
+    pub classroom: String,
+    /// The device's number of it.
+    pub key: SightingKey,
+    /// By the device's clock.
+    pub captured_at: Timestamp,
+    /// By ours.
+    pub received_at: Timestamp,
+    /// Where the face is in its frame.
+    pub bounding_box: BoundingBox,
+    /// The detector's confidence, 0 to 1.
+    pub detection_score: f32,
+    /// How good the picture of the face is.
+    pub quality: Quality,
+    /// Probability that the face is live, where it was asked.
+    pub liveness: Option<f32>,
+    /// What the source calls the frame.
+    pub frame: String,
+    /// What made the probe.
+    pub pack: PackDigest,
+    /// What the machine said.
+    pub prediction: Prediction<StudentRef>,
+    /// What a person said.
+    pub review: Option<Review>,
+    /// Who it was: by review, or else by an accepted prediction.
+    pub student: Option<StudentRef>,
+    /// Whether a picture of the face was kept.
+    pub has_evidence: bool,
+}
+
+/// Which sightings: all that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SightingFilter {
+    /// Of this device.
+    pub device: Option<DeviceId>,
+    /// In this room.
+    pub classroom: Option<String>,
+    /// Of this student.
+    pub student: Option<StudentId>,
+    /// Decided so.
+    pub decision: Option<Decision>,
+    /// Captured at or after.
+    pub from: Option<Timestamp>,
+    /// Captured before.
+    pub until: Option<Timestamp>,
+}

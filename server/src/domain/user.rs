@@ -1,0 +1,81 @@
+use cavs_proto::{ProtocolError, UserId};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::text;
+
+/// What a person may do; each role may do what the later ones may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Give verdicts.
+    Reviewer,
+    /// Look.
+    Viewer,
+}
+
+impl Role {
+    /// Whether this role may do what `needed` may.
+    #[must_use]
+    pub fn includes(self, needed: Self) -> bool {
+        let rank = |role| match role {
+            Self::Viewer => 0,
+            Self::Reviewer => 1,
+            Self::Admin => 2,
+        };
+        rank(self) >= rank(needed)
+    }
+}
+
+/// Somebody who logs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Ours.
+    pub id: UserId,
+    /// Unique.
+    pub username: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// A user name and a password.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// 1 to 64 characters.
+    pub username: String,
+    /// 1 to 256 bytes.
+    pub password: SecretString,
+}
+
+impl Credentials {
+    /// Checks what a person typed.
+    ///
+    /// # Errors
+    /// `Missing` or `Invalid`, by field.
+    pub fn new(username: &str, password: String) -> Result<Self, ProtocolError> {
+        let password = SecretString::from(password);
+        match password.expose_secret().len() {
+            0 => return Err(ProtocolError::Missing { field: "password" }),
+            1..=256 => {}
+            _ => return Err(ProtocolError::invalid("password", "at most 256 bytes")),
+        }
+        Ok(Self { username: text::required_line("username", username, 64)?, password })
+    }
+
+    /// Whether the password is long enough for a new account: NIST SP 800-63B asks for eight.
+    #[must_use]
+    pub fn is_strong(&self) -> bool {
+        self.password.expose_secret().chars().count() >= 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_include_the_lesser_ones() {
+        assert!(Role::Admin.includes(Role::Viewer) && Role::Reviewer.includes(Role::Reviewer));
+        assert!(!Role::Viewer.includes(Role::Reviewer) && !Role::Reviewer.includes(Role::Admin));
+    }
+}

@@ -1,0 +1,197 @@
+//! How sightings come in and are reviewed; how they are read is in `sighting_queries`.
+
+use cavs_proto::{DeviceId, SightingId, StudentId, UserId};
+use futures_util::future::try_join_all;
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    enums::{Column, to_bigint},
+};
+use crate::domain::{CapturedSighting, DeviceStatus, NewReview, Prediction, Verdict};
+
+/// A candidate in the `candidates` column.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CandidateColumn {
+    pub(super) student_id: Uuid,
+    pub(super) similarity: f32,
+}
+
+/// A sighting with all that is stored of it.
+#[derive(Debug)]
+pub struct SightingToStore<'a> {
+    /// Its new id; not used where the sighting is a repeated one.
+    pub id: SightingId,
+    /// What the device told.
+    pub captured: &'a CapturedSighting,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// First day of the month whose key sealed it.
+    pub key_month: Date,
+    /// The sealed probe.
+    pub probe: Vec<u8>,
+    /// The sealed evidence, where it is kept.
+    pub evidence: Option<Vec<u8>>,
+    /// What the machine says.
+    pub prediction: &'a Prediction,
+}
+
+/// What became of a sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// It is committed now.
+    Stored,
+    /// It was committed before.
+    Duplicate,
+}
+
+const INSERT: &str = "
+    INSERT INTO sightings (id, device_id, boot_epoch, sequence, classroom, captured_at, received_at, frame,
+        box_x, box_y, box_width, box_height, detection_score, quality, liveness,
+        key_month, pack_digest, probe,
+        decision, reason, predicted_student_id, similarity, margin, threshold, candidates)
+    SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+        $18, $19, $20, $21, $22, $23, $24
+    FROM devices d WHERE d.id = $2
+    ON CONFLICT (device_id, boot_epoch, sequence) DO NOTHING";
+
+impl Store {
+    /// Commits a batch of one device in one transaction, if the device may speak. A repeated
+    /// sighting changes nothing. `Ok(Err(status))`: nothing was stored, as the device is revoked
+    /// or (`None`) not known.
+    ///
+    /// # Errors
+    /// `Unavailable`; nothing was stored then, or all of it, and sending it again is right.
+    pub async fn store_sightings(
+        &self,
+        device: DeviceId,
+        batch: &[SightingToStore<'_>],
+    ) -> Result<Result<Vec<StoreOutcome>, Option<DeviceStatus>>, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        // The lock makes a revocation wait for this batch, or this batch see the revocation.
+        let row = transaction
+            .query_opt("SELECT status FROM devices WHERE id = $1 FOR SHARE", &[&device.uuid()])
+            .await?;
+        let Some(row) = row else { return Ok(Err(None)) };
+        let status = DeviceStatus::read("devices", "status", row.try_get(0)?)?;
+        if status != DeviceStatus::Active {
+            return Ok(Err(Some(status)));
+        }
+        let insert = transaction.prepare_cached(INSERT).await?;
+        let insert_evidence = transaction
+            .prepare_cached("INSERT INTO evidence (sighting_id, image) VALUES ($1, $2)")
+            .await?;
+        // The statements go out together, in order, and their answers come back together.
+        let outcomes = try_join_all(batch.iter().map(|sighting| {
+            let (transaction, insert, insert_evidence) = (&transaction, &insert, &insert_evidence);
+            async move {
+                if insert_sighting(transaction, insert, device, sighting).await? == 0 {
+                    return Ok(StoreOutcome::Duplicate);
+                }
+                if let Some(evidence) = &sighting.evidence {
+                    transaction.execute(insert_evidence, &[&sighting.id.uuid(), evidence]).await?;
+                }
+                Ok::<_, StoreError>(StoreOutcome::Stored)
+            }
+        }))
+        .await?;
+        transaction.execute("UPDATE devices SET last_seen_at = now() WHERE id = $1", &[&device.uuid()]).await?;
+        transaction.commit().await?;
+        Ok(Ok(outcomes))
+    }
+
+    /// The wrapped data key of a month; the first caller's is kept.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn sighting_key(&self, month: Date, fresh: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let client = self.client().await?;
+        let sql = "INSERT INTO sighting_keys (month, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        client.execute(sql, &[&month, &fresh]).await?;
+        let sql = "SELECT wrapped FROM sighting_keys WHERE month = $1";
+        Ok(client.query_one(sql, &[&month]).await?.try_get(0)?)
+    }
+
+    /// Records a verdict. `false`: an approval or a rejection stands, and was not to be replaced.
+    ///
+    /// # Errors
+    /// `NotFound`: the sighting, or the corrected student.
+    pub async fn review(&self, review: &NewReview, reviewer: UserId) -> Result<bool, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        let sql = "SELECT verdict FROM sightings WHERE id = $1 FOR UPDATE";
+        let row = transaction.query_opt(sql, &[&review.sighting.uuid()]).await?;
+        let standing: Option<&str> = match &row {
+            Some(row) => row.try_get(0)?,
+            None => return Err(StoreError::NotFound),
+        };
+        let standing = standing.map(|text| Verdict::read("sightings", "verdict", text)).transpose()?;
+        if matches!(standing, Some(Verdict::Approved | Verdict::Rejected)) && !review.replace {
+            return Ok(false);
+        }
+        let sql = "UPDATE sightings SET verdict = $2, reviewer_id = $3, reviewed_at = now(), \
+                   review_notes = $4, corrected_student_id = $5 WHERE id = $1";
+        let corrected = review.corrected.map(StudentId::uuid);
+        transaction
+            .execute(
+                sql,
+                &[
+                    &review.sighting.uuid(),
+                    &review.verdict.text(),
+                    &reviewer.uuid(),
+                    &review.notes,
+                    &corrected,
+                ],
+            )
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+async fn insert_sighting(
+    transaction: &deadpool_postgres::Transaction<'_>,
+    insert: &tokio_postgres::Statement,
+    device: DeviceId,
+    sighting: &SightingToStore<'_>,
+) -> Result<u64, StoreError> {
+    let SightingToStore { id, captured, received_at, key_month, probe, evidence: _, prediction } = sighting;
+    let (bounds, predicted) = (captured.bounding_box, prediction.predicted());
+    let candidates: Vec<CandidateColumn> = prediction
+        .candidates
+        .iter()
+        .map(|c| CandidateColumn { student_id: c.student.uuid(), similarity: c.similarity.get() })
+        .collect();
+    let best = prediction.candidates.first().map(|c| c.similarity.get());
+    let parameters: [&(dyn ToSql + Sync); 24] = [
+        &id.uuid(),
+        &device.uuid(),
+        &to_bigint(captured.key.boot_epoch),
+        &to_bigint(captured.key.sequence),
+        &captured.captured_at,
+        received_at,
+        &captured.frame,
+        &bounds.x,
+        &bounds.y,
+        &bounds.width,
+        &bounds.height,
+        &captured.detection_score,
+        &Json(captured.quality),
+        &captured.liveness,
+        key_month,
+        &captured.pack.as_bytes().as_slice(),
+        probe,
+        &prediction.decision.text(),
+        &prediction.reason,
+        &predicted.map(|c| c.student.uuid()),
+        &best,
+        &prediction.margin,
+        &prediction.threshold,
+        &Json(candidates),
+    ];
+    Ok(transaction.execute(insert, &parameters).await?)
+}

@@ -1,0 +1,109 @@
+use cavs_embedding::PackDigest;
+use cavs_proto::{StudentId, TemplateId};
+use futures_util::{Stream, StreamExt};
+use serde_json::Value;
+use tokio_postgres::{Row, types::Json};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::domain::Quality;
+
+/// A template to be stored.
+#[derive(Debug)]
+pub struct NewTemplate<'a> {
+    /// Its id.
+    pub id: TemplateId,
+    /// Whose face it is.
+    pub student: StudentId,
+    /// What made it.
+    pub pack: PackDigest,
+    /// The sealed embedding.
+    pub sealed: &'a [u8],
+    /// How good the picture was.
+    pub quality: Quality,
+}
+
+/// A template as it is stored.
+#[derive(Debug)]
+pub struct StoredTemplate {
+    /// Its id.
+    pub id: TemplateId,
+    /// Whose face it is.
+    pub student: StudentId,
+    /// The student's wrapped data key.
+    pub wrapped_key: Vec<u8>,
+    /// The sealed embedding.
+    pub sealed: Vec<u8>,
+}
+
+impl Store {
+    /// Stores a template, unless the student has `most` of the pack already.
+    ///
+    /// # Errors
+    /// `NotFound`: the student.
+    pub async fn create_template(&self, new: &NewTemplate<'_>, most: u32) -> Result<bool, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        let student = new.student.uuid();
+        let pack = new.pack.as_bytes().as_slice();
+        // Enrollments of one student take turns, or two would both see room for the last one.
+        transaction
+            .query_opt("SELECT 1 FROM students WHERE id = $1 FOR UPDATE", &[&student])
+            .await?
+            .ok_or(StoreError::NotFound)?;
+        let sql = "SELECT count(*) FROM templates WHERE student_id = $1 AND pack_digest = $2";
+        let count: i64 = transaction.query_one(sql, &[&student, &pack]).await?.try_get(0)?;
+        if count >= i64::from(most) {
+            return Ok(false);
+        }
+        transaction
+            .execute(
+                "INSERT INTO templates (id, student_id, pack_digest, embedding, source, quality)
+                 VALUES ($1, $2, $3, $4, 'image', $5)",
+                &[&new.id.uuid(), &student, &pack, &new.sealed, &Json(new.quality)],
+            )
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// All templates of a pack, student by student.
+    ///
+    /// # Errors
+    /// `Unavailable`, at the start or in the middle.
+    pub async fn templates(
+        &self,
+        pack: PackDigest,
+    ) -> Result<impl Stream<Item = Result<StoredTemplate, StoreError>> + use<>, StoreError> {
+        let client = self.client().await?;
+        let sql = "SELECT t.id, t.student_id, k.wrapped, t.embedding
+                   FROM templates t JOIN student_keys k USING (student_id)
+                   WHERE t.pack_digest = $1 ORDER BY t.student_id, t.id";
+        let rows = client.query_raw(sql, [pack.as_bytes().as_slice()]).await?;
+        // The stream ends with its connection, which must not go back to the pool before.
+        Ok(rows.map(move |row| {
+            let _held = &client;
+            template(&row?)
+        }))
+    }
+}
+
+fn template(row: &Row) -> Result<StoredTemplate, StoreError> {
+    Ok(StoredTemplate {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        student: row.try_get::<_, Uuid>("student_id")?.into(),
+        wrapped_key: row.try_get("wrapped")?,
+        sealed: row.try_get("embedding")?,
+    })
+}
+
+/// Reads a JSON column.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(
+    row: &Row,
+    table: &'static str,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    let value: Value = row.try_get(column)?;
+    serde_json::from_value(value)
+        .map_err(|error| StoreError::Damaged { table, column, value: error.to_string() })
+}

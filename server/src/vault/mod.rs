@@ -1,0 +1,210 @@
+//! Encryption of embeddings and evidence.
+//!
+//! AES-256-GCM under data keys (one a student, one a month of sightings), which are themselves
+//! sealed by the site's key-encryption key. Associated data binds every ciphertext to its owner,
+//! so that a row moved to another place in the database does not open.
+
+mod key;
+
+use std::fmt;
+
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    rand::{SecureRandom, SystemRandom},
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+pub use key::{KeyError, generate_key, load_key};
+
+/// First byte of every ciphertext: the format's version.
+const FORMAT: u8 = 1;
+/// Length of keys, in bytes.
+pub const KEY_LEN: usize = 32;
+
+/// Why something can't be sealed or opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum VaultError {
+    /// Another key, another owner, or damaged data; which of them can't be told.
+    #[error("sealed data does not open: wrong key, wrong owner, or damaged")]
+    DoesNotOpen,
+    /// The system gives no random numbers.
+    #[error("the system's random number generator failed")]
+    NoRandomness,
+}
+
+/// Whom a ciphertext belongs to: it opens under the same owner only.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner<'a> {
+    /// The proof that the right key-encryption key is in use.
+    Proof,
+    /// The data key of a student.
+    StudentKey(&'a [u8; 16]),
+    /// The data key of a month of sightings (`2026-11`).
+    MonthKey(&'a str),
+    /// A template, with the digest of its pack.
+    Template(&'a [u8; 16], &'a [u8; 32]),
+    /// A sighting's probe, with the digest of its pack.
+    Probe(&'a [u8; 16], &'a [u8; 32]),
+    /// A sighting's evidence.
+    Evidence(&'a [u8; 16]),
+}
+
+impl Owner<'_> {
+    /// Unambiguous: the kind first, then fields of a fixed length (or one of any length, last).
+    fn associated_data(self) -> Vec<u8> {
+        let (kind, parts): (&[u8], [&[u8]; 2]) = match self {
+            Self::Proof => (b"proof:", [b"", b""]),
+            Self::StudentKey(id) => (b"student-key:", [id, b""]),
+            Self::MonthKey(month) => (b"month-key:", [month.as_bytes(), b""]),
+            Self::Template(id, digest) => (b"template:", [id, digest]),
+            Self::Probe(id, digest) => (b"probe:", [id, digest]),
+            Self::Evidence(id) => (b"evidence:", [id, b""]),
+        };
+        [b"cavs.v1:", kind, parts[0], parts[1]].concat()
+    }
+}
+
+/// A key that seals and opens.
+pub struct Key(LessSafeKey);
+
+impl Key {
+    /// Wraps 32 bytes; the caller wipes its copy.
+    ///
+    /// # Panics
+    /// Never: the length is right by its type.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the length is right by its type")]
+    pub fn new(bytes: &[u8; KEY_LEN]) -> Self {
+        Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("a key of 32 bytes")))
+    }
+
+    /// Encrypts; the result is one byte of format, the nonce, the ciphertext and its tag.
+    ///
+    /// # Errors
+    /// `NoRandomness`.
+    pub fn seal(&self, owner: Owner<'_>, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| VaultError::NoRandomness)?;
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        sealed.push(FORMAT);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        // The plaintext is overwritten in place by its ciphertext.
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(owner.associated_data()),
+                &mut sealed[1 + NONCE_LEN..],
+            )
+            .map_err(|_| VaultError::NoRandomness)?;
+        sealed.extend_from_slice(tag.as_ref());
+        Ok(sealed)
+    }
+
+    /// Decrypts what [`Self::seal`] made for the same owner.
+    ///
+    /// # Errors
+    /// `DoesNotOpen`.
+    pub fn open(&self, owner: Owner<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let (&format, rest) = sealed.split_first().ok_or(VaultError::DoesNotOpen)?;
+        let (nonce, ciphertext) =
+            rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::DoesNotOpen)?;
+        if format != FORMAT {
+            return Err(VaultError::DoesNotOpen);
+        }
+        let mut buffer = Zeroizing::new(ciphertext.to_vec());
+        let length = self
+            .0
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(owner.associated_data()),
+                &mut buffer,
+            )
+            .map_err(|_| VaultError::DoesNotOpen)?
+            .len();
+        buffer.truncate(length);
+        Ok(buffer)
+    }
+
+    /// A new random data key: the key itself, and its bytes sealed by `self` for `owner`.
+    ///
+    /// # Errors
+    /// `NoRandomness`.
+    pub fn new_data_key(&self, owner: Owner<'_>) -> Result<(Self, Vec<u8>), VaultError> {
+        let mut bytes = Zeroizing::new([0; KEY_LEN]);
+        SystemRandom::new().fill(bytes.as_mut()).map_err(|_| VaultError::NoRandomness)?;
+        Ok((Self::new(&bytes), self.seal(owner, bytes.as_ref())?))
+    }
+
+    /// Opens a data key that [`Self::new_data_key`] made.
+    ///
+    /// # Errors
+    /// `DoesNotOpen`.
+    pub fn open_data_key(&self, owner: Owner<'_>, wrapped: &[u8]) -> Result<Self, VaultError> {
+        let bytes = self.open(owner, wrapped)?;
+        let bytes: &[u8; KEY_LEN] = bytes.as_slice().try_into().map_err(|_| VaultError::DoesNotOpen)?;
+        Ok(Self::new(bytes))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: [u8; 16] = [7; 16];
+    const DIGEST: [u8; 32] = [9; 32];
+
+    fn key(byte: u8) -> Key {
+        Key::new(&[byte; KEY_LEN])
+    }
+
+    #[test]
+    fn opens_for_its_owner_under_its_key_only() {
+        let sealed = key(1).seal(Owner::Template(&ID, &DIGEST), b"face").unwrap();
+        assert_eq!(key(1).open(Owner::Template(&ID, &DIGEST), &sealed).unwrap().as_slice(), b"face");
+        for owner in [
+            Owner::Template(&[8; 16], &DIGEST),
+            Owner::Template(&ID, &[8; 32]),
+            Owner::Probe(&ID, &DIGEST),
+            Owner::Evidence(&ID),
+        ] {
+            assert_eq!(key(1).open(owner, &sealed).unwrap_err(), VaultError::DoesNotOpen);
+        }
+        assert!(key(2).open(Owner::Template(&ID, &DIGEST), &sealed).is_err());
+    }
+
+    #[test]
+    fn data_keys_open_under_their_parent() {
+        let (data_key, wrapped) = key(1).new_data_key(Owner::StudentKey(&ID)).unwrap();
+        let sealed = data_key.seal(Owner::Evidence(&ID), b"x").unwrap();
+        let again = key(1).open_data_key(Owner::StudentKey(&ID), &wrapped).unwrap();
+        assert_eq!(again.open(Owner::Evidence(&ID), &sealed).unwrap().as_slice(), b"x");
+        assert!(key(2).open_data_key(Owner::StudentKey(&ID), &wrapped).is_err());
+        assert!(key(1).open_data_key(Owner::MonthKey("2026-11"), &wrapped).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_noticed(plain: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
+            let mut sealed = key(1).seal(Owner::Evidence(&ID), &plain).unwrap();
+            let at = at.index(sealed.len());
+            sealed[at] ^= 1 << bit;
+            prop_assert!(key(1).open(Owner::Evidence(&ID), &sealed).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_an_error(bytes: Vec<u8>) {
+            prop_assert!(key(1).open(Owner::Evidence(&ID), &bytes).is_err());
+        }
+    }
+}
