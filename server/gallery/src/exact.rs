@@ -1,0 +1,164 @@
+use std::time::Duration;
+
+use cavs_embedding::{Similarity, UnitEmbedding};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use crate::{
+    Gallery, Options,
+    code::Code,
+    ranking::Ranking,
+    store::{Scope, Search, Store},
+    types::{
+        Answer, Applied, Candidate, Change, Counters, GalleryError, Grouping, MAX_CANDIDATES, Query, Source,
+        Stats, StudentKey,
+    },
+};
+
+/// A gallery that compares every probe with every template.
+pub struct ExactGallery {
+    dimension: usize,
+    state: RwLock<State>,
+    counters: Mutex<Counters>,
+}
+
+struct State {
+    store: Store,
+    epoch: u64,
+}
+
+impl ExactGallery {
+    pub(crate) fn new(dimension: usize, options: Options) -> Self {
+        let store = Store::new(dimension, options.templates_per_student);
+        Self { dimension, state: RwLock::new(State { store, epoch: 0 }), counters: Mutex::default() }
+    }
+
+    /// The store as it is now; changes wait while it is held.
+    pub(crate) fn store(&self) -> impl std::ops::Deref<Target = Store> {
+        RwLockReadGuard::map(self.state.read(), |state| &state.store)
+    }
+
+    pub(crate) fn count(&self, counters: Counters) {
+        *self.counters.lock() += counters;
+    }
+
+    /// Checks a probe and a query, and prepares the search. The ranking holds one student more than a
+    /// query for one, because the margin is wanted too.
+    pub(crate) fn prepare<'a>(
+        &self,
+        probe: &UnitEmbedding,
+        query: &Query<'a>,
+    ) -> Result<Search<'a>, GalleryError> {
+        query.check()?;
+        self.check_dimension(probe)?;
+        Ok(Search {
+            code: Code::new(probe),
+            scope: query.roster.map_or(Scope::Everyone, Scope::Among),
+            grouping: query.grouping,
+            ranking: Ranking::new(query.k.max(2), Similarity::MIN),
+        })
+    }
+
+    /// Scans for prepared searches and gives their answers.
+    pub(crate) fn scan(&self, mut searches: Vec<Search<'_>>, k: usize, source: Source) -> Vec<Answer> {
+        self.store().scan(&mut searches);
+        searches.into_iter().map(|search| search.ranking.into_answer(k, source)).collect()
+    }
+
+    fn check_dimension(&self, embedding: &UnitEmbedding) -> Result<(), GalleryError> {
+        let (expected, found) = (self.dimension, embedding.dimension());
+        if found == expected {
+            Ok(())
+        } else {
+            Err(GalleryError::Dimension { expected, found, template: None })
+        }
+    }
+}
+
+impl Gallery for ExactGallery {
+    fn apply(&self, change: &Change) -> Result<Applied, GalleryError> {
+        for template in &change.insert {
+            let (expected, found) = (self.dimension, template.embedding.dimension());
+            if found != expected {
+                return Err(GalleryError::Dimension { expected, found, template: Some(template.id) });
+            }
+        }
+        // Quantised before the lock is taken: searches go on meanwhile.
+        let codes: Vec<_> = change.insert.iter().map(|template| Code::new(&template.embedding)).collect();
+        let mut state = self.state.write();
+        state.store.check(change)?;
+        let mut removed = 0;
+        for id in &change.remove {
+            removed += usize::from(state.store.remove(*id));
+        }
+        for student in &change.remove_students {
+            removed += state.store.remove_student(*student);
+        }
+        for (template, code) in change.insert.iter().zip(&codes) {
+            removed += usize::from(state.store.remove(template.id));
+            state.store.insert(template, code);
+        }
+        state.epoch += 1;
+        Ok(Applied { removed, inserted: change.insert.len(), epoch: state.epoch })
+    }
+
+    fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError> {
+        let mut search = self.prepare(probe, query)?;
+        self.store().scan(std::slice::from_mut(&mut search));
+        self.count(Counters { exact: 1, ..Counters::default() });
+        Ok(search.ranking.into_answer(query.k, Source::Exact))
+    }
+
+    fn search_batch(&self, probes: &[UnitEmbedding], query: &Query<'_>) -> Result<Vec<Answer>, GalleryError> {
+        let searches: Vec<_> =
+            probes.iter().map(|probe| self.prepare(probe, query)).collect::<Result<_, _>>()?;
+        self.count(Counters { exact: probes.len() as u64, ..Counters::default() });
+        Ok(self.scan(searches, query.k, Source::Exact))
+    }
+
+    fn find_duplicates(
+        &self,
+        embedding: &UnitEmbedding,
+        threshold: Similarity,
+        except: Option<StudentKey>,
+    ) -> Result<Vec<Candidate>, GalleryError> {
+        self.check_dimension(embedding)?;
+        let mut search = Search {
+            code: Code::new(embedding),
+            scope: except.map_or(Scope::Everyone, Scope::Except),
+            grouping: Grouping::Best,
+            ranking: Ranking::new(MAX_CANDIDATES, threshold),
+        };
+        self.store().scan(std::slice::from_mut(&mut search));
+        Ok(search.ranking.into_candidates())
+    }
+
+    /// Removed templates are erased at once; there is nothing to do.
+    fn compact(&self) {}
+
+    fn settle(&self, _timeout: Duration) -> bool {
+        true
+    }
+
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    fn len(&self) -> usize {
+        self.store().len()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.state.read().epoch
+    }
+
+    fn stats(&self) -> Stats {
+        let store = self.store();
+        Stats {
+            templates: store.len(),
+            students: store.students(),
+            memory: store.memory(),
+            counters: *self.counters.lock(),
+            graph: None,
+        }
+    }
+}

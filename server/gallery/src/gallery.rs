@@ -1,0 +1,133 @@
+use std::{sync::Arc, time::Duration};
+
+use cavs_embedding::{MAX_DIMENSION, Similarity, UnitEmbedding};
+
+use crate::{
+    ExactGallery, HybridGallery,
+    types::{
+        Answer, Applied, Candidate, Change, GalleryError, Query, Stats, StudentKey, Template, TemplateId,
+    },
+};
+
+/// The enrolled templates of one model pack, searched and changed by many threads at once.
+///
+/// Every method is one step: a search sees a change wholly or not at all, and sees every change whose
+/// call has returned. No method panics on any input. Methods use the calling thread only and may take
+/// milliseconds: an asynchronous caller gives them a blocking thread.
+pub trait Gallery: Send + Sync {
+    /// Removes and inserts as one step. Removed templates are erased from the exact store when this
+    /// returns, and are never found again.
+    ///
+    /// # Errors
+    /// `Dimension` (naming the template), `TooManyTemplates` or `Full`; nothing has changed then.
+    fn apply(&self, change: &Change) -> Result<Applied, GalleryError>;
+
+    /// Finds the students most similar to a probe.
+    ///
+    /// # Errors
+    /// `Dimension` or `Count`.
+    fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError>;
+
+    /// Answers one query for several probes, in their order; cheaper than one by one.
+    ///
+    /// # Errors
+    /// `Dimension` or `Count`.
+    fn search_batch(&self, probes: &[UnitEmbedding], query: &Query<'_>) -> Result<Vec<Answer>, GalleryError>;
+
+    /// All students but `except` with a template at or above `threshold`, always exactly: what
+    /// enrollment asks before it takes a face. The [`MAX_CANDIDATES`](crate::MAX_CANDIDATES) most
+    /// similar where there are more.
+    ///
+    /// # Errors
+    /// `Dimension`.
+    fn find_duplicates(
+        &self,
+        embedding: &UnitEmbedding,
+        threshold: Similarity,
+        except: Option<StudentKey>,
+    ) -> Result<Vec<Candidate>, GalleryError>;
+
+    /// Starts to rid the graph of removed templates. The background thread builds it anew without them;
+    /// when [`settle`](Self::settle) returns true, nothing of them is left in memory.
+    fn compact(&self);
+
+    /// Waits until the background thread has nothing to do; false where `timeout` passed before.
+    fn settle(&self, timeout: Duration) -> bool;
+
+    /// Number of components of every embedding.
+    fn dimension(&self) -> usize;
+
+    /// Number of templates.
+    fn len(&self) -> usize;
+
+    /// Whether there is no template.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of changes applied since the gallery was opened.
+    fn epoch(&self) -> u64;
+
+    /// State and counters.
+    fn stats(&self) -> Stats;
+
+    /// Inserts one template.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    fn insert(&self, template: Template) -> Result<Applied, GalleryError> {
+        self.apply(&Change { insert: vec![template], ..Change::default() })
+    }
+
+    /// Removes one template; whether it was there.
+    fn remove(&self, template: TemplateId) -> bool {
+        // A removal breaks no limit, so it can't be refused.
+        self.apply(&Change { remove: vec![template], ..Change::default() }).is_ok_and(|done| done.removed > 0)
+    }
+}
+
+/// How a gallery searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Exact, and with the graph from [`Options::crossover`] on.
+    #[default]
+    Auto,
+    /// Always exact.
+    Exact,
+    /// With the graph from the first template on.
+    Graph,
+}
+
+/// Limits and parameters of a gallery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Most templates of one student.
+    pub templates_per_student: usize,
+    /// Templates from which [`Mode::Auto`] keeps a graph; `None` for the measured default.
+    pub crossover: Option<usize>,
+    /// Candidates that the graph keeps in hand during a search.
+    pub search_width: usize,
+    /// One in so many decisive answers of the graph is scanned all the same; 0 for none.
+    pub audit_every: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { templates_per_student: 64, crossover: None, search_width: 64, audit_every: 256 }
+    }
+}
+
+/// Opens an empty gallery for embeddings of `dimension` components.
+///
+/// # Errors
+/// `Open` where no embedding has this dimension, `Thread` where the background thread can't be started.
+pub fn open(mode: Mode, dimension: usize, options: Options) -> Result<Arc<dyn Gallery>, GalleryError> {
+    if !(1..=MAX_DIMENSION).contains(&dimension) {
+        return Err(GalleryError::Open(dimension));
+    }
+    Ok(match mode {
+        Mode::Exact => Arc::new(ExactGallery::new(dimension, options)),
+        Mode::Auto => Arc::new(HybridGallery::new(dimension, options)?),
+        Mode::Graph => Arc::new(HybridGallery::new(dimension, Options { crossover: Some(1), ..options })?),
+    })
+}

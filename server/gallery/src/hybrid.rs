@@ -1,0 +1,244 @@
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use cavs_embedding::{Similarity, UnitEmbedding};
+use parking_lot::RwLock;
+
+use crate::{
+    ExactGallery, Gallery, Options,
+    graph::Graph,
+    store::Search,
+    types::{
+        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Query, Source,
+        Stats, StudentKey, TemplateId,
+    },
+    worker::{Control, Worker},
+};
+
+/// Templates that may wait for the graph while it answers; they are compared one by one.
+pub(crate) const MAX_WAITING: usize = 2048;
+
+/// An exact gallery with a graph in front of it.
+///
+/// The graph proposes students; the store compares them. A decisive answer stands, and every other one
+/// is replaced by the exact scan's, so what the graph misses never becomes an "unknown". New templates
+/// are compared one by one until the background thread has linked them into the graph.
+pub struct HybridGallery {
+    shared: Arc<Shared>,
+    worker: Option<JoinHandle<()>>,
+}
+
+/// What searches and the background thread share.
+pub(crate) struct Shared {
+    pub(crate) exact: ExactGallery,
+    pub(crate) options: Options,
+    pub(crate) crossover: usize,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) control: Control,
+    decided: AtomicU64,
+}
+
+/// The graph and what it does not know. Locked before the store, never after it.
+#[derive(Default)]
+pub(crate) struct Index {
+    pub(crate) graph: Option<Arc<Graph>>,
+    /// Templates that are not in the graph yet, oldest first; some may be gone from the store.
+    pub(crate) waiting: VecDeque<TemplateId>,
+    /// Templates inserted since the build under way began; `None` while there is no build.
+    pub(crate) journal: Option<Vec<TemplateId>>,
+    pub(crate) builds: u64,
+}
+
+impl Index {
+    /// Forgets the graph. What is inserted later waits for none.
+    pub(crate) fn clear(&mut self) -> Option<Arc<Graph>> {
+        std::mem::replace(self, Self { builds: self.builds, ..Self::default() }).graph
+    }
+}
+
+impl HybridGallery {
+    pub(crate) fn new(dimension: usize, options: Options) -> Result<Self, GalleryError> {
+        let shared = Arc::new(Shared {
+            exact: ExactGallery::new(dimension, options),
+            options,
+            crossover: options.crossover.unwrap_or_else(|| default_crossover(dimension)),
+            index: RwLock::default(),
+            control: Control::default(),
+            decided: AtomicU64::new(0),
+        });
+        let worker = Worker(Arc::clone(&shared));
+        let worker = thread::Builder::new()
+            .name("gallery-graph".into())
+            .spawn(move || worker.run())
+            .map_err(GalleryError::Thread)?;
+        Ok(Self { shared, worker: Some(worker) })
+    }
+}
+
+/// Templates from which the graph answers a single probe sooner than the scan of the high digits, whose
+/// time goes with their bytes.
+fn default_crossover(dimension: usize) -> usize {
+    32 * 1024 * 1024 / dimension.next_multiple_of(64)
+}
+
+impl Drop for HybridGallery {
+    fn drop(&mut self) {
+        self.shared.control.stop();
+        if let Some(worker) = self.worker.take() {
+            // A panic of the worker was reported by the panic hook; the gallery is going anyway.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// What the graph finds, if there is one to ask and the query lets it answer.
+    fn ask_graph(
+        &self,
+        search: &mut Search<'_>,
+        probe: &UnitEmbedding,
+        query: &Query<'_>,
+    ) -> Option<(Answer, Decisive)> {
+        let rule = query.decisive?;
+        // A roster is scanned: the graph would find few of its students.
+        if query.roster.is_some() {
+            return None;
+        }
+        let index = self.index.read();
+        let graph = index.graph.as_ref().filter(|_| index.waiting.len() <= MAX_WAITING)?;
+        let near = graph.near(&graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
+        let store = self.exact.store();
+        let mut students: Vec<_> =
+            near.iter().chain(&index.waiting).filter_map(|id| Some(store.get(*id)?.0)).collect();
+        students.sort_unstable();
+        students.dedup();
+        students.into_iter().for_each(|student| store.offer_student(search, student));
+        // The scan, if there is one, begins anew: the store may change in between.
+        Some((search.ranking.take().into_answer(query.k, Source::Graph), rule))
+    }
+
+    /// Whether the graph's answer stands without a scan.
+    fn stands(&self, answer: &Answer, rule: Decisive) -> bool {
+        let every = self.options.audit_every;
+        answer.is_decisive(rule)
+            && (every == 0 || !(self.decided.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every))
+    }
+}
+
+impl Gallery for HybridGallery {
+    fn apply(&self, change: &Change) -> Result<Applied, GalleryError> {
+        {
+            // Before the store has them, so that no search can miss them; unknown ids are passed over.
+            let mut index = self.shared.index.write();
+            let ids = || change.insert.iter().map(|template| template.id);
+            if index.graph.is_some() {
+                index.waiting.extend(ids());
+            }
+            if let Some(journal) = &mut index.journal {
+                journal.extend(ids());
+            }
+        }
+        let applied = self.shared.exact.apply(change);
+        self.shared.control.wake();
+        applied
+    }
+
+    fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError> {
+        let mut answers = self.search_batch(std::slice::from_ref(probe), query)?;
+        // One probe has one answer.
+        Ok(answers.swap_remove(0))
+    }
+
+    fn search_batch(&self, probes: &[UnitEmbedding], query: &Query<'_>) -> Result<Vec<Answer>, GalleryError> {
+        let shared = &self.shared;
+        let mut unanswered = Vec::new();
+        let mut hints = Vec::with_capacity(probes.len());
+        for probe in probes {
+            let mut search = shared.exact.prepare(probe, query)?;
+            let hint = shared.ask_graph(&mut search, probe, query);
+            let stands = hint.as_ref().is_some_and(|(answer, rule)| shared.stands(answer, *rule));
+            if !stands {
+                unanswered.push(search);
+            }
+            hints.push((hint, stands));
+        }
+        let mut scanned = shared.exact.scan(unanswered, query.k, Source::Exact).into_iter();
+        let mut counters = Counters::default();
+        let answers = hints.into_iter().filter_map(|hint| match hint {
+            (Some((answer, _)), true) => {
+                counters.graph += 1;
+                Some(answer)
+            }
+            (hint, _) => scanned.next().map(|exact| confirm(hint, exact, &mut counters)),
+        });
+        let answers = answers.collect();
+        shared.exact.count(counters);
+        Ok(answers)
+    }
+
+    fn find_duplicates(
+        &self,
+        embedding: &UnitEmbedding,
+        threshold: Similarity,
+        except: Option<StudentKey>,
+    ) -> Result<Vec<Candidate>, GalleryError> {
+        self.shared.exact.find_duplicates(embedding, threshold, except)
+    }
+
+    fn compact(&self) {
+        self.shared.control.compact();
+    }
+
+    fn settle(&self, timeout: Duration) -> bool {
+        self.shared.control.settle(timeout)
+    }
+
+    fn dimension(&self) -> usize {
+        self.shared.exact.dimension()
+    }
+
+    fn len(&self) -> usize {
+        self.shared.exact.len()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.shared.exact.epoch()
+    }
+
+    fn stats(&self) -> Stats {
+        let index = self.shared.index.read();
+        let graph = index.graph.as_ref().map(|graph| GraphStats {
+            templates: graph.templates(),
+            waiting: index.waiting.len(),
+            busy: self.shared.control.is_busy(),
+            builds: index.builds,
+        });
+        Stats { graph, ..self.shared.exact.stats() }
+    }
+}
+
+/// Takes the exact answer, and counts what it says of the graph's.
+fn confirm(hint: Option<(Answer, Decisive)>, exact: Answer, counters: &mut Counters) -> Answer {
+    let Some((hint, rule)) = hint else {
+        counters.exact += 1;
+        return exact;
+    };
+    let first = |answer: &Answer| answer.candidates.first().map(|c| c.student);
+    let differs =
+        u64::from(first(&hint) != first(&exact) || hint.is_decisive(rule) != exact.is_decisive(rule));
+    if hint.is_decisive(rule) {
+        counters.audited += 1;
+        counters.refuted += differs;
+    } else {
+        counters.confirmed += 1;
+        counters.changed += differs;
+    }
+    Answer { source: Source::Confirmed, ..exact }
+}

@@ -1,0 +1,188 @@
+//! The background thread that builds the graph and keeps it up to date.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Gallery, graph::Graph, hybrid::Shared, types::TemplateId};
+
+/// What the owner and the background thread tell each other.
+#[derive(Default)]
+pub(crate) struct Control {
+    orders: Mutex<Orders>,
+    to_worker: Condvar,
+    from_worker: Condvar,
+}
+
+#[derive(Default)]
+struct Orders {
+    /// Something has changed since the worker last looked.
+    changed: bool,
+    compact: bool,
+    stop: bool,
+    busy: bool,
+}
+
+impl Control {
+    pub(crate) fn wake(&self) {
+        self.order(|orders| orders.changed = true);
+    }
+
+    pub(crate) fn compact(&self) {
+        self.order(|orders| {
+            orders.changed = true;
+            orders.compact = true;
+        });
+    }
+
+    pub(crate) fn stop(&self) {
+        self.order(|orders| orders.stop = true);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        let orders = self.orders.lock();
+        orders.changed || orders.busy
+    }
+
+    pub(crate) fn settle(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut orders = self.orders.lock();
+        while (orders.changed || orders.busy) && !orders.stop {
+            match deadline {
+                Some(deadline) if self.from_worker.wait_until(&mut orders, deadline).timed_out() => break,
+                Some(_) => {}
+                None => self.from_worker.wait(&mut orders),
+            }
+        }
+        !(orders.changed || orders.busy || orders.stop)
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders.lock());
+        self.to_worker.notify_one();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.orders.lock().stop
+    }
+
+    /// Whether linking more templates into the present graph would be in vain.
+    fn is_overruled(&self) -> bool {
+        let orders = self.orders.lock();
+        orders.stop || orders.compact
+    }
+
+    /// Waits for work: whether a compaction is part of it, or `None` at the end.
+    fn next(&self) -> Option<bool> {
+        let mut orders = self.orders.lock();
+        orders.busy = false;
+        self.from_worker.notify_all();
+        while !orders.changed && !orders.stop {
+            self.to_worker.wait(&mut orders);
+        }
+        orders.changed = false;
+        orders.busy = true;
+        let compact = std::mem::take(&mut orders.compact);
+        (!orders.stop).then_some(compact)
+    }
+}
+
+/// The background thread.
+pub(crate) struct Worker(pub(crate) Arc<Shared>);
+
+impl Worker {
+    /// Works until the gallery is dropped.
+    pub(crate) fn run(self) {
+        let _end = End(&self.0.control);
+        while let Some(compact) = self.0.control.next() {
+            self.maintain(compact);
+        }
+    }
+
+    fn maintain(&self, compact: bool) {
+        let len = self.0.exact.store().len();
+        let graph = self.0.index.read().graph.clone();
+        // Between half the crossover and the crossover a graph is kept, but none is built.
+        let enough = if graph.is_some() && !compact { self.0.crossover / 2 } else { self.0.crossover };
+        if len < enough {
+            let old = self.0.index.write().clear();
+            drop(old);
+            return;
+        }
+        let waiting = self.0.index.read().waiting.len();
+        match graph {
+            Some(graph) if !compact && !is_worn(&graph, len, waiting) => self.link_waiting(&graph),
+            _ => {
+                if let Some(graph) = self.build() {
+                    self.link_waiting(&graph);
+                }
+            }
+        }
+    }
+
+    /// Builds a graph of all templates while the old one goes on answering, and puts it in its place.
+    fn build(&self) -> Option<Arc<Graph>> {
+        self.0.index.write().journal = Some(Vec::new());
+        // Whatever is inserted from here on is in the journal.
+        let ids: Vec<_> = self.0.exact.store().ids().collect();
+        let graph = Arc::new(Graph::new(self.0.exact.dimension(), ids.len()));
+        for id in ids {
+            if self.0.control.is_stopped() {
+                return None;
+            }
+            self.link(&graph, id);
+        }
+        let old = {
+            let mut index = self.0.index.write();
+            index.waiting = index.journal.take().unwrap_or_default().into();
+            index.builds += 1;
+            index.graph.replace(Arc::clone(&graph))
+        };
+        // Outside of the lock: erasing a large graph takes a while.
+        drop(old);
+        Some(graph)
+    }
+
+    /// Links what is waiting, a few at a time.
+    fn link_waiting(&self, graph: &Graph) {
+        loop {
+            let some: Vec<_> = self.0.index.read().waiting.iter().take(64).copied().collect();
+            if some.is_empty() {
+                return;
+            }
+            for id in &some {
+                if self.0.control.is_overruled() {
+                    return;
+                }
+                self.link(graph, *id);
+            }
+            self.0.index.write().waiting.drain(..some.len());
+        }
+    }
+
+    fn link(&self, graph: &Graph, id: TemplateId) {
+        let code = self.0.exact.store().get(id).map(|(_, code)| graph.encode_code(code));
+        if let Some(code) = code {
+            graph.insert(id, &code);
+        }
+    }
+}
+
+/// Whether so many of the graph's templates are gone that its searches come back half empty.
+fn is_worn(graph: &Graph, len: usize, waiting: usize) -> bool {
+    let alive = len.saturating_sub(waiting);
+    graph.templates().saturating_sub(alive) > (len / 5).max(1024)
+}
+
+/// However the thread ends, nobody waits for it in vain.
+struct End<'a>(&'a Control);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.order(|orders| orders.stop = true);
+        self.0.from_worker.notify_all();
+    }
+}
