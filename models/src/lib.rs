@@ -1,1 +1,22 @@
 //! Face detection, alignment and embedding with candle: model packs and the frame-to-faces pipeline.
+//!
+//! [`import`] turns ONNX files into a model pack, [`Pack::open`] verifies one, and a
+//! [`FacePipeline`] finds and embeds the faces of an [`Image`]. Everything is synchronous and
+//! works on the calling thread (plus worker threads of its own, if asked for): no network, no
+//! database, no async runtime.
+
+mod error;
+mod face;
+mod image;
+mod import;
+mod pack;
+mod pipeline;
+mod quality;
+
+pub use error::{ImageError, ImportError, PackError, VisionError};
+pub use face::{BoundingBox, Face, Point};
+pub use image::{DecodeLimits, Image};
+pub use import::{DetectorSource, ImportOptions, import};
+pub use pack::{Pack, Thresholds};
+pub use pipeline::{FacePipeline, PipelineOptions};
+pub use quality::{HeadPose, Quality};
