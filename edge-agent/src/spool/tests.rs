@@ -1,0 +1,197 @@
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::{
+    sighting::{Sighting, SightingKey},
+    source::Cursor,
+    vision::fake,
+};
+
+const ALL: BatchLimits = BatchLimits { count: 1000, bytes: usize::MAX };
+
+fn open_bounded(dir: &Path, max_bytes: u64) -> Spool {
+    Spool::open(&SpoolOptions { path: dir.join("spool.db"), max_bytes }, Timestamp::now()).unwrap()
+}
+
+fn open(dir: &Path) -> Spool {
+    open_bounded(dir, 1 << 30)
+}
+
+fn sighting(frame: &str) -> Sighting {
+    let pack_digest = cavs_embedding::PackDigest::from_bytes([7; 32]);
+    Sighting { captured_at: Timestamp::now(), frame: frame.to_owned(), pack_digest, face: fake::face(0) }
+}
+
+fn record(frame: &str, faces: usize) -> FrameRecord {
+    let cursor = Cursor { source: "s".to_owned(), position: frame.to_owned() };
+    FrameRecord { cursor: Some(cursor), sightings: vec![sighting(frame); faces] }
+}
+
+fn keys(outbox: &mut Outbox) -> Vec<SightingKey> {
+    let all = outbox.next(None, ALL).unwrap();
+    all.iter().map(|s| SightingKey { boot_epoch: s.boot_epoch, sequence: s.sequence }).collect()
+}
+
+#[test]
+fn sightings_and_cursor_survive_a_restart_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 2), record("b", 0), record("c", 1)]).unwrap();
+    let first_epoch = spool.writer.boot_epoch();
+    drop(spool);
+    let mut spool = open(dir.path());
+    assert!(spool.writer.boot_epoch() > first_epoch);
+    assert_eq!(spool.writer.cursor("s").unwrap().as_deref(), Some("c"));
+    assert_eq!(spool.writer.cursor("other").unwrap(), None);
+    spool.writer.append(&[record("d", 1)]).unwrap();
+    let all = spool.outbox.next(None, ALL).unwrap();
+    assert_eq!(all.iter().map(|s| s.frame.as_str()).collect::<Vec<_>>(), ["a", "a", "c", "d"]);
+    assert_eq!(all.iter().map(|s| s.sequence).collect::<Vec<_>>(), [1, 2, 3, 1]);
+    assert_eq!(all[0].evidence.len(), 600);
+    assert_eq!(all[0].embedding.len(), 16);
+}
+
+#[test]
+fn what_is_settled_is_gone_and_what_is_rejected_is_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 3)]).unwrap();
+    let keys_before = keys(&mut spool.outbox);
+    let reason = "EMBEDDING_INVALID".to_owned();
+    let settlements =
+        [(keys_before[0], Settlement::Delivered), (keys_before[1], Settlement::Rejected { reason })];
+    spool.outbox.settle(&settlements).unwrap();
+    assert_eq!(keys(&mut spool.outbox), keys_before[2..]);
+    let status = spool.outbox.status().unwrap();
+    assert_eq!((status.spooled, status.rejected, status.lost), (1, 1, 0));
+    let kept: String =
+        spool.writer.connection().query_row("SELECT reason FROM rejected", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, "EMBEDDING_INVALID");
+}
+
+#[test]
+fn batches_end_at_their_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 5)]).unwrap();
+    let two = spool.outbox.next(None, BatchLimits { count: 2, ..ALL }).unwrap();
+    assert_eq!(two.len(), 2);
+    let after = SightingKey { boot_epoch: two[1].boot_epoch, sequence: two[1].sequence };
+    assert_eq!(spool.outbox.next(Some(after), ALL).unwrap()[0].sequence, 3);
+    assert_eq!(spool.outbox.next(None, BatchLimits { bytes: 1, ..ALL }).unwrap().len(), 1);
+    assert_eq!(spool.outbox.next(None, BatchLimits { bytes: 1600, ..ALL }).unwrap().len(), 2);
+}
+
+#[test]
+fn overflow_takes_the_oldest_evidence_first_then_the_oldest_sightings_and_counts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut probe = open(dir.path());
+    probe.writer.append(&[record("a", 1)]).unwrap();
+    let one = probe.writer.status().unwrap().bytes;
+    drop(probe);
+
+    // Room for four sightings of which two have lost their evidence.
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open_bounded(dir.path(), 4 * one - 2 * 600);
+    assert_eq!(
+        spool.writer.append(&[record("a", 4)]).unwrap(),
+        Appended { stored: 4, lost: 0, lost_evidence: 2 }
+    );
+    let lengths = |outbox: &mut Outbox| -> Vec<(u64, usize)> {
+        outbox.next(None, ALL).unwrap().iter().map(|s| (s.sequence, s.evidence.len())).collect()
+    };
+    assert_eq!(lengths(&mut spool.outbox), [(1, 0), (2, 0), (3, 600), (4, 600)]);
+    spool.writer.append(&[record("b", 3)]).unwrap();
+    assert_eq!(lengths(&mut spool.outbox), [(3, 0), (4, 0), (5, 0), (6, 0), (7, 0)]);
+    let status = spool.writer.status().unwrap();
+    assert_eq!((status.spooled, status.lost, status.lost_evidence), (5, 2, 7));
+    assert!(status.bytes <= 4 * one - 2 * 600);
+    // What was driven out while it was under way and arrived nevertheless is not lost.
+    let driven_out = SightingKey { boot_epoch: spool.writer.boot_epoch(), sequence: 1 };
+    spool.outbox.settle(&[(driven_out, Settlement::Delivered)]).unwrap();
+    assert_eq!(spool.writer.status().unwrap().lost, 1);
+}
+
+#[test]
+fn the_counters_return_to_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 7)]).unwrap();
+    let all: Vec<_> = keys(&mut spool.outbox).into_iter().map(|k| (k, Settlement::Delivered)).collect();
+    spool.outbox.settle(&all).unwrap();
+    assert_eq!(spool.writer.status().unwrap(), SpoolStatus::default());
+}
+
+#[test]
+fn a_damaged_spool_is_moved_aside_and_its_epoch_still_increases() {
+    for damage in [b"this is no database, but it is long enough".repeat(400), vec![0; 4096]] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        spool.writer.append(&[record("a", 1)]).unwrap();
+        let epoch = spool.writer.boot_epoch();
+        drop(spool);
+        fs::write(dir.path().join("spool.db"), &damage).unwrap();
+        let options = SpoolOptions { path: dir.path().join("spool.db"), max_bytes: 1 << 30 };
+        // A clock that went back must not bring an old epoch back.
+        let mut spool = Spool::open(&options, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(fs::read(spool.quarantined.as_ref().unwrap()).unwrap(), damage);
+        assert_eq!(spool.writer.boot_epoch(), epoch + 1);
+        spool.writer.append(&[record("b", 1)]).unwrap();
+        assert_eq!(keys(&mut spool.outbox).len(), 1);
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_decoded_does_not_block_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 3)]).unwrap();
+    let damage = "UPDATE sightings SET body = x'FFFFFF' WHERE sequence <= 2";
+    spool.writer.connection().execute(damage, []).unwrap();
+    let limits = BatchLimits { count: 2, ..ALL };
+    assert_eq!(spool.outbox.next(None, limits).unwrap()[0].sequence, 3);
+    assert_eq!(spool.outbox.status().unwrap().rejected, 2);
+}
+
+#[test]
+fn one_agent_at_a_time_and_nobody_else_may_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 1)]).unwrap();
+    let options = SpoolOptions { path: dir.path().join("spool.db"), max_bytes: 1 };
+    let error = Spool::open(&options, Timestamp::now()).unwrap_err();
+    assert!(matches!(error, SpoolError::Locked(_)), "{error}");
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[test]
+fn a_spool_of_a_newer_agent_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    spool.writer.connection().pragma_update(None, "user_version", 99).unwrap();
+    drop(spool);
+    let options = SpoolOptions { path: dir.path().join("spool.db"), max_bytes: 1 };
+    let error = Spool::open(&options, Timestamp::now()).unwrap_err();
+    assert!(matches!(error, SpoolError::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_commit_is_on_the_disk_before_it_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for (pragma, expected) in [("synchronous", "2"), ("journal_mode", "wal"), ("page_size", "8192")] {
+        let value: rusqlite::types::Value =
+            spool.writer.connection().pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
+        let value = match value {
+            rusqlite::types::Value::Integer(i) => i.to_string(),
+            other => format!("{other:?}").replace(['"', '(', ')'], "").replace("Text", ""),
+        };
+        assert_eq!(value, expected, "{pragma}");
+    }
+}

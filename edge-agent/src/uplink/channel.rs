@@ -1,0 +1,109 @@
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use cavs_proto::v1::{
+    DeviceMessage, Hello, ServerMessage, device_message::Message, ingest_service_client::IngestServiceClient,
+};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Streaming,
+    transport::{self, Certificate, ClientTlsConfig, Identity},
+};
+
+use super::{Failure, failure::with_causes, machine::MAX_UNACKNOWLEDGED};
+
+/// HTTP/2 pings find out that a silent network is gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Messages that wait for the network: every batch that may be under way, and some heartbeats. It
+/// is never full unless the network has stopped taking anything.
+const QUEUE: usize = MAX_UNACKNOWLEDGED + 8;
+
+/// Where the server is and how both sides prove who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `https://HOST:PORT` of the device listener.
+    pub address: http::Uri,
+    /// PEM of the site's CA.
+    pub ca: PathBuf,
+    /// PEM of the device's certificate.
+    pub certificate: PathBuf,
+    /// PEM of its private key.
+    pub key: PathBuf,
+    /// The name in the server's certificate, where it is not the host of the address.
+    pub server_name: Option<String>,
+}
+
+/// Why no connection can be attempted.
+#[derive(Debug, Error)]
+pub enum EndpointError {
+    /// A file can't be read.
+    #[error("server.{key}: {path}: {source}")]
+    File {
+        /// Key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The files are no certificates and key that belong together.
+    #[error("server.ca, server.certificate, server.key: {0}")]
+    Tls(String),
+}
+
+/// An open stream.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: mpsc::Sender<DeviceMessage>,
+    pub(super) incoming: Streaming<ServerMessage>,
+}
+
+impl Endpoint {
+    /// Reads certificates and key and checks that they can be used.
+    ///
+    /// # Errors
+    /// Any [`EndpointError`].
+    pub fn check(&self) -> Result<(), EndpointError> {
+        self.transport().map(drop)
+    }
+
+    /// Opens a stream that begins with `hello`. Certificates are read anew every time, so that
+    /// renewed ones are taken up.
+    pub(super) async fn open(&self, hello: Hello) -> Result<Connection, Failure> {
+        let endpoint = self.transport().map_err(|error| Failure::Transport(error.to_string()))?;
+        let channel = endpoint.connect().await.map_err(|error| Failure::Transport(with_causes(&error)))?;
+        let (sender, outgoing) = mpsc::channel(QUEUE);
+        // Before the call: a server may wait for it before it answers anything.
+        let hello = DeviceMessage { message: Some(Message::Hello(hello)) };
+        sender.try_send(hello).map_err(|_| Failure::Closed)?;
+        let mut client = IngestServiceClient::new(channel);
+        let response = client.stream(ReceiverStream::new(outgoing)).await?;
+        Ok(Connection { sender, incoming: response.into_inner() })
+    }
+
+    fn transport(&self) -> Result<transport::Endpoint, EndpointError> {
+        let read = |key, path: &PathBuf| {
+            fs::read(path).map_err(|source| EndpointError::File { key, path: path.clone(), source })
+        };
+        let identity = Identity::from_pem(read("certificate", &self.certificate)?, read("key", &self.key)?);
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read("ca", &self.ca)?))
+            .identity(identity)
+            .timeout(CONNECT_TIMEOUT);
+        if let Some(name) = &self.server_name {
+            tls = tls.domain_name(name);
+        }
+        transport::Endpoint::from(self.address.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .tls_config(tls)
+            .map_err(|error| EndpointError::Tls(with_causes(&error)))
+    }
+}

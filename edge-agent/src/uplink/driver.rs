@@ -1,0 +1,273 @@
+//! Performs what the [`super::machine`] decides.
+
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cavs_proto::{
+    to_timestamp,
+    v1::{
+        CapturedSighting, DeviceMessage, Heartbeat, Hello, ServerMessage, SightingBatch,
+        device_message::Message as Up, server_message::Message as Down,
+    },
+};
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::{
+    sync::Notify,
+    task::spawn_blocking,
+    time::{sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{
+    Endpoint, Failure, MAX_BATCH_BYTES,
+    channel::Connection,
+    failure_log::FailureLog,
+    machine::{Action, Machine, Timing},
+};
+use crate::{
+    sighting::SightingKey,
+    spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
+};
+
+/// How long the server may take to end a stream that the agent has ended.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Why the uplink gave up.
+#[derive(Debug, Error)]
+pub enum UplinkError {
+    /// The spool is damaged; the next start moves it aside.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The server refuses this agent until a person acts, and the agent was told not to wait.
+    #[error("{failure}; {advice}")]
+    Refused {
+        /// What the server said.
+        failure: Failure,
+        /// What to do.
+        advice: &'static str,
+    },
+}
+
+/// What an uplink is made of.
+#[derive(Debug)]
+pub struct Uplink {
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// From where.
+    pub outbox: Outbox,
+    /// Who is speaking.
+    pub hello: Hello,
+    /// Signalled after sightings were stored.
+    pub spooled: Arc<Notify>,
+    /// How long things may take.
+    pub timing: Timing,
+    /// Seed of the delays' jitter.
+    pub seed: u64,
+    /// Give up where only a person can help, instead of trying seldom.
+    pub give_up_when_refused: bool,
+}
+
+impl Uplink {
+    /// Offers sightings until, after `drain`, the spool is empty.
+    ///
+    /// # Errors
+    /// `Spool` for a damaged spool, `Refused` where that was asked for. Everything else is retried.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), UplinkError> {
+        let machine = Machine::new(self.timing, self.seed, Instant::now());
+        let driver = Driver {
+            machine,
+            endpoint: self.endpoint,
+            outbox: Arc::new(Mutex::new(self.outbox)),
+            hello: self.hello,
+            give_up_when_refused: self.give_up_when_refused,
+            link: Link::Down,
+            loaded: Vec::new(),
+            failures: FailureLog::default(),
+        };
+        driver.run(self.spooled, drain).await
+    }
+}
+
+struct Driver {
+    machine: Machine,
+    endpoint: Endpoint,
+    outbox: Arc<Mutex<Outbox>>,
+    hello: Hello,
+    give_up_when_refused: bool,
+    link: Link,
+    /// What the last `Load` read, until its `SendBatch`.
+    loaded: Vec<CapturedSighting>,
+    failures: FailureLog,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
+
+enum Link {
+    Down,
+    Opening(Opening),
+    Up(Connection),
+}
+
+enum LinkEvent {
+    Opened(Result<Connection, Failure>),
+    Received(Result<Option<ServerMessage>, Status>),
+}
+
+impl Link {
+    /// The next event; safe to drop before it comes.
+    async fn event(&mut self) -> LinkEvent {
+        match self {
+            Self::Down => pending().await,
+            Self::Opening(opening) => LinkEvent::Opened(opening.await),
+            Self::Up(connection) => LinkEvent::Received(connection.incoming.message().await),
+        }
+    }
+}
+
+impl Driver {
+    async fn run(mut self, spooled: Arc<Notify>, drain: CancellationToken) -> Result<(), UplinkError> {
+        loop {
+            while let Some(action) = self.machine.poll_action() {
+                self.perform(action).await?;
+            }
+            if drain.is_cancelled() && self.is_drained().await? {
+                self.close().await;
+                return Ok(());
+            }
+            tokio::select! {
+                () = sleep_until(self.machine.deadline().into()) => self.machine.on_time(Instant::now()),
+                () = spooled.notified() => self.machine.on_spooled(),
+                event = self.link.event() => self.on_link(event),
+                () = drain.cancelled(), if !drain.is_cancelled() => {}
+            }
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        let now = Instant::now();
+        match event {
+            LinkEvent::Opened(Ok(connection)) => {
+                self.link = Link::Up(connection);
+                self.machine.on_connected(now);
+            }
+            LinkEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
+            LinkEvent::Received(Err(status)) => self.machine.on_failure(status.into(), now),
+            LinkEvent::Received(Ok(None)) => self.machine.on_failure(Failure::Closed, now),
+            LinkEvent::Received(Ok(Some(ServerMessage { message }))) => match message {
+                Some(Down::Welcome(welcome)) => {
+                    self.failures.recovered(&welcome.device_id);
+                    self.machine.on_welcome(&welcome, now);
+                }
+                Some(Down::Ack(ack)) => self.machine.on_ack(ack, now),
+                // A later server may say more than this agent knows.
+                None => tracing::debug!("an unknown message of the server was left out"),
+            },
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> Result<(), UplinkError> {
+        match action {
+            Action::Connect => {
+                let (endpoint, hello) = (self.endpoint.clone(), self.hello.clone());
+                self.link = Link::Opening(Box::pin(async move { endpoint.open(hello).await }));
+            }
+            Action::Load { after, limit } => self.load(after, limit).await?,
+            Action::SendBatch { batch_id } => {
+                let sightings = std::mem::take(&mut self.loaded);
+                tracing::debug!(batch_id, sightings = sightings.len(), "offering a batch");
+                self.send(Up::Sightings(SightingBatch { batch_id, sightings }));
+            }
+            Action::SendHeartbeat => self.send_heartbeat().await?,
+            Action::Settle(settlements) => self.settle(settlements).await?,
+            Action::Disconnect { failure, retry_in } => {
+                self.link = Link::Down;
+                self.loaded.clear();
+                self.failures.failed(&failure, retry_in, Instant::now());
+                if let (true, Some(advice)) = (self.give_up_when_refused, failure.advice()) {
+                    return Err(UplinkError::Refused { failure, advice });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, after: Option<SightingKey>, limit: usize) -> Result<(), UplinkError> {
+        let limits = BatchLimits { count: limit, bytes: MAX_BATCH_BYTES };
+        if let Some(sightings) = self.with_outbox(move |outbox| outbox.next(after, limits)).await? {
+            let key = |s: &CapturedSighting| SightingKey { boot_epoch: s.boot_epoch, sequence: s.sequence };
+            let keys = sightings.iter().map(key).collect();
+            self.loaded = sightings;
+            self.machine.on_loaded(keys, Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, settlements: Vec<(SightingKey, Settlement)>) -> Result<(), UplinkError> {
+        self.with_outbox(move |outbox| outbox.settle(&settlements)).await.map(drop)
+    }
+
+    async fn send_heartbeat(&mut self) -> Result<(), UplinkError> {
+        if let Some(status) = self.with_outbox(|outbox| outbox.status()).await? {
+            self.send(Up::Heartbeat(heartbeat(status)));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: Up) {
+        let Link::Up(connection) = &self.link else { return };
+        if connection.sender.try_send(DeviceMessage { message: Some(message) }).is_err() {
+            let failure = Failure::Transport("the connection takes no more messages".to_owned());
+            self.machine.on_failure(failure, Instant::now());
+        }
+    }
+
+    async fn is_drained(&mut self) -> Result<bool, UplinkError> {
+        if !self.machine.is_idle() {
+            return Ok(false);
+        }
+        let status = self.with_outbox(|outbox| outbox.status()).await?;
+        Ok(status.is_some_and(|status| status.spooled == 0))
+    }
+
+    /// Works on the spool, off the async threads. Trouble that may pass (a full disk, a lock) ends
+    /// the session: after its delay everything unsettled is offered again.
+    async fn with_outbox<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Outbox) -> Result<T, SpoolError> + Send + 'static,
+    ) -> Result<Option<T>, UplinkError> {
+        let outbox = Arc::clone(&self.outbox);
+        let work = move || work(&mut outbox.lock().unwrap_or_else(PoisonError::into_inner));
+        let problem = match spawn_blocking(work).await {
+            Ok(Ok(value)) => return Ok(Some(value)),
+            Ok(Err(error)) if error.is_damage() => return Err(error.into()),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.machine.on_failure(Failure::Spool(problem), Instant::now());
+        Ok(None)
+    }
+
+    /// Ends the stream in an orderly way: last heartbeat, end of input, the server's end.
+    async fn close(mut self) {
+        if self.machine.is_streaming() && self.send_heartbeat().await.is_err() {
+            return;
+        }
+        if let Link::Up(Connection { sender, mut incoming }) = self.link {
+            drop(sender);
+            let end = async { while let Ok(Some(_)) = incoming.message().await {} };
+            if timeout(CLOSE_WAIT, end).await.is_err() {
+                tracing::debug!("the server did not end the stream in time");
+            }
+        }
+    }
+}
+
+fn heartbeat(status: SpoolStatus) -> Heartbeat {
+    Heartbeat { sent_at: Some(to_timestamp(Timestamp::now())), spooled: status.spooled, lost: status.lost }
+}

@@ -1,0 +1,140 @@
+use cavs_proto::{ErrorReason, error_reason};
+use thiserror::Error;
+use tonic::Status;
+
+/// What the agent was waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Connection, TLS and the stream's headers.
+    Connect,
+    /// The server's `Welcome`.
+    Welcome,
+    /// The acknowledgement of a batch.
+    Acknowledgement,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "a connection",
+            Self::Welcome => "the server's welcome",
+            Self::Acknowledgement => "an acknowledgement",
+        })
+    }
+}
+
+/// Why a session with the server ended, or did not begin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// It took too long.
+    #[error("waited too long for {0}")]
+    Timeout(Phase),
+    /// The server gave a reason.
+    #[error("the server said {}: {message}", reason.as_str())]
+    Refused {
+        /// Stable reason.
+        reason: ErrorReason,
+        /// The reason in words.
+        message: String,
+    },
+    /// Network, TLS or HTTP/2.
+    #[error("{0}")]
+    Transport(String),
+    /// The server said something that it may not say.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+    /// The spool could not be read or written.
+    #[error("{0}")]
+    Spool(String),
+    /// The server ended the stream.
+    #[error("the server closed the stream")]
+    Closed,
+}
+
+impl Failure {
+    /// What a person has to do before another attempt can succeed, where that is so. Such attempts
+    /// are made seldom.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let Self::Refused { reason, .. } = self else { return None };
+        advice(*reason)
+    }
+}
+
+/// Reasons that don't go away by themselves, and what to do about them.
+fn advice(reason: ErrorReason) -> Option<&'static str> {
+    use ErrorReason as R;
+    match reason {
+        R::ModelPackMismatch => Some(
+            "install the pack that the server uses and name it in vision.pack, or add this one to the server",
+        ),
+        R::DeviceUnknown => Some(
+            "register the device with `cavs devices add`, or give server.certificate the one of a registered device",
+        ),
+        R::DeviceRevoked => {
+            Some("the device was revoked; if that was a mistake, issue a new certificate for a new device")
+        }
+        R::DeviceIdentityMissing => {
+            Some("server.certificate names no device; issue a device certificate for this agent")
+        }
+        R::InvalidArgument
+        | R::PageTokenInvalid
+        | R::Unauthenticated
+        | R::CredentialsInvalid
+        | R::LoginThrottled
+        | R::RoleInsufficient
+        | R::StreamReplaced
+        | R::StudentNotFound
+        | R::StudentExists
+        | R::DeviceNotFound
+        | R::DeviceExists
+        | R::SightingNotFound
+        | R::AlreadyReviewed
+        | R::StreamOrder
+        | R::Overloaded
+        | R::IdleTimeout
+        | R::ShuttingDown
+        | R::DatabaseUnavailable
+        | R::DataDamaged
+        | R::Internal => None,
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        match error_reason(&status) {
+            Some(reason) => Self::Refused { reason, message: status.message().to_owned() },
+            None => Self::Transport(with_causes(&status)),
+        }
+    }
+}
+
+/// An error and its causes in one line: the message that helps is usually the innermost one.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_the_server_are_typed_and_others_are_transport() {
+        let revoked = Failure::from(cavs_proto::status(ErrorReason::DeviceRevoked, "revoked on Monday"));
+        assert_eq!(revoked.to_string(), "the server said DEVICE_REVOKED: revoked on Monday");
+        assert!(revoked.advice().is_some());
+        let down = Failure::from(cavs_proto::status(ErrorReason::DatabaseUnavailable, "down"));
+        assert_eq!(down.advice(), None);
+        assert!(matches!(Failure::from(Status::unknown("x")), Failure::Transport(_)));
+    }
+}

@@ -1,0 +1,57 @@
+//! A vision without networks, for tests: images are text.
+
+use cavs_embedding::{PackDigest, UnitEmbedding};
+
+use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
+
+/// Takes `faces N` for an image with N faces, `panic` for a decoder that panics, and refuses
+/// everything else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FakeVision;
+
+impl Vision for FakeVision {
+    fn pack_digest(&self) -> PackDigest {
+        PackDigest::from_bytes([7; 32])
+    }
+
+    fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure> {
+        let text = std::str::from_utf8(image).unwrap_or_default();
+        assert_ne!(text, "panic", "a damaged decoder");
+        match text.strip_prefix("faces ").and_then(|count| count.trim().parse().ok()) {
+            Some(count) => Ok(Analysis { width: 640, height: 480, faces: (0..count).map(face).collect() }),
+            None if image.is_empty() => {
+                Err(ImageFailure { reason: "IMAGE_EMPTY", message: "the image is empty".to_owned() })
+            }
+            None => Err(ImageFailure { reason: "IMAGE_CORRUPT", message: "not a fake image".to_owned() }),
+        }
+    }
+}
+
+/// A plausible face; `index` tells faces apart.
+#[must_use]
+pub fn face(index: u8) -> Face {
+    let offset = f32::from(index);
+    let at = |x: f32, y: f32| Point { x: x + offset, y };
+    let mut components = vec![0.0; 4];
+    components[usize::from(index) % 4] = 1.0;
+    Face {
+        bounding_box: BoundingBox { x: 10.5 + offset, y: 20.0, width: 60.0, height: 80.0 },
+        landmarks: [at(25.0, 50.0), at(55.0, 50.0), at(40.0, 65.0), at(28.0, 80.0), at(52.0, 80.0)],
+        score: 0.875,
+        quality: Quality {
+            unified_quality_score: 40,
+            inter_eye_distance: 40,
+            head_size: 45,
+            sharpness: 90,
+            under_exposure_prevention: 100,
+            over_exposure_prevention: 95,
+            head_pose_yaw: 85,
+            head_pose_pitch: 88,
+            head_pose_roll: 99,
+        },
+        #[allow(clippy::unwrap_used, reason = "a base vector is of unit norm")]
+        embedding: UnitEmbedding::new(components).unwrap(),
+        liveness: None,
+        evidence: Some(Evidence(vec![0xFF; 600])),
+    }
+}

@@ -1,0 +1,118 @@
+//! From an encoded image to its faces, behind a trait: everything else runs without networks.
+
+pub mod fake;
+mod room;
+
+use cavs_embedding::{PackDigest, UnitEmbedding};
+use serde::Serialize;
+use thiserror::Error;
+
+pub use room::{Seen, watch};
+
+/// Finds and embeds the faces of images, one image at a time.
+pub trait Vision: Send + 'static {
+    /// The pack whose networks are in use.
+    fn pack_digest(&self) -> PackDigest;
+
+    /// The faces of an encoded image (JPEG, PNG or WebP); none is no error.
+    ///
+    /// # Errors
+    /// What is wrong with this image. The next one may be fine.
+    fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure>;
+}
+
+/// What was found in an image.
+#[derive(Debug, Clone)]
+pub struct Analysis {
+    /// Width of the upright image, in pixels.
+    pub width: u32,
+    /// Height of the upright image, in pixels.
+    pub height: u32,
+    /// The faces.
+    pub faces: Vec<Face>,
+}
+
+/// An image that gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}: {message}")]
+pub struct ImageFailure {
+    /// Stable reason, such as `IMAGE_CORRUPT`.
+    pub reason: &'static str,
+    /// The reason in words.
+    pub message: String,
+}
+
+/// A point of an image, in pixels from the top left corner.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Rightwards.
+    pub x: f32,
+    /// Downwards.
+    pub y: f32,
+}
+
+/// A face's place in an image, in pixels from the top left corner; may reach over the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct BoundingBox {
+    /// Left edge.
+    pub x: f32,
+    /// Top edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+}
+
+/// Quality components, each 0 (worst) to 100 (best), named as in ISO/IEC 29794-5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Quality {
+    /// Everything in one number.
+    pub unified_quality_score: u8,
+    /// Distance between the eyes.
+    pub inter_eye_distance: u8,
+    /// Size of the head.
+    pub head_size: u8,
+    /// Fine detail.
+    pub sharpness: u8,
+    /// Not too dark.
+    pub under_exposure_prevention: u8,
+    /// Not too bright.
+    pub over_exposure_prevention: u8,
+    /// Not turned sideways.
+    pub head_pose_yaw: u8,
+    /// Not looking up or down.
+    pub head_pose_pitch: u8,
+    /// Not tilted.
+    pub head_pose_roll: u8,
+}
+
+/// One face of an image.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// Where it is.
+    pub bounding_box: BoundingBox,
+    /// The eye on the image's left, the one on its right, the nose tip, the mouth corner on the
+    /// image's left, the one on its right.
+    pub landmarks: [Point; 5],
+    /// The detector's confidence, 0 to 1.
+    pub score: f32,
+    /// Fitness for recognition.
+    pub quality: Quality,
+    /// What the embedder makes of it.
+    pub embedding: UnitEmbedding,
+    /// Probability that the face is live, where the pack has a liveness network.
+    pub liveness: Option<f32>,
+    /// JPEG of the face for reviewers, where the site keeps one.
+    pub evidence: Option<Evidence>,
+}
+
+/// An encoded face crop. Its `Debug` shows the length only: pictures of people stay out of logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Evidence(pub Vec<u8>);
+
+impl std::fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Evidence({} bytes)", self.0.len())
+    }
+}
