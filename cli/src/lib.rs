@@ -1,1 +1,82 @@
-//! The cavs command line.
+//! The `cavs` command line: a client of the server's API, and the site's certificates.
+//!
+//! [`args`] is the command line, [`commands`] has one file per command, [`view`] is how results look
+//! to people and programs, and [`printer`] is the one place that writes them. Nothing here links a
+//! database client: whatever the program knows, the server told it.
+
+pub mod args;
+pub mod client;
+pub mod commands;
+pub mod config;
+mod enrollment;
+pub mod error;
+pub mod exit;
+mod lookup;
+pub mod paging;
+pub mod printer;
+pub mod session;
+pub mod text;
+pub mod timespec;
+pub mod view;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use crate::{
+    args::Cli,
+    error::CliError,
+    exit::Exit,
+    printer::{Format, Printer},
+};
+
+/// Runs one command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, &arguments),
+    };
+    let printer = Printer::new(cli.global.output, cli.global.quiet);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = CliError::failure("RUNTIME", format!("the async runtime did not start: {error}"));
+            printer.error(&error);
+            return error.exit();
+        }
+    };
+    match runtime.block_on(commands::run(cli, &printer)) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            printer.error(&error);
+            error.exit()
+        }
+    }
+}
+
+/// The command line as documentation tools see it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !is_help && wants_json(arguments) {
+        // clap could not say which format was asked for.
+        let message = error.to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        Printer::new(Format::Json, true).error(&CliError::usage(message.trim_end()));
+        return Exit::Usage;
+    }
+    // Where the terminal is gone there is nobody to tell.
+    let _ = error.print();
+    if is_help { Exit::Success } else { Exit::Usage }
+}
+
+fn wants_json(arguments: &[OsString]) -> bool {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    arguments.iter().any(|a| matches!(a.as_ref(), "-ojson" | "-o=json" | "--output=json"))
+        || arguments.windows(2).any(|two| matches!(two[0].as_ref(), "-o" | "--output") && two[1] == "json")
+}

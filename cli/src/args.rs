@@ -1,0 +1,94 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, printer::Format};
+
+/// Face-recognition attendance: students, devices, sightings and reviews of a CAVS server.
+#[derive(Debug, Parser)]
+#[command(name = "cavs", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong use or a refused value, 3 not found, \
+4 not logged in or not allowed, 5 server unavailable.\n\n\
+Configuration: flags go before environment variables, these before the file, and that before the last \
+login. The file is $XDG_CONFIG_HOME/cavs/config.toml or ~/.config/cavs/config.toml and may hold `server` \
+and `ca`. The session of `cavs login` is kept beside it; CAVS_TOKEN goes before it.";
+
+/// Options of all commands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Address of the server
+    #[arg(
+        long,
+        global = true,
+        env = "CAVS_SERVER",
+        value_name = "https://HOST:PORT",
+        hide_env_values = true
+    )]
+    pub server: Option<String>,
+    /// The site's root certificate, PEM
+    #[arg(long, global = true, env = "CAVS_CA", value_name = "FILE", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, global = true, env = "CAVS_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// How results are written
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+    /// Seconds that the server may take to answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+    /// No remarks and no progress; results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Log in and keep the session
+    Login(commands::login::LoginArgs),
+    /// End the session
+    Logout,
+    /// Show who is logged in
+    Whoami,
+    /// The people who are recognised
+    #[command(subcommand)]
+    Students(commands::students::StudentsCommand),
+    /// Make face templates of a student from images
+    Enroll(commands::enroll::EnrollArgs),
+    /// Agents and cameras
+    #[command(subcommand)]
+    Devices(commands::devices::DevicesCommand),
+    /// What the machine was unsure of
+    #[command(subcommand)]
+    Review(commands::review::ReviewCommand),
+    /// What was seen
+    #[command(subcommand)]
+    Sightings(commands::sightings::SightingsCommand),
+    /// Certificates of the site; works without a server
+    #[command(subcommand)]
+    Certs(commands::certs::CertsCommand),
+}
+
+impl GlobalArgs {
+    /// Takes empty environment variables for unset ones, as scripts leave them.
+    #[must_use]
+    pub fn normalised(mut self) -> Self {
+        self.server = self.server.filter(|text| !text.is_empty());
+        self.ca = self.ca.filter(|path| !path.as_os_str().is_empty());
+        self.config = self.config.filter(|path| !path.as_os_str().is_empty());
+        self
+    }
+}

@@ -1,0 +1,238 @@
+//! The connection to the server.
+
+use std::{
+    error::Error,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cavs_proto::v1::{
+    auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
+    enrollment_service_client::EnrollmentServiceClient, review_service_client::ReviewServiceClient,
+    sighting_service_client::SightingServiceClient, student_service_client::StudentServiceClient,
+};
+use jiff::Timestamp;
+use rustls::CertificateError;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use crate::{
+    config::{Config, ServerUrl, read_limited},
+    error::CliError,
+};
+
+/// A page of 1000 sightings with long notes stays below it.
+const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+/// A dead connection is noticed even while a stream says nothing.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+type Authorised = InterceptedService<Channel, Bearer>;
+
+/// The server, ready for calls.
+pub struct Api {
+    channel: Channel,
+    bearer: Bearer,
+    server: ServerUrl,
+    timeout: Duration,
+}
+
+/// Puts the token, where there is one, into every request.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+macro_rules! services {
+    ($($name:ident: $client:ident,)*) => {
+        impl Api {$(
+            #[doc = concat!("A `", stringify!($client), "`.")]
+            #[must_use]
+            pub fn $name(&self) -> $client<Authorised> {
+                $client::with_interceptor(self.channel.clone(), self.bearer.clone())
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            }
+        )*}
+    };
+}
+
+services! {
+    auth: AuthServiceClient,
+    devices: DeviceServiceClient,
+    enrollment: EnrollmentServiceClient,
+    reviews: ReviewServiceClient,
+    sightings: SightingServiceClient,
+    students: StudentServiceClient,
+}
+
+impl Api {
+    /// Connects as the person who is logged in.
+    ///
+    /// # Errors
+    /// Where nobody is logged in at this server, or it can't be reached or trusted.
+    pub async fn connect(config: &Config) -> Result<Self, CliError> {
+        let token = token(config, Timestamp::now())?;
+        let text = format!("Bearer {}", token.expose_secret());
+        let mut bearer = MetadataValue::try_from(text)
+            .map_err(|_| CliError::usage("the session token holds characters that no token has"))?;
+        bearer.set_sensitive(true);
+        Self::open(config, Bearer(Some(bearer))).await
+    }
+
+    /// Connects as nobody.
+    ///
+    /// # Errors
+    /// Where the server can't be reached or trusted.
+    pub async fn connect_anonymously(config: &Config) -> Result<Self, CliError> {
+        Self::open(config, Bearer(None)).await
+    }
+
+    async fn open(config: &Config, bearer: Bearer) -> Result<Self, CliError> {
+        let pem = read_roots(&config.ca)?;
+        // The site's root alone: a certificate of any public authority is no proof here.
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(pem))
+            .domain_name(config.server.host())
+            .timeout(config.timeout);
+        let endpoint = Endpoint::from(config.server.uri().clone())
+            .tls_config(tls)
+            .map_err(|error| CliError::usage(format!("{}: {}", config.server, deepest(&error))))?
+            .connect_timeout(config.timeout)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(config.timeout);
+        // The connect timeout does not cover the HTTP/2 preface, so the whole is bounded once more.
+        let channel = match timeout(config.timeout, endpoint.connect()).await {
+            Ok(connected) => connected.map_err(|error| connect_error(&error, config))?,
+            Err(_) => return Err(timed_out(&config.server, config.timeout)),
+        };
+        Ok(Self { channel, bearer, server: config.server.clone(), timeout: config.timeout })
+    }
+
+    /// Waits for an answer, but not for ever.
+    ///
+    /// # Errors
+    /// The server's error, or that there was no answer.
+    pub async fn call<T>(
+        &self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, CliError> {
+        self.bounded(answer).await.map(Response::into_inner)
+    }
+
+    /// Waits for a step of a stream, but not for ever.
+    ///
+    /// # Errors
+    /// The server's error, or that there was no answer.
+    pub async fn bounded<T>(&self, step: impl Future<Output = Result<T, Status>>) -> Result<T, CliError> {
+        match timeout(self.timeout, step).await {
+            Ok(result) => result.map_err(|status| self.status_error(&status)),
+            Err(_) => Err(timed_out(&self.server, self.timeout)),
+        }
+    }
+
+    fn status_error(&self, status: &Status) -> CliError {
+        // What came over the wire has no source: with one, the connection itself broke.
+        match status.source() {
+            Some(source) => {
+                CliError::Unreachable { server: self.server.to_string(), problem: deepest(source) }
+            }
+            None => CliError::rpc(status),
+        }
+    }
+}
+
+/// The token for this server: from the environment, or of a session with this very server.
+fn token(config: &Config, now: Timestamp) -> Result<SecretString, CliError> {
+    if let Some(token) = &config.token {
+        return Ok(token.clone());
+    }
+    let server = config.server.to_string();
+    match &config.session {
+        Some(session) if session.server == server => match session.expires {
+            Some(at) if at <= now => Err(CliError::SessionExpired { server, at }),
+            _ => Ok(session.token.clone()),
+        },
+        _ => Err(CliError::NotLoggedIn { server }),
+    }
+}
+
+fn read_roots(path: &Path) -> Result<String, CliError> {
+    let pem = read_limited(path).map_err(|error| CliError::file(path, error))?;
+    let unusable = |problem| CliError::failure("CA_UNUSABLE", format!("{}: {problem}", path.display()));
+    let roots: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| unusable("holds a damaged certificate"))?;
+    if roots.is_empty() {
+        return Err(unusable("holds no certificate in PEM form"));
+    }
+    Ok(pem)
+}
+
+fn timed_out(server: &ServerUrl, timeout: Duration) -> CliError {
+    CliError::TimedOut { server: server.to_string(), seconds: timeout.as_secs() }
+}
+
+fn connect_error(error: &tonic::transport::Error, config: &Config) -> CliError {
+    let server = config.server.to_string();
+    match certificate_problem(error) {
+        Some(problem) => CliError::NotTrusted { server, problem, ca: PathBuf::from(&config.ca) },
+        None => CliError::Unreachable { server, problem: deepest(error) },
+    }
+}
+
+/// What is wrong with the server's certificate, where that is what failed.
+fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
+            let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+            inner.downcast_ref::<rustls::Error>()
+        });
+        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
+            return Some(in_words(problem));
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is open, and its own text says the rest")]
+fn in_words(problem: &CertificateError) -> String {
+    match problem {
+        CertificateError::UnknownIssuer => "its certificate was not signed by the configured root".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet; is this machine's clock right?".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another host name".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The error at the bottom: "connection refused" rather than "transport error".
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

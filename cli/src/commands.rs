@@ -1,0 +1,38 @@
+//! One file per command.
+
+pub mod certs;
+pub mod devices;
+pub mod enroll;
+pub mod login;
+mod logout;
+pub mod review;
+pub mod sightings;
+pub mod students;
+mod whoami;
+
+use crate::{
+    args::{Cli, Command},
+    config::Config,
+    error::CliError,
+    printer::Printer,
+};
+
+/// Runs a command.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
+    let global = cli.global.normalised();
+    let config = || Config::resolve(&global);
+    match cli.command {
+        Command::Login(args) => login::run(args, config()?, printer).await,
+        Command::Logout => logout::run(config()?, printer).await,
+        Command::Whoami => whoami::run(config()?, printer).await,
+        Command::Students(command) => students::run(command, &config()?, printer).await,
+        Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
+        Command::Devices(command) => devices::run(command, &config()?, printer).await,
+        Command::Review(command) => review::run(command, &config()?, printer).await,
+        Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
+        Command::Certs(command) => certs::run(command, printer),
+    }
+}

@@ -1,0 +1,122 @@
+//! `cavs enroll`
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    client::Api,
+    config::Config,
+    enrollment::{self, Outcome},
+    error::CliError,
+    lookup,
+    printer::Printer,
+    view::{BulkEnrollment, Enrollment, FolderEnrollment, StudentRefView, StudentView},
+};
+
+/// Options of `cavs enroll`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Done (exit code 0) when at least one image became a template; with --from, when \
+one did of every student. The verdicts say which images were refused, and why.")]
+pub struct EnrollArgs {
+    /// The student
+    #[arg(value_name = "NUMBER|ID", required_unless_present = "from")]
+    student: Option<String>,
+    /// Images (JPEG, PNG, WebP) with one face each, or folders of such
+    #[arg(value_name = "FOLDER|IMAGE", required_unless_present = "from")]
+    images: Vec<PathBuf>,
+    /// Enroll many students: a folder with one folder of images per student, named by their numbers
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["student", "images"])]
+    from: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    match args {
+        EnrollArgs { from: Some(dir), .. } => bulk(&dir, config, printer).await,
+        EnrollArgs { student: Some(student), images, .. } => single(&student, &images, config, printer).await,
+        EnrollArgs { student: None, from: None, .. } => {
+            Err(CliError::usage("give a student and images, or --from DIR"))
+        }
+    }
+}
+
+async fn single(
+    student: &str,
+    paths: &[PathBuf],
+    config: &Config,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let images = enrollment::find_images(paths)?;
+    let api = Api::connect(config).await?;
+    let student = StudentRefView::from(&StudentView::from(lookup::student(&api, student).await?));
+    let bar = progress_bar(printer, images.len());
+    let Outcome { verdicts, failure } = enrollment::enroll(&api, &student.id, &images, &bar).await;
+    bar.finish_and_clear();
+    let done = Enrollment::new(student, verdicts);
+    // What was committed before a failure is there, so it is reported before the failure is.
+    if failure.is_none() || !done.images.is_empty() {
+        printer.report(&done)?;
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None if done.accepted == 0 => Err(CliError::Reported),
+        None => Ok(()),
+    }
+}
+
+async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    let folders = enrollment::find_folders(dir)?;
+    let api = Api::connect(config).await?;
+    let bar = progress_bar(printer, folders.iter().map(|folder| folder.images.len()).sum());
+    let mut students = Vec::with_capacity(folders.len());
+    let mut end = None;
+    for folder in folders {
+        bar.set_message(folder.number.clone());
+        let (enrollment, failure) = one_folder(&api, &folder, &bar).await;
+        students.push(FolderEnrollment::new(folder.number, enrollment, failure.as_ref()));
+        // A student who is not known says nothing of the next one; a server that is gone does.
+        if failure.as_ref().is_some_and(CliError::ends_everything) {
+            end = failure;
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let done = BulkEnrollment::new(students);
+    printer.report(&done)?;
+    match end {
+        Some(failure) => Err(failure),
+        None if done.students_failed > 0 => Err(CliError::Reported),
+        None => Ok(()),
+    }
+}
+
+async fn one_folder(
+    api: &Api,
+    folder: &enrollment::StudentFolder,
+    bar: &ProgressBar,
+) -> (Option<Enrollment>, Option<CliError>) {
+    if folder.images.is_empty() {
+        return (None, Some(enrollment::no_images(&folder.path)));
+    }
+    let student = match lookup::student(api, &folder.number).await {
+        Ok(student) => StudentRefView::from(&StudentView::from(student)),
+        Err(error) => {
+            bar.inc(folder.images.len() as u64);
+            return (None, Some(error));
+        }
+    };
+    let Outcome { verdicts, failure } = enrollment::enroll(api, &student.id, &folder.images, bar).await;
+    (Some(Enrollment::new(student, verdicts)), failure)
+}
+
+fn progress_bar(printer: &Printer, images: usize) -> ProgressBar {
+    if !printer.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(images as u64), ProgressDrawTarget::stderr());
+    // The template is a constant; should it ever be wrong, the library's own style is no loss.
+    match ProgressStyle::with_template("{bar:30} {pos}/{len} images {eta} {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,67 @@
+//! `cavs login`
+
+use std::io::{self, BufRead, IsTerminal, Read};
+
+use cavs_proto::{from_timestamp, v1};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    client::Api, config::Config, error::CliError, printer::Printer, session::Session, view::LoggedIn,
+};
+
+/// Longer than any password that the server takes.
+const MAX_PASSWORD_BYTES: u64 = 4096;
+
+/// Options of `cavs login`.
+#[derive(Debug, clap::Args)]
+pub struct LoginArgs {
+    /// User name
+    #[arg(short, long, value_name = "NAME")]
+    username: String,
+    /// Read the password from the first line of standard input instead of asking for it
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub(crate) async fn run(args: LoginArgs, config: Config, printer: &Printer) -> Result<(), CliError> {
+    let password = if args.password_stdin { read_password()? } else { ask_password(&args.username)? };
+    let api = Api::connect_anonymously(&config).await?;
+    let request =
+        v1::LoginRequest { username: args.username.clone(), password: password.expose_secret().to_owned() };
+    let response = api.call(api.auth().login(request)).await?;
+    let user = response.user.ok_or_else(|| CliError::protocol("the server did not say who logged in"))?;
+    if response.access_token.is_empty() {
+        return Err(CliError::protocol("the server gave no token"));
+    }
+    // Later commands run in other folders.
+    let ca = std::path::absolute(&config.ca).map_err(|error| CliError::file(&config.ca, error))?;
+    let session = Session {
+        server: config.server.to_string(),
+        ca,
+        username: args.username,
+        expires: from_timestamp("expire_time", response.expire_time.as_ref()).ok(),
+        token: response.access_token.into(),
+    };
+    config.session_file.write(&session)?;
+    printer.report(&LoggedIn { server: session.server, user: user.into(), expire_time: session.expires })
+}
+
+fn read_password() -> Result<SecretString, CliError> {
+    let mut line = String::new();
+    let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
+    io::stdin().lock().take(MAX_PASSWORD_BYTES).read_line(&mut line).map_err(failed)?;
+    let password = line.strip_suffix('\n').map_or(line.as_str(), |l| l.strip_suffix('\r').unwrap_or(l));
+    if password.is_empty() {
+        return Err(CliError::usage("standard input holds no password"));
+    }
+    Ok(password.into())
+}
+
+fn ask_password(username: &str) -> Result<SecretString, CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::usage("there is no terminal to ask for the password; give --password-stdin"));
+    }
+    rpassword::prompt_password(format!("Password of {username}: "))
+        .map(Into::into)
+        .map_err(|error| CliError::failure("INPUT", format!("the password can't be read: {error}")))
+}

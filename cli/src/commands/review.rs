@@ -1,0 +1,144 @@
+//! `cavs review`
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use cavs_proto::{SightingId, v1};
+
+use crate::{
+    client::Api,
+    config::Config,
+    error::CliError,
+    lookup,
+    paging::{self, Extent, Page},
+    printer::Printer,
+    view::{ReviewItemView, ReviewQueue, SightingView},
+};
+
+/// What `cavs review` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum ReviewCommand {
+    /// List what waits for a person, oldest first
+    List(ListArgs),
+    /// Show a sighting and whom it may be
+    Show(ShowArgs),
+    /// Say that it is the predicted student, or the one given with --student
+    Approve(VerdictArgs),
+    /// Say that it is not the predicted student
+    Reject(VerdictArgs),
+    /// Leave it for somebody else to look at
+    Flag(VerdictArgs),
+}
+
+/// Options of `cavs review list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Only this room
+    #[arg(long)]
+    classroom: Option<String>,
+    /// Only this device
+    #[arg(long, value_name = "NAME|ID")]
+    device: Option<String>,
+    /// How many.
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// Options of `cavs review show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Id of the sighting
+    id: SightingId,
+    /// Write the picture of the face (JPEG) into a new file
+    #[arg(long, value_name = "FILE")]
+    evidence_out: Option<PathBuf>,
+}
+
+/// Options of a verdict.
+#[derive(Debug, clap::Args)]
+pub struct VerdictArgs {
+    /// Id of the sighting
+    id: SightingId,
+    /// What the next reader should know
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    notes: String,
+    /// Who it really was
+    #[arg(long, value_name = "NUMBER|ID")]
+    student: Option<String>,
+    /// Replace an earlier approval or rejection
+    #[arg(long)]
+    replace: bool,
+}
+
+pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    let api = Api::connect(config).await?;
+    match command {
+        ReviewCommand::List(args) => list(args, &api, printer).await,
+        ReviewCommand::Show(args) => show(args, &api, printer).await,
+        ReviewCommand::Approve(args) => review(v1::Verdict::Approved, args, &api, printer).await,
+        ReviewCommand::Reject(args) => review(v1::Verdict::Rejected, args, &api, printer).await,
+        ReviewCommand::Flag(args) => review(v1::Verdict::Flagged, args, &api, printer).await,
+    }
+}
+
+async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let filter = v1::SightingFilter {
+        device_id: lookup::device_id(api, args.device.as_deref()).await?,
+        classroom: args.classroom.unwrap_or_default(),
+        ..Default::default()
+    };
+    let pending = paging::collect(args.extent, async |page_size, page_token| {
+        let request = v1::ListPendingRequest { page_size, page_token, filter: Some(filter.clone()) };
+        let page = api.call(api.reviews().list_pending(request)).await?;
+        Ok(Page { items: page.sightings, next: page.next_page_token, total: page.total_size })
+    })
+    .await?;
+    let remark = pending.remark("sightings that wait for review");
+    printer.report(&ReviewQueue::from(pending))?;
+    remark.iter().for_each(|remark| printer.note(remark));
+    Ok(())
+}
+
+async fn show(args: ShowArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let request = v1::GetReviewItemRequest { sighting_id: args.id.to_string() };
+    let item = api.call(api.reviews().get_review_item(request)).await?;
+    let sighting = item.sighting.ok_or_else(|| CliError::protocol("the server's answer has no sighting"))?;
+    if let Some(path) = &args.evidence_out {
+        if item.evidence.is_empty() {
+            let message = format!("sighting {}: no picture of the face was kept", args.id);
+            return Err(CliError::NotFound { reason: "NO_EVIDENCE", message });
+        }
+        write_evidence(path, &item.evidence).map_err(|error| CliError::file(path, error))?;
+    }
+    printer.report(&ReviewItemView {
+        sighting: sighting.into(),
+        evidence_bytes: item.evidence.len(),
+        evidence_file: args.evidence_out.map(|path| path.display().to_string()),
+    })
+}
+
+/// Somebody's face: for the reviewer's eyes, and never in the place of another file.
+fn write_evidence(path: &Path, evidence: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(evidence)
+}
+
+async fn review(
+    verdict: v1::Verdict,
+    args: VerdictArgs,
+    api: &Api,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let request = v1::ReviewSightingRequest {
+        sighting_id: args.id.to_string(),
+        verdict: verdict.into(),
+        notes: args.notes,
+        corrected_student_id: lookup::student_id(api, args.student.as_deref()).await?,
+        replace: args.replace,
+    };
+    let sighting = api.call(api.reviews().review_sighting(request)).await?;
+    printer.report(&SightingView::from(sighting))
+}

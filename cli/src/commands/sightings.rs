@@ -1,0 +1,110 @@
+//! `cavs sightings`
+
+use cavs_proto::{to_timestamp, v1};
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    client::Api,
+    config::Config,
+    error::CliError,
+    lookup,
+    paging::{self, Extent, Page},
+    printer::Printer,
+    timespec::TimeSpec,
+    view::SightingList,
+};
+
+/// What `cavs sightings` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum SightingsCommand {
+    /// List sightings, newest first
+    List(ListArgs),
+}
+
+/// Options of `cavs sightings list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Only this student
+    #[arg(long, value_name = "NUMBER|ID")]
+    student: Option<String>,
+    /// Only this device
+    #[arg(long, value_name = "NAME|ID")]
+    device: Option<String>,
+    /// Only this room
+    #[arg(long)]
+    classroom: Option<String>,
+    /// Only what the machine decided so
+    #[arg(long, value_enum)]
+    decision: Option<Decision>,
+    /// Only from this time or day on
+    #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
+    from: Option<TimeSpec>,
+    /// Only before this time, or up to the end of this day
+    #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
+    until: Option<TimeSpec>,
+    /// How many.
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// What the machine decided.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Decision {
+    /// It was sure enough
+    Accepted,
+    /// A person has to say
+    Pending,
+    /// Nobody who is enrolled
+    Unknown,
+}
+
+impl From<Decision> for v1::Decision {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Accepted => Self::Accepted,
+            Decision::Pending => Self::Pending,
+            Decision::Unknown => Self::Unknown,
+        }
+    }
+}
+
+pub(crate) async fn run(
+    SightingsCommand::List(args): SightingsCommand,
+    config: &Config,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let (from, until) = range(args.from, args.until, &TimeZone::system())?;
+    let api = Api::connect(config).await?;
+    let filter = v1::SightingFilter {
+        device_id: lookup::device_id(&api, args.device.as_deref()).await?,
+        classroom: args.classroom.unwrap_or_default(),
+        student_id: lookup::student_id(&api, args.student.as_deref()).await?,
+        decision: args.decision.map_or(v1::Decision::Unspecified, Into::into).into(),
+        captured_from: from.map(to_timestamp),
+        captured_until: until.map(to_timestamp),
+    };
+    let sightings = paging::collect(args.extent, async |page_size, page_token| {
+        let request = v1::ListSightingsRequest { page_size, page_token, filter: Some(filter.clone()) };
+        let page = api.call(api.sightings().list_sightings(request)).await?;
+        Ok(Page { items: page.sightings, next: page.next_page_token, total: page.total_size })
+    })
+    .await?;
+    let remark = sightings.remark("sightings");
+    printer.report(&SightingList::from(sightings))?;
+    remark.iter().for_each(|remark| printer.note(remark));
+    Ok(())
+}
+
+fn range(
+    from: Option<TimeSpec>,
+    until: Option<TimeSpec>,
+    zone: &TimeZone,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
+    let wrong = |option| move |problem| CliError::usage(format!("{option}: {problem}"));
+    let from = from.map(|from| from.start(zone)).transpose().map_err(wrong("--from"))?;
+    let until = until.map(|until| until.end(zone)).transpose().map_err(wrong("--until"))?;
+    match (from, until) {
+        (Some(from), Some(until)) if from >= until => Err(CliError::usage("--from must be before --until")),
+        range => Ok(range),
+    }
+}

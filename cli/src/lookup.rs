@@ -1,0 +1,62 @@
+//! People say numbers and names; the server wants ids.
+
+use cavs_proto::{
+    ErrorReason, StudentId,
+    v1::{self, get_device_request, get_student_request},
+};
+
+use crate::{client::Api, error::CliError};
+
+/// The student of an id or a number.
+pub(crate) async fn student(api: &Api, text: &str) -> Result<v1::Student, CliError> {
+    use get_student_request::Key;
+    let get = async |key| {
+        let request = v1::GetStudentRequest { key: Some(key) };
+        api.call(api.students().get_student(request)).await
+    };
+    if is_id(text) {
+        match get(Key::Id(text.to_owned())).await {
+            // A site may number its students as it likes, and be it by UUIDs.
+            Err(error) if error.reason() == ErrorReason::StudentNotFound.as_str() => {}
+            found => return found,
+        }
+    }
+    get(Key::Number(text.to_owned())).await
+}
+
+/// The device of an id or a name.
+pub(crate) async fn device(api: &Api, text: &str) -> Result<v1::Device, CliError> {
+    use get_device_request::Key;
+    let get = async |key| {
+        let request = v1::GetDeviceRequest { key: Some(key) };
+        api.call(api.devices().get_device(request)).await
+    };
+    if is_id(text) {
+        match get(Key::Id(text.to_owned())).await {
+            Err(error) if error.reason() == ErrorReason::DeviceNotFound.as_str() => {}
+            found => return found,
+        }
+    }
+    get(Key::Name(text.to_owned())).await
+}
+
+/// The id of a student, where one was given.
+pub(crate) async fn student_id(api: &Api, text: Option<&str>) -> Result<String, CliError> {
+    match text {
+        Some(text) => Ok(student(api, text).await?.id),
+        None => Ok(String::new()),
+    }
+}
+
+/// The id of a device, where one was given.
+pub(crate) async fn device_id(api: &Api, text: Option<&str>) -> Result<String, CliError> {
+    match text {
+        Some(text) => Ok(device(api, text).await?.id),
+        None => Ok(String::new()),
+    }
+}
+
+/// Ids of all kinds have one form.
+fn is_id(text: &str) -> bool {
+    text.parse::<StudentId>().is_ok()
+}

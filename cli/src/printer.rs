@@ -1,0 +1,179 @@
+//! The one place that writes to standard output and standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::{
+    error::{CliError, FieldViolation},
+    text::{harmless, harmless_json},
+};
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Tables for people.
+    #[default]
+    Table,
+    /// One JSON document for programs.
+    Json,
+}
+
+/// The result of a command.
+pub trait Report: Serialize {
+    /// The result for people. Text from elsewhere must have gone through [`harmless`].
+    fn table(&self, style: &Style) -> String;
+}
+
+/// How tables look.
+#[derive(Debug, Clone)]
+pub struct Style {
+    /// Columns of the terminal; `None` where there is no terminal to fit.
+    pub width: Option<u16>,
+    /// The zone that times are shown in.
+    pub zone: TimeZone,
+}
+
+/// Writes results, remarks and errors.
+#[derive(Debug, Clone)]
+pub struct Printer {
+    format: Format,
+    quiet: bool,
+    style: Style,
+}
+
+/// An error as programs read it.
+#[derive(Serialize)]
+struct ErrorReport<'a> {
+    reason: &'a str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    field_violations: &'a [FieldViolation],
+}
+
+impl Printer {
+    /// A printer for this process.
+    #[must_use]
+    pub fn new(format: Format, quiet: bool) -> Self {
+        let width = io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+        let style = Style { width: width.map(|(width, _)| width.0), zone: TimeZone::system() };
+        Self { format, quiet, style }
+    }
+
+    /// Whether a person is watching: then a progress bar is welcome.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        self.format == Format::Table && !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Writes a command's result.
+    ///
+    /// # Errors
+    /// Where standard output can't be written. A reader that has seen enough is no error.
+    pub fn report(&self, report: &impl Report) -> Result<(), CliError> {
+        let text = render(report, self.format, &self.style)?;
+        match write_line(io::stdout().lock(), &text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(CliError::failure("OUTPUT", format!("standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a remark to a person, beside the result.
+    pub fn note(&self, text: &str) {
+        if self.format == Format::Table && !self.quiet {
+            // Nobody can be told that standard error is gone.
+            let _ = write_line(io::stderr().lock(), &harmless(text));
+        }
+    }
+
+    /// Writes why a command failed.
+    pub fn error(&self, error: &CliError) {
+        if !matches!(error, CliError::Reported) {
+            let _ = write_line(io::stderr().lock(), &render_error(error, self.format));
+        }
+    }
+}
+
+/// A result as text.
+pub(crate) fn render(report: &impl Report, format: Format, style: &Style) -> Result<String, CliError> {
+    match format {
+        Format::Table => Ok(report.table(style)),
+        Format::Json => {
+            let document = serde_json::to_string_pretty(report)
+                .map_err(|error| CliError::failure("OUTPUT", format!("JSON: {error}")))?;
+            Ok(harmless_json(&document).into_owned())
+        }
+    }
+}
+
+fn render_error(error: &CliError, format: Format) -> String {
+    let (message, hint) = (error.to_string(), error.hint());
+    match format {
+        Format::Table => {
+            // Our own messages may have several lines; each is made harmless by itself.
+            let lines: Vec<_> = message.lines().map(harmless).collect();
+            let mut text = format!("error: {}", lines.join("\n"));
+            for FieldViolation { field, description } in error.violations() {
+                if !message.contains(description) {
+                    text.push_str(&format!("\n  {}: {}", harmless(field), harmless(description)));
+                }
+            }
+            if let Some(hint) = hint {
+                text.push_str(&format!("\nhint: {}", harmless(&hint)));
+            }
+            text
+        }
+        Format::Json => {
+            let reason = error.reason();
+            let report = ErrorReport { reason: &reason, message, hint, field_violations: error.violations() };
+            let document = serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned());
+            harmless_json(&document).into_owned()
+        }
+    }
+}
+
+fn write_line(mut out: impl Write, text: &str) -> io::Result<()> {
+    if !text.is_empty() {
+        out.write_all(text.as_bytes())?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use cavs_proto::{ErrorReason, status};
+
+    use super::*;
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let error = CliError::NotLoggedIn { server: "https://cavs.example:8443".to_owned() };
+        insta::assert_snapshot!(render_error(&error, Format::Table), @r"
+        error: not logged in at https://cavs.example:8443
+        hint: run: cavs login
+        ");
+        insta::assert_snapshot!(render_error(&error, Format::Json), @r#"{"reason":"NOT_LOGGED_IN","message":"not logged in at https://cavs.example:8443","hint":"run: cavs login","field_violations":[]}"#);
+    }
+
+    #[test]
+    fn errors_for_programs_name_the_fields() {
+        let error = CliError::rpc(&cavs_proto::invalid_argument("number", "is too long"));
+        insta::assert_snapshot!(render_error(&error, Format::Json), @r#"{"reason":"INVALID_ARGUMENT","message":"number: is too long","field_violations":[{"field":"number","description":"is too long"}]}"#);
+        insta::assert_snapshot!(render_error(&error, Format::Table), @"error: number: is too long");
+    }
+
+    #[test]
+    fn hostile_messages_are_harmless() {
+        let error = CliError::rpc(&status(ErrorReason::Internal, "\u{1b}[2Jgone\u{9b}1m"));
+        assert!(!render_error(&error, Format::Table).contains(['\u{1b}', '\u{9b}']));
+        let json = render_error(&error, Format::Json);
+        assert!(!json.contains(['\u{1b}', '\u{9b}']), "{json}");
+        assert!(json.contains("\\u001b[2Jgone\\u009b1m"), "{json}");
+    }
+}

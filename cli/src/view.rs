@@ -1,0 +1,27 @@
+//! Results as people and programs see them. The JSON field names are stable: programs depend on them.
+
+mod certs;
+mod device;
+mod enrollment;
+mod layout;
+mod sighting;
+mod student;
+mod user;
+
+use cavs_proto::from_timestamp;
+use jiff::Timestamp;
+
+pub use certs::{CertificateView, DevSetView};
+pub use device::{DeviceList, DeviceView};
+pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, QualityView, VerdictView};
+pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
+pub use student::{StudentList, StudentRefView, StudentView};
+pub use user::{LoggedIn, LoggedOut, UserView, WhoAmI};
+
+/// A point in time from the wire; none where the server says nothing that is one.
+fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    from_timestamp("time", timestamp).ok()
+}
+
+/// What stands for an enum value that a newer server may know.
+const UNRECOGNISED: &str = "unrecognised";

@@ -1,0 +1,234 @@
+use cavs_proto::v1;
+use serde::Serialize;
+
+use super::{
+    StudentRefView,
+    layout::{facts, table},
+};
+use crate::{
+    error::CliError,
+    printer::{Report, Style},
+};
+
+/// What became of one image.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerdictView {
+    /// Path of the image.
+    pub image: String,
+    /// Whether it became a template.
+    pub accepted: bool,
+    /// UUID of the template; null where the image was refused.
+    pub template_id: Option<String>,
+    /// Stable reason of a refusal.
+    pub reason: Option<String>,
+    /// The refusal in words.
+    pub message: Option<String>,
+    /// Quality of the face, where one was found.
+    pub quality: Option<QualityView>,
+}
+
+/// Quality of a face, each 0 (worst) to 100 (best), named after ISO/IEC 29794-5.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct QualityView {
+    /// The worst of all.
+    pub unified_score: u32,
+    /// Distance of the eyes.
+    pub inter_eye_distance: u32,
+    /// Size of the head.
+    pub head_size: u32,
+    /// Sharpness.
+    pub sharpness: u32,
+    /// Not too dark.
+    pub under_exposure_prevention: u32,
+    /// Not too bright.
+    pub over_exposure_prevention: u32,
+    /// Frontality.
+    pub head_pose_yaw: u32,
+    /// Frontality.
+    pub head_pose_pitch: u32,
+    /// Frontality.
+    pub head_pose_roll: u32,
+}
+
+/// What became of the images of one student.
+#[derive(Debug, Serialize)]
+pub struct Enrollment {
+    /// Who.
+    pub student: StudentRefView,
+    /// Images that became templates.
+    pub accepted: usize,
+    /// Images that did not.
+    pub refused: usize,
+    /// One per image, in order.
+    pub images: Vec<VerdictView>,
+}
+
+/// What became of one student's folder.
+#[derive(Debug, Serialize)]
+pub struct FolderEnrollment {
+    /// Name of the folder: the student's number.
+    pub number: String,
+    /// What became of the images; null where it did not come to that.
+    pub enrollment: Option<Enrollment>,
+    /// Stable reason why this student was not, or not wholly, enrolled.
+    pub error_reason: Option<String>,
+    /// The same in words.
+    pub error_message: Option<String>,
+}
+
+/// What became of a folder of students' folders.
+#[derive(Debug, Serialize)]
+pub struct BulkEnrollment {
+    /// One per folder, in order of the numbers.
+    pub students: Vec<FolderEnrollment>,
+    /// Students with at least one new template.
+    pub students_enrolled: usize,
+    /// Students without.
+    pub students_failed: usize,
+    /// Images that became templates.
+    pub accepted: usize,
+    /// Images that did not.
+    pub refused: usize,
+}
+
+impl From<v1::FaceQuality> for QualityView {
+    fn from(quality: v1::FaceQuality) -> Self {
+        Self {
+            unified_score: quality.unified_score,
+            inter_eye_distance: quality.inter_eye_distance,
+            head_size: quality.head_size,
+            sharpness: quality.sharpness,
+            under_exposure_prevention: quality.under_exposure_prevention,
+            over_exposure_prevention: quality.over_exposure_prevention,
+            head_pose_yaw: quality.head_pose_yaw,
+            head_pose_pitch: quality.head_pose_pitch,
+            head_pose_roll: quality.head_pose_roll,
+        }
+    }
+}
+
+impl VerdictView {
+    /// The server's verdict on an image.
+    #[must_use]
+    pub fn of_server(image: String, verdict: v1::ImageVerdict) -> Self {
+        let v1::ImageVerdict { name: _, template_id, reason, message, quality } = verdict;
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        Self {
+            image,
+            accepted: !template_id.is_empty(),
+            template_id: given(template_id),
+            reason: given(reason),
+            message: given(message),
+            quality: quality.map(Into::into),
+        }
+    }
+
+    /// An image that was not even sent.
+    #[must_use]
+    pub fn not_sent(image: String, reason: &str, message: String) -> Self {
+        let (reason, message) = (Some(reason.to_owned()), Some(message));
+        Self { image, accepted: false, template_id: None, reason, message, quality: None }
+    }
+
+    fn words(&self) -> String {
+        match (self.accepted, &self.reason, &self.message) {
+            (true, _, _) => String::new(),
+            (false, _, Some(message)) => message.clone(),
+            (false, Some(reason), None) => reason.clone(),
+            (false, None, None) => "no reason was given".to_owned(),
+        }
+    }
+}
+
+impl Enrollment {
+    /// Counts the verdicts.
+    #[must_use]
+    pub fn new(student: StudentRefView, images: Vec<VerdictView>) -> Self {
+        let accepted = images.iter().filter(|image| image.accepted).count();
+        Self { student, accepted, refused: images.len() - accepted, images }
+    }
+
+    fn summary(&self) -> String {
+        format!("{}: {} accepted, {} refused", self.student.label(), self.accepted, self.refused)
+    }
+}
+
+impl FolderEnrollment {
+    /// What became of a folder, as far as it went.
+    #[must_use]
+    pub fn new(number: String, enrollment: Option<Enrollment>, error: Option<&CliError>) -> Self {
+        Self {
+            number,
+            enrollment,
+            error_reason: error.map(|error| error.reason().into_owned()),
+            error_message: error.map(ToString::to_string),
+        }
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        self.enrollment.as_ref().map_or((0, 0), |done| (done.accepted, done.refused))
+    }
+}
+
+impl BulkEnrollment {
+    /// Counts the students and images.
+    #[must_use]
+    pub fn new(students: Vec<FolderEnrollment>) -> Self {
+        let students_enrolled = students.iter().filter(|student| student.counts().0 > 0).count();
+        Self {
+            students_enrolled,
+            students_failed: students.len() - students_enrolled,
+            accepted: students.iter().map(|student| student.counts().0).sum(),
+            refused: students.iter().map(|student| student.counts().1).sum(),
+            students,
+        }
+    }
+}
+
+fn verdicts<'a>(style: &Style, images: impl Iterator<Item = &'a VerdictView>) -> String {
+    let rows = images.map(|image| {
+        [
+            image.image.clone(),
+            if image.accepted { "accepted" } else { "refused" }.to_owned(),
+            image.quality.map(|quality| quality.unified_score.to_string()).unwrap_or_default(),
+            if image.accepted { String::new() } else { image.reason.clone().unwrap_or_default() },
+            image.words(),
+        ]
+    });
+    table(style, ["IMAGE", "VERDICT", "QUALITY", "REASON", "MESSAGE"], rows.collect())
+}
+
+impl Report for Enrollment {
+    fn table(&self, style: &Style) -> String {
+        let summary = facts(style, &[("student", self.summary())]);
+        format!("{}\n\n{summary}", verdicts(style, self.images.iter()))
+    }
+}
+
+impl Report for BulkEnrollment {
+    fn table(&self, style: &Style) -> String {
+        let rows = self.students.iter().map(|student| {
+            let (accepted, refused) = student.counts();
+            let name = student.enrollment.as_ref().map(|done| done.student.name.clone());
+            [
+                student.number.clone(),
+                name.unwrap_or_default(),
+                accepted.to_string(),
+                refused.to_string(),
+                student.error_message.clone().unwrap_or_default(),
+            ]
+        });
+        let header = ["NUMBER", "NAME", "ACCEPTED", "REFUSED", "ERROR"];
+        let mut parts = vec![table(style, header, rows.collect())];
+        let enrollments = self.students.iter().filter_map(|student| student.enrollment.as_ref());
+        // Of hundreds of images, a person wants to see those that need another photograph.
+        parts
+            .push(verdicts(style, enrollments.flat_map(|done| &done.images).filter(|image| !image.accepted)));
+        parts.push(format!(
+            "{} students enrolled, {} not; {} images accepted, {} refused",
+            self.students_enrolled, self.students_failed, self.accepted, self.refused
+        ));
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n\n")
+    }
+}

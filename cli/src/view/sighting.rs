@@ -1,0 +1,329 @@
+use cavs_proto::v1;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    QualityView, StudentRefView, UNRECOGNISED,
+    layout::{facts, moment, similarity, table},
+    time,
+};
+use crate::{
+    paging::Listing,
+    printer::{Report, Style},
+};
+
+/// One event "this face was seen by this device at this time".
+#[derive(Debug, Clone, Serialize)]
+pub struct SightingView {
+    /// UUID.
+    pub id: String,
+    /// RFC 3339.
+    pub captured_at: Option<Timestamp>,
+    /// RFC 3339.
+    pub received_at: Option<Timestamp>,
+    /// UUID of the device.
+    pub device_id: String,
+    /// Its name.
+    pub device_name: String,
+    /// The room it watches.
+    pub classroom: String,
+    /// With device and sequence, unique for ever.
+    pub boot_epoch: u64,
+    /// See `boot_epoch`.
+    pub sequence: u64,
+    /// What the source calls the frame.
+    pub frame: String,
+    /// Place of the face, in pixels.
+    pub bounding_box: Option<BoundingBoxView>,
+    /// The detector's score.
+    pub detection_score: f32,
+    /// Quality of the face.
+    pub quality: Option<QualityView>,
+    /// Probability that the face is live; null where nothing measured it.
+    pub liveness: Option<f32>,
+    /// What the matcher said.
+    pub prediction: Option<PredictionView>,
+    /// What a person said; null until then.
+    pub review: Option<ReviewView>,
+    /// Who it was, as far as anybody knows.
+    pub student: Option<StudentRefView>,
+    /// Whether a picture of the face is kept.
+    pub has_evidence: bool,
+}
+
+/// A face's place in a picture, in pixels from the top left corner.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct BoundingBoxView {
+    x: f32,
+    y: f32,
+    width: f32,
+    height: f32,
+}
+
+/// What the matcher said.
+#[derive(Debug, Clone, Serialize)]
+pub struct PredictionView {
+    /// `accepted`, `pending` or `unknown`.
+    pub decision: &'static str,
+    /// Stable reason.
+    pub reason: String,
+    /// Best first.
+    pub candidates: Vec<CandidateView>,
+    /// Distance of the best to the next student; null where there is no next.
+    pub margin: Option<f32>,
+    /// The similarity that would have been accepted.
+    pub threshold: f32,
+    /// SHA-256 of the model pack.
+    pub pack_digest: String,
+}
+
+/// Somebody who it may be.
+#[derive(Debug, Clone, Serialize)]
+pub struct CandidateView {
+    /// Who.
+    pub student: Option<StudentRefView>,
+    /// Cosine, -1 to 1.
+    pub similarity: f32,
+}
+
+/// What a person said.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReviewView {
+    /// `approved`, `rejected` or `flagged`.
+    pub verdict: &'static str,
+    /// User name.
+    pub reviewer: String,
+    /// RFC 3339.
+    pub review_time: Option<Timestamp>,
+    /// In the reviewer's words.
+    pub notes: String,
+    /// Who it really was, where the reviewer said so.
+    pub corrected_student: Option<StudentRefView>,
+}
+
+/// Sightings, newest first.
+#[derive(Debug, Serialize)]
+pub struct SightingList {
+    /// The sightings.
+    pub sightings: Vec<SightingView>,
+    /// How many there are on the server.
+    pub total_size: u64,
+}
+
+/// Sightings that wait for a person, oldest first.
+#[derive(Debug, Serialize)]
+pub struct ReviewQueue {
+    /// The sightings.
+    pub sightings: Vec<SightingView>,
+    /// How many there are on the server.
+    pub total_size: u64,
+}
+
+/// One sighting with what is known of its picture.
+#[derive(Debug, Serialize)]
+pub struct ReviewItemView {
+    /// The sighting.
+    pub sighting: SightingView,
+    /// Length of the picture; 0 where none was kept.
+    pub evidence_bytes: usize,
+    /// Where the picture was written; null where it was not.
+    pub evidence_file: Option<String>,
+}
+
+impl From<v1::Sighting> for SightingView {
+    fn from(sighting: v1::Sighting) -> Self {
+        Self {
+            id: sighting.id,
+            captured_at: time(sighting.captured_at.as_ref()),
+            received_at: time(sighting.received_at.as_ref()),
+            device_id: sighting.device_id,
+            device_name: sighting.device_name,
+            classroom: sighting.classroom,
+            boot_epoch: sighting.boot_epoch,
+            sequence: sighting.sequence,
+            frame: sighting.frame,
+            bounding_box: sighting.bounding_box.map(Into::into),
+            detection_score: sighting.detection_score,
+            quality: sighting.quality.map(Into::into),
+            liveness: sighting.liveness,
+            prediction: sighting.prediction.map(Into::into),
+            review: sighting.review.map(Into::into),
+            student: sighting.student.map(Into::into),
+            has_evidence: sighting.has_evidence,
+        }
+    }
+}
+
+impl From<v1::BoundingBox> for BoundingBoxView {
+    fn from(v1::BoundingBox { x, y, width, height }: v1::BoundingBox) -> Self {
+        Self { x, y, width, height }
+    }
+}
+
+impl From<v1::Prediction> for PredictionView {
+    fn from(prediction: v1::Prediction) -> Self {
+        let decision = match prediction.decision() {
+            v1::Decision::Accepted => "accepted",
+            v1::Decision::Pending => "pending",
+            v1::Decision::Unknown => "unknown",
+            v1::Decision::Unspecified => UNRECOGNISED,
+        };
+        let candidates = prediction.candidates.into_iter().map(|candidate| CandidateView {
+            student: candidate.student.map(Into::into),
+            similarity: candidate.similarity,
+        });
+        Self {
+            decision,
+            reason: prediction.reason,
+            candidates: candidates.collect(),
+            margin: prediction.margin,
+            threshold: prediction.threshold,
+            pack_digest: prediction.pack_digest,
+        }
+    }
+}
+
+impl From<v1::Review> for ReviewView {
+    fn from(review: v1::Review) -> Self {
+        let verdict = match review.verdict() {
+            v1::Verdict::Approved => "approved",
+            v1::Verdict::Rejected => "rejected",
+            v1::Verdict::Flagged => "flagged",
+            v1::Verdict::Unspecified => UNRECOGNISED,
+        };
+        Self {
+            verdict,
+            reviewer: review.reviewer,
+            review_time: time(review.review_time.as_ref()),
+            notes: review.notes,
+            corrected_student: review.corrected_student.map(Into::into),
+        }
+    }
+}
+
+impl From<Listing<v1::Sighting>> for SightingList {
+    fn from(listing: Listing<v1::Sighting>) -> Self {
+        Self { sightings: listing.items.into_iter().map(Into::into).collect(), total_size: listing.total }
+    }
+}
+
+impl From<Listing<v1::Sighting>> for ReviewQueue {
+    fn from(listing: Listing<v1::Sighting>) -> Self {
+        Self { sightings: listing.items.into_iter().map(Into::into).collect(), total_size: listing.total }
+    }
+}
+
+impl SightingView {
+    fn decision(&self) -> String {
+        self.prediction.as_ref().map(|prediction| prediction.decision.to_owned()).unwrap_or_default()
+    }
+
+    fn best(&self) -> Option<&CandidateView> {
+        self.prediction.as_ref()?.candidates.first()
+    }
+
+    fn best_similarity(&self) -> String {
+        self.best().map(|candidate| similarity(candidate.similarity)).unwrap_or_default()
+    }
+
+    fn verdict(&self) -> String {
+        self.review.as_ref().map(|review| review.verdict.to_owned()).unwrap_or_default()
+    }
+
+    fn facts(&self, style: &Style) -> Vec<(&'static str, String)> {
+        let prediction = self.prediction.as_ref();
+        let review = self.review.as_ref();
+        let of_prediction = |text: fn(&PredictionView) -> String| prediction.map(text).unwrap_or_default();
+        let of_review = |text: fn(&ReviewView) -> String| review.map(text).unwrap_or_default();
+        vec![
+            ("student", label(self.student.as_ref())),
+            ("captured", moment(style, self.captured_at)),
+            ("device", self.device_name.clone()),
+            ("classroom", self.classroom.clone()),
+            ("frame", self.frame.clone()),
+            ("decision", of_prediction(|p| format!("{} ({})", p.decision, p.reason))),
+            ("margin", of_prediction(|p| p.margin.map(similarity).unwrap_or_default())),
+            ("threshold", of_prediction(|p| similarity(p.threshold))),
+            ("quality", self.quality.map(|q| q.unified_score.to_string()).unwrap_or_default()),
+            ("liveness", self.liveness.map(|live| format!("{live:.2}")).unwrap_or_default()),
+            ("review", of_review(|r| format!("{} by {}", r.verdict, r.reviewer))),
+            ("reviewed", review.map(|r| moment(style, r.review_time)).unwrap_or_default()),
+            ("notes", of_review(|r| r.notes.clone())),
+            ("corrected to", review.map(|r| label(r.corrected_student.as_ref())).unwrap_or_default()),
+            ("id", self.id.clone()),
+        ]
+    }
+}
+
+fn label(student: Option<&StudentRefView>) -> String {
+    student.map(StudentRefView::label).unwrap_or_default()
+}
+
+impl Report for SightingView {
+    fn table(&self, style: &Style) -> String {
+        facts(style, &self.facts(style))
+    }
+}
+
+impl Report for SightingList {
+    fn table(&self, style: &Style) -> String {
+        let rows = self.sightings.iter().map(|sighting| {
+            [
+                moment(style, sighting.captured_at),
+                sighting.device_name.clone(),
+                sighting.classroom.clone(),
+                label(sighting.student.as_ref()),
+                sighting.decision(),
+                sighting.best_similarity(),
+                sighting.verdict(),
+                sighting.id.clone(),
+            ]
+        });
+        let header = ["CAPTURED", "DEVICE", "CLASSROOM", "STUDENT", "DECISION", "SIMILARITY", "REVIEW", "ID"];
+        table(style, header, rows.collect())
+    }
+}
+
+impl Report for ReviewQueue {
+    fn table(&self, style: &Style) -> String {
+        let rows = self.sightings.iter().map(|sighting| {
+            let prediction = sighting.prediction.as_ref();
+            [
+                moment(style, sighting.captured_at),
+                sighting.device_name.clone(),
+                label(sighting.best().and_then(|candidate| candidate.student.as_ref())),
+                sighting.best_similarity(),
+                prediction.map(|prediction| prediction.reason.clone()).unwrap_or_default(),
+                sighting.verdict(),
+                sighting.id.clone(),
+            ]
+        });
+        let header = ["CAPTURED", "DEVICE", "LOOKS LIKE", "SIMILARITY", "WHY", "REVIEW", "ID"];
+        table(style, header, rows.collect())
+    }
+}
+
+impl Report for ReviewItemView {
+    fn table(&self, style: &Style) -> String {
+        let mut lines = self.sighting.facts(style);
+        let evidence = match (&self.evidence_file, self.evidence_bytes) {
+            (Some(file), _) => file.clone(),
+            (None, 0) => "none was kept".to_owned(),
+            (None, bytes) => format!("{bytes} bytes; --evidence-out FILE writes them"),
+        };
+        lines.push(("evidence", evidence));
+        let candidates = self.sighting.prediction.iter().flat_map(|prediction| &prediction.candidates);
+        let rows = candidates.map(|candidate| {
+            let student = candidate.student.as_ref();
+            [
+                student.map(|student| student.number.clone()).unwrap_or_default(),
+                student.map(|student| student.name.clone()).unwrap_or_default(),
+                similarity(candidate.similarity),
+            ]
+        });
+        let mut parts =
+            vec![facts(style, &lines), table(style, ["NUMBER", "CANDIDATE", "SIMILARITY"], rows.collect())];
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n\n")
+    }
+}

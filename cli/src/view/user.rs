@@ -1,0 +1,95 @@
+use cavs_proto::v1;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    UNRECOGNISED,
+    layout::{facts, moment},
+};
+use crate::printer::{Report, Style};
+
+/// Somebody who logs in.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    /// UUID.
+    pub id: String,
+    /// The name to log in with.
+    pub username: String,
+    /// `admin`, `reviewer` or `viewer`.
+    pub role: &'static str,
+}
+
+/// The result of a login.
+#[derive(Debug, Serialize)]
+pub struct LoggedIn {
+    /// Address of the server.
+    pub server: String,
+    /// Who is logged in now.
+    pub user: UserView,
+    /// RFC 3339; when the session ends.
+    pub expire_time: Option<Timestamp>,
+}
+
+/// The result of a logout.
+#[derive(Debug, Serialize)]
+pub struct LoggedOut {
+    /// Address of the server.
+    pub server: String,
+    /// Whether there was a session that ended now.
+    pub logged_out: bool,
+}
+
+/// Who is logged in.
+#[derive(Debug, Serialize)]
+pub struct WhoAmI {
+    /// Address of the server.
+    pub server: String,
+    /// Who.
+    pub user: UserView,
+}
+
+impl From<v1::User> for UserView {
+    fn from(user: v1::User) -> Self {
+        let role = match user.role() {
+            v1::Role::Admin => "admin",
+            v1::Role::Reviewer => "reviewer",
+            v1::Role::Viewer => "viewer",
+            v1::Role::Unspecified => UNRECOGNISED,
+        };
+        Self { id: user.id, username: user.username, role }
+    }
+}
+
+fn person(style: &Style, user: &UserView, server: &str, expires: Option<Timestamp>) -> String {
+    facts(
+        style,
+        &[
+            ("user", user.username.clone()),
+            ("role", user.role.to_owned()),
+            ("server", server.to_owned()),
+            ("session ends", moment(style, expires)),
+        ],
+    )
+}
+
+impl Report for LoggedIn {
+    fn table(&self, style: &Style) -> String {
+        person(style, &self.user, &self.server, self.expire_time)
+    }
+}
+
+impl Report for WhoAmI {
+    fn table(&self, style: &Style) -> String {
+        person(style, &self.user, &self.server, None)
+    }
+}
+
+impl Report for LoggedOut {
+    fn table(&self, _: &Style) -> String {
+        if self.logged_out {
+            format!("logged out of {}", self.server)
+        } else {
+            format!("nobody was logged in at {}", self.server)
+        }
+    }
+}
