@@ -5,6 +5,10 @@
 //! between them. [`analyze`] runs the vision part alone, over files. Nothing but the binary ends the
 //! process, and the agent never talks to a database server.
 
+pub mod agent;
+pub mod analyze;
+pub mod config;
+pub mod logging;
 pub mod sighting;
 pub mod source;
 pub mod spool;

@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use directory::DirectorySource;
+pub(crate) use directory::read_bounded;
 
 /// Longest encoded frame that is read, in bytes; longer ones are bad frames.
 pub const MAX_FRAME_BYTES: u64 = 32 << 20;

@@ -1,12 +1,16 @@
 //! From an encoded image to its faces, behind a trait: everything else runs without networks.
 
 pub mod fake;
+mod pack;
 mod room;
 
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use serde::Serialize;
 use thiserror::Error;
 
+pub(crate) use room::analyze_guarded;
+
+pub use pack::{LoadError, PackVision};
 pub use room::{Seen, watch};
 
 /// Finds and embeds the faces of images, one image at a time.

@@ -1,0 +1,102 @@
+use std::{env, path::Path};
+
+use toml::{Table, Value};
+
+use super::{ConfigError, raw::Raw};
+
+/// A variable `CAVS_AGENT_SERVER__ADDRESS` stands for the key `server.address`.
+pub const ENV_PREFIX: &str = "CAVS_AGENT_";
+
+/// One value that goes before the file's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Where it was written, for errors.
+    origin: String,
+    section: String,
+    key: String,
+    text: String,
+}
+
+impl Override {
+    /// Every override of the process's environment.
+    #[must_use]
+    pub fn from_environment() -> Vec<Self> {
+        env::vars().filter_map(|(name, text)| Self::from_variable(&name, text)).collect()
+    }
+
+    fn from_variable(name: &str, text: String) -> Option<Self> {
+        let (section, key) = name.strip_prefix(ENV_PREFIX)?.split_once("__")?;
+        Some(Self {
+            origin: name.to_owned(),
+            section: section.to_ascii_lowercase(),
+            key: key.to_ascii_lowercase(),
+            text,
+        })
+    }
+
+    /// The override in a flag's value, `SECTION.KEY=VALUE`.
+    ///
+    /// # Errors
+    /// The text is not of that form.
+    pub fn from_flag(flag: &str) -> Result<Self, String> {
+        let parts = flag.split_once('=').and_then(|(name, text)| Some((name.split_once('.')?, text)));
+        let ((section, key), text) = parts.ok_or("expected SECTION.KEY=VALUE")?;
+        Ok(Self {
+            origin: format!("--set {section}.{key}"),
+            section: section.to_owned(),
+            key: key.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+
+    /// `5`, `true` and `"text"` are TOML; everything else is text without its quotes.
+    fn value(&self) -> Value {
+        let parsed: Option<Table> = toml::from_str(&format!("value = {}", self.text)).ok();
+        // More than one key: the text had a line break in it, so it was no single value.
+        let single = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+        single.unwrap_or_else(|| Value::String(self.text.clone()))
+    }
+}
+
+/// Parses the file's text with the overrides laid over it.
+pub(super) fn parse(path: &Path, text: &str, overrides: &[Override]) -> Result<Raw, ConfigError> {
+    let failed = |origin: String, error: toml::de::Error| {
+        let problem = error.to_string().trim_end().to_owned();
+        ConfigError::Parse { origin, problem }
+    };
+    // The text alone first: only here do errors have a line.
+    let mut raw: Raw = toml::from_str(text).map_err(|e| failed(path.display().to_string(), e))?;
+    let mut table: Table = toml::from_str(text).map_err(|e| failed(path.display().to_string(), e))?;
+    for item in overrides {
+        let section = table.entry(&item.section).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(item.key.clone(), item.value());
+        }
+        // One by one, so that an error can say which override it was.
+        raw = table.clone().try_into().map_err(|e| failed(item.origin.clone(), e))?;
+    }
+    Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_toml_where_they_can_be() {
+        let value = |text: &str| Override::from_flag(&format!("a.b={text}")).unwrap().value();
+        assert_eq!(value("5"), Value::Integer(5));
+        assert_eq!(value("true"), Value::Boolean(true));
+        assert_eq!(value("/dev/video0"), Value::String("/dev/video0".to_owned()));
+        assert_eq!(value("\"7\""), Value::String("7".to_owned()));
+        assert_eq!(value("1\nx = 2"), Value::String("1\nx = 2".to_owned()));
+    }
+
+    #[test]
+    fn variables_name_section_and_key() {
+        let item = Override::from_variable("CAVS_AGENT_SPOOL__MAX_BYTES", "5".to_owned()).unwrap();
+        assert_eq!((item.section.as_str(), item.key.as_str()), ("spool", "max_bytes"));
+        assert_eq!(Override::from_variable("CAVS_AGENT_X", String::new()), None);
+        assert_eq!(Override::from_variable("HOME", String::new()), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! `cavs-edge-agent`: parses, loads the configuration and calls the library.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use cavs_edge_agent::{
+    agent::{self, Until},
+    analyze::{self, ImageList, ListError},
+    config::{Config, Override, VisionConfig},
+    logging,
+    vision::PackVision,
+};
+use clap::{Args, Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The agent in the room: sees faces, keeps them safe, brings them to the server.
+#[derive(Parser)]
+#[command(version)]
+enum Command {
+    /// Watch a source and send what it shows to the server.
+    Run(RunArgs),
+    /// Say what the networks see in image files, one JSON line each.
+    Analyze(AnalyzeArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "CAVS_AGENT_CONFIG")]
+    config: PathBuf,
+    /// A value that goes before environment and file; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = Override::from_flag)]
+    set: Vec<Override>,
+    /// Check configuration, certificates and pack, and exit.
+    #[arg(long)]
+    check_config: bool,
+    /// Exit when the source has ended and the server has acknowledged everything.
+    #[arg(long)]
+    until_drained: bool,
+}
+
+#[derive(Args)]
+struct AnalyzeArgs {
+    /// Image files; `-` for a list of paths on standard input, one a line.
+    #[arg(value_name = "IMAGE", required_unless_present = "files_from")]
+    images: Vec<OsString>,
+    /// A file with a path per line, after the others; `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
+    /// Folder of the model pack.
+    #[arg(long, value_name = "DIR")]
+    pack: PathBuf,
+    /// The form of the output.
+    #[arg(long, value_enum, default_value = "jsonl")]
+    output: Output,
+    /// Include embeddings.
+    #[arg(long)]
+    embeddings: bool,
+    /// The longer side to which an image is shrunk for the detector, in pixels.
+    #[arg(long, value_name = "PIXELS", default_value_t = 640)]
+    detect_long_side: u32,
+    /// Faces below this detector score are left out, 0 to 1.
+    #[arg(long, value_name = "SCORE", default_value_t = 0.6)]
+    min_score: f32,
+    /// Threads that work on one image.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// One JSON object per image and line.
+    Jsonl,
+}
+
+fn main() -> ExitCode {
+    // Fails only where a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (result, on_error) = match Command::parse() {
+        Command::Run(args) => (run(args), 1),
+        Command::Analyze(args) => (analyze(args), 2),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "cavs-edge-agent: {error:#}");
+        ExitCode::from(on_error)
+    })
+}
+
+fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let overrides: Vec<_> = Override::from_environment().into_iter().chain(args.set).collect();
+    let config = Config::load(&args.config, &overrides)?;
+    config.server.check().with_context(|| args.config.display().to_string())?;
+    let vision = PackVision::load(&config.vision, config.evidence)
+        .with_context(|| args.config.display().to_string())?;
+    if args.check_config {
+        writeln!(io::stdout(), "{}: ok", args.config.display())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::init(&config.logging)?;
+    let until = if args.until_drained { Until::Drained } else { Until::Shutdown };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let shutdown = CancellationToken::new();
+    let result = runtime.block_on(async {
+        tokio::select! {
+            summary = agent::run(&config, vision, until, shutdown.clone()) => summary.map_err(Into::into),
+            error = signals(shutdown.clone()) => Err(error),
+        }
+    });
+    // A thread that hangs in a system call must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let summary = result?;
+    Ok(if summary.drained || until == Until::Shutdown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The first signal asks for an orderly end, the second one for an end.
+async fn signals(shutdown: CancellationToken) -> anyhow::Error {
+    let wait = async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        for _ in 0..2 {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            tracing::info!("stopping");
+            shutdown.cancel();
+        }
+        anyhow::bail!("stopped by a second signal")
+    };
+    match wait.await {
+        Ok(()) => anyhow::anyhow!("the signals ended"),
+        Err(error) => error,
+    }
+}
+
+fn analyze(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
+    let AnalyzeArgs { images, files_from, pack, output, embeddings, .. } = args;
+    let (detect_long_side, min_score, threads) = (args.detect_long_side, args.min_score, args.threads);
+    let config = VisionConfig { pack, detect_long_side, min_score, threads };
+    let mut vision = PackVision::load(&config, None)?;
+    let images = ImageList::new(images, files_from);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let Output::Jsonl = output;
+    match analyze::run(&mut vision, images, embeddings, &mut out) {
+        Ok(tally) if tally.failed == 0 => Ok(ExitCode::SUCCESS),
+        Ok(_) => Ok(ExitCode::FAILURE),
+        // Whoever read the output has seen enough.
+        Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error.into()),
+    }
+}

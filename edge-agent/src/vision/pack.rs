@@ -1,0 +1,116 @@
+//! The trait over the networks of a model pack: the only file that names `cavs_models`.
+
+use std::path::Path;
+
+use cavs_embedding::PackDigest;
+use cavs_models::{
+    DecodeLimits, FacePipeline, Image, ImageError, Pack, PackError, PipelineOptions, VisionError,
+};
+use thiserror::Error;
+
+use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
+use crate::config::{EvidenceConfig, VisionConfig};
+
+/// How much of the face box's size is added on every side of a face crop: reviewers recognise hair
+/// and chin too.
+const EVIDENCE_MARGIN: f32 = 0.25;
+
+/// Why a pack can't be used.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The folder is no pack, or not the one that it says it is.
+    #[error("vision.pack: {0}")]
+    Pack(#[from] PackError),
+    /// Its networks can't be run as asked.
+    #[error("vision: {0}")]
+    Vision(#[from] VisionError),
+}
+
+/// Vision by the networks of a model pack.
+pub struct PackVision {
+    pipeline: FacePipeline,
+    digest: PackDigest,
+    limits: DecodeLimits,
+    evidence: Option<EvidenceConfig>,
+}
+
+impl PackVision {
+    /// Verifies a pack and loads its networks. Face crops are made where `evidence` says how.
+    ///
+    /// # Errors
+    /// Any [`LoadError`].
+    pub fn load(config: &VisionConfig, evidence: Option<EvidenceConfig>) -> Result<Self, LoadError> {
+        let pack = Pack::open(Path::new(&config.pack))?;
+        let options = PipelineOptions {
+            detect_long_side: config.detect_long_side,
+            min_score: config.min_score,
+            threads: config.threads,
+            ..PipelineOptions::default()
+        };
+        let pipeline = FacePipeline::new(&pack, options)?;
+        Ok(Self { pipeline, digest: pack.digest(), limits: DecodeLimits::default(), evidence })
+    }
+
+    fn evidence(&self, image: &Image, face: &cavs_models::Face) -> Option<Evidence> {
+        let EvidenceConfig { max_side, quality } = self.evidence?;
+        match image.crop_jpeg(face.bounding_box, EVIDENCE_MARGIN, max_side, quality) {
+            Ok(jpeg) => Some(Evidence(jpeg)),
+            Err(error) => {
+                tracing::debug!(%error, "a face has no evidence");
+                None
+            }
+        }
+    }
+}
+
+impl Vision for PackVision {
+    fn pack_digest(&self) -> PackDigest {
+        self.digest
+    }
+
+    fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure> {
+        let image = Image::decode(image, &self.limits)?;
+        let faces = self.pipeline.analyze(&image)?;
+        let faces = faces.into_iter().map(|face| {
+            let evidence = self.evidence(&image, &face);
+            convert(face, evidence)
+        });
+        Ok(Analysis { width: image.width(), height: image.height(), faces: faces.collect() })
+    }
+}
+
+fn convert(face: cavs_models::Face, evidence: Option<Evidence>) -> Face {
+    let b = face.bounding_box;
+    let q = face.quality;
+    Face {
+        bounding_box: BoundingBox { x: b.x, y: b.y, width: b.width, height: b.height },
+        landmarks: face.landmarks.map(|point| Point { x: point.x, y: point.y }),
+        score: face.score,
+        quality: Quality {
+            unified_quality_score: q.unified_quality_score,
+            inter_eye_distance: q.inter_eye_distance,
+            head_size: q.head_size,
+            sharpness: q.sharpness,
+            under_exposure_prevention: q.under_exposure_prevention,
+            over_exposure_prevention: q.over_exposure_prevention,
+            head_pose_yaw: q.head_pose_yaw,
+            head_pose_pitch: q.head_pose_pitch,
+            head_pose_roll: q.head_pose_roll,
+        },
+        embedding: face.embedding,
+        liveness: face.liveness,
+        evidence,
+    }
+}
+
+impl From<ImageError> for ImageFailure {
+    fn from(error: ImageError) -> Self {
+        Self { reason: error.reason(), message: error.to_string() }
+    }
+}
+
+impl From<VisionError> for ImageFailure {
+    fn from(error: VisionError) -> Self {
+        Self { reason: error.reason(), message: error.to_string() }
+    }
+}
