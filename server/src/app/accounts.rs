@@ -35,7 +35,8 @@ const PENALTY: Duration = Duration::from_secs(30);
 const REMEMBERED: usize = 10_000;
 
 /// A hash of no one's password, to take as long for an unknown name as for a wrong password.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$mhYbPl0sPLJMbsBDZc3oMGHWKUX5bmMFVcbZyUgVlMk";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$mhYbPl0sPLJMbsBDZc3oMGHWKUX5bmMFVcbZyUgVlMk";
 
 /// Logins: how often a name failed, and how many passwords are checked at a time.
 pub struct Accounts {

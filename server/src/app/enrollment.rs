@@ -58,7 +58,11 @@ impl App {
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`, `Store`, `Stopped`.
-    pub async fn enroll(&self, student: StudentId, image: Bytes) -> Result<Result<Enrolled, Refusal>, AppError> {
+    pub async fn enroll(
+        &self,
+        student: StudentId,
+        image: Bytes,
+    ) -> Result<Result<Enrolled, Refusal>, AppError> {
         let face = match self.vision.faces(image).await? {
             Ok(faces) => match only_face(faces) {
                 Ok(face) => face,
@@ -80,7 +84,8 @@ impl App {
         {
             return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
         }
-        let others = self.recognition.others_like(&face.embedding, self.enrollment.same_person, student).await?;
+        let others =
+            self.recognition.others_like(&face.embedding, self.enrollment.same_person, student).await?;
         if let Some(other) = others.first() {
             let known = self.store.student(&StudentKey::Id(other.student)).await?;
             let number = known.map_or_else(|| other.student.to_string(), |student| student.number);
@@ -94,7 +99,10 @@ impl App {
             Some(template) => Ok(Ok(Enrolled { template, quality })),
             None => refuse(
                 "TOO_MANY_TEMPLATES",
-                format!("the student has {} templates, which is the limit", self.enrollment.templates_per_student),
+                format!(
+                    "the student has {} templates, which is the limit",
+                    self.enrollment.templates_per_student
+                ),
             ),
         }
     }
@@ -108,7 +116,7 @@ impl App {
         let id = TemplateId::generate();
         let pack = self.recognition.pack();
         let key = self.keys.student_key(&self.store, student).await?;
-        let owner = Owner::Template(id.uuid().as_bytes(), pack.as_bytes());
+        let owner = Owner::Template(id, pack);
         let sealed = key.seal(owner, &zeroize::Zeroizing::new(face.embedding.to_le_bytes()))?;
         let new = NewTemplate { id, student, pack, sealed: &sealed, quality };
         let stored = self.store.create_template(&new, self.enrollment.templates_per_student).await;

@@ -50,9 +50,8 @@ impl App {
         if pack == served {
             return Ok(());
         }
-        let message = format!(
-            "the agent uses model pack {pack}, the server {served}: give both the same pack folder"
-        );
+        let message =
+            format!("the agent uses model pack {pack}, the server {served}: give both the same pack folder");
         Err(AppError::refused(ErrorReason::ModelPackMismatch, message))
     }
 
@@ -94,12 +93,10 @@ impl App {
         key: &Arc<Key>,
     ) -> Result<SightingToStore<'a>, AppError> {
         let id = SightingId::generate();
-        let owner = Owner::Probe(id.uuid().as_bytes(), captured.pack.as_bytes());
+        let owner = Owner::Probe(id, captured.pack);
         let probe = key.seal(owner, &zeroize::Zeroizing::new(captured.probe.to_le_bytes()))?;
         let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
-        let evidence = kept
-            .then(|| key.seal(Owner::Evidence(id.uuid().as_bytes()), &captured.evidence))
-            .transpose()?;
+        let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
         Ok(SightingToStore { id, captured, received_at, key_month, probe, evidence, prediction })
     }
 }

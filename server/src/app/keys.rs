@@ -35,12 +35,12 @@ impl Keys {
 
     /// A new data key for a student, and its wrapped form.
     pub(super) fn new_student_key(&self, id: StudentId) -> Result<Vec<u8>, AppError> {
-        Ok(self.master.new_data_key(Owner::StudentKey(id.uuid().as_bytes()))?.1)
+        Ok(self.master.new_data_key(Owner::StudentKey(id))?.1)
     }
 
     /// Opens a student's wrapped data key.
     pub(super) fn open_student_key(&self, id: StudentId, wrapped: &[u8]) -> Result<Key, VaultError> {
-        self.master.open_data_key(Owner::StudentKey(id.uuid().as_bytes()), wrapped)
+        self.master.open_data_key(Owner::StudentKey(id), wrapped)
     }
 
     /// A student's data key.
@@ -57,7 +57,7 @@ impl Keys {
         if let Some(key) = cached {
             return Ok(key);
         }
-        let (_, fresh) = self.master.new_data_key(Owner::MonthKey(&month.to_string()))?;
+        let (_, fresh) = self.master.new_data_key(Owner::MonthKey(month))?;
         let key = Arc::new(self.open_month_key(month, &store.sighting_key(month, &fresh).await?)?);
         self.months.lock().unwrap_or_else(PoisonError::into_inner).insert(month, Arc::clone(&key));
         Ok(key)
@@ -65,6 +65,6 @@ impl Keys {
 
     /// Opens the wrapped data key of a month.
     pub(super) fn open_month_key(&self, month: Date, wrapped: &[u8]) -> Result<Key, VaultError> {
-        self.master.open_data_key(Owner::MonthKey(&month.to_string()), wrapped)
+        self.master.open_data_key(Owner::MonthKey(month), wrapped)
     }
 }

@@ -43,7 +43,11 @@ impl App {
     ///
     /// # Errors
     /// `Store`.
-    pub async fn students(&self, section: Option<&str>, page: &PageRequest) -> Result<Page<Student>, AppError> {
+    pub async fn students(
+        &self,
+        section: Option<&str>,
+        page: &PageRequest<String>,
+    ) -> Result<Page<Student>, AppError> {
         Ok(self.store.students(section, page).await?)
     }
 
@@ -77,7 +81,7 @@ impl App {
     ///
     /// # Errors
     /// `Store`.
-    pub async fn devices(&self, page: &PageRequest) -> Result<Page<Device>, AppError> {
+    pub async fn devices(&self, page: &PageRequest<String>) -> Result<Page<Device>, AppError> {
         Ok(self.store.devices(page).await?)
     }
 }

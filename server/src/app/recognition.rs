@@ -47,6 +47,12 @@ impl Recognition {
         self.pack
     }
 
+    /// Number of components of its embeddings.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.gallery.dimension()
+    }
+
     /// When a match is believed.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
@@ -91,13 +97,12 @@ impl Recognition {
         let key = match last_key {
             Some((student, key)) if *student == stored.student => key,
             _ => {
-                let key = keys
-                    .open_student_key(stored.student, &stored.wrapped_key)
-                    .map_err(|e| e.to_string())?;
+                let key =
+                    keys.open_student_key(stored.student, &stored.wrapped_key).map_err(|e| e.to_string())?;
                 &mut last_key.insert((stored.student, key)).1
             }
         };
-        let owner = Owner::Template(stored.id.uuid().as_bytes(), self.pack.as_bytes());
+        let owner = Owner::Template(stored.id, self.pack);
         let plain = key.open(owner, &stored.sealed).map_err(|e| e.to_string())?;
         let embedding = UnitEmbedding::from_le_bytes(&plain).map_err(|e| e.to_string())?;
         if embedding.dimension() != self.gallery.dimension() {
@@ -136,10 +141,9 @@ impl Recognition {
             sightings.iter().filter(comparable).map(|s| s.probe.clone()).collect();
         let gallery = Arc::clone(&self.gallery);
         let rule = Decisive { accept: self.policy.accept, margin: self.policy.margin };
-        let answers = blocking(move || {
-            gallery.search_batch(&probes, &Query::top(CANDIDATES).unless_decisive(rule))
-        })
-        .await??;
+        let answers =
+            blocking(move || gallery.search_batch(&probes, &Query::top(CANDIDATES).unless_decisive(rule)))
+                .await??;
         let mut answers = answers.into_iter();
         Ok(sightings
             .iter()
@@ -170,10 +174,7 @@ impl Recognition {
         let (gallery, embedding) = (Arc::clone(&self.gallery), embedding.clone());
         let except = Some(student_key(except));
         let found = blocking(move || gallery.find_duplicates(&embedding, threshold, except)).await??;
-        Ok(found
-            .iter()
-            .map(|c| Match { student: student_id(c.student), similarity: c.similarity })
-            .collect())
+        Ok(found.iter().map(|c| Match { student: student_id(c.student), similarity: c.similarity }).collect())
     }
 
     /// How similar a face is to a student's own templates; `None` where there are none.
@@ -187,8 +188,7 @@ impl Recognition {
     ) -> Result<Option<Similarity>, AppError> {
         let (gallery, embedding) = (Arc::clone(&self.gallery), embedding.clone());
         let roster = std::iter::once(student_key(student)).collect();
-        let answer =
-            blocking(move || gallery.search(&embedding, &Query::top(1).among(&roster))).await??;
+        let answer = blocking(move || gallery.search(&embedding, &Query::top(1).among(&roster))).await??;
         Ok(answer.candidates.first().map(|c| c.similarity))
     }
 }

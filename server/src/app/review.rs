@@ -1,10 +1,13 @@
 use bytes::Bytes;
-use cavs_proto::{ErrorReason, SightingId, UserId};
+use cavs_proto::{ErrorReason, ProtocolError, SightingId, UserId};
 use tracing::info;
 
 use super::{App, AppError};
 use crate::{
-    domain::{NewReview, Page, PageRequest, Sighting, SightingFilter, StudentKey, Verdict},
+    domain::{
+        Decision, NewReview, Page, PageRequest, Sighting, SightingFilter, SightingPosition, StudentKey,
+        Verdict,
+    },
     store::StoreError,
     vault::Owner,
 };
@@ -17,7 +20,7 @@ impl App {
     pub async fn sightings(
         &self,
         filter: &SightingFilter,
-        page: &PageRequest,
+        page: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, AppError> {
         Ok(self.store.sightings(filter, page).await?)
     }
@@ -29,7 +32,7 @@ impl App {
     pub async fn review_queue(
         &self,
         filter: &SightingFilter,
-        page: &PageRequest,
+        page: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, AppError> {
         Ok(self.store.review_queue(filter, page).await?)
     }
@@ -44,7 +47,7 @@ impl App {
             None => Bytes::new(),
             Some((month, wrapped, sealed)) => {
                 let key = self.keys.open_month_key(month, &wrapped)?;
-                let mut plain = key.open(Owner::Evidence(id.uuid().as_bytes()), &sealed)?;
+                let mut plain = key.open(Owner::Evidence(id), &sealed)?;
                 Bytes::from(std::mem::take(&mut *plain))
             }
         };
@@ -60,11 +63,9 @@ impl App {
         let sighting = self.sighting(review.sighting).await?;
         if let Some(corrected) = review.corrected {
             self.student(&StudentKey::Id(corrected)).await?;
-        } else if review.verdict == Verdict::Approved
-            && (sighting.prediction.decision == crate::domain::Decision::Unknown)
-        {
+        } else if review.verdict == Verdict::Approved && sighting.prediction.decision == Decision::Unknown {
             let problem = "the machine named nobody: say who it is";
-            return Err(cavs_proto::ProtocolError::invalid("corrected_student_id", problem).into());
+            return Err(ProtocolError::invalid("corrected_student_id", problem).into());
         }
         match self.store.review(review, reviewer).await {
             Ok(true) => {

@@ -14,8 +14,9 @@ pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};
 pub use policy::{Match, Policy};
 pub use sighting::{
-    Candidate, CapturedSighting, Decision, NewReview, Prediction, PredictionReason, Review, Sighting,
-    SightingFilter, SightingKey, StudentRef, Verdict,
+    Candidate, CapturedSighting, Decision, EARLIEST, LATEST, NewReview, Prediction, PredictionReason, Review,
+    Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Verdict,
 };
 pub use student::{NewStudent, Student, StudentKey};
+pub use text::{lookup, printable};
 pub use user::{Credentials, Role, User};

@@ -70,12 +70,8 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy = Policy {
-        accept: Similarity::MIN,
-        review: Similarity::MIN,
-        margin: 0.05,
-        min_quality: 20,
-    };
+    const POLICY: Policy =
+        Policy { accept: Similarity::MIN, review: Similarity::MIN, margin: 0.05, min_quality: 20 };
 
     fn policy() -> Policy {
         Policy { accept: Similarity::clamped(0.5), review: Similarity::clamped(0.3), ..POLICY }

@@ -1,9 +1,16 @@
+use std::{fmt, str::FromStr};
+
 use bytes::Bytes;
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_proto::{DeviceId, ProtocolError, SightingId, StudentId};
 use jiff::Timestamp;
 
 use super::{BoundingBox, Quality, text};
+
+/// The earliest time that is taken for one: a device without a clock begins here.
+pub const EARLIEST: Timestamp = Timestamp::UNIX_EPOCH;
+/// The latest time that is taken for one: the year 2200.
+pub const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
 
 /// What a device numbers its sightings by: unique for ever together with the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -222,6 +229,43 @@ pub struct Sighting {
     pub student: Option<StudentRef>,
     /// Whether a picture of the face was kept.
     pub has_evidence: bool,
+}
+
+/// Where a sighting stands in lists: by time, and by id among those of the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SightingPosition {
+    /// By the device's clock.
+    pub captured_at: Timestamp,
+    /// Ours.
+    pub id: SightingId,
+}
+
+impl Sighting {
+    /// Where it stands in lists.
+    #[must_use]
+    pub const fn position(&self) -> SightingPosition {
+        SightingPosition { captured_at: self.captured_at, id: self.id }
+    }
+}
+
+impl fmt::Display for SightingPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.captured_at, self.id)
+    }
+}
+
+impl FromStr for SightingPosition {
+    type Err = ProtocolError;
+
+    fn from_str(text: &str) -> Result<Self, ProtocolError> {
+        let wrong = || ProtocolError::invalid("page_token", "is no position in a list of sightings");
+        let (time, id) = text.split_once(' ').ok_or_else(wrong)?;
+        let captured_at: Timestamp = time.parse().map_err(|_| wrong())?;
+        if !(EARLIEST..=LATEST).contains(&captured_at) {
+            return Err(wrong());
+        }
+        Ok(Self { captured_at, id: id.parse().map_err(|_| wrong())? })
+    }
 }
 
 /// Which sightings: all that is set must hold.

@@ -33,3 +33,18 @@ pub(super) fn paragraph(field: &'static str, text: &str, longest: usize) -> Resu
     }
     Ok(text.to_owned())
 }
+
+/// Makes a text of a device's fit to be stored and shown: cut to a length, control characters
+/// replaced. For what is only informative, so that a strange name costs no sighting.
+#[must_use]
+pub fn printable(text: &str, longest: usize) -> String {
+    text.chars().take(longest).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Checks a text that is only looked up.
+///
+/// # Errors
+/// `Invalid`: too long, or with a character that no stored text has.
+pub fn lookup(field: &'static str, text: &str) -> Result<String, ProtocolError> {
+    line(field, text, 1000)
+}

@@ -55,7 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn devices(&self, request: &PageRequest) -> Result<Page<Device>, StoreError> {
+    pub async fn devices(&self, request: &PageRequest<String>) -> Result<Page<Device>, StoreError> {
         let client = self.client().await?;
         let sql = format!(
             "SELECT {COLUMNS} FROM devices WHERE $1::text IS NULL OR name > $1 ORDER BY name LIMIT $2"
@@ -76,7 +76,8 @@ impl Store {
         agent_version: &str,
         pack: PackDigest,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3 WHERE id = $1";
+        let sql =
+            "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3 WHERE id = $1";
         let pack = pack.as_bytes().as_slice();
         self.client().await?.execute(sql, &[&id.uuid(), &agent_version, &pack]).await?;
         Ok(())
@@ -92,12 +93,10 @@ impl Store {
         spooled: u64,
         lost: u64,
     ) -> Result<Option<DeviceStatus>, StoreError> {
-        let sql = "UPDATE devices SET last_seen_at = now(), spooled = $2, lost = $3 WHERE id = $1 RETURNING status";
-        let row = self
-            .client()
-            .await?
-            .query_opt(sql, &[&id.uuid(), &to_bigint(spooled), &to_bigint(lost)])
-            .await?;
+        let sql =
+            "UPDATE devices SET last_seen_at = now(), spooled = $2, lost = $3 WHERE id = $1 RETURNING status";
+        let row =
+            self.client().await?.query_opt(sql, &[&id.uuid(), &to_bigint(spooled), &to_bigint(lost)]).await?;
         row.map(|row| DeviceStatus::read("devices", "status", row.try_get(0)?)).transpose()
     }
 }

@@ -48,7 +48,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`: the address is malformed.
     pub fn new(address: &Address<'_>, connections: usize) -> Result<Self, StoreError> {
-        let malformed = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("database.url: {error}"));
+        let malformed =
+            |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("database.url: {error}"));
         let mut config = match address {
             Address::Url(url) => url.parse::<Config>().map_err(|error| malformed(&error))?,
             Address::Cluster(cluster) => {
@@ -65,11 +66,8 @@ impl Store {
             .connect_timeout(Duration::from_secs(5))
             // A query that takes longer is a fault; it must not hold a connection for ever.
             .options("-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c timezone=UTC");
-        let manager = Manager::from_config(
-            config,
-            NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
+        let manager =
+            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let limit = Some(Duration::from_secs(5));
         let pool = Pool::builder(manager)
             .max_size(connections)

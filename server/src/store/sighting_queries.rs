@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use cavs_embedding::Similarity;
 use cavs_proto::{SightingId, StudentId};
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     BoundingBox, Candidate, Decision, Page, PageRequest, Prediction, Quality, Review, Sighting,
-    SightingFilter, SightingKey, StudentRef, Verdict,
+    SightingFilter, SightingKey, SightingPosition, StudentRef, Verdict,
 };
 
 const SELECT: &str = "
@@ -36,7 +36,7 @@ impl Store {
     pub async fn sightings(
         &self,
         filter: &SightingFilter,
-        request: &PageRequest,
+        request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, StoreError> {
         let order = "(s.captured_at, s.id) < ($7, $8)) ORDER BY s.captured_at DESC, s.id DESC";
         self.list("", order, filter, request).await
@@ -49,7 +49,7 @@ impl Store {
     pub async fn review_queue(
         &self,
         filter: &SightingFilter,
-        request: &PageRequest,
+        request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, StoreError> {
         let order = "(s.captured_at, s.id) > ($7, $8)) ORDER BY s.captured_at, s.id";
         self.list("s.in_queue AND", order, filter, request).await
@@ -60,21 +60,15 @@ impl Store {
         queue: &str,
         order: &str,
         filter: &SightingFilter,
-        request: &PageRequest,
+        request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, StoreError> {
         let client = self.client().await?;
         let (device, student) = (filter.device.map(|id| id.uuid()), filter.student.map(|id| id.uuid()));
         let decision = filter.decision.map(Column::text);
         let filters: [&(dyn ToSql + Sync); 6] =
             [&device, &filter.classroom, &student, &decision, &filter.from, &filter.until];
-        let (after_time, after_id) = match request.after.as_deref().map(read_position) {
-            Some(Some((time, id))) => (Some(time), Some(id)),
-            Some(None) => {
-                let (table, column) = ("sightings", "page token");
-                return Err(StoreError::Damaged { table, column, value: String::new() });
-            }
-            None => (None, None),
-        };
+        let after_time = request.after.map(|position| position.captured_at);
+        let after_id = request.after.map(|position| position.id.uuid());
         let fetch = request.fetch();
         let mut parameters = filters.to_vec();
         parameters.extend([&after_time as &(dyn ToSql + Sync), &after_id, &fetch]);
@@ -83,7 +77,7 @@ impl Store {
         let sql = format!("SELECT count(*) FROM sightings s WHERE {queue} {FILTER}");
         let total: i64 = client.query_one(&sql, &filters).await?.try_get(0)?;
         let items = read_all(&client, &rows).await?;
-        Ok(request.page(items, total.unsigned_abs(), |s| format!("{} {}", s.captured_at, s.id)))
+        Ok(request.page(items, total.unsigned_abs(), Sighting::position))
     }
 
     /// One sighting.
@@ -107,11 +101,6 @@ impl Store {
         let row = self.client().await?.query_opt(sql, &[&id.uuid()]).await?;
         row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).transpose()
     }
-}
-
-fn read_position(text: &str) -> Option<(Timestamp, Uuid)> {
-    let (time, id) = text.split_once(' ')?;
-    Some((time.parse().ok()?, id.parse().ok()?))
 }
 
 /// Reads rows of [`SELECT`], and the students they name in one further query.
@@ -144,7 +133,9 @@ fn read(
     students: &HashMap<Uuid, StudentRef>,
 ) -> Result<Sighting, StoreError> {
     const TABLE: &str = "sightings";
-    let student = |column| Ok::<_, StoreError>(row.try_get::<_, Option<Uuid>>(column)?.and_then(|id| students.get(&id).cloned()));
+    let student = |column| {
+        Ok::<_, StoreError>(row.try_get::<_, Option<Uuid>>(column)?.and_then(|id| students.get(&id).cloned()))
+    };
     let review = match row.try_get::<_, Option<&str>>("verdict")? {
         None => None,
         Some(verdict) => Some(Review {

@@ -82,9 +82,8 @@ impl Store {
             return Ok(Err(Some(status)));
         }
         let insert = transaction.prepare_cached(INSERT).await?;
-        let insert_evidence = transaction
-            .prepare_cached("INSERT INTO evidence (sighting_id, image) VALUES ($1, $2)")
-            .await?;
+        let insert_evidence =
+            transaction.prepare_cached("INSERT INTO evidence (sighting_id, image) VALUES ($1, $2)").await?;
         // The statements go out together, in order, and their answers come back together.
         let outcomes = try_join_all(batch.iter().map(|sighting| {
             let (transaction, insert, insert_evidence) = (&transaction, &insert, &insert_evidence);
@@ -99,7 +98,9 @@ impl Store {
             }
         }))
         .await?;
-        transaction.execute("UPDATE devices SET last_seen_at = now() WHERE id = $1", &[&device.uuid()]).await?;
+        transaction
+            .execute("UPDATE devices SET last_seen_at = now() WHERE id = $1", &[&device.uuid()])
+            .await?;
         transaction.commit().await?;
         Ok(Ok(outcomes))
     }

@@ -65,7 +65,7 @@ impl Store {
     pub async fn students(
         &self,
         section: Option<&str>,
-        request: &PageRequest,
+        request: &PageRequest<String>,
     ) -> Result<Page<Student>, StoreError> {
         let client = self.client().await?;
         let sql = format!(

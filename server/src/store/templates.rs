@@ -104,6 +104,9 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     column: &'static str,
 ) -> Result<T, StoreError> {
     let value: Value = row.try_get(column)?;
-    serde_json::from_value(value)
-        .map_err(|error| StoreError::Damaged { table, column, value: error.to_string() })
+    serde_json::from_value(value).map_err(|error| StoreError::Damaged {
+        table,
+        column,
+        value: error.to_string(),
+    })
 }

@@ -19,10 +19,7 @@ impl Store {
     ) -> Result<User, StoreError> {
         let id = UserId::generate();
         let sql = "INSERT INTO users (id, username, password_hash, role) VALUES ($1, $2, $3, $4)";
-        self.client()
-            .await?
-            .execute(sql, &[&id.uuid(), &username, &password_hash, &role.text()])
-            .await?;
+        self.client().await?.execute(sql, &[&id.uuid(), &username, &password_hash, &role.text()]).await?;
         Ok(User { id, username: username.to_owned(), role })
     }
 

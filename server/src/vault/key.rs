@@ -81,8 +81,7 @@ pub fn generate_key(path: &Path) -> Result<(), KeyError> {
         .map_err(|_| failed(std::io::Error::other("no random numbers")))?;
     let text: Zeroizing<String> =
         Zeroizing::new(bytes.iter().map(|b| format!("{b:02x}")).chain(["\n".to_owned()]).collect());
-    let mut file =
-        fs::File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 

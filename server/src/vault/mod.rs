@@ -8,6 +8,9 @@ mod key;
 
 use std::fmt;
 
+use cavs_embedding::PackDigest;
+use cavs_proto::{SightingId, StudentId, TemplateId};
+use jiff::civil::Date;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom, SystemRandom},
@@ -33,35 +36,34 @@ pub enum VaultError {
     NoRandomness,
 }
 
-/// Whom a ciphertext belongs to: it opens under the same owner only.
+/// Whom a ciphertext belongs to: it opens for the same owner only.
 #[derive(Debug, Clone, Copy)]
-pub enum Owner<'a> {
+pub enum Owner {
     /// The proof that the right key-encryption key is in use.
     Proof,
     /// The data key of a student.
-    StudentKey(&'a [u8; 16]),
-    /// The data key of a month of sightings (`2026-11`).
-    MonthKey(&'a str),
-    /// A template, with the digest of its pack.
-    Template(&'a [u8; 16], &'a [u8; 32]),
-    /// A sighting's probe, with the digest of its pack.
-    Probe(&'a [u8; 16], &'a [u8; 32]),
+    StudentKey(StudentId),
+    /// The data key of the sightings of a month, named by its first day.
+    MonthKey(Date),
+    /// A template of a pack.
+    Template(TemplateId, PackDigest),
+    /// A sighting's probe, made by a pack.
+    Probe(SightingId, PackDigest),
     /// A sighting's evidence.
-    Evidence(&'a [u8; 16]),
+    Evidence(SightingId),
 }
 
-impl Owner<'_> {
-    /// Unambiguous: the kind first, then fields of a fixed length (or one of any length, last).
-    fn associated_data(self) -> Vec<u8> {
-        let (kind, parts): (&[u8], [&[u8]; 2]) = match self {
-            Self::Proof => (b"proof:", [b"", b""]),
-            Self::StudentKey(id) => (b"student-key:", [id, b""]),
-            Self::MonthKey(month) => (b"month-key:", [month.as_bytes(), b""]),
-            Self::Template(id, digest) => (b"template:", [id, digest]),
-            Self::Probe(id, digest) => (b"probe:", [id, digest]),
-            Self::Evidence(id) => (b"evidence:", [id, b""]),
-        };
-        [b"cavs.v1:", kind, parts[0], parts[1]].concat()
+impl Owner {
+    /// Unambiguous: the kind, then fields of fixed length.
+    fn associated_data(self) -> String {
+        match self {
+            Self::Proof => "cavs.v1:proof".to_owned(),
+            Self::StudentKey(id) => format!("cavs.v1:student-key:{id}"),
+            Self::MonthKey(month) => format!("cavs.v1:month-key:{month}"),
+            Self::Template(id, pack) => format!("cavs.v1:template:{id}:{pack}"),
+            Self::Probe(id, pack) => format!("cavs.v1:probe:{id}:{pack}"),
+            Self::Evidence(id) => format!("cavs.v1:evidence:{id}"),
+        }
     }
 }
 
@@ -83,7 +85,7 @@ impl Key {
     ///
     /// # Errors
     /// `NoRandomness`.
-    pub fn seal(&self, owner: Owner<'_>, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub fn seal(&self, owner: Owner, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| VaultError::NoRandomness)?;
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
@@ -95,7 +97,7 @@ impl Key {
             .0
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(owner.associated_data()),
+                Aad::from(owner.associated_data().as_bytes()),
                 &mut sealed[1 + NONCE_LEN..],
             )
             .map_err(|_| VaultError::NoRandomness)?;
@@ -107,10 +109,9 @@ impl Key {
     ///
     /// # Errors
     /// `DoesNotOpen`.
-    pub fn open(&self, owner: Owner<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    pub fn open(&self, owner: Owner, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let (&format, rest) = sealed.split_first().ok_or(VaultError::DoesNotOpen)?;
-        let (nonce, ciphertext) =
-            rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::DoesNotOpen)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::DoesNotOpen)?;
         if format != FORMAT {
             return Err(VaultError::DoesNotOpen);
         }
@@ -119,7 +120,7 @@ impl Key {
             .0
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(owner.associated_data()),
+                Aad::from(owner.associated_data().as_bytes()),
                 &mut buffer,
             )
             .map_err(|_| VaultError::DoesNotOpen)?
@@ -132,7 +133,7 @@ impl Key {
     ///
     /// # Errors
     /// `NoRandomness`.
-    pub fn new_data_key(&self, owner: Owner<'_>) -> Result<(Self, Vec<u8>), VaultError> {
+    pub fn new_data_key(&self, owner: Owner) -> Result<(Self, Vec<u8>), VaultError> {
         let mut bytes = Zeroizing::new([0; KEY_LEN]);
         SystemRandom::new().fill(bytes.as_mut()).map_err(|_| VaultError::NoRandomness)?;
         Ok((Self::new(&bytes), self.seal(owner, bytes.as_ref())?))
@@ -142,7 +143,7 @@ impl Key {
     ///
     /// # Errors
     /// `DoesNotOpen`.
-    pub fn open_data_key(&self, owner: Owner<'_>, wrapped: &[u8]) -> Result<Self, VaultError> {
+    pub fn open_data_key(&self, owner: Owner, wrapped: &[u8]) -> Result<Self, VaultError> {
         let bytes = self.open(owner, wrapped)?;
         let bytes: &[u8; KEY_LEN] = bytes.as_slice().try_into().map_err(|_| VaultError::DoesNotOpen)?;
         Ok(Self::new(bytes))
@@ -161,8 +162,11 @@ mod tests {
 
     use super::*;
 
-    const ID: [u8; 16] = [7; 16];
-    const DIGEST: [u8; 32] = [9; 32];
+    const PACK: PackDigest = PackDigest::from_bytes([9; 32]);
+
+    fn evidence() -> Owner {
+        Owner::Evidence(SightingId::from(uuid::Uuid::nil()))
+    }
 
     fn key(byte: u8) -> Key {
         Key::new(&[byte; KEY_LEN])
@@ -170,41 +174,44 @@ mod tests {
 
     #[test]
     fn opens_for_its_owner_under_its_key_only() {
-        let sealed = key(1).seal(Owner::Template(&ID, &DIGEST), b"face").unwrap();
-        assert_eq!(key(1).open(Owner::Template(&ID, &DIGEST), &sealed).unwrap().as_slice(), b"face");
-        for owner in [
-            Owner::Template(&[8; 16], &DIGEST),
-            Owner::Template(&ID, &[8; 32]),
-            Owner::Probe(&ID, &DIGEST),
-            Owner::Evidence(&ID),
+        let id = uuid::Uuid::now_v7();
+        let owner = Owner::Template(id.into(), PACK);
+        let sealed = key(1).seal(owner, b"face").unwrap();
+        assert_eq!(key(1).open(owner, &sealed).unwrap().as_slice(), b"face");
+        for other in [
+            Owner::Template(TemplateId::generate(), PACK),
+            Owner::Template(id.into(), PackDigest::from_bytes([8; 32])),
+            Owner::Probe(id.into(), PACK),
+            Owner::Evidence(id.into()),
         ] {
-            assert_eq!(key(1).open(owner, &sealed).unwrap_err(), VaultError::DoesNotOpen);
+            assert_eq!(key(1).open(other, &sealed).unwrap_err(), VaultError::DoesNotOpen);
         }
-        assert!(key(2).open(Owner::Template(&ID, &DIGEST), &sealed).is_err());
+        assert!(key(2).open(owner, &sealed).is_err());
     }
 
     #[test]
     fn data_keys_open_under_their_parent() {
-        let (data_key, wrapped) = key(1).new_data_key(Owner::StudentKey(&ID)).unwrap();
-        let sealed = data_key.seal(Owner::Evidence(&ID), b"x").unwrap();
-        let again = key(1).open_data_key(Owner::StudentKey(&ID), &wrapped).unwrap();
-        assert_eq!(again.open(Owner::Evidence(&ID), &sealed).unwrap().as_slice(), b"x");
-        assert!(key(2).open_data_key(Owner::StudentKey(&ID), &wrapped).is_err());
-        assert!(key(1).open_data_key(Owner::MonthKey("2026-11"), &wrapped).is_err());
+        let owner = Owner::StudentKey(StudentId::generate());
+        let (data_key, wrapped) = key(1).new_data_key(owner).unwrap();
+        let sealed = data_key.seal(evidence(), b"x").unwrap();
+        let again = key(1).open_data_key(owner, &wrapped).unwrap();
+        assert_eq!(again.open(evidence(), &sealed).unwrap().as_slice(), b"x");
+        assert!(key(2).open_data_key(owner, &wrapped).is_err());
+        assert!(key(1).open_data_key(Owner::MonthKey(Date::MIN), &wrapped).is_err());
     }
 
     proptest! {
         #[test]
         fn damage_is_noticed(plain: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
-            let mut sealed = key(1).seal(Owner::Evidence(&ID), &plain).unwrap();
+            let mut sealed = key(1).seal(evidence(), &plain).unwrap();
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
-            prop_assert!(key(1).open(Owner::Evidence(&ID), &sealed).is_err());
+            prop_assert!(key(1).open(evidence(), &sealed).is_err());
         }
 
         #[test]
         fn any_bytes_are_an_error(bytes: Vec<u8>) {
-            prop_assert!(key(1).open(Owner::Evidence(&ID), &bytes).is_err());
+            prop_assert!(key(1).open(evidence(), &bytes).is_err());
         }
     }
 }

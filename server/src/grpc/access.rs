@@ -1,0 +1,60 @@
+use crate::domain::Role;
+
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anybody.
+    Public,
+    /// Users whose role includes this one.
+    Role(Role),
+}
+
+/// Who may call the method of a path. What is not listed is nobody's.
+pub(super) fn access(path: &str) -> Option<Access> {
+    use Access::Public;
+    let viewer = Access::Role(Role::Viewer);
+    let reviewer = Access::Role(Role::Reviewer);
+    let admin = Access::Role(Role::Admin);
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    Some(match (service, method) {
+        ("grpc.health.v1.Health" | "grpc.reflection.v1.ServerReflection", _) => Public,
+        ("cavs.v1.AuthService", "Login") => Public,
+        ("cavs.v1.AuthService", "Logout" | "WhoAmI") => viewer,
+        ("cavs.v1.StudentService", "GetStudent" | "ListStudents") => viewer,
+        ("cavs.v1.StudentService", "CreateStudent") => admin,
+        ("cavs.v1.EnrollmentService", "EnrollFromImages") => admin,
+        ("cavs.v1.DeviceService", "GetDevice" | "ListDevices") => viewer,
+        ("cavs.v1.DeviceService", "CreateDevice") => admin,
+        ("cavs.v1.SightingService", "ListSightings") => viewer,
+        ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem" | "ReviewSighting") => reviewer,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_protocol_has_an_entry() {
+        let set = prost_types::FileDescriptorSet::decode(cavs_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let mut methods = 0;
+        for service in set.file.iter().filter(|f| f.package() == "cavs.v1").flat_map(|f| &f.service) {
+            // Devices have a listener of their own.
+            if service.name() == "IngestService" {
+                continue;
+            }
+            for method in &service.method {
+                let path = format!("/cavs.v1.{}/{}", service.name(), method.name());
+                assert!(access(&path).is_some(), "{path}");
+                methods += 1;
+            }
+        }
+        assert!(methods > 10);
+        for nobodys in ["", "/", "/cavs.v1.IngestService/Stream", "/cavs.v1.StudentService/Burn"] {
+            assert_eq!(access(nobodys), None, "{nobodys}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Conversions that several services use.
+
+use cavs_proto::{ErrorReason, ProtocolError, SightingId, StudentId, from_timestamp, to_timestamp, v1};
+use tonic::{Request, Status};
+
+use super::layer::Caller;
+use crate::domain::{
+    BoundingBox, Decision, PageRequest, Quality, Sighting, SightingFilter, StudentRef, Verdict, lookup,
+};
+
+/// Who is calling, as the layer found out.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let found = request.extensions().get::<Caller>().cloned();
+    found.ok_or_else(|| cavs_proto::status(ErrorReason::Unauthenticated, "no user"))
+}
+
+pub(super) fn page_request<K: std::str::FromStr + std::fmt::Display>(
+    size: u32,
+    token: &str,
+    list: &str,
+) -> Result<PageRequest<K>, Status> {
+    PageRequest::new(size, token, list).map_err(|reason| {
+        cavs_proto::status(reason, "page_token: not a token of this list with these filters")
+    })
+}
+
+/// An id of the wire: empty is missing.
+pub(super) fn required_id<I: std::str::FromStr<Err = cavs_proto::IdError>>(
+    field: &'static str,
+    text: &str,
+) -> Result<I, ProtocolError> {
+    optional_id(field, text)?.ok_or(ProtocolError::Missing { field })
+}
+
+/// An id of the wire: empty is none.
+pub(super) fn optional_id<I: std::str::FromStr<Err = cavs_proto::IdError>>(
+    field: &'static str,
+    text: &str,
+) -> Result<Option<I>, ProtocolError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| ProtocolError::invalid(field, error))
+}
+
+/// A text of the wire to look something up by: empty is none.
+pub(super) fn optional_text(field: &'static str, text: &str) -> Result<Option<String>, ProtocolError> {
+    if text.is_empty() { Ok(None) } else { lookup(field, text).map(Some) }
+}
+
+pub(super) fn quality_from_wire(quality: Option<&v1::FaceQuality>) -> Result<Quality, ProtocolError> {
+    let quality = quality.ok_or(ProtocolError::Missing { field: "quality" })?;
+    let component = |field, value: u32| match u8::try_from(value) {
+        Ok(value) if value <= 100 => Ok(value),
+        _ => Err(ProtocolError::invalid(field, format_args!("{value} is not 0 to 100"))),
+    };
+    Ok(Quality {
+        unified_score: component("quality.unified_score", quality.unified_score)?,
+        inter_eye_distance: component("quality.inter_eye_distance", quality.inter_eye_distance)?,
+        head_size: component("quality.head_size", quality.head_size)?,
+        sharpness: component("quality.sharpness", quality.sharpness)?,
+        under_exposure_prevention: component(
+            "quality.under_exposure_prevention",
+            quality.under_exposure_prevention,
+        )?,
+        over_exposure_prevention: component(
+            "quality.over_exposure_prevention",
+            quality.over_exposure_prevention,
+        )?,
+        head_pose_yaw: component("quality.head_pose_yaw", quality.head_pose_yaw)?,
+        head_pose_pitch: component("quality.head_pose_pitch", quality.head_pose_pitch)?,
+        head_pose_roll: component("quality.head_pose_roll", quality.head_pose_roll)?,
+    })
+}
+
+pub(super) fn quality_to_wire(quality: Quality) -> v1::FaceQuality {
+    v1::FaceQuality {
+        unified_score: quality.unified_score.into(),
+        inter_eye_distance: quality.inter_eye_distance.into(),
+        head_size: quality.head_size.into(),
+        sharpness: quality.sharpness.into(),
+        under_exposure_prevention: quality.under_exposure_prevention.into(),
+        over_exposure_prevention: quality.over_exposure_prevention.into(),
+        head_pose_yaw: quality.head_pose_yaw.into(),
+        head_pose_pitch: quality.head_pose_pitch.into(),
+        head_pose_roll: quality.head_pose_roll.into(),
+    }
+}
+
+pub(super) fn bounding_box_from_wire(found: Option<&v1::BoundingBox>) -> Result<BoundingBox, ProtocolError> {
+    const FIELD: &str = "bounding_box";
+    let v1::BoundingBox { x, y, width, height } = *found.ok_or(ProtocolError::Missing { field: FIELD })?;
+    if ![x, y, width, height].into_iter().all(f32::is_finite) || width <= 0.0 || height <= 0.0 {
+        return Err(ProtocolError::invalid(FIELD, "must be finite, with a positive width and height"));
+    }
+    Ok(BoundingBox { x, y, width, height })
+}
+
+fn bounding_box_to_wire(BoundingBox { x, y, width, height }: BoundingBox) -> v1::BoundingBox {
+    v1::BoundingBox { x, y, width, height }
+}
+
+pub(super) fn filter_from_wire(filter: Option<&v1::SightingFilter>) -> Result<SightingFilter, ProtocolError> {
+    let Some(filter) = filter else { return Ok(SightingFilter::default()) };
+    let time =
+        |field, timestamp: &Option<_>| timestamp.as_ref().map(|t| from_timestamp(field, Some(t))).transpose();
+    Ok(SightingFilter {
+        device: optional_id("filter.device_id", &filter.device_id)?,
+        classroom: optional_text("filter.classroom", &filter.classroom)?,
+        student: optional_id::<StudentId>("filter.student_id", &filter.student_id)?,
+        decision: match filter.decision {
+            0 => None,
+            number => Some(decision_from_wire("filter.decision", number)?),
+        },
+        from: time("filter.captured_from", &filter.captured_from)?,
+        until: time("filter.captured_until", &filter.captured_until)?,
+    })
+}
+
+fn decision_from_wire(field: &'static str, number: i32) -> Result<Decision, ProtocolError> {
+    match super::status::required_enum(field, number)? {
+        v1::Decision::Unspecified => Err(ProtocolError::Missing { field }),
+        v1::Decision::Accepted => Ok(Decision::Accepted),
+        v1::Decision::Pending => Ok(Decision::Pending),
+        v1::Decision::Unknown => Ok(Decision::Unknown),
+    }
+}
+
+pub(super) fn verdict_from_wire(number: i32) -> Result<Verdict, ProtocolError> {
+    const FIELD: &str = "verdict";
+    match super::status::required_enum(FIELD, number)? {
+        v1::Verdict::Unspecified => Err(ProtocolError::Missing { field: FIELD }),
+        v1::Verdict::Approved => Ok(Verdict::Approved),
+        v1::Verdict::Rejected => Ok(Verdict::Rejected),
+        v1::Verdict::Flagged => Ok(Verdict::Flagged),
+    }
+}
+
+fn student_ref(student: StudentRef) -> v1::StudentRef {
+    v1::StudentRef { id: student.id.to_string(), number: student.number, name: student.name }
+}
+
+pub(super) fn sighting_id(text: &str) -> Result<SightingId, ProtocolError> {
+    required_id("sighting_id", text)
+}
+
+impl From<Sighting> for v1::Sighting {
+    fn from(sighting: Sighting) -> Self {
+        let prediction = sighting.prediction;
+        Self {
+            id: sighting.id.to_string(),
+            device_id: sighting.device.to_string(),
+            device_name: sighting.device_name,
+            classroom: sighting.classroom,
+            boot_epoch: sighting.key.boot_epoch,
+            sequence: sighting.key.sequence,
+            captured_at: Some(to_timestamp(sighting.captured_at)),
+            received_at: Some(to_timestamp(sighting.received_at)),
+            bounding_box: Some(bounding_box_to_wire(sighting.bounding_box)),
+            detection_score: sighting.detection_score,
+            quality: Some(quality_to_wire(sighting.quality)),
+            liveness: sighting.liveness,
+            frame: sighting.frame,
+            prediction: Some(v1::Prediction {
+                decision: match prediction.decision {
+                    Decision::Accepted => v1::Decision::Accepted,
+                    Decision::Pending => v1::Decision::Pending,
+                    Decision::Unknown => v1::Decision::Unknown,
+                }
+                .into(),
+                reason: prediction.reason,
+                candidates: prediction
+                    .candidates
+                    .into_iter()
+                    .map(|c| v1::Candidate {
+                        student: Some(student_ref(c.student)),
+                        similarity: c.similarity.get(),
+                    })
+                    .collect(),
+                margin: prediction.margin,
+                threshold: prediction.threshold,
+                pack_digest: sighting.pack.to_string(),
+            }),
+            review: sighting.review.map(|review| v1::Review {
+                verdict: match review.verdict {
+                    Verdict::Approved => v1::Verdict::Approved,
+                    Verdict::Rejected => v1::Verdict::Rejected,
+                    Verdict::Flagged => v1::Verdict::Flagged,
+                }
+                .into(),
+                reviewer: review.reviewer,
+                review_time: Some(to_timestamp(review.reviewed_at)),
+                notes: review.notes,
+                corrected_student: review.corrected.map(student_ref),
+            }),
+            student: sighting.student.map(student_ref),
+            has_evidence: sighting.has_evidence,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+use cavs_proto::{ProtocolError, to_timestamp, v1};
+use tonic::{Request, Response, Status};
+
+use super::{
+    convert::{page_request, required_id},
+    status::required_enum,
+};
+use crate::{
+    app::App,
+    domain::{Device, DeviceKey, DeviceKind, DeviceStatus, NewDevice, lookup},
+};
+
+pub(super) struct Devices(App);
+
+impl Devices {
+    pub(super) fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::device_service_server::DeviceService for Devices {
+    async fn create_device(
+        &self,
+        request: Request<v1::CreateDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let new = NewDevice::try_from(request.into_inner())?;
+        Ok(Response::new(self.0.create_device(&new).await?.into()))
+    }
+
+    async fn get_device(
+        &self,
+        request: Request<v1::GetDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let key = DeviceKey::try_from(request.into_inner())?;
+        Ok(Response::new(self.0.device(&key).await?.into()))
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        let v1::ListDevicesRequest { page_size, page_token } = request.into_inner();
+        let found = self.0.devices(&page_request(page_size, &page_token, "devices")?).await?;
+        Ok(Response::new(v1::ListDevicesResponse {
+            devices: found.items.into_iter().map(Into::into).collect(),
+            next_page_token: found.next,
+            total_size: found.total,
+        }))
+    }
+}
+
+impl TryFrom<v1::CreateDeviceRequest> for NewDevice {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::CreateDeviceRequest) -> Result<Self, ProtocolError> {
+        let kind = match required_enum("kind", request.kind)? {
+            v1::DeviceKind::Unspecified => return Err(ProtocolError::Missing { field: "kind" }),
+            v1::DeviceKind::Agent => DeviceKind::Agent,
+            v1::DeviceKind::Esp32Cam => DeviceKind::Esp32Cam,
+        };
+        Self::new(&request.name, kind, &request.classroom)
+    }
+}
+
+impl TryFrom<v1::GetDeviceRequest> for DeviceKey {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::GetDeviceRequest) -> Result<Self, ProtocolError> {
+        use v1::get_device_request::Key;
+        match request.key {
+            Some(Key::Id(id)) => Ok(Self::Id(required_id("id", &id)?)),
+            Some(Key::Name(name)) => Ok(Self::Name(lookup("name", &name)?)),
+            None => Err(ProtocolError::Missing { field: "key" }),
+        }
+    }
+}
+
+impl From<Device> for v1::Device {
+    fn from(device: Device) -> Self {
+        Self {
+            id: device.id.to_string(),
+            name: device.name,
+            kind: match device.kind {
+                DeviceKind::Agent => v1::DeviceKind::Agent,
+                DeviceKind::Esp32Cam => v1::DeviceKind::Esp32Cam,
+            }
+            .into(),
+            classroom: device.classroom,
+            status: match device.status {
+                DeviceStatus::Active => v1::DeviceStatus::Active,
+                DeviceStatus::Revoked => v1::DeviceStatus::Revoked,
+            }
+            .into(),
+            create_time: Some(to_timestamp(device.created_at)),
+            last_seen_time: device.last_seen_at.map(to_timestamp),
+            agent_version: device.report.agent_version,
+            pack_digest: device.report.pack.map(|digest| digest.to_string()).unwrap_or_default(),
+            spooled: device.report.spooled,
+            lost: device.report.lost,
+        }
+    }
+}

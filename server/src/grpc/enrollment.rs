@@ -1,0 +1,114 @@
+use std::{pin::Pin, time::Duration};
+
+use cavs_proto::{ErrorReason, StudentId, v1};
+use futures_util::{Stream, stream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use v1::enroll_from_images_request::Message;
+
+use super::convert::{quality_to_wire, required_id};
+use crate::app::App;
+
+/// Longest silence of a caller.
+const IDLE: Duration = Duration::from_secs(60);
+/// Most images of one call.
+const MAX_IMAGES: usize = 1000;
+
+pub(super) struct Enrollment {
+    app: App,
+    shutdown: CancellationToken,
+}
+
+impl Enrollment {
+    pub(super) fn new(app: App, shutdown: CancellationToken) -> Self {
+        Self { app, shutdown }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::enrollment_service_server::EnrollmentService for Enrollment {
+    type EnrollFromImagesStream = Pin<Box<dyn Stream<Item = Result<v1::ImageVerdict, Status>> + Send>>;
+
+    async fn enroll_from_images(
+        &self,
+        request: Request<Streaming<v1::EnrollFromImagesRequest>>,
+    ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
+        let session = Session {
+            app: self.app.clone(),
+            shutdown: self.shutdown.clone(),
+            inbound: request.into_inner(),
+            student: None,
+            images: 0,
+        };
+        Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
+    }
+}
+
+struct Session {
+    app: App,
+    shutdown: CancellationToken,
+    inbound: Streaming<v1::EnrollFromImagesRequest>,
+    student: Option<StudentId>,
+    images: usize,
+}
+
+impl Session {
+    /// The next verdict; `None` after the caller's last image.
+    async fn next(mut self) -> Result<Option<(v1::ImageVerdict, Self)>, Status> {
+        loop {
+            let Some(message) = self.receive().await? else { return Ok(None) };
+            match (message.message, self.student) {
+                (Some(Message::StudentId(text)), None) => {
+                    let id = required_id("student_id", &text)?;
+                    self.app.check_student(id).await?;
+                    self.student = Some(id);
+                }
+                (Some(Message::Image(image)), Some(student)) => {
+                    self.images += 1;
+                    if self.images > MAX_IMAGES {
+                        let message = format!("at most {MAX_IMAGES} images in one call");
+                        return Err(cavs_proto::status(ErrorReason::Overloaded, message));
+                    }
+                    return Ok(Some((self.verdict(student, image).await?, self)));
+                }
+                (Some(Message::StudentId(_)), Some(_)) | (Some(Message::Image(_)) | None, _) => {
+                    let message = "the student's id comes first and once, then images";
+                    return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<v1::EnrollFromImagesRequest>, Status> {
+        let received = self.shutdown.run_until_cancelled(timeout(IDLE, self.inbound.message())).await;
+        match received {
+            None => Err(cavs_proto::status(ErrorReason::ShuttingDown, "the server is stopping")),
+            Some(Err(_)) => Err(cavs_proto::status(ErrorReason::IdleTimeout, "no image for 60 seconds")),
+            Some(Ok(message)) => message,
+        }
+    }
+
+    async fn verdict(
+        &self,
+        student: StudentId,
+        image: v1::EnrollmentImage,
+    ) -> Result<v1::ImageVerdict, Status> {
+        let v1::EnrollmentImage { name, data } = image;
+        Ok(match self.app.enroll(student, data).await? {
+            Ok(enrolled) => v1::ImageVerdict {
+                name,
+                template_id: enrolled.template.to_string(),
+                quality: Some(quality_to_wire(enrolled.quality)),
+                ..Default::default()
+            },
+            Err(refusal) => v1::ImageVerdict {
+                name,
+                reason: refusal.reason.to_owned(),
+                message: refusal.message,
+                quality: refusal.quality.map(quality_to_wire),
+                ..Default::default()
+            },
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! The stream of a device: hello, then batches and heartbeats, each batch acknowledged after it
+//! is committed.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cavs_proto::{DeviceId, ErrorReason, ProtocolError, to_timestamp, v1};
+use futures_util::{Stream, stream};
+use jiff::Timestamp;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{info, warn};
+use v1::{device_message, server_message, sighting_result::Outcome};
+
+use super::{
+    layer::CallingDevice,
+    sighting_from_wire::{Rejection, captured},
+};
+use crate::{
+    app::App,
+    domain::{CapturedSighting, printable},
+    store::StoreOutcome,
+};
+
+/// Most sightings of one batch.
+pub(super) const MAX_BATCH: usize = 64;
+/// Largest evidence of one sighting, in bytes.
+pub(super) const MAX_EVIDENCE: usize = 128 * 1024;
+/// Batches that a device may send ahead of their acknowledgements.
+const WINDOW: u32 = 4;
+/// Longest silence: agents send heartbeats far more often.
+const IDLE: Duration = Duration::from_secs(90);
+
+pub(super) struct Ingest {
+    app: App,
+    shutdown: CancellationToken,
+    streams: Streams,
+}
+
+impl Ingest {
+    pub(super) fn new(app: App, shutdown: CancellationToken) -> Self {
+        Self { app, shutdown, streams: Streams::default() }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::ingest_service_server::IngestService for Ingest {
+    type StreamStream = Pin<Box<dyn Stream<Item = Result<v1::ServerMessage, Status>> + Send>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::DeviceMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let CallingDevice(device) = *request
+            .extensions()
+            .get()
+            .ok_or_else(|| cavs_proto::status(ErrorReason::DeviceIdentityMissing, "no client certificate"))?;
+        self.app.admit_device(device).await?;
+        let session = Session {
+            app: self.app.clone(),
+            device,
+            shutdown: self.shutdown.clone(),
+            place: self.streams.take_place(device),
+            inbound: request.into_inner(),
+            greeted: false,
+        };
+        Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
+    }
+}
+
+struct Session {
+    app: App,
+    device: DeviceId,
+    shutdown: CancellationToken,
+    place: Place,
+    inbound: Streaming<v1::DeviceMessage>,
+    greeted: bool,
+}
+
+impl Session {
+    /// The next answer; `None` after the device's last message.
+    async fn next(mut self) -> Result<Option<(v1::ServerMessage, Self)>, Status> {
+        use device_message::Message::{Heartbeat, Hello, Sightings};
+        loop {
+            let Some(message) = self.receive().await? else {
+                info!(device = %self.device, "the device ended its stream");
+                return Ok(None);
+            };
+            let answer = match (message.message, self.greeted) {
+                (Some(Hello(hello)), false) => self.welcome(&hello).await?,
+                (Some(Sightings(batch)), true) => self.ingest(&batch).await?,
+                (Some(Heartbeat(beat)), true) => {
+                    self.app.device_alive(self.device, beat.spooled, beat.lost).await?;
+                    continue;
+                }
+                (Some(Hello(_) | Sightings(_) | Heartbeat(_)) | None, _) => {
+                    let message = "hello comes first and once, then batches and heartbeats";
+                    return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
+                }
+            };
+            return Ok(Some((v1::ServerMessage { message: Some(answer) }, self)));
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<v1::DeviceMessage>, Status> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => {
+                Err(cavs_proto::status(ErrorReason::ShuttingDown, "the server is stopping"))
+            }
+            () = self.place.taken.cancelled() => {
+                let message = "the device has opened another stream";
+                Err(cavs_proto::status(ErrorReason::StreamReplaced, message))
+            }
+            received = timeout(IDLE, self.inbound.message()) => match received {
+                Ok(message) => message,
+                Err(_) => Err(cavs_proto::status(ErrorReason::IdleTimeout, "no message for 90 seconds")),
+            },
+        }
+    }
+
+    async fn welcome(&mut self, hello: &v1::Hello) -> Result<server_message::Message, Status> {
+        let pack =
+            hello.pack_digest.parse().map_err(|error| ProtocolError::invalid("hello.pack_digest", error))?;
+        let version = printable(&hello.agent_version, 100);
+        self.app.device_connected(self.device, &version, pack).await?;
+        self.greeted = true;
+        info!(device = %self.device, version, boot_epoch = hello.boot_epoch, "a device connected");
+        Ok(server_message::Message::Welcome(v1::Welcome {
+            device_id: self.device.to_string(),
+            server_time: Some(to_timestamp(Timestamp::now())),
+            max_batch_size: MAX_BATCH as u32,
+            max_unacknowledged_batches: WINDOW,
+        }))
+    }
+
+    async fn ingest(&self, batch: &v1::SightingBatch) -> Result<server_message::Message, Status> {
+        if batch.sightings.len() > MAX_BATCH {
+            let problem = format!("{} sightings, at most {MAX_BATCH}", batch.sightings.len());
+            return Err(ProtocolError::invalid("sightings", problem).into());
+        }
+        let dimension = self.app.recognition.dimension();
+        let pack = self.app.recognition.pack();
+        let read: Vec<Result<CapturedSighting, Rejection>> =
+            batch.sightings.iter().map(|s| captured(s, pack, dimension)).collect();
+        let good: Vec<CapturedSighting> = read.iter().filter_map(|r| r.as_ref().ok()).cloned().collect();
+        let mut outcomes = self.app.ingest(self.device, &good).await?.into_iter();
+        let results = batch
+            .sightings
+            .iter()
+            .zip(read)
+            .map(|(wire, read)| self.result(wire, read.map(|_| outcomes.next())))
+            .collect();
+        Ok(server_message::Message::Ack(v1::BatchAck { batch_id: batch.batch_id, results }))
+    }
+
+    fn result(
+        &self,
+        wire: &v1::CapturedSighting,
+        outcome: Result<Option<StoreOutcome>, Rejection>,
+    ) -> v1::SightingResult {
+        let (outcome, reason, message) = match outcome {
+            Ok(Some(StoreOutcome::Stored)) => (Outcome::Stored, "", String::new()),
+            Ok(Some(StoreOutcome::Duplicate)) => (Outcome::Duplicate, "", String::new()),
+            // The application answers every sighting it was given; saying nothing has it sent again.
+            Ok(None) => (Outcome::Unspecified, "", String::new()),
+            Err(Rejection { reason, problem }) => {
+                let (epoch, sequence) = (wire.boot_epoch, wire.sequence);
+                warn!(device = %self.device, epoch, sequence, reason, %problem, "rejected a sighting");
+                (Outcome::Rejected, reason, problem.to_string())
+            }
+        };
+        v1::SightingResult {
+            boot_epoch: wire.boot_epoch,
+            sequence: wire.sequence,
+            outcome: outcome.into(),
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+}
+
+/// The one stream of each device: the newest, as an older one is likely to be half dead.
+#[derive(Clone, Default)]
+struct Streams(Arc<Mutex<HashMap<DeviceId, CancellationToken>>>);
+
+/// A stream's place, left when it is dropped.
+struct Place {
+    streams: Streams,
+    device: DeviceId,
+    /// Cancelled when another stream takes the place.
+    taken: CancellationToken,
+}
+
+impl Streams {
+    fn take_place(&self, device: DeviceId) -> Place {
+        let taken = CancellationToken::new();
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(older) = streams.insert(device, taken.clone()) {
+            older.cancel();
+        }
+        Place { streams: self.clone(), device, taken }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Whoever took the place has put a token of its own there.
+        if !self.taken.is_cancelled() {
+            self.streams.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.device);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_stream_has_the_place() {
+        let (streams, device) = (Streams::default(), DeviceId::generate());
+        let first = streams.take_place(device);
+        let second = streams.take_place(device);
+        assert!(first.taken.is_cancelled() && !second.taken.is_cancelled());
+        drop(first);
+        assert_eq!(streams.0.lock().unwrap().len(), 1);
+        drop(second);
+        assert_eq!(streams.0.lock().unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,66 @@
+use cavs_proto::{ProtocolError, v1};
+use tonic::{Request, Response, Status};
+
+use super::convert::{caller, filter_from_wire, optional_id, page_request, sighting_id, verdict_from_wire};
+use crate::{app::App, domain::NewReview};
+
+pub(super) struct Reviews(App);
+
+impl Reviews {
+    pub(super) fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::review_service_server::ReviewService for Reviews {
+    async fn list_pending(
+        &self,
+        request: Request<v1::ListPendingRequest>,
+    ) -> Result<Response<v1::ListPendingResponse>, Status> {
+        let v1::ListPendingRequest { page_size, page_token, filter } = request.into_inner();
+        let filter = filter_from_wire(filter.as_ref())?;
+        if filter.decision.is_some() {
+            return Err(ProtocolError::invalid("filter.decision", "must be unset").into());
+        }
+        let page = page_request(page_size, &page_token, &format!("queue/{filter:?}"))?;
+        let found = self.0.review_queue(&filter, &page).await?;
+        Ok(Response::new(v1::ListPendingResponse {
+            sightings: found.items.into_iter().map(Into::into).collect(),
+            next_page_token: found.next,
+            total_size: found.total,
+        }))
+    }
+
+    async fn get_review_item(
+        &self,
+        request: Request<v1::GetReviewItemRequest>,
+    ) -> Result<Response<v1::ReviewItem>, Status> {
+        let (sighting, evidence) =
+            self.0.review_item(sighting_id(&request.into_inner().sighting_id)?).await?;
+        Ok(Response::new(v1::ReviewItem { sighting: Some(sighting.into()), evidence }))
+    }
+
+    async fn review_sighting(
+        &self,
+        request: Request<v1::ReviewSightingRequest>,
+    ) -> Result<Response<v1::Sighting>, Status> {
+        let reviewer = caller(&request)?.user.id;
+        let review = NewReview::try_from(request.into_inner())?;
+        Ok(Response::new(self.0.review(&review, reviewer).await?.into()))
+    }
+}
+
+impl TryFrom<v1::ReviewSightingRequest> for NewReview {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::ReviewSightingRequest) -> Result<Self, ProtocolError> {
+        Self::new(
+            sighting_id(&request.sighting_id)?,
+            verdict_from_wire(request.verdict)?,
+            &request.notes,
+            optional_id("corrected_student_id", &request.corrected_student_id)?,
+            request.replace,
+        )
+    }
+}

@@ -1,0 +1,31 @@
+use cavs_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::convert::{filter_from_wire, page_request};
+use crate::app::App;
+
+pub(super) struct Sightings(App);
+
+impl Sightings {
+    pub(super) fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::sighting_service_server::SightingService for Sightings {
+    async fn list_sightings(
+        &self,
+        request: Request<v1::ListSightingsRequest>,
+    ) -> Result<Response<v1::ListSightingsResponse>, Status> {
+        let v1::ListSightingsRequest { page_size, page_token, filter } = request.into_inner();
+        let filter = filter_from_wire(filter.as_ref())?;
+        let page = page_request(page_size, &page_token, &format!("sightings/{filter:?}"))?;
+        let found = self.0.sightings(&filter, &page).await?;
+        Ok(Response::new(v1::ListSightingsResponse {
+            sightings: found.items.into_iter().map(Into::into).collect(),
+            next_page_token: found.next,
+            total_size: found.total,
+        }))
+    }
+}

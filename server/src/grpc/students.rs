@@ -1,0 +1,77 @@
+use cavs_proto::{ProtocolError, to_timestamp, v1};
+use tonic::{Request, Response, Status};
+
+use super::convert::{optional_text, page_request, required_id};
+use crate::{
+    app::App,
+    domain::{NewStudent, Student, StudentKey, lookup},
+};
+
+pub(super) struct Students(App);
+
+impl Students {
+    pub(super) fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::student_service_server::StudentService for Students {
+    async fn create_student(
+        &self,
+        request: Request<v1::CreateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        let v1::CreateStudentRequest { number, name, section } = request.into_inner();
+        let new = NewStudent::new(&number, &name, &section)?;
+        Ok(Response::new(self.0.create_student(&new).await?.into()))
+    }
+
+    async fn get_student(
+        &self,
+        request: Request<v1::GetStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        let key = StudentKey::try_from(request.into_inner())?;
+        Ok(Response::new(self.0.student(&key).await?.into()))
+    }
+
+    async fn list_students(
+        &self,
+        request: Request<v1::ListStudentsRequest>,
+    ) -> Result<Response<v1::ListStudentsResponse>, Status> {
+        let v1::ListStudentsRequest { page_size, page_token, section } = request.into_inner();
+        let page = page_request(page_size, &page_token, &format!("students/{section}"))?;
+        let section = optional_text("section", &section)?;
+        let found = self.0.students(section.as_deref(), &page).await?;
+        Ok(Response::new(v1::ListStudentsResponse {
+            students: found.items.into_iter().map(Into::into).collect(),
+            next_page_token: found.next,
+            total_size: found.total,
+        }))
+    }
+}
+
+impl TryFrom<v1::GetStudentRequest> for StudentKey {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::GetStudentRequest) -> Result<Self, ProtocolError> {
+        use v1::get_student_request::Key;
+        match request.key {
+            Some(Key::Id(id)) => Ok(Self::Id(required_id("id", &id)?)),
+            Some(Key::Number(number)) => Ok(Self::Number(lookup("number", &number)?)),
+            None => Err(ProtocolError::Missing { field: "key" }),
+        }
+    }
+}
+
+impl From<Student> for v1::Student {
+    fn from(student: Student) -> Self {
+        Self {
+            id: student.id.to_string(),
+            number: student.number,
+            name: student.name,
+            section: student.section,
+            create_time: Some(to_timestamp(student.created_at)),
+            template_count: student.template_count,
+        }
+    }
+}

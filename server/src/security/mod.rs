@@ -1,0 +1,7 @@
+//! Who is on the other end: TLS, and what certificates say.
+
+mod listener;
+mod tls;
+
+pub use listener::{Incoming, listen};
+pub use tls::{TlsError, api_tls, device_tls};
