@@ -5,7 +5,7 @@
 
 mod store;
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use cavs_proto::v1::Hello;
 use jiff::Timestamp;
@@ -230,20 +230,18 @@ impl Rooms {
 }
 
 /// Ends when source, vision and spool have ended, in this order.
-fn pipeline(
+async fn pipeline(
     source: JoinHandle<Result<(), SourceError>>,
     vision: JoinHandle<()>,
     store: JoinHandle<Result<Totals, SpoolError>>,
-) -> impl Future<Output = Result<Totals, AgentError>> {
-    async move {
-        let sourced = source.await?;
-        let watched = vision.await;
-        // The spool's own error first: the rooms before it end because of it.
-        let totals = store.await??;
-        watched?;
-        sourced?;
-        Ok(totals)
-    }
+) -> Result<Totals, AgentError> {
+    let sourced = source.await?;
+    let watched = vision.await;
+    // The spool's own error first: the rooms before it end because of it.
+    let totals = store.await??;
+    watched?;
+    sourced?;
+    Ok(totals)
 }
 
 /// The uplink ends before it is asked to only where it gave up.

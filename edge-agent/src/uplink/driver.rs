@@ -111,7 +111,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>
 enum Link {
     Down,
     Opening(Opening),
-    Up(Connection),
+    Up(Box<Connection>),
 }
 
 enum LinkEvent {
@@ -153,7 +153,7 @@ impl Driver {
         let now = Instant::now();
         match event {
             LinkEvent::Opened(Ok(connection)) => {
-                self.link = Link::Up(connection);
+                self.link = Link::Up(Box::new(connection));
                 self.machine.on_connected(now);
             }
             LinkEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
@@ -258,7 +258,8 @@ impl Driver {
         if self.machine.is_streaming() && self.send_heartbeat().await.is_err() {
             return;
         }
-        if let Link::Up(Connection { sender, mut incoming }) = self.link {
+        if let Link::Up(connection) = self.link {
+            let Connection { sender, mut incoming } = *connection;
             drop(sender);
             let end = async { while let Ok(Some(_)) = incoming.message().await {} };
             if timeout(CLOSE_WAIT, end).await.is_err() {

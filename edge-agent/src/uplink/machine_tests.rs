@@ -18,7 +18,7 @@ fn ack(batch_id: u64, keys: &[SightingKey], outcome: Outcome) -> BatchAck {
         boot_epoch: key.boot_epoch,
         sequence: key.sequence,
         outcome: outcome.into(),
-        reason: String::new(),
+        ..SightingResult::default()
     };
     BatchAck { batch_id, results: keys.iter().map(result).collect() }
 }

@@ -1,0 +1,151 @@
+//! The whole agent, with a vision without networks, against a server in this process that talks
+//! mutual TLS and fails on purpose.
+
+mod support;
+
+use std::{collections::HashMap, fs, path::Path, time::Duration};
+
+use cavs_edge_agent::{
+    agent::{self, AgentError, Summary, Until},
+    config::Config,
+    uplink::UplinkError,
+    vision::fake::FakeVision,
+};
+use cavs_proto::ErrorReason;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use support::{FakeServer, Fault, write_frames};
+
+async fn drain(config: &Config) -> Result<Summary, AgentError> {
+    let run = agent::run(config, FakeVision, Until::Drained, CancellationToken::new());
+    timeout(Duration::from_secs(60), run).await.expect("the agent did not drain")
+}
+
+/// How many different sightings the server has of each frame; every one acknowledged exactly once.
+fn sightings_per_frame(server: &FakeServer) -> HashMap<String, usize> {
+    server.memory(|memory| {
+        let mut frames = HashMap::new();
+        for (key, (_, frame)) in &memory.offered {
+            assert_eq!(memory.acknowledged.get(key), Some(&1), "{key}");
+            *frames.entry(frame.clone()).or_default() += 1;
+        }
+        frames
+    })
+}
+
+fn assert_every_face_once(server: &FakeServer, frames: usize, faces: usize) {
+    let seen = sightings_per_frame(server);
+    assert_eq!(seen.len(), frames);
+    assert!(seen.values().all(|count| *count == faces), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_arrives_through_broken_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 20, 2);
+    fs::write(dir.path().join("frames/0007-bad.jpg"), "nonsense").unwrap();
+    let faults = [Fault::BeforeWelcome, Fault::LosesAck(1), Fault::LosesAck(3), Fault::LosesAck(2)];
+    let server = FakeServer::start(dir.path(), &faults).await;
+    let summary = drain(&server.config(dir.path(), &[])).await.unwrap();
+    assert!(summary.drained);
+    assert_eq!((summary.totals.frames, summary.totals.bad_frames, summary.totals.sightings), (21, 1, 40));
+    assert_every_face_once(&server, 20, 2);
+    server.memory(|memory| {
+        assert_eq!(memory.streams, 5);
+        assert!(memory.offered.values().any(|(times, _)| *times > 1), "something was offered again");
+        let last = memory.heartbeat.as_ref().unwrap();
+        assert_eq!((last.spooled, last.lost), (0, 0));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_agent_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 30, 1);
+    let server = FakeServer::start(dir.path(), &[Fault::LosesAck(2)]).await;
+    let config = server.config(dir.path(), &["source.rate=100"]);
+    for _ in 0..3 {
+        let shutdown = CancellationToken::new();
+        let stopping = async {
+            sleep(Duration::from_millis(80)).await;
+            shutdown.cancel();
+        };
+        let (summary, ()) =
+            tokio::join!(agent::run(&config, FakeVision, Until::Shutdown, shutdown.clone()), stopping);
+        assert!(summary.unwrap().totals.frames < 30);
+    }
+    drain(&config).await.unwrap();
+    assert_every_face_once(&server, 30, 1);
+    let again = drain(&config).await.unwrap();
+    assert_eq!(again.totals.frames, 0, "a finished directory is not read again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sightings_wait_for_a_server_that_is_not_there_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 4, 1);
+    let server = FakeServer::start(dir.path(), &[]).await;
+    let nobody = server.config(dir.path(), &["server.address=https://localhost:1"]);
+    let shutdown = CancellationToken::new();
+    let run = agent::run(&nobody, FakeVision, Until::Drained, shutdown.clone());
+    let stopping = async {
+        sleep(Duration::from_millis(500)).await;
+        shutdown.cancel();
+    };
+    let (summary, ()) = tokio::join!(run, stopping);
+    let summary = summary.unwrap();
+    assert_eq!((summary.drained, summary.totals.sightings), (false, 4));
+    drain(&server.config(dir.path(), &[])).await.unwrap();
+    assert_every_face_once(&server, 4, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_sightings_do_not_block_and_are_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 5, 1);
+    let server = FakeServer::start(dir.path(), &[Fault::Rejects("0002.jpg")]).await;
+    assert!(drain(&server.config(dir.path(), &[])).await.unwrap().drained);
+    assert_every_face_once(&server, 5, 1);
+    assert_eq!(rejected(dir.path()), ["REFUSED_BY_TEST"]);
+}
+
+fn rejected(dir: &Path) -> Vec<String> {
+    let spool = rusqlite::Connection::open(dir.join("state/spool.db")).unwrap();
+    let mut statement = spool.prepare("SELECT reason FROM rejected").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_ends_a_draining_agent_with_advice_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 3, 1);
+    let server = FakeServer::start(dir.path(), &[Fault::Refuses(ErrorReason::DeviceUnknown)]).await;
+    let config = server.config(dir.path(), &[]);
+    let error = drain(&config).await.unwrap_err();
+    assert!(matches!(&error, AgentError::Uplink(UplinkError::Refused { .. })), "{error}");
+    assert!(error.to_string().contains("DEVICE_UNKNOWN"), "{error}");
+    assert!(error.to_string().contains("cavs devices add"), "{error}");
+    drain(&config).await.unwrap();
+    assert_every_face_once(&server, 3, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_site_gets_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 1, 1);
+    let server = FakeServer::start(dir.path(), &[]).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = FakeServer::start(elsewhere.path(), &[]).await;
+    let ca = format!("server.ca={}", other.certificates.ca.certificate.display());
+    let config = server.config(dir.path(), &[&ca]);
+    let shutdown = CancellationToken::new();
+    let run = agent::run(&config, FakeVision, Until::Drained, shutdown.clone());
+    let stopping = async {
+        sleep(Duration::from_millis(400)).await;
+        shutdown.cancel();
+    };
+    let (summary, ()) = tokio::join!(run, stopping);
+    assert!(!summary.unwrap().drained);
+    assert_eq!(server.memory(|memory| memory.streams), 0);
+}

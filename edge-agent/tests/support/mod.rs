@@ -1,0 +1,223 @@
+//! A server with real certificates whose connections fail on purpose.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cavs_certs::{DevSet, write_dev_set};
+use cavs_edge_agent::{
+    config::{Config, Override},
+    sighting::SightingKey,
+};
+use cavs_proto::v1::{
+    BatchAck, DeviceMessage, Heartbeat, ServerMessage, SightingBatch, SightingResult, Welcome,
+    device_message::Message as Up,
+    ingest_service_server::{IngestService, IngestServiceServer},
+    server_message::Message as Down,
+    sighting_result::Outcome,
+};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_stream::{
+    Stream,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+use uuid::Uuid;
+
+/// What the server does to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Ends it before the welcome.
+    BeforeWelcome,
+    /// Commits this many batches, the last one without acknowledging it.
+    LosesAck(u32),
+    /// Refuses it.
+    Refuses(cavs_proto::ErrorReason),
+    /// Rejects every sighting of a frame of this name.
+    Rejects(&'static str),
+}
+
+/// What the server knows.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// How often each sighting was offered, and of which frame it is.
+    pub offered: HashMap<SightingKey, (u32, String)>,
+    /// What was acknowledged, and how often.
+    pub acknowledged: HashMap<SightingKey, u32>,
+    /// Streams that were opened.
+    pub streams: u32,
+    /// The last heartbeat.
+    pub heartbeat: Option<Heartbeat>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Clone)]
+struct Service {
+    memory: Arc<Mutex<Memory>>,
+}
+
+pub struct FakeServer {
+    pub address: SocketAddr,
+    pub certificates: DevSet,
+    memory: Arc<Mutex<Memory>>,
+    _stop: DropGuard,
+}
+
+impl FakeServer {
+    /// Starts a server on a free port. Each stream has the next fault; later ones have none.
+    pub async fn start(dir: &Path, faults: &[Fault]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let certificates =
+            write_dev_set(&dir.join("certs"), &["localhost".to_owned()], &[Uuid::now_v7()]).unwrap();
+        let pem = |path: &Path| fs::read(path).unwrap();
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(
+                pem(&certificates.server.certificate),
+                pem(&certificates.server.key),
+            ))
+            .client_ca_root(Certificate::from_pem(pem(&certificates.ca.certificate)));
+        let memory = Arc::new(Mutex::new(Memory {
+            faults: faults.iter().rev().copied().collect(),
+            ..Memory::default()
+        }));
+        let service = IngestServiceServer::new(Service { memory: Arc::clone(&memory) });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = Server::builder()
+            .tls_config(tls)
+            .unwrap()
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        tokio::spawn(serving);
+        Self { address, certificates, memory, _stop: stop.drop_guard() }
+    }
+
+    pub fn memory<T>(&self, look: impl FnOnce(&Memory) -> T) -> T {
+        look(&self.memory.lock().unwrap())
+    }
+
+    /// A configuration for an agent over `dir/frames`.
+    pub fn config(&self, dir: &Path, set: &[&str]) -> Config {
+        let device = &self.certificates.devices[0];
+        let text = format!(
+            "[server]\naddress = 'https://localhost:{}'\nca = '{}'\ncertificate = '{}'\nkey = '{}'\n\
+             [source]\nkind = 'directory'\npath = 'frames'\n[vision]\npack = 'none'\n\
+             [spool]\npath = 'state/spool.db'\n",
+            self.address.port(),
+            self.certificates.ca.certificate.display(),
+            device.certificate.display(),
+            device.key.display()
+        );
+        let file = dir.join("agent.toml");
+        fs::write(&file, text).unwrap();
+        let set: Vec<_> = set.iter().map(|text| Override::from_flag(text).unwrap()).collect();
+        Config::load(&file, &set).unwrap()
+    }
+}
+
+/// Writes `count` frames with `faces` faces each.
+pub fn write_frames(dir: &Path, count: usize, faces: usize) {
+    fs::create_dir_all(dir.join("frames")).unwrap();
+    for index in 0..count {
+        fs::write(dir.join(format!("frames/{index:04}.jpg")), format!("faces {faces}")).unwrap();
+    }
+}
+
+#[tonic::async_trait]
+impl IngestService for Service {
+    type StreamStream = Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<DeviceMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let fault = {
+            let mut memory = self.memory.lock().unwrap();
+            memory.streams += 1;
+            memory.faults.pop()
+        };
+        if let Some(Fault::Refuses(reason)) = fault {
+            return Err(cavs_proto::status(reason, "refused by the test"));
+        }
+        let (sender, receiver) = mpsc::channel(8);
+        let conversation = Conversation { memory: Arc::clone(&self.memory), fault, sender, batches: 0 };
+        tokio::spawn(conversation.hold(request.into_inner()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+struct Conversation {
+    memory: Arc<Mutex<Memory>>,
+    fault: Option<Fault>,
+    sender: mpsc::Sender<Result<ServerMessage, Status>>,
+    batches: u32,
+}
+
+impl Conversation {
+    async fn hold(mut self, mut incoming: Streaming<DeviceMessage>) {
+        while let Ok(Some(message)) = incoming.message().await {
+            let reply = match message.message.unwrap() {
+                Up::Hello(_) if self.fault == Some(Fault::BeforeWelcome) => return,
+                Up::Hello(_) => Down::Welcome(Welcome {
+                    max_batch_size: 3,
+                    max_unacknowledged_batches: 2,
+                    ..Welcome::default()
+                }),
+                Up::Heartbeat(heartbeat) => {
+                    self.memory.lock().unwrap().heartbeat = Some(heartbeat);
+                    continue;
+                }
+                Up::Sightings(batch) => match self.commit(batch) {
+                    Some(ack) => Down::Ack(ack),
+                    None => return,
+                },
+            };
+            // Slow enough for several batches to be under way.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            if self.sender.send(Ok(ServerMessage { message: Some(reply) })).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: SightingBatch) -> Option<BatchAck> {
+        self.batches += 1;
+        assert!(batch.sightings.len() <= 3);
+        let lost = self.fault == Some(Fault::LosesAck(self.batches));
+        let mut memory = self.memory.lock().unwrap();
+        let results = batch.sightings.into_iter().map(|sighting| {
+            let key = SightingKey { boot_epoch: sighting.boot_epoch, sequence: sighting.sequence };
+            let offered = memory.offered.entry(key).or_insert((0, sighting.frame.clone()));
+            offered.0 += 1;
+            assert_eq!(offered.1, sighting.frame, "two sightings share a key");
+            let outcome = match self.fault {
+                Some(Fault::Rejects(frame)) if frame == sighting.frame => Outcome::Rejected,
+                _ if offered.0 > 1 => Outcome::Duplicate,
+                _ => Outcome::Stored,
+            };
+            if !lost {
+                *memory.acknowledged.entry(key).or_default() += 1;
+            }
+            SightingResult {
+                boot_epoch: key.boot_epoch,
+                sequence: key.sequence,
+                outcome: outcome.into(),
+                reason: "REFUSED_BY_TEST".to_owned(),
+                ..SightingResult::default()
+            }
+        });
+        let results = results.collect();
+        (!lost).then_some(BatchAck { batch_id: batch.batch_id, results })
+    }
+}
