@@ -1,11 +1,15 @@
 //! The CAVS server: ingest, matching, enrollment and review over gRPC.
 //!
 //! `grpc` (thin) calls `app` (what the server does), which uses `domain` (pure), `store` (Postgres),
-//! the gallery, `vault` (encryption) and `security`.
+//! the gallery, `vault` (encryption) and `security`. [`run`] puts them together.
 
 pub mod app;
+pub mod config;
 pub mod domain;
 pub mod grpc;
+mod run;
 pub mod security;
 pub mod store;
 pub mod vault;
+
+pub use run::{Addresses, Backend, StartError, run};

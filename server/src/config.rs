@@ -1,0 +1,393 @@
+//! The server's one configuration file: parsed with unknown keys refused, then checked as a whole.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use cavs_embedding::Similarity;
+use cavs_gallery::Mode;
+use secrecy::SecretString;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::domain::Decision;
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// Not TOML, an unknown key, a missing key, or a value of the wrong type.
+    #[error("{}: {cause}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong.
+        cause: toml::de::Error,
+    },
+    /// A value that can't be.
+    #[error("{}: {key}: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+}
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where people and integrators connect.
+    pub api_listen: SocketAddr,
+    /// Where devices connect.
+    pub devices_listen: SocketAddr,
+    /// Certificates and keys.
+    pub tls: Tls,
+    /// The database.
+    pub database: Database,
+    /// The file of the key-encryption key; elsewhere where it is `None`.
+    pub key_file: Option<PathBuf>,
+    /// Matching.
+    pub recognition: RecognitionConfig,
+    /// Limits of enrollment.
+    pub enrollment: EnrollmentConfig,
+    /// Decisions whose evidence is kept.
+    pub keep_evidence: Vec<Decision>,
+    /// Log lines.
+    pub logging: Logging,
+}
+
+/// Certificates and keys, as PEM files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate, with intermediates.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority whose certificates devices must have.
+    pub device_authority: PathBuf,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A private cluster in this directory, run by the server.
+    Embedded(PathBuf),
+    /// Somebody else's. Secret, as it may hold a password.
+    Url(SecretString),
+}
+
+/// Matching. Thresholds that are not set are the pack's.
+#[derive(Debug, Clone)]
+pub struct RecognitionConfig {
+    /// The model pack's folder.
+    pub pack: PathBuf,
+    /// How the gallery searches.
+    pub gallery: Mode,
+    /// Lowest similarity that is accepted without a person.
+    pub accept: Option<Similarity>,
+    /// Lowest similarity that is worth a reviewer's time.
+    pub review: Option<Similarity>,
+    /// Least distance to any other student.
+    pub margin: Option<f32>,
+    /// Least unified quality score that is accepted without a person, 0 to 100.
+    pub min_quality: u8,
+    /// Threads that one picture is worked on by during enrollment.
+    pub threads: usize,
+}
+
+/// Limits of enrollment.
+#[derive(Debug, Clone)]
+pub struct EnrollmentConfig {
+    /// Most templates of one student.
+    pub templates_per_student: u32,
+    /// Least unified quality score, 0 to 100.
+    pub min_quality: u8,
+    /// From this similarity on, a face belongs to the student who has it already.
+    pub same_person: Option<Similarity>,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// Levels, as `RUST_LOG` has them (`info`, `cavs_server=debug`); that variable goes first.
+    pub level: String,
+    /// For people or for programs.
+    pub format: LogFormat,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    api: RawListener,
+    devices: RawListener,
+    tls: Tls,
+    database: RawDatabase,
+    #[serde(default)]
+    vault: RawVault,
+    recognition: RawRecognition,
+    #[serde(default)]
+    enrollment: RawEnrollment,
+    #[serde(default)]
+    evidence: RawEvidence,
+    #[serde(default)]
+    logging: Logging,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDatabase {
+    #[serde(default)]
+    embedded: bool,
+    data_dir: Option<PathBuf>,
+    url: Option<SecretString>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVault {
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRecognition {
+    pack: PathBuf,
+    #[serde(default)]
+    gallery: RawMode,
+    accept: Option<f32>,
+    review: Option<f32>,
+    margin: Option<f32>,
+    #[serde(default = "default_min_quality")]
+    min_quality: u8,
+    threads: Option<usize>,
+}
+
+fn default_min_quality() -> u8 {
+    10
+}
+
+#[derive(Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawMode {
+    #[default]
+    Auto,
+    Exact,
+    Hnsw,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawEnrollment {
+    templates_per_student: u32,
+    min_quality: u8,
+    same_person: Option<f32>,
+}
+
+impl Default for RawEnrollment {
+    fn default() -> Self {
+        Self { templates_per_student: 20, min_quality: 15, same_person: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawEvidence {
+    keep: Vec<RawDecision>,
+}
+
+impl Default for RawEvidence {
+    fn default() -> Self {
+        Self { keep: vec![RawDecision::Pending] }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawDecision {
+    Accepted,
+    Pending,
+    Unknown,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to it.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the file and the key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = |cause| ConfigError::File { path: path.to_owned(), cause };
+        let text = fs::read_to_string(path).map_err(file)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, path, base)
+    }
+
+    fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
+        let raw: Raw =
+            toml::from_str(text).map_err(|cause| ConfigError::Syntax { path: path.to_owned(), cause })?;
+        let value = |key, problem: &str| ConfigError::Value {
+            path: path.to_owned(),
+            key,
+            problem: problem.to_owned(),
+        };
+        let Raw { api, devices, tls, database, vault, recognition, enrollment, evidence, logging } = raw;
+        let database = match (database.embedded, database.data_dir, database.url) {
+            (true, Some(directory), None) => Database::Embedded(base.join(directory)),
+            (false, None, Some(url)) => Database::Url(url),
+            (true, None, None) => {
+                return Err(value("database.data_dir", "is required with `embedded = true`"));
+            }
+            _ => {
+                return Err(value("database", "needs either `url`, or `embedded = true` with `data_dir`"));
+            }
+        };
+        let similarity = |key, number: Option<f32>| match number {
+            Some(number) if !(-1.0..=1.0).contains(&number) => Err(value(key, "must be -1 to 1")),
+            other => Ok(other.map(Similarity::clamped)),
+        };
+        let accept = similarity("recognition.accept", recognition.accept)?;
+        let review = similarity("recognition.review", recognition.review)?;
+        if let (Some(accept), Some(review)) = (accept, review)
+            && review > accept
+        {
+            return Err(value("recognition.review", "must not exceed `recognition.accept`"));
+        }
+        if recognition.margin.is_some_and(|m| !(0.0..=2.0).contains(&m)) {
+            return Err(value("recognition.margin", "must be 0 to 2"));
+        }
+        for (key, quality) in [
+            ("recognition.min_quality", recognition.min_quality),
+            ("enrollment.min_quality", enrollment.min_quality),
+        ] {
+            if quality > 100 {
+                return Err(value(key, "must be 0 to 100"));
+            }
+        }
+        if !(1..=64).contains(&enrollment.templates_per_student) {
+            return Err(value("enrollment.templates_per_student", "must be 1 to 64"));
+        }
+        Ok(Self {
+            api_listen: api.listen,
+            devices_listen: devices.listen,
+            tls: Tls {
+                certificate: base.join(tls.certificate),
+                key: base.join(tls.key),
+                device_authority: base.join(tls.device_authority),
+            },
+            database,
+            key_file: vault.key_file.map(|file| base.join(file)),
+            recognition: RecognitionConfig {
+                pack: base.join(recognition.pack),
+                gallery: match recognition.gallery {
+                    RawMode::Auto => Mode::Auto,
+                    RawMode::Exact => Mode::Exact,
+                    RawMode::Hnsw => Mode::Graph,
+                },
+                accept,
+                review,
+                margin: recognition.margin,
+                min_quality: recognition.min_quality,
+                threads: recognition.threads.unwrap_or(1).clamp(1, 64),
+            },
+            enrollment: EnrollmentConfig {
+                templates_per_student: enrollment.templates_per_student,
+                min_quality: enrollment.min_quality,
+                same_person: similarity("enrollment.same_person", enrollment.same_person)?,
+            },
+            keep_evidence: evidence
+                .keep
+                .into_iter()
+                .map(|decision| match decision {
+                    RawDecision::Accepted => Decision::Accepted,
+                    RawDecision::Pending => Decision::Pending,
+                    RawDecision::Unknown => Decision::Unknown,
+                })
+                .collect(),
+            logging,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+        api.listen = "127.0.0.1:7443"
+        devices.listen = "0.0.0.0:7444"
+        tls = { certificate = "server.pem", key = "server.key", device_authority = "ca.pem" }
+        database = { embedded = true, data_dir = "db" }
+        recognition.pack = "/packs/a"
+    "#;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("server.toml"), Path::new("/etc/cavs")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!(config.tls.key, Path::new("/etc/cavs/server.key"));
+        assert_eq!(config.recognition.pack, Path::new("/packs/a"));
+        assert!(matches!(config.database, Database::Embedded(d) if d == Path::new("/etc/cavs/db")));
+        assert_eq!(config.keep_evidence, [Decision::Pending]);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        let with = |line: &str| parse(&format!("{MINIMAL}\n{line}")).unwrap_err();
+        assert!(with("wrong = 1").contains("server.toml: TOML parse error"), "{}", with("wrong = 1"));
+        assert!(with("wrong = 1").contains("unknown field `wrong`"));
+        assert_eq!(with("recognition.accept = 1.5"), "server.toml: recognition.accept: must be -1 to 1");
+        assert_eq!(
+            with("recognition.accept = 0.3\nrecognition.review = 0.4"),
+            "server.toml: recognition.review: must not exceed `recognition.accept`"
+        );
+        let both = MINIMAL.replace("embedded = true", "embedded = true, url = \"x\"");
+        assert!(parse(&both).unwrap_err().contains("database: needs either"));
+    }
+
+    #[test]
+    fn a_password_in_the_address_is_never_shown() {
+        let text = MINIMAL.replace(
+            r#"{ embedded = true, data_dir = "db" }"#,
+            r#"{ url = "postgres://u:hunter2@db/cavs" }"#,
+        );
+        assert!(!format!("{:?}", parse(&text).unwrap()).contains("hunter2"));
+    }
+}

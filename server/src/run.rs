@@ -1,0 +1,268 @@
+use std::{net::SocketAddr, time::Duration};
+
+use cavs_embedding::Similarity;
+use cavs_models::{DecodeLimits, FacePipeline, Pack, PipelineOptions};
+use cavs_pg_cluster::{Cluster, Durability};
+use secrecy::ExposeSecret;
+use thiserror::Error;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use crate::{
+    app::{Accounts, App, AppError, Enrollment, EvidencePolicy, Keys, Parts, Recognition, Vision},
+    config::{Config, Database},
+    domain::Policy,
+    grpc,
+    security::{TlsError, api_tls, device_tls, listen},
+    store::{Address, Store, StoreError},
+    vault::{KeyError, VaultError, load_key},
+};
+
+/// Connections to the database.
+const CONNECTIONS: usize = 16;
+/// How long a database may take to come up.
+const DATABASE_LIMIT: Duration = Duration::from_secs(30);
+/// How long open calls may take to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why the server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The private cluster.
+    #[error("embedded database: {0}")]
+    Cluster(#[from] cavs_pg_cluster::ClusterError),
+    /// The database, after it was waited for.
+    #[error("database: {0}")]
+    Database(#[from] StoreError),
+    /// No key, no start.
+    #[error("vault: {0}")]
+    Key(#[from] KeyError),
+    /// The key is not the one that the database was sealed with.
+    #[error("vault: the key does not fit the database: it was sealed with another one")]
+    WrongKey,
+    /// The model pack.
+    #[error("recognition.pack: {0}")]
+    Pack(#[from] cavs_models::PackError),
+    /// The pack's networks.
+    #[error("recognition.pack: {0}")]
+    Vision(#[from] cavs_models::VisionError),
+    /// Certificates.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    /// An address that can't be listened on.
+    #[error("{key} = {address}: {cause}")]
+    Listen {
+        /// The key of the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The thresholds of configuration and pack together make no sense.
+    #[error("recognition: review threshold {review} exceeds accept threshold {accept}")]
+    Thresholds {
+        /// From the configuration or the pack.
+        review: f32,
+        /// From the configuration or the pack.
+        accept: f32,
+    },
+    /// Anything else on the way.
+    #[error(transparent)]
+    App(AppError),
+    /// A listener failed.
+    #[error("serving: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+impl From<AppError> for StartError {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Store(error) => Self::Database(error),
+            AppError::Vault(VaultError::DoesNotOpen) => Self::WrongKey,
+            other @ (AppError::Refused(..)
+            | AppError::Protocol(_)
+            | AppError::Vault(_)
+            | AppError::Gallery(_)
+            | AppError::Stopped(_)) => Self::App(other),
+        }
+    }
+}
+
+/// Where a running server listens.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Addresses {
+    /// For people and integrators.
+    pub api: SocketAddr,
+    /// For devices.
+    pub devices: SocketAddr,
+}
+
+/// The database with its schema up to date, and the private cluster where it is in one.
+pub struct Backend {
+    /// The database.
+    pub store: Store,
+    cluster: Option<Cluster>,
+}
+
+impl Backend {
+    /// Starts the private cluster or waits for the database, and migrates.
+    ///
+    /// # Errors
+    /// `Cluster`, `Database`.
+    pub async fn open(database: &Database) -> Result<Self, StartError> {
+        let (store, cluster) = match database {
+            Database::Embedded(directory) => {
+                let directory = directory.clone();
+                let started =
+                    tokio::task::spawn_blocking(move || Cluster::start(&directory, Durability::Durable));
+                let cluster = started
+                    .await
+                    .map_err(|_| StartError::App(AppError::Stopped("the cluster's start")))??;
+                if !cluster.is_owned() {
+                    warn!("another process runs the embedded database, and will stop it with itself");
+                }
+                (Store::new(&Address::Cluster(&cluster), CONNECTIONS)?, Some(cluster))
+            }
+            Database::Url(url) => (Store::new(&Address::Url(url.expose_secret()), CONNECTIONS)?, None),
+        };
+        wait_for(&store).await?;
+        store.migrate().await?;
+        Ok(Self { store, cluster })
+    }
+
+    /// Closes the connections and stops the cluster.
+    pub async fn close(self) {
+        self.store.close();
+        if let Some(cluster) = self.cluster {
+            let _ = tokio::task::spawn_blocking(move || cluster.stop()).await;
+        }
+    }
+}
+
+async fn wait_for(store: &Store) -> Result<(), StoreError> {
+    let begun = std::time::Instant::now();
+    loop {
+        match store.ping().await {
+            Err(StoreError::Unavailable(cause)) if begun.elapsed() < DATABASE_LIMIT => {
+                warn!(%cause, "waiting for the database");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Serves until `shutdown`: stops taking calls in, lets open ones end, closes the database.
+/// `ready` is called once both listeners accept connections.
+///
+/// # Errors
+/// [`StartError`]: what is missing or wrong, before anything is served.
+pub async fn run(
+    config: Config,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Addresses),
+) -> Result<(), StartError> {
+    // What costs nothing to check comes first.
+    let key = load_key(config.key_file.as_deref())?;
+    let api = api_tls(&config.tls.certificate, &config.tls.key)?;
+    let devices = device_tls(&config.tls.certificate, &config.tls.key, &config.tls.device_authority)?;
+    let pack = Pack::open(&config.recognition.pack)?;
+    let backend = Backend::open(&config.database).await?;
+    let served = serve(&config, key, &pack, (api, devices), &backend.store, shutdown, ready).await;
+    backend.close().await;
+    served
+}
+
+async fn serve(
+    config: &Config,
+    key: crate::vault::Key,
+    pack: &Pack,
+    (api, devices): (rustls::ServerConfig, rustls::ServerConfig),
+    store: &Store,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Addresses),
+) -> Result<(), StartError> {
+    let app = assemble(config, key, pack, store).await?;
+    app.recognition.load(&app.store, &app.keys).await?;
+
+    let tasks = TaskTracker::new();
+    let failed = |key, address| move |cause| StartError::Listen { key, address, cause };
+    let (api_address, api_incoming) = listen(config.api_listen, api, &tasks, shutdown.clone())
+        .await
+        .map_err(failed("api.listen", config.api_listen))?;
+    let (devices_address, devices_incoming) =
+        listen(config.devices_listen, devices, &tasks, shutdown.clone())
+            .await
+            .map_err(failed("devices.listen", config.devices_listen))?;
+    info!(api = %api_address, devices = %devices_address, pack = %pack.digest(), "ready");
+    ready(Addresses { api: api_address, devices: devices_address });
+
+    let serving = async {
+        tokio::try_join!(
+            grpc::serve_api(app.clone(), api_incoming, shutdown.clone()),
+            grpc::serve_devices(app.clone(), devices_incoming, shutdown.clone()),
+        )
+    };
+    let drained = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN_LIMIT).await;
+    };
+    let result = tokio::select! {
+        served = serving => served.map(drop),
+        () = drained => {
+            error!("some calls did not end in time and were cut off");
+            Ok(())
+        }
+    };
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+    info!("stopped");
+    Ok(result?)
+}
+
+async fn assemble(
+    config: &Config,
+    key: crate::vault::Key,
+    pack: &Pack,
+    store: &Store,
+) -> Result<App, StartError> {
+    let keys = Keys::verified(key, store).await?;
+    let thresholds = pack.thresholds();
+    let recognition = &config.recognition;
+    let policy = Policy {
+        accept: recognition.accept.unwrap_or(thresholds.accept),
+        review: recognition.review.unwrap_or(thresholds.review),
+        margin: recognition.margin.unwrap_or(thresholds.margin),
+        min_quality: recognition.min_quality,
+    };
+    if policy.review > policy.accept {
+        let (review, accept) = (policy.review.get(), policy.accept.get());
+        return Err(StartError::Thresholds { review, accept });
+    }
+    let gallery = cavs_gallery::Options {
+        templates_per_student: config.enrollment.templates_per_student as usize,
+        ..Default::default()
+    };
+    let options = PipelineOptions { threads: recognition.threads, ..Default::default() };
+    Ok(App::new(Parts {
+        store: store.clone(),
+        keys,
+        recognition: Recognition::new(pack.digest(), pack.dimension(), policy, recognition.gallery, gallery)?,
+        vision: Vision::start(FacePipeline::new(pack, options)?, DecodeLimits::default())?,
+        evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
+        enrollment: Enrollment {
+            templates_per_student: config.enrollment.templates_per_student,
+            min_quality: config.enrollment.min_quality,
+            same_picture: Similarity::clamped(0.995),
+            // Well above what is accepted as the same person: a sibling must not be refused, a
+            // second enrollment of one person under two numbers must.
+            same_person: config
+                .enrollment
+                .same_person
+                .unwrap_or_else(|| Similarity::clamped((policy.accept.get() + 0.2).min(0.9))),
+        },
+        accounts: Accounts::default(),
+    }))
+}
