@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::anyhow;
 use cavs_edge_agent::{
     agent::{self, Until},
     analyze::{self, ImageList, ListError},
@@ -88,7 +88,8 @@ fn main() -> ExitCode {
         Command::Analyze(args) => (analyze(args), 2),
     };
     result.unwrap_or_else(|error| {
-        let _ = writeln!(io::stderr(), "cavs-edge-agent: {error:#}");
+        // Not the chain: every error says its cause itself.
+        let _ = writeln!(io::stderr(), "cavs-edge-agent: {error}");
         ExitCode::from(on_error)
     })
 }
@@ -96,11 +97,12 @@ fn main() -> ExitCode {
 fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let overrides: Vec<_> = Override::from_environment().into_iter().chain(args.set).collect();
     let config = Config::load(&args.config, &overrides)?;
-    config.server.check().with_context(|| args.config.display().to_string())?;
-    let vision = PackVision::load(&config.vision, config.evidence)
-        .with_context(|| args.config.display().to_string())?;
+    let file = args.config.display();
+    config.server.check().map_err(|error| anyhow!("{file}: {error}"))?;
+    let vision =
+        PackVision::load(&config.vision, config.evidence).map_err(|error| anyhow!("{file}: {error}"))?;
     if args.check_config {
-        writeln!(io::stdout(), "{}: ok", args.config.display())?;
+        writeln!(io::stdout(), "{file}: ok")?;
         return Ok(ExitCode::SUCCESS);
     }
     logging::init(&config.logging)?;
@@ -132,7 +134,7 @@ async fn signals(shutdown: CancellationToken) -> anyhow::Error {
         anyhow::bail!("stopped by a second signal")
     };
     match wait.await {
-        Ok(()) => anyhow::anyhow!("the signals ended"),
+        Ok(()) => anyhow!("the signals ended"),
         Err(error) => error,
     }
 }

@@ -1,13 +1,20 @@
 //! The whole agent, with a vision without networks, against a server in this process that talks
 //! mutual TLS and fails on purpose.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod support;
 
-use std::{collections::HashMap, fs, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use cavs_edge_agent::{
     agent::{self, AgentError, Summary, Until},
-    config::Config,
+    config::{Config, Override},
     uplink::UplinkError,
     vision::fake::FakeVision,
 };
@@ -148,4 +155,51 @@ async fn a_server_of_another_site_gets_nothing() {
     let (summary, ()) = tokio::join!(run, stopping);
     assert!(!summary.unwrap().drained);
     assert_eq!(server.memory(|memory| memory.streams), 0);
+}
+
+/// Where the child of the test below finds its configuration.
+const CHILD: &str = "CAVS_TEST_AGENT_CONFIG";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
+    let dir = tempfile::tempdir().unwrap();
+    write_frames(dir.path(), 60, 2);
+    let server = FakeServer::start(dir.path(), &[Fault::LosesAck(2), Fault::BeforeWelcome]).await;
+    let config = server.config(dir.path(), &["source.rate=100"]);
+    for kill in 0..8 {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "killed_agent"])
+            .env(CHILD, dir.path().join("agent.toml"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(60 + 23 * kill)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last = drain(&config).await.unwrap();
+    assert!(last.totals.frames < 60, "the killed agents did some of the work");
+    server.memory(|memory| {
+        let mut frames: HashMap<&str, u32> = HashMap::new();
+        // A kill between acknowledgement and settlement makes a second acknowledgement, but never
+        // a second key for one face.
+        for (key, (_, frame)) in &memory.offered {
+            assert!(memory.acknowledged.contains_key(key), "{key}");
+            *frames.entry(frame).or_default() += 1;
+        }
+        assert_eq!(frames.len(), 60);
+        assert!(frames.values().all(|faces| *faces == 2), "{frames:?}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the child process of another test"]
+async fn killed_agent() {
+    let Some(file) = env::var_os(CHILD) else { return };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let rate = Override::from_flag("source.rate=100").unwrap();
+    let config = Config::load(Path::new(&file), &[rate]).unwrap();
+    let never = CancellationToken::new();
+    agent::run(&config, FakeVision, Until::Shutdown, never).await.unwrap();
 }

@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 /// What the server does to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Ends it before the welcome.
     BeforeWelcome,
     /// Commits this many batches, the last one without acknowledging it.
@@ -49,15 +49,15 @@ pub enum Fault {
 
 /// What the server knows.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// How often each sighting was offered, and of which frame it is.
-    pub offered: HashMap<SightingKey, (u32, String)>,
+    pub(crate) offered: HashMap<SightingKey, (u32, String)>,
     /// What was acknowledged, and how often.
-    pub acknowledged: HashMap<SightingKey, u32>,
+    pub(crate) acknowledged: HashMap<SightingKey, u32>,
     /// Streams that were opened.
-    pub streams: u32,
+    pub(crate) streams: u32,
     /// The last heartbeat.
-    pub heartbeat: Option<Heartbeat>,
+    pub(crate) heartbeat: Option<Heartbeat>,
     faults: Vec<Fault>,
 }
 
@@ -66,16 +66,16 @@ struct Service {
     memory: Arc<Mutex<Memory>>,
 }
 
-pub struct FakeServer {
-    pub address: SocketAddr,
-    pub certificates: DevSet,
+pub(crate) struct FakeServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificates: DevSet,
     memory: Arc<Mutex<Memory>>,
     _stop: DropGuard,
 }
 
 impl FakeServer {
     /// Starts a server on a free port. Each stream has the next fault; later ones have none.
-    pub async fn start(dir: &Path, faults: &[Fault]) -> Self {
+    pub(crate) async fn start(dir: &Path, faults: &[Fault]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates =
             write_dev_set(&dir.join("certs"), &["localhost".to_owned()], &[Uuid::now_v7()]).unwrap();
@@ -103,12 +103,12 @@ impl FakeServer {
         Self { address, certificates, memory, _stop: stop.drop_guard() }
     }
 
-    pub fn memory<T>(&self, look: impl FnOnce(&Memory) -> T) -> T {
+    pub(crate) fn memory<T>(&self, look: impl FnOnce(&Memory) -> T) -> T {
         look(&self.memory.lock().unwrap())
     }
 
     /// A configuration for an agent over `dir/frames`.
-    pub fn config(&self, dir: &Path, set: &[&str]) -> Config {
+    pub(crate) fn config(&self, dir: &Path, set: &[&str]) -> Config {
         let device = &self.certificates.devices[0];
         let text = format!(
             "[server]\naddress = 'https://localhost:{}'\nca = '{}'\ncertificate = '{}'\nkey = '{}'\n\
@@ -127,7 +127,7 @@ impl FakeServer {
 }
 
 /// Writes `count` frames with `faces` faces each.
-pub fn write_frames(dir: &Path, count: usize, faces: usize) {
+pub(crate) fn write_frames(dir: &Path, count: usize, faces: usize) {
     fs::create_dir_all(dir.join("frames")).unwrap();
     for index in 0..count {
         fs::write(dir.join(format!("frames/{index:04}.jpg")), format!("faces {faces}")).unwrap();
