@@ -14,6 +14,9 @@ use super::{
     format::{self, signed, unsigned},
 };
 
+/// What a damaged epoch file may claim at most: servers store epochs as signed 64-bit numbers.
+const MAX_EPOCH: u64 = 1 << 62;
+
 /// Where a spool is and how large it may become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolOptions {
@@ -119,7 +122,7 @@ fn next_epoch(connection: &Connection, path: &Path, now: Timestamp) -> Result<u6
     let stored: i64 = connection.query_row("SELECT boot_epoch FROM state", [], |row| row.get(0))?;
     let epoch_path = with_suffix(path, ".epoch");
     let copied = match fs::read_to_string(&epoch_path) {
-        Ok(text) => text.trim().parse().unwrap_or(0),
+        Ok(text) => text.trim().parse().ok().filter(|epoch| *epoch <= MAX_EPOCH).unwrap_or(0),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(SpoolError::File { path: epoch_path, source: error }),
     };

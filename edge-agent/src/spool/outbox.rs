@@ -35,6 +35,8 @@ pub enum Settlement {
     Rejected {
         /// The server's stable reason.
         reason: String,
+        /// The reason in words.
+        message: String,
     },
 }
 
@@ -73,8 +75,8 @@ impl Outbox {
         if damaged.is_empty() {
             return Ok(sightings);
         }
-        let reason = RECORD_DAMAGED.to_owned();
-        let settlement = Settlement::Rejected { reason };
+        let message = "the record can't be decoded".to_owned();
+        let settlement = Settlement::Rejected { reason: RECORD_DAMAGED.to_owned(), message };
         let damaged: Vec<_> = damaged.into_iter().map(|key| (key, settlement.clone())).collect();
         self.settle(&damaged)?;
         if sightings.is_empty() { self.next(after, limits) } else { Ok(sightings) }
@@ -123,13 +125,13 @@ impl Outbox {
         for (key, settlement) in settlements {
             match settlement {
                 Settlement::Delivered => take_out_delivered(&transaction, *key)?,
-                Settlement::Rejected { reason } => set_aside(&transaction, *key, reason)?,
+                Settlement::Rejected { reason, .. } => set_aside(&transaction, *key, reason)?,
             }
         }
         transaction.commit()?;
         for (key, settlement) in settlements {
-            if let Settlement::Rejected { reason } = settlement {
-                tracing::warn!(sighting = %key, reason, "a sighting was rejected and set aside");
+            if let Settlement::Rejected { reason, message } = settlement {
+                tracing::warn!(sighting = %key, reason, message, "a sighting was rejected and set aside");
             }
         }
         Ok(())

@@ -59,9 +59,9 @@ fn what_is_settled_is_gone_and_what_is_rejected_is_kept_aside() {
     let mut spool = open(dir.path());
     spool.writer.append(&[record("a", 3)]).unwrap();
     let keys_before = keys(&mut spool.outbox);
-    let reason = "EMBEDDING_INVALID".to_owned();
+    let (reason, message) = ("EMBEDDING_INVALID".to_owned(), "not of unit norm".to_owned());
     let settlements =
-        [(keys_before[0], Settlement::Delivered), (keys_before[1], Settlement::Rejected { reason })];
+        [(keys_before[0], Settlement::Delivered), (keys_before[1], Settlement::Rejected { reason, message })];
     spool.outbox.settle(&settlements).unwrap();
     assert_eq!(keys(&mut spool.outbox), keys_before[2..]);
     let status = spool.outbox.status().unwrap();

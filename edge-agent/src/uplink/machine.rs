@@ -295,7 +295,10 @@ fn settlements(
             }
             match Outcome::try_from(result.outcome) {
                 Ok(Outcome::Stored | Outcome::Duplicate) => Ok((*key, Settlement::Delivered)),
-                Ok(Outcome::Rejected) => Ok((*key, Settlement::Rejected { reason: result.reason })),
+                Ok(Outcome::Rejected) => {
+                    let SightingResult { reason, message, .. } = result;
+                    Ok((*key, Settlement::Rejected { reason, message }))
+                }
                 Ok(Outcome::Unspecified) | Err(_) => {
                     Err(format!("outcome {} of {key} is unknown", result.outcome))
                 }

@@ -15,6 +15,12 @@ use crate::config::{EvidenceConfig, VisionConfig};
 /// and chin too.
 const EVIDENCE_MARGIN: f32 = 0.25;
 
+/// Servers reject sightings with larger evidence, so a larger crop is made smaller.
+const MAX_EVIDENCE_BYTES: usize = 128 << 10;
+
+/// Smallest side of a face crop, in pixels.
+const LEAST_SIDE: u32 = 32;
+
 /// Why a pack can't be used.
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -52,12 +58,16 @@ impl PackVision {
     }
 
     fn evidence(&self, image: &Image, face: &cavs_models::Face) -> Option<Evidence> {
-        let EvidenceConfig { max_side, quality } = self.evidence?;
-        match image.crop_jpeg(face.bounding_box, EVIDENCE_MARGIN, max_side, quality) {
-            Ok(jpeg) => Some(Evidence(jpeg)),
-            Err(error) => {
-                tracing::debug!(%error, "a face has no evidence");
-                None
+        let EvidenceConfig { mut max_side, quality } = self.evidence?;
+        loop {
+            match image.crop_jpeg(face.bounding_box, EVIDENCE_MARGIN, max_side, quality) {
+                Ok(jpeg) if jpeg.len() <= MAX_EVIDENCE_BYTES => return Some(Evidence(jpeg)),
+                Ok(_) if max_side >= 2 * LEAST_SIDE => max_side /= 2,
+                Ok(_) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "a face has no evidence");
+                    return None;
+                }
             }
         }
     }
