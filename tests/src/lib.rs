@@ -1,1 +1,16 @@
-//! Whole-system tests with real processes, databases and certificates.
+//! Whole-system tests: real processes on free ports, each test with its own database, certificates
+//! and model pack. This library is their harness; the tests are in `system/`.
+//!
+//! The harness runs the binaries beside its own, so they must be built first:
+//! `cargo build --workspace --bins`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a harness of tests")]
+
+mod data;
+pub mod demo;
+mod process;
+mod site;
+
+pub use data::{Person, SharedData, TestSite, jpeg_without_face, people};
+pub use process::{Cli, Process, binary};
+pub use site::{Device, Site, SiteOptions};

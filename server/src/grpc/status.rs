@@ -13,10 +13,12 @@ impl From<AppError> for Status {
             AppError::Protocol(problem) => problem.into(),
             AppError::Store(_) | AppError::Vault(_) | AppError::Gallery(_) | AppError::Stopped(_) => {
                 error!(%cause, reason = reason.as_str(), "a request failed");
-                let message = match reason {
-                    ErrorReason::DatabaseUnavailable => "the database does not answer; try again later",
-                    ErrorReason::DataDamaged => "stored data is damaged; the server's log names it",
-                    _ => "a fault of the server; its log has the cause",
+                let message = if reason == ErrorReason::DatabaseUnavailable {
+                    "the database does not answer; try again later"
+                } else if reason == ErrorReason::DataDamaged {
+                    "stored data is damaged; the server's log names it"
+                } else {
+                    "a fault of the server; its log has the cause"
                 };
                 cavs_proto::status(reason, message)
             }

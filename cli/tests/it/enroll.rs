@@ -1,0 +1,111 @@
+//! Enrolling from images.
+
+use std::fs;
+
+use crate::fake::Fake;
+
+fn images(fake: &Fake, files: &[(&str, &str)]) {
+    for (file, content) in files {
+        let path = fake.home().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn every_image_has_its_verdict() {
+    let fake = Fake::with_students(&["1001"]);
+    images(
+        &fake,
+        &[("ada/1.jpg", "good"), ("ada/2.png", "no face"), ("ada/3.webp", ""), ("ada/4.jpg", "good")],
+    );
+    let ran = fake.cavs(&["enroll", "1001", "ada"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout, @"");
+    assert_eq!(ran.stderr, "", "no progress bar without a terminal");
+
+    let ran = fake.cavs(&["enroll", "1001", "ada/4.jpg", "ada/2.png", "-o", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let json = ran.json();
+    assert_eq!((&json["accepted"], &json["refused"]), (&1.into(), &1.into()));
+    assert_eq!(json["student"]["number"], "1001");
+    assert_eq!(json["images"][0]["image"], "ada/4.jpg");
+    assert_eq!(json["images"][0]["quality"]["unified_score"], 81);
+    assert_eq!(json["images"][1]["reason"], "NO_FACE");
+    assert_eq!(json["images"][1]["message"], "no face \u{1b}[31mwas found");
+    assert!(!ran.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn a_student_without_a_template_is_a_failure() {
+    let fake = Fake::with_students(&["1001"]);
+    images(&fake, &[("ada/1.jpg", "no face"), ("none/readme.txt", "")]);
+    let ran = fake.cavs(&["enroll", "1001", "ada"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{ran:?}");
+    assert!(ran.stdout.contains("1001 Ada Lovelace: 0 accepted, 1 refused"), "{ran:?}");
+
+    for (arguments, code, problem) in [
+        (["enroll", "1002", "ada"], 3, "no such student\nhint: see: cavs students list"),
+        (["enroll", "1001", "none"], 3, "none: holds no images"),
+        (["enroll", "1001", "nowhere"], 3, "nowhere: No such file"),
+    ] {
+        let ran = fake.cavs(&arguments);
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.contains(problem), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_was_done_before_a_failure_is_told() {
+    let fake = Fake::with_students(&["1001"]);
+    images(&fake, &[("ada/1.jpg", "good"), ("ada/2.jpg", "database gone"), ("ada/3.jpg", "good")]);
+    let ran = fake.cavs(&["enroll", "1001", "ada", "-o", "json"]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    assert_eq!(ran.error()["reason"], "DATABASE_UNAVAILABLE");
+    assert_eq!(ran.json()["accepted"], 1);
+    assert_eq!(ran.json()["images"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_school_is_enrolled_from_folders() {
+    let fake = Fake::with_students(&["1001", "1002"]);
+    images(
+        &fake,
+        &[
+            ("school/1001/a.jpg", "good"),
+            ("school/1001/b.jpg", "no face"),
+            ("school/1002/a.jpg", "good"),
+            ("school/readme.txt", ""),
+        ],
+    );
+    let ran = fake.cavs(&["enroll", "--from", "school"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout, @"");
+
+    images(&fake, &[("school/1003/a.jpg", "good"), ("school/1004/none.txt", "")]);
+    let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let json = ran.json();
+    assert_eq!((&json["students_enrolled"], &json["students_failed"]), (&2.into(), &2.into()));
+    assert_eq!(json["students"][2]["error_reason"], "STUDENT_NOT_FOUND");
+    assert_eq!(json["students"][3]["error_reason"], "NO_IMAGES");
+}
+
+#[test]
+fn a_school_is_not_tried_on_without_a_server() {
+    let fake = Fake::with_students(&["1001", "1002"]);
+    images(&fake, &[("school/1001/a.jpg", "database gone"), ("school/1002/a.jpg", "good")]);
+    let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    assert_eq!(ran.json()["students"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn many_large_images_pass() {
+    let fake = Fake::with_students(&["1001"]);
+    let large = "x".repeat(3 << 20);
+    let names: Vec<_> = (0..6).map(|index| format!("ada/{index}.jpg")).collect();
+    images(&fake, &names.iter().map(|name| (name.as_str(), large.as_str())).collect::<Vec<_>>());
+    let ran = fake.cavs(&["enroll", "1001", "ada", "-o", "json"]);
+    assert_eq!(ran.json()["accepted"], 6, "{ran:?}");
+}

@@ -1,0 +1,279 @@
+//! A server that holds everything in memory and checks nothing that the real one would.
+
+mod records;
+
+use std::{
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use cavs_certs::{DevSet, write_dev_set};
+use cavs_proto::{
+    ErrorReason, StudentId, invalid_argument, status, to_timestamp,
+    v1::{self, enroll_from_images_request::Message, get_student_request::Key},
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
+use tokio_stream::{
+    Stream,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Identity, Server, ServerTlsConfig},
+};
+
+use crate::program::{Ran, cavs, run};
+
+pub(crate) const PASSWORD: &str = "open sesame";
+const TOKEN: &str = "token-1";
+/// Less than anybody asks for, so that lists have pages.
+const PAGE: usize = 2;
+
+/// What the server knows, and what it was asked.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) logged_in: bool,
+    pub(crate) students: Vec<v1::Student>,
+    pub(crate) sightings: Vec<v1::Sighting>,
+    pub(crate) filters: Vec<v1::SightingFilter>,
+    pub(crate) reviews: Vec<v1::ReviewSightingRequest>,
+}
+
+/// The server, its certificates, and a home for whoever calls it.
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    pub(crate) certificates: DevSet,
+    pub(crate) service: Service,
+    home: TempDir,
+    /// Stops the server when it goes.
+    _runtime: Runtime,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Service(Arc<Mutex<State>>);
+
+impl Service {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn authorise<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let token = request.metadata().get("authorization").and_then(|token| token.to_str().ok());
+        if token == Some(&format!("Bearer {TOKEN}")) && self.state().logged_in {
+            Ok(())
+        } else {
+            Err(status(ErrorReason::Unauthenticated, "the token is not valid"))
+        }
+    }
+}
+
+impl Fake {
+    pub(crate) fn start() -> Self {
+        let home = TempDir::new().unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificates = write_dev_set(&home.path().join("certs"), &names, &[]).unwrap();
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        let identity =
+            Identity::from_pem(read(&certificates.server.certificate), read(&certificates.server.key));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let service = Service::default();
+        let server = Server::builder()
+            .tls_config(ServerTlsConfig::new().identity(identity))
+            .unwrap()
+            .add_service(v1::auth_service_server::AuthServiceServer::new(service.clone()))
+            .add_service(v1::student_service_server::StudentServiceServer::new(service.clone()))
+            .add_service(v1::enrollment_service_server::EnrollmentServiceServer::new(service.clone()))
+            .add_service(v1::device_service_server::DeviceServiceServer::new(service.clone()))
+            .add_service(v1::review_service_server::ReviewServiceServer::new(service.clone()))
+            .add_service(v1::sighting_service_server::SightingServiceServer::new(service.clone()));
+        runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Self { url, certificates, service, home, _runtime: runtime }
+    }
+
+    /// A server where somebody has logged in and there are students.
+    pub(crate) fn with_students(numbers: &[&str]) -> Self {
+        let fake = Self::start();
+        assert_eq!(fake.login(PASSWORD).code, 0);
+        fake.service.state().students =
+            numbers.iter().map(|number| student(number, "Ada Lovelace")).collect();
+        fake
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn ca(&self) -> &str {
+        self.certificates.ca.certificate.to_str().unwrap()
+    }
+
+    pub(crate) fn login(&self, password: &str) -> Ran {
+        let arguments =
+            ["--server", &self.url, "--ca", self.ca(), "login", "--username", "admin", "--password-stdin"];
+        run(self.home(), &arguments, &[], &format!("{password}\n"))
+    }
+
+    /// Runs `cavs` with nothing but what the login left.
+    pub(crate) fn cavs(&self, arguments: &[&str]) -> Ran {
+        cavs(self.home(), arguments)
+    }
+}
+
+pub(crate) fn student(number: &str, name: &str) -> v1::Student {
+    v1::Student {
+        id: StudentId::generate().to_string(),
+        number: number.to_owned(),
+        name: name.to_owned(),
+        section: "7b".to_owned(),
+        create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
+        template_count: 2,
+    }
+}
+
+/// The items of a page and the token of the next one.
+fn page<T: Clone>(items: &[T], token: &str) -> (Vec<T>, String) {
+    let start = token.parse().unwrap_or(0).min(items.len());
+    let end = (start + PAGE).min(items.len());
+    let next = if end == items.len() { String::new() } else { end.to_string() };
+    (items[start..end].to_vec(), next)
+}
+
+#[tonic::async_trait]
+impl v1::auth_service_server::AuthService for Service {
+    async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
+        let request = request.into_inner();
+        if (request.username.as_str(), request.password.as_str()) != ("admin", PASSWORD) {
+            return Err(status(ErrorReason::CredentialsInvalid, "wrong user name or password"));
+        }
+        self.state().logged_in = true;
+        Ok(Response::new(v1::LoginResponse {
+            access_token: TOKEN.to_owned(),
+            expire_time: Some(to_timestamp(jiff::Timestamp::MAX)),
+            user: Some(user()),
+        }))
+    }
+
+    async fn logout(
+        &self,
+        request: Request<v1::LogoutRequest>,
+    ) -> Result<Response<v1::LogoutResponse>, Status> {
+        self.authorise(&request)?;
+        self.state().logged_in = false;
+        Ok(Response::new(v1::LogoutResponse {}))
+    }
+
+    async fn who_am_i(
+        &self,
+        request: Request<v1::WhoAmIRequest>,
+    ) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        self.authorise(&request)?;
+        Ok(Response::new(v1::WhoAmIResponse { user: Some(user()) }))
+    }
+}
+
+fn user() -> v1::User {
+    v1::User {
+        id: "01890000-0000-7000-8000-000000000001".to_owned(),
+        username: "admin".to_owned(),
+        role: v1::Role::Admin.into(),
+    }
+}
+
+#[tonic::async_trait]
+impl v1::student_service_server::StudentService for Service {
+    async fn create_student(
+        &self,
+        request: Request<v1::CreateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        if request.number.len() > 32 {
+            return Err(invalid_argument("number", "has more than 32 characters"));
+        }
+        let mut state = self.state();
+        if state.students.iter().any(|student| student.number == request.number) {
+            return Err(status(ErrorReason::StudentExists, "a student of this number exists"));
+        }
+        let student = student(&request.number, &request.name);
+        state.students.push(student.clone());
+        Ok(Response::new(student))
+    }
+
+    async fn get_student(
+        &self,
+        request: Request<v1::GetStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        self.authorise(&request)?;
+        let key = request.into_inner().key;
+        let state = self.state();
+        let found = state.students.iter().find(|student| match &key {
+            Some(Key::Id(id)) => student.id == *id,
+            Some(Key::Number(number)) => student.number == *number,
+            None => false,
+        });
+        found
+            .cloned()
+            .map(Response::new)
+            .ok_or_else(|| status(ErrorReason::StudentNotFound, "no such student"))
+    }
+
+    async fn list_students(
+        &self,
+        request: Request<v1::ListStudentsRequest>,
+    ) -> Result<Response<v1::ListStudentsResponse>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let state = self.state();
+        let (students, next_page_token) = page(&state.students, &request.page_token);
+        let total_size = state.students.len() as u64;
+        Ok(Response::new(v1::ListStudentsResponse { students, next_page_token, total_size }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::enrollment_service_server::EnrollmentService for Service {
+    type EnrollFromImagesStream = Pin<Box<dyn Stream<Item = Result<v1::ImageVerdict, Status>> + Send>>;
+
+    async fn enroll_from_images(
+        &self,
+        request: Request<Streaming<v1::EnrollFromImagesRequest>>,
+    ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
+        self.authorise(&request)?;
+        let mut images = request.into_inner();
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = images.message().await {
+                if let Some(Message::Image(image)) = message.message
+                    && sender.send(verdict(&image)).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// What an image holds says what becomes of it.
+fn verdict(image: &v1::EnrollmentImage) -> Result<v1::ImageVerdict, Status> {
+    let mut verdict = v1::ImageVerdict { name: image.name.clone(), ..Default::default() };
+    match image.data.as_ref() {
+        b"database gone" => {
+            return Err(status(ErrorReason::DatabaseUnavailable, "the database does not answer"));
+        }
+        b"no face" => {
+            verdict.reason = "NO_FACE".to_owned();
+            verdict.message = "no face \u{1b}[31mwas found".to_owned();
+        }
+        _ => {
+            verdict.template_id = StudentId::generate().to_string();
+            verdict.quality = Some(v1::FaceQuality { unified_score: 81, ..Default::default() });
+        }
+    }
+    Ok(verdict)
+}

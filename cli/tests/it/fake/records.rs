@@ -1,0 +1,124 @@
+//! Devices, sightings and reviews of the server.
+
+use cavs_proto::{
+    DeviceId, ErrorReason, status,
+    v1::{self, get_device_request::Key},
+};
+use tonic::{Request, Response, Status};
+
+use super::{Service, page};
+
+fn device() -> v1::Device {
+    v1::Device {
+        id: "01890000-0000-7000-8000-00000000000d".to_owned(),
+        name: "room-12".to_owned(),
+        kind: v1::DeviceKind::Agent.into(),
+        classroom: "Room 12".to_owned(),
+        status: v1::DeviceStatus::Active.into(),
+        ..Default::default()
+    }
+}
+
+#[tonic::async_trait]
+impl v1::device_service_server::DeviceService for Service {
+    async fn create_device(
+        &self,
+        request: Request<v1::CreateDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        let v1::CreateDeviceRequest { name, kind, classroom } = request.into_inner();
+        let id = DeviceId::generate().to_string();
+        Ok(Response::new(v1::Device { id, name, kind, classroom, ..device() }))
+    }
+
+    async fn get_device(
+        &self,
+        request: Request<v1::GetDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        match request.into_inner().key {
+            Some(Key::Name(name)) if name == "room-12" => Ok(Response::new(device())),
+            _ => Err(status(ErrorReason::DeviceNotFound, "no such device")),
+        }
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        self.authorise(&request)?;
+        let devices = vec![device()];
+        Ok(Response::new(v1::ListDevicesResponse { devices, next_page_token: String::new(), total_size: 1 }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::sighting_service_server::SightingService for Service {
+    async fn list_sightings(
+        &self,
+        request: Request<v1::ListSightingsRequest>,
+    ) -> Result<Response<v1::ListSightingsResponse>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let mut state = self.state();
+        state.filters.extend(request.filter);
+        let (sightings, next_page_token) = page(&state.sightings, &request.page_token);
+        let total_size = state.sightings.len() as u64;
+        Ok(Response::new(v1::ListSightingsResponse { sightings, next_page_token, total_size }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::review_service_server::ReviewService for Service {
+    async fn list_pending(
+        &self,
+        request: Request<v1::ListPendingRequest>,
+    ) -> Result<Response<v1::ListPendingResponse>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let mut state = self.state();
+        state.filters.extend(request.filter);
+        let (sightings, next_page_token) = page(&state.sightings, &request.page_token);
+        let total_size = state.sightings.len() as u64;
+        Ok(Response::new(v1::ListPendingResponse { sightings, next_page_token, total_size }))
+    }
+
+    async fn get_review_item(
+        &self,
+        request: Request<v1::GetReviewItemRequest>,
+    ) -> Result<Response<v1::ReviewItem>, Status> {
+        self.authorise(&request)?;
+        let sighting = self.sighting(&request.into_inner().sighting_id)?;
+        let evidence = if sighting.has_evidence { b"jpeg".as_slice().into() } else { Default::default() };
+        Ok(Response::new(v1::ReviewItem { sighting: Some(sighting), evidence }))
+    }
+
+    async fn review_sighting(
+        &self,
+        request: Request<v1::ReviewSightingRequest>,
+    ) -> Result<Response<v1::Sighting>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let mut sighting = self.sighting(&request.sighting_id)?;
+        let mut state = self.state();
+        if !state.reviews.is_empty() && !request.replace {
+            return Err(status(ErrorReason::AlreadyReviewed, "the sighting was approved before"));
+        }
+        sighting.review = Some(v1::Review {
+            verdict: request.verdict,
+            reviewer: "admin".to_owned(),
+            notes: request.notes.clone(),
+            ..Default::default()
+        });
+        state.reviews.push(request);
+        Ok(Response::new(sighting))
+    }
+}
+
+impl Service {
+    fn sighting(&self, id: &str) -> Result<v1::Sighting, Status> {
+        let state = self.state();
+        let found = state.sightings.iter().find(|sighting| sighting.id == id).cloned();
+        found.ok_or_else(|| status(ErrorReason::SightingNotFound, "no such sighting"))
+    }
+}

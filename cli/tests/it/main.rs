@@ -1,0 +1,11 @@
+//! The program against a server of its own, over TLS.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod certs;
+mod enroll;
+mod fake;
+mod program;
+mod records;
+mod session;
+mod usage;

@@ -1,0 +1,161 @@
+//! Students, devices, sightings and reviews.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use cavs_proto::{to_timestamp, v1};
+
+use crate::fake::{Fake, student};
+
+const ID: &str = "01890000-0000-7000-8000-000000000051";
+
+fn sighting() -> v1::Sighting {
+    let ada = v1::StudentRef {
+        id: "01890000-0000-7000-8000-0000000000ad".to_owned(),
+        number: "1001".to_owned(),
+        name: "Ada \u{1b}]0;Lovelace".to_owned(),
+    };
+    v1::Sighting {
+        id: ID.to_owned(),
+        device_name: "room-12".to_owned(),
+        classroom: "Room 12".to_owned(),
+        captured_at: Some(to_timestamp("2026-03-02T08:01:02Z".parse().unwrap())),
+        prediction: Some(v1::Prediction {
+            decision: v1::Decision::Pending.into(),
+            reason: "NARROW_MARGIN".to_owned(),
+            candidates: vec![v1::Candidate { student: Some(ada), similarity: 0.51234 }],
+            threshold: 0.4,
+            ..Default::default()
+        }),
+        has_evidence: true,
+        ..Default::default()
+    }
+}
+
+fn with_sighting() -> Fake {
+    let fake = Fake::with_students(&["1001", "1002"]);
+    fake.service.state().sightings = vec![sighting()];
+    fake
+}
+
+#[test]
+fn students_are_added_and_listed_over_pages() {
+    let fake = Fake::with_students(&[]);
+    for number in ["1001", "1002", "1003"] {
+        let ran = fake.cavs(&["students", "add", "--number", number, "--name", "Ada", "-o", "json"]);
+        assert_eq!((ran.code, &ran.json()["number"]), (0, &number.into()), "{ran:?}");
+    }
+    let ran = fake.cavs(&["students", "add", "--number", "1001", "--name", "Ada", "-o", "json"]);
+    assert_eq!((ran.code, &ran.error()["reason"]), (1, &"STUDENT_EXISTS".into()), "{ran:?}");
+    let long = "9".repeat(33);
+    let ran = fake.cavs(&["students", "add", "--number", &long, "--name", "Ada", "-o", "json"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert_eq!(ran.error()["field_violations"][0]["field"], "number");
+
+    let ran = fake.cavs(&["students", "list", "-o", "json"]);
+    assert_eq!(ran.json()["students"].as_array().unwrap().len(), 3);
+    assert_eq!(ran.json()["total_size"], 3);
+    let ran = fake.cavs(&["students", "list", "--limit", "1"]);
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
+    assert_eq!(ran.stderr, "1 of 3 students; --limit N or --all shows more\n");
+    assert_eq!(fake.cavs(&["students", "get", "1002"]).code, 0);
+    let id = fake.service.state().students[0].id.clone();
+    assert_eq!(fake.cavs(&["students", "get", &id, "-o", "json"]).json()["number"], "1001");
+    assert_eq!(fake.cavs(&["students", "get", "none"]).code, 3);
+}
+
+#[test]
+fn a_number_may_look_like_an_id() {
+    let fake = Fake::with_students(&[]);
+    fake.service.state().students.push(student(ID, "Ada"));
+    assert_eq!(fake.cavs(&["students", "get", ID, "-o", "json"]).json()["number"], ID);
+}
+
+#[test]
+fn an_empty_list_says_so_beside_the_result() {
+    let fake = Fake::with_students(&[]);
+    let ran = fake.cavs(&["students", "list"]);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", "no students\n"));
+    let ran = fake.cavs(&["students", "list", "--quiet"]);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn devices_are_registered() {
+    let fake = Fake::with_students(&[]);
+    let ran =
+        fake.cavs(&["devices", "add", "cam-1", "--kind", "esp32-cam", "--classroom", "Room 1", "-o", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.json()["kind"], "esp32-cam");
+    assert!(ran.json()["last_seen_time"].is_null());
+    assert!(fake.cavs(&["devices", "add", "pi-1"]).stderr.contains("cavs certs device --ca DIR --device-id"));
+    assert!(fake.cavs(&["devices", "list"]).stdout.contains("room-12"));
+    assert_eq!(fake.cavs(&["devices", "get", "room-12"]).code, 0);
+    assert_eq!(fake.cavs(&["devices", "get", "none"]).code, 3);
+}
+
+#[test]
+fn sightings_are_filtered_and_hostile_names_harmless() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&[
+        "sightings",
+        "list",
+        "--student",
+        "1001",
+        "--device",
+        "room-12",
+        "--decision",
+        "pending",
+        "--from",
+        "2026-03-01",
+        "--until",
+        "2026-03-02",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(!ran.stdout.contains('\u{1b}'), "{ran:?}");
+    let state = fake.service.state();
+    let filter = &state.filters[0];
+    assert_eq!(filter.student_id, state.students[0].id);
+    assert_eq!(filter.device_id, "01890000-0000-7000-8000-00000000000d");
+    assert_eq!(filter.decision(), v1::Decision::Pending);
+    let seconds = |time: &Option<prost_types::Timestamp>| time.as_ref().unwrap().seconds;
+    assert_eq!(seconds(&filter.captured_until) - seconds(&filter.captured_from), 2 * 24 * 3600);
+}
+
+#[test]
+fn the_queue_is_listed_shown_and_decided() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["review", "list"]);
+    insta::assert_snapshot!(ran.stdout, @"");
+    let ran = fake.cavs(&["review", "show", ID, "--evidence-out", "face.jpg"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout, @"");
+    let face = fake.home().join("face.jpg");
+    assert_eq!(fs::read(&face).unwrap(), b"jpeg");
+    assert_eq!(fs::metadata(&face).unwrap().permissions().mode() & 0o777, 0o600);
+    let ran = fake.cavs(&["review", "show", ID, "--evidence-out", "face.jpg"]);
+    assert_eq!(ran.code, 1, "nothing is overwritten: {ran:?}");
+
+    let arguments = ["review", "approve", ID, "--notes", "new glasses", "--student", "1002"];
+    assert_eq!(fake.cavs(&arguments).code, 0);
+    let ran = fake.cavs(&["review", "reject", ID]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("hint: add --replace"), "{ran:?}");
+    let ran = fake.cavs(&["review", "reject", ID, "--replace", "-o", "json"]);
+    assert_eq!((ran.code, &ran.json()["review"]["verdict"]), (0, &"rejected".into()), "{ran:?}");
+    let state = fake.service.state();
+    assert_eq!(state.reviews[0].corrected_student_id, state.students[1].id);
+    assert_eq!((state.reviews[0].notes.as_str(), state.reviews[0].replace), ("new glasses", false));
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let fake = with_sighting();
+    let other = "01890000-0000-7000-8000-0000000000ff";
+    assert_eq!(fake.cavs(&["review", "show", other]).code, 3);
+    assert_eq!(fake.cavs(&["review", "flag", other]).code, 3);
+    assert_eq!(fake.cavs(&["sightings", "list", "--student", "none"]).code, 3);
+    fake.service.state().sightings[0].has_evidence = false;
+    let ran = fake.cavs(&["review", "show", ID, "--evidence-out", "face.jpg", "-o", "json"]);
+    assert_eq!((ran.code, &ran.error()["reason"]), (3, &"NO_EVIDENCE".into()));
+    assert!(!fake.home().join("face.jpg").exists());
+}

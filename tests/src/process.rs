@@ -1,0 +1,164 @@
+use std::{
+    env,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+/// A binary of the workspace, built beside this test.
+///
+/// # Panics
+/// It is not there.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join(name);
+    assert!(path.is_file(), "{} is missing: run cargo build --workspace --bins", path.display());
+    path
+}
+
+/// A process that is killed when dropped; its output goes to a file.
+pub struct Process {
+    child: Child,
+    /// Where standard output and error go.
+    pub log: PathBuf,
+}
+
+impl Process {
+    /// Starts a binary of the workspace.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(name: &str, arguments: &[&str], log: &Path) -> Self {
+        let output = File::options().create(true).append(true).open(log).unwrap();
+        let child = Command::new(binary(name))
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        Self { child, log: log.to_owned() }
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its exit code, if it has ended.
+    pub fn exit_code(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().unwrap().map(|status| status.code())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It does not end in time.
+    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(code) = self.exit_code() {
+                return code;
+            }
+            assert!(begun.elapsed() < limit, "still running after {limit:?}:\n{}", self.output());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `kill -9`, as a power cut does it.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, as systemd does it; its exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.wait(Duration::from_secs(30))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The `cavs` command line as a user has it: logged in, with a configuration of its own.
+#[derive(Clone)]
+pub struct Cli {
+    pub(crate) config: PathBuf,
+    pub(crate) server: String,
+    pub(crate) authority: PathBuf,
+}
+
+impl Cli {
+    /// Runs a command.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with_input(arguments, "")
+    }
+
+    /// Runs a command with something on standard input.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = Command::new(binary("cavs"))
+            .args(arguments)
+            .env("CAVS_CONFIG", &self.config)
+            .env("CAVS_SERVER", &self.server)
+            .env("CAVS_CA", &self.authority)
+            .env_remove("CAVS_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that reads nothing may have ended by now.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that must succeed, for its JSON.
+    ///
+    /// # Panics
+    /// It fails, or prints no JSON.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.extend(["-o", "json"]);
+        let output = self.run(&all);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "cavs {}: {error}", arguments.join(" "));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+            panic!("cavs {}: {e}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stdout))
+        })
+    }
+
+    /// Runs a command that must fail with a code, for its standard error.
+    ///
+    /// # Panics
+    /// It ends otherwise.
+    #[must_use]
+    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "cavs {}: {error}", arguments.join(" "));
+        error
+    }
+}

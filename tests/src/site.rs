@@ -1,0 +1,253 @@
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cavs_certs::{CertFiles, SiteCa, write_dev_set};
+use cavs_models::Pack;
+use serde_json::Value;
+use tokio_postgres::NoTls;
+
+use crate::{Cli, Process, binary};
+
+/// What a site's server is configured with beyond what every site has.
+#[derive(Debug, Clone, Default)]
+pub struct SiteOptions {
+    /// More lines of the server's TOML.
+    pub server_toml: String,
+}
+
+/// A school in a folder: certificates, key, a server with its own database, and an administrator.
+pub struct Site {
+    directory: PathBuf,
+    pack: PathBuf,
+    /// The administrator's command line.
+    pub cli: Cli,
+    server: Option<Process>,
+    addresses: Value,
+}
+
+/// A registered device with its certificate.
+pub struct Device {
+    /// Its id.
+    pub id: String,
+    /// Its certificate and key.
+    pub certificate: CertFiles,
+    /// Where its spool, configuration and log are.
+    pub directory: PathBuf,
+}
+
+/// Who administers a site of the harness.
+const ADMIN: (&str, &str) = ("admin", "correct horse battery");
+
+impl Site {
+    /// Makes a site in an empty folder and starts its server.
+    ///
+    /// # Panics
+    /// Anything fails.
+    #[must_use]
+    pub fn create(directory: &Path, pack: &Path, options: &SiteOptions) -> Self {
+        // PostgreSQL runs as another user when this is root, and must be able to pass.
+        fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        write_dev_set(&directory.join("certs"), &["localhost".into()], &[]).unwrap();
+        fs::write(directory.join("server.toml"), server_toml(pack, options)).unwrap();
+        let key = directory.join("vault.key");
+        let made =
+            Command::new(binary("cavs-server")).args(["key", "generate", key.to_str().unwrap()]).status();
+        assert!(made.unwrap().success());
+        let cli = Cli {
+            config: directory.join("cli/config.toml"),
+            server: String::new(),
+            authority: directory.join("certs/ca.pem"),
+        };
+        let (directory, pack) = (directory.to_owned(), pack.to_owned());
+        let mut site = Self { directory, pack, cli, server: None, addresses: Value::Null };
+        site.add_user(ADMIN.0, "admin", ADMIN.1);
+        site.start_server();
+        site.log_in(ADMIN.0, ADMIN.1);
+        site
+    }
+
+    /// A path inside the site's folder.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.directory.join(inside)
+    }
+
+    /// Adds a user through the server's own command.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn add_user(&self, username: &str, role: &str, password: &str) {
+        let mut child = Command::new(binary("cavs-server"))
+            .args(["user", "add", "--config", self.path("server.toml").to_str().unwrap()])
+            .args(["--role", role, username])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.take().unwrap(), "{password}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Logs the command line in.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn log_in(&self, username: &str, password: &str) {
+        let output =
+            self.cli.run_with_input(&["login", "--username", username, "--password-stdin"], password);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Starts the server and waits until it serves.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn start_server(&mut self) {
+        let (config, ready) = (self.path("server.toml"), self.path("ready.json"));
+        let _ = fs::remove_file(&ready);
+        let arguments =
+            ["serve", "--config", config.to_str().unwrap(), "--ready-file", ready.to_str().unwrap()];
+        let mut server = Process::start("cavs-server", &arguments, &self.path("server.log"));
+        let begun = Instant::now();
+        while !ready.exists() {
+            assert!(server.exit_code().is_none(), "the server ended:\n{}", server.output());
+            assert!(begun.elapsed() < Duration::from_secs(60), "not ready:\n{}", server.output());
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.addresses = serde_json::from_slice(&fs::read(&ready).unwrap()).unwrap();
+        self.cli.server = format!("https://localhost:{}", port(&self.addresses["api"]));
+        self.server = Some(server);
+    }
+
+    /// The running server.
+    ///
+    /// # Panics
+    /// It was stopped.
+    pub fn server(&mut self) -> &mut Process {
+        self.server.as_mut().unwrap()
+    }
+
+    /// Takes the server's process away, to end it in one way or another.
+    ///
+    /// # Panics
+    /// It was stopped before.
+    pub fn take_server(&mut self) -> Process {
+        self.server.take().unwrap()
+    }
+
+    /// The port of the device listener.
+    #[must_use]
+    pub fn device_port(&self) -> u16 {
+        port(&self.addresses["devices"])
+    }
+
+    /// The port of the API listener.
+    #[must_use]
+    pub fn api_port(&self) -> u16 {
+        port(&self.addresses["api"])
+    }
+
+    /// The digest of the site's model pack.
+    ///
+    /// # Panics
+    /// The pack is damaged.
+    #[must_use]
+    pub fn pack_digest(&self) -> cavs_embedding::PackDigest {
+        Pack::open(&self.pack).unwrap().digest()
+    }
+
+    /// Registers a device and issues its certificate.
+    ///
+    /// # Panics
+    /// It fails.
+    #[must_use]
+    pub fn add_device(&self, name: &str) -> Device {
+        let added = self.cli.json(&["devices", "add", name, "--classroom", "Room 1"]);
+        let id = added["id"].as_str().unwrap().to_owned();
+        let directory = self.path(name);
+        fs::create_dir_all(&directory).unwrap();
+        let ca = SiteCa::load(&self.path("certs")).unwrap();
+        let certificate = ca.issue_device(id.parse().unwrap()).unwrap().save(&directory, "device").unwrap();
+        Device { id, certificate, directory }
+    }
+
+    /// Writes an agent's configuration for a folder of frames.
+    ///
+    /// # Panics
+    /// It can't be written.
+    #[must_use]
+    pub fn configure_agent(&self, device: &Device, frames: &Path, more: &str) -> PathBuf {
+        let file = device.directory.join("agent.toml");
+        let text = format!(
+            "[server]\naddress = \"https://localhost:{}\"\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\
+             [source]\nkind = \"directory\"\npath = {:?}\n{more}\n\
+             [vision]\npack = {:?}\n[spool]\npath = {:?}\n",
+            self.device_port(),
+            self.path("certs/ca.pem"),
+            device.certificate.certificate,
+            device.certificate.key,
+            frames,
+            self.pack,
+            device.directory.join("spool.db"),
+        );
+        fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// Starts an agent that ends when the frames are done and the spool is empty.
+    #[must_use]
+    pub fn start_agent(&self, device: &Device, config: &Path) -> Process {
+        let arguments = ["run", "--config", config.to_str().unwrap(), "--until-drained"];
+        Process::start("cavs-edge-agent", &arguments, &device.directory.join("agent.log"))
+    }
+
+    /// A connection to the site's database, behind the server's back.
+    ///
+    /// # Panics
+    /// It can't be made.
+    pub async fn database(&self) -> tokio_postgres::Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.path("db")).user("cavs").dbname("cavs");
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Enrolls photographs of somebody new; the number of templates made.
+    ///
+    /// # Panics
+    /// The commands fail.
+    pub fn enroll(&self, number: &str, photographs: &[PathBuf]) -> usize {
+        let _ = self.cli.json(&["students", "add", "--number", number, "--name", number]);
+        let mut arguments = vec!["enroll", number];
+        arguments.extend(photographs.iter().map(|p| p.to_str().unwrap()));
+        let _ = self.cli.json(&arguments);
+        let student = self.cli.json(&["students", "get", number]);
+        usize::try_from(student["template_count"].as_u64().unwrap()).unwrap()
+    }
+}
+
+fn port(address: &Value) -> u16 {
+    address.as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+}
+
+fn server_toml(pack: &Path, options: &SiteOptions) -> String {
+    format!(
+        r#"api.listen = "127.0.0.1:0"
+devices.listen = "127.0.0.1:0"
+tls = {{ certificate = "certs/server.pem", key = "certs/server.key", device_authority = "certs/ca.pem" }}
+database = {{ embedded = true, data_dir = "db" }}
+vault.key_file = "vault.key"
+recognition.pack = {pack:?}
+{}
+"#,
+        options.server_toml
+    )
+}

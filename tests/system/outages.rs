@@ -1,0 +1,109 @@
+//! What is acknowledged is never lost and never there twice, whatever dies in between.
+
+use std::{fs, path::PathBuf, thread, time::Duration};
+
+use cavs_tests::{Device, Site, TestSite};
+
+/// More frames than are done in the blink of an eye; each has one face or more.
+const COPIES: usize = 6;
+
+fn frames(site: &TestSite) -> (PathBuf, usize) {
+    let folder = site.path("frames");
+    fs::create_dir(&folder).unwrap();
+    let mut count = 0;
+    for person in cavs_tests::people(&site.shared).0 {
+        for photograph in person.photographs.iter().take(4) {
+            for copy in 0..COPIES {
+                let name = photograph.file_name().unwrap().to_string_lossy().into_owned();
+                fs::copy(photograph, folder.join(format!("{copy}-{name}"))).unwrap();
+                count += 1;
+            }
+        }
+    }
+    (folder, count)
+}
+
+/// Sightings in the database, and how many distinct frames they are of.
+async fn stored(site: &Site, device: &Device) -> (i64, i64) {
+    let sql = "SELECT count(*), count(DISTINCT frame) FROM sightings WHERE device_id = $1";
+    let id: uuid::Uuid = device.id.parse().unwrap();
+    let row = site.database().await.query_one(sql, &[&id]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// Each photograph has one person in it, so one sighting a frame is exactly once.
+async fn exactly_once(site: &Site, device: &Device, frames: usize) {
+    let sql = "SELECT frame FROM sightings GROUP BY frame, box_x, box_y HAVING count(*) > 1";
+    let twice = site.database().await.query(sql, &[]).await.unwrap();
+    assert!(twice.is_empty(), "{} frames are there twice", twice.len());
+    let (_, distinct) = stored(site, device).await;
+    assert_eq!(usize::try_from(distinct).unwrap(), frames);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_goes_on_where_it_was() {
+    let Some(site) = TestSite::start() else { return };
+    let (folder, count) = frames(&site);
+    let device = site.add_device("camera");
+    let config = site.configure_agent(&device, &folder, "");
+    let mut kills = 0;
+    loop {
+        let mut agent = site.start_agent(&device, &config);
+        // Let it come further each time, then cut the power in the middle of whatever it does.
+        let before = stored(&site, &device).await.0;
+        while agent.exit_code().is_none() && stored(&site, &device).await.0 < before + 7 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        match agent.exit_code() {
+            Some(code) => {
+                assert_eq!(code, Some(0), "{}", agent.output());
+                break;
+            }
+            None => agent.kill(),
+        }
+        kills += 1;
+        assert!(kills < 200, "the agent makes no progress");
+    }
+    assert!(kills >= 3, "only {kills} kills");
+    exactly_once(&site, &device, count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_loses_nothing() {
+    let Some(mut site) = TestSite::start() else { return };
+    let (folder, count) = frames(&site);
+    let device = site.add_device("camera");
+    // The server comes back at the same address.
+    let (api, devices) = (site.api_port(), site.device_port());
+    let text = fs::read_to_string(site.path("server.toml")).unwrap();
+    let text = text
+        .replace("api.listen = \"127.0.0.1:0\"", &format!("api.listen = \"127.0.0.1:{api}\""))
+        .replace("devices.listen = \"127.0.0.1:0\"", &format!("devices.listen = \"127.0.0.1:{devices}\""));
+    fs::write(site.path("server.toml"), text).unwrap();
+    let config = site.configure_agent(&device, &folder, "");
+    let mut agent = site.start_agent(&device, &config);
+    for _ in 0..3 {
+        let before = stored(&site, &device).await.0;
+        while agent.exit_code().is_none() && stored(&site, &device).await.0 <= before {
+            thread::sleep(Duration::from_millis(10));
+        }
+        site.take_server().kill();
+        site.start_server();
+    }
+    assert_eq!(agent.wait(Duration::from_secs(300)), Some(0), "{}", agent.output());
+    exactly_once(&site, &device, count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_an_error_and_comes_back() {
+    let Some(mut site) = TestSite::start() else { return };
+    let pid = fs::read_to_string(site.path("db/data/postmaster.pid")).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
+    // Away: it accepts nobody, as when a network is cut.
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let error = site.cli.fails(5, &["students", "list"]);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert!(error.contains("database"), "{error}");
+    site.cli.json(&["students", "list"]);
+    assert_eq!(site.take_server().terminate(), Some(0));
+}
