@@ -107,7 +107,6 @@ pub struct Cli {
 
 impl Cli {
     /// Runs a command.
-    #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.run_with_input(arguments, "")
     }
@@ -116,7 +115,6 @@ impl Cli {
     ///
     /// # Panics
     /// It does not start.
-    #[must_use]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = Command::new(binary("cavs"))
             .args(arguments)
@@ -138,7 +136,6 @@ impl Cli {
     ///
     /// # Panics
     /// It fails, or prints no JSON.
-    #[must_use]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.extend(["-o", "json"]);
@@ -154,7 +151,6 @@ impl Cli {
     ///
     /// # Panics
     /// It ends otherwise.
-    #[must_use]
     pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

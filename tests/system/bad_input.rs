@@ -167,7 +167,7 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     fs::write(folder.join("4-empty.jpg"), b"").unwrap();
     fs::write(folder.join("5-nobody.jpg"), jpeg_without_face()).unwrap();
     fs::copy(site.shared.path("images/people/group-1.jpg"), folder.join("6-group.jpg")).unwrap();
-    let _ = site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
+    site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
     let enrolled = site.cli.json(&["enroll", "1", folder.to_str().unwrap()]);
     let reasons: Vec<&str> =
         enrolled["images"].as_array().unwrap().iter().map(|v| v["reason"].as_str().unwrap_or("")).collect();
@@ -178,7 +178,7 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     );
     assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
     // The same face under another number.
-    let _ = site.cli.json(&["students", "add", "--number", "2", "--name", "Bob"]);
+    site.cli.json(&["students", "add", "--number", "2", "--name", "Bob"]);
     let photograph = people[0].photographs[0].to_str().unwrap();
     site.cli.fails(1, &["enroll", "2", photograph]);
     assert_eq!(site.cli.json(&["students", "get", "2"])["template_count"], 0);
@@ -190,12 +190,12 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     assert!(site.cli.fails(3, &["enroll", "77", photograph]).contains("77"));
     let nobody = uuid::Uuid::now_v7().to_string();
     assert!(site.cli.fails(3, &["review", "show", &nobody]).contains(&nobody));
-    let _ = site.cli.fails(2, &["students", "add"]);
+    site.cli.fails(2, &["students", "add"]);
     site.add_user("eve", "viewer", "only looking");
     site.log_in("eve", "only looking");
-    let _ = site.cli.fails(4, &["students", "add", "--number", "9", "--name", "Nine"]);
-    let _ = site.cli.run(&["logout"]);
-    let _ = site.cli.fails(4, &["students", "list"]);
+    site.cli.fails(4, &["students", "add", "--number", "9", "--name", "Nine"]);
+    site.cli.run(&["logout"]);
+    site.cli.fails(4, &["students", "list"]);
     let refused =
         site.cli.run_with_input(&["login", "--username", "eve", "--password-stdin"], "wrong password");
     assert_eq!(refused.status.code(), Some(4));
@@ -205,7 +205,7 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
 fn a_server_says_what_it_lacks() {
     let Some(mut site) = TestSite::start() else { return };
     assert_eq!(site.take_server().terminate(), Some(0));
-    let _ = site.cli.fails(5, &["students", "list"]);
+    site.cli.fails(5, &["students", "list"]);
     let good = fs::read_to_string(site.path("server.toml")).unwrap();
     let fails = |text: &str| {
         let config = site.path("wrong.toml");

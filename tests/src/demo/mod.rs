@@ -52,7 +52,7 @@ pub fn play(cast: &Cast, pack: &Path, directory: &Path) -> bool {
 fn enroll(site: &Site, cast: &Cast) {
     for student in &cast.students {
         let add = ["students", "add", "--number", &student.number, "--name", &student.name];
-        let _ = site.cli.json(&[&add[..], &["--section", &student.section]].concat());
+        site.cli.json(&[&add[..], &["--section", &student.section]].concat());
         let mut arguments = vec!["enroll", student.number.as_str()];
         arguments.extend(student.portraits.iter().map(|p| p.to_str().unwrap()));
         let _ = site.cli.run(&arguments);
