@@ -1,3 +1,20 @@
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use cavs_resample::Resizer;
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder,
+    codecs::{
+        jpeg::{JpegDecoder, JpegEncoder},
+        png::PngDecoder,
+        webp::WebPDecoder,
+    },
+    error::ImageError as CodecError,
+    metadata::Orientation,
+};
+
 use crate::{BoundingBox, ImageError};
 
 /// What a decoder may spend on one picture.
@@ -7,7 +24,7 @@ pub struct DecodeLimits {
     pub max_bytes: usize,
     /// Longest accepted side, in pixels.
     pub max_side: u32,
-    /// Most accepted pixels; three bytes of memory each.
+    /// Most accepted pixels; a few bytes of memory each.
     pub max_pixels: u64,
 }
 
@@ -34,8 +51,15 @@ impl Image {
     /// # Errors
     /// Any [`ImageError`] but those of crops.
     pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Self, ImageError> {
-        let _ = (bytes, limits);
-        Err(ImageError::Empty)
+        if bytes.is_empty() {
+            return Err(ImageError::Empty);
+        }
+        if bytes.len() > limits.max_bytes {
+            return Err(ImageError::FileTooLarge { bytes: bytes.len(), max_bytes: limits.max_bytes });
+        }
+        // Decoders of hostile bytes have been seen to panic; a camera must not stop the process.
+        catch_unwind(AssertUnwindSafe(|| decode(bytes, limits)))
+            .unwrap_or_else(|_| Err(ImageError::Corrupt("the decoder panicked".into())))
     }
 
     /// Takes raw pixels: rows from the top, three bytes (red, green, blue) a pixel.
@@ -71,7 +95,7 @@ impl Image {
     }
 
     /// Cuts out a box, grown by `margin` of its size on every side and kept inside the picture,
-    /// shrinks it to at most `max_side` pixels a side, and encodes it as JPEG.
+    /// shrinks it to at most `max_side` pixels a side, and encodes it as JPEG of `quality` 1-100.
     ///
     /// # Errors
     /// `CropOutside` where the grown box does not touch the picture, `Encode`.
@@ -82,8 +106,46 @@ impl Image {
         max_side: u32,
         quality: u8,
     ) -> Result<Vec<u8>, ImageError> {
-        let _ = (bounding_box, margin, max_side, quality);
-        Err(ImageError::CropOutside)
+        let crop = self.crop(bounding_box, margin)?;
+        let longest = crop.width.max(crop.height);
+        let crop = if longest > max_side.max(1) {
+            let factor = f64::from(max_side.max(1)) / f64::from(longest);
+            let side = |s: u32| ((f64::from(s) * factor).round() as u32).max(1);
+            let (width, height) = (side(crop.width), side(crop.height));
+            let mut pixels = vec![0; width as usize * height as usize * 3];
+            Resizer::default()
+                .resize((crop.width, crop.height, &crop.pixels), (width, height, &mut pixels))
+                .map_err(ImageError::Encode)?;
+            Self { width, height, pixels }
+        } else {
+            crop
+        };
+        let mut jpeg = Vec::new();
+        JpegEncoder::new_with_quality(&mut jpeg, quality.clamp(1, 100))
+            .write_image(&crop.pixels, crop.width, crop.height, ExtendedColorType::Rgb8)
+            .map_err(|e| ImageError::Encode(e.to_string()))?;
+        Ok(jpeg)
+    }
+
+    /// The pixels of a grown box, as far as they lie inside the picture.
+    fn crop(&self, bounding_box: BoundingBox, margin: f32) -> Result<Self, ImageError> {
+        let BoundingBox { x, y, width, height } = bounding_box;
+        if ![x, y, width, height, margin].iter().all(|v| v.is_finite()) {
+            return Err(ImageError::CropOutside);
+        }
+        // Casts of f32 to integers saturate, so boxes far outside become empty.
+        let span = |start: f32, length: f32, size: u32| {
+            let grown = length * margin.max(0.0);
+            let from = (start - grown).floor().max(0.0) as u32;
+            let to = ((start + length + grown).ceil().max(0.0) as u32).min(size);
+            (from < to).then_some((from as usize, to as usize))
+        };
+        let columns = span(x, width, self.width).ok_or(ImageError::CropOutside)?;
+        let rows = span(y, height, self.height).ok_or(ImageError::CropOutside)?;
+        let stride = self.width as usize * 3;
+        let row = |r: usize| &self.pixels[r * stride..][columns.0 * 3..columns.1 * 3];
+        let pixels = (rows.0..rows.1).flat_map(row).copied().collect();
+        Self::from_rgb8((columns.1 - columns.0) as u32, (rows.1 - rows.0) as u32, pixels)
     }
 }
 
@@ -91,5 +153,157 @@ impl std::fmt::Debug for Image {
     /// Shows the size only: pictures of people must not reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Image({}x{})", self.width, self.height)
+    }
+}
+
+fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
+    match bytes {
+        [0xff, 0xd8, ..] => {
+            let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(corrupt)?;
+            within(decoder.dimensions(), limits)?;
+            plausible(bytes.len(), decoder.dimensions())?;
+            finish(decoder, limits)
+        }
+        [0x89, b'P', b'N', b'G', ..] => {
+            let most = image_limits(limits);
+            finish(PngDecoder::with_limits(Cursor::new(bytes), most).map_err(corrupt)?, limits)
+        }
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
+            finish(WebPDecoder::new(Cursor::new(bytes)).map_err(corrupt)?, limits)
+        }
+        _ => Err(ImageError::FormatUnsupported),
+    }
+}
+
+/// A JPEG spends at least one bit on every 8x8 block of its first component, which covers at most
+/// 32x32 pixels of the picture. Files that claim more pixels end before they have said them.
+fn plausible(bytes: usize, (width, height): (u32, u32)) -> Result<(), ImageError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels / (32 * 32) > bytes as u64 * 8 {
+        return Err(ImageError::Corrupt(format!("{bytes} bytes can't hold {width}x{height} pixels")));
+    }
+    Ok(())
+}
+
+fn image_limits(limits: &DecodeLimits) -> image::Limits {
+    let mut most = image::Limits::default();
+    most.max_image_width = Some(limits.max_side);
+    most.max_image_height = Some(limits.max_side);
+    // Decoded RGBA with 16 bits a channel, and as much again for the decoder itself.
+    most.max_alloc = Some(limits.max_pixels.saturating_mul(16));
+    most
+}
+
+fn within((width, height): (u32, u32), limits: &DecodeLimits) -> Result<(), ImageError> {
+    if width == 0 || height == 0 {
+        return Err(ImageError::Empty);
+    }
+    let DecodeLimits { max_side, max_pixels, .. } = *limits;
+    if width.max(height) > max_side || u64::from(width) * u64::from(height) > max_pixels {
+        return Err(ImageError::TooLarge { width, height, max_side, max_pixels });
+    }
+    Ok(())
+}
+
+fn finish(mut decoder: impl ImageDecoder, limits: &DecodeLimits) -> Result<Image, ImageError> {
+    within(decoder.dimensions(), limits)?;
+    decoder.set_limits(image_limits(limits)).map_err(corrupt)?;
+    // A damaged EXIF block says nothing; the picture itself may be whole.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    picture.apply_orientation(orientation);
+    let picture = picture.into_rgb8();
+    Image::from_rgb8(picture.width(), picture.height(), picture.into_raw())
+}
+
+fn corrupt(error: CodecError) -> ImageError {
+    ImageError::Corrupt(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gradient(width: u32, height: u32) -> Image {
+        let pixels =
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 128])).collect();
+        Image::from_rgb8(width, height, pixels).unwrap()
+    }
+
+    fn jpeg(image: &Image) -> Vec<u8> {
+        let all = BoundingBox { x: 0.0, y: 0.0, width: image.width as f32, height: image.height as f32 };
+        image.crop_jpeg(all, 0.0, u32::MAX, 90).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_picture_is_named() {
+        let limits = DecodeLimits::default();
+        let reason = |bytes: &[u8]| Image::decode(bytes, &limits).unwrap_err().reason();
+        assert_eq!(reason(b""), "IMAGE_EMPTY");
+        assert_eq!(reason(b"hello"), "IMAGE_FORMAT_UNSUPPORTED");
+        assert_eq!(reason(&[0xff, 0xd8, 0xff, 0xe0]), "IMAGE_CORRUPT");
+        let mut whole = jpeg(&gradient(64, 48));
+        assert!(Image::decode(&whole, &limits).is_ok());
+        let small = DecodeLimits { max_side: 63, ..limits };
+        assert_eq!(Image::decode(&whole, &small).unwrap_err().reason(), "IMAGE_TOO_LARGE");
+        let short = DecodeLimits { max_bytes: 10, ..limits };
+        assert_eq!(Image::decode(&whole, &short).unwrap_err().reason(), "IMAGE_TOO_LARGE");
+        whole.truncate(100);
+        assert_eq!(reason(&whole), "IMAGE_CORRUPT");
+    }
+
+    #[test]
+    fn a_small_file_that_claims_many_pixels_is_refused() {
+        let mut file = jpeg(&gradient(16, 16));
+        let at = file.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        file[at + 5..at + 9].copy_from_slice(&[0x40, 0, 0x40, 0]); // 16384x16384
+        let limits = DecodeLimits { max_side: 20_000, max_pixels: 1 << 32, ..DecodeLimits::default() };
+        assert_eq!(Image::decode(&file, &limits).unwrap_err().reason(), "IMAGE_CORRUPT");
+        assert_eq!(Image::decode(&file, &DecodeLimits::default()).unwrap_err().reason(), "IMAGE_TOO_LARGE");
+    }
+
+    #[test]
+    fn exif_orientation_is_applied() {
+        let upright = gradient(64, 32);
+        let mut file = jpeg(&upright);
+        // An APP1 segment with one tag: orientation 6, "rotate a quarter clockwise to view".
+        let exif =
+            b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        file.splice(2..2, exif.iter().copied());
+        let turned = Image::decode(&file, &DecodeLimits::default()).unwrap();
+        assert_eq!((turned.width(), turned.height()), (32, 64));
+        // The top left corner of the file (dark) is the top right corner of the view.
+        let corner = &turned.pixels()[31 * 3..][..2];
+        assert!(corner.iter().all(|v| *v < 16), "{corner:?}");
+    }
+
+    #[test]
+    fn crops_stay_inside_and_small() {
+        let image = gradient(200, 100);
+        let face = BoundingBox { x: 150.0, y: 50.0, width: 100.0, height: 100.0 };
+        let crop =
+            Image::decode(&image.crop_jpeg(face, 0.1, 1000, 90).unwrap(), &DecodeLimits::default()).unwrap();
+        assert_eq!((crop.width(), crop.height()), (60, 60));
+        let crop =
+            Image::decode(&image.crop_jpeg(face, 0.1, 30, 90).unwrap(), &DecodeLimits::default()).unwrap();
+        assert_eq!((crop.width(), crop.height()), (30, 30));
+        let outside = BoundingBox { x: 300.0, ..face };
+        assert_eq!(image.crop_jpeg(outside, 0.1, 30, 90), Err(ImageError::CropOutside));
+        let nonsense = BoundingBox { width: f32::NAN, ..face };
+        assert_eq!(image.crop_jpeg(nonsense, 0.1, 30, 90), Err(ImageError::CropOutside));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(at in 0usize..400, value: u8, cut in 0usize..600) {
+            let mut file = jpeg(&gradient(40, 30));
+            let at = at % file.len();
+            file[at] = value;
+            file.truncate(cut.max(3));
+            let small = DecodeLimits { max_side: 256, max_pixels: 1 << 16, ..DecodeLimits::default() };
+            let _ = Image::decode(&file, &small);
+        }
     }
 }

@@ -1,8 +1,33 @@
-use std::path::PathBuf;
+//! From ONNX files to a pack.
+
+mod builder;
+mod kinds;
+mod lower;
+mod operators;
+mod shape;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use cavs_embedding::PackDigest;
 
-use crate::{ImportError, Thresholds};
+pub(crate) use self::kinds::SCRFD_ANCHORS;
+
+use crate::{
+    ImportError, Pack, PackError, Thresholds,
+    graph::{Graph, Params},
+    onnx::Onnx,
+    pack::manifest::{
+        DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LivenessEntry, Manifest, NetworkFiles,
+        ThresholdValues,
+    },
+    weights,
+};
+
+/// Longest ONNX file: the largest embedder that people use (IResNet-100) has 250 MB.
+const MAX_ONNX_BYTES: u64 = 1 << 30;
 
 /// A detector's ONNX file and its family, which says how its outputs are decoded.
 #[derive(Debug, Clone)]
@@ -41,5 +66,140 @@ pub struct ImportOptions {
 /// # Errors
 /// Any [`ImportError`]; nothing is left behind.
 pub fn import(options: &ImportOptions) -> Result<PackDigest, ImportError> {
-    Err(ImportError::OutputExists(options.out.clone()))
+    check(options)?;
+    let parent = match options.out.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(ImportError::file(parent))?;
+    let folder = tempfile::Builder::new().prefix(".cavs-import-").tempdir_in(parent);
+    let folder = folder.map_err(ImportError::file(parent))?;
+    let digest = write(options, folder.path())?;
+    // rename() replaces an empty folder silently, so the check is made again at the last moment.
+    if options.out.symlink_metadata().is_ok() {
+        return Err(ImportError::OutputExists(options.out.clone()));
+    }
+    share(folder.path())
+        .and_then(|()| fs::rename(folder.path(), &options.out))
+        .map_err(ImportError::file(&options.out))?;
+    // The folder has moved: there is nothing for the guard to remove.
+    let _ = folder.keep();
+    Ok(digest)
+}
+
+fn check(options: &ImportOptions) -> Result<(), ImportError> {
+    if options.out.symlink_metadata().is_ok() {
+        return Err(ImportError::OutputExists(options.out.clone()));
+    }
+    let wrong = |option, problem: &str| ImportError::Option { option, problem: problem.to_owned() };
+    if options.name.trim().is_empty() {
+        return Err(wrong("name", "a pack needs a name"));
+    }
+    if options.license.trim().is_empty() {
+        return Err(wrong("license", "say under which terms the weights may be used"));
+    }
+    if options.liveness.iter().any(|(scale, _)| !(1.0..=8.0).contains(scale)) {
+        return Err(wrong("liveness", "the scale of the crop must be between 1 and 8"));
+    }
+    Ok(())
+}
+
+fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportError> {
+    let detector = {
+        let (architecture, path) = match &options.detector {
+            DetectorSource::Yunet(path) => (DetectorKind::Yunet, path),
+            DetectorSource::Scrfd(path) => (DetectorKind::Scrfd, path),
+        };
+        let (mut graph, params) = read(path)?;
+        let traits = kinds::detector(path, architecture, &mut graph, &params)?;
+        let files = save(folder, "detector", &graph, &params)?;
+        DetectorEntry { architecture, input: traits.input, files, levels: traits.levels }
+    };
+    let embedder = {
+        let (mut graph, params) = read(&options.embedder)?;
+        let traits = kinds::embedder(&options.embedder, &mut graph, &params)?;
+        let files = save(folder, "embedder", &graph, &params)?;
+        EmbedderEntry { side: traits.side, dimension: traits.outputs, input: traits.input, files }
+    };
+    let mut liveness = Vec::with_capacity(options.liveness.len());
+    for (at, (scale, path)) in options.liveness.iter().enumerate() {
+        let (mut graph, params) = read(path)?;
+        let traits = kinds::liveness(path, &mut graph, &params)?;
+        let files = save(folder, &format!("liveness-{at}"), &graph, &params)?;
+        // Class 1 of MiniFASNet is a live face; 0 and 2 are prints and screens.
+        liveness.push(LivenessEntry {
+            scale: *scale,
+            side: traits.side,
+            live_class: 1,
+            input: traits.input,
+            files,
+        });
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        name: options.name.clone(),
+        version: options.version.clone(),
+        license: options.license.clone(),
+        source: options.source.clone(),
+        thresholds: ThresholdValues::from(options.thresholds.unwrap_or_default()),
+        detector,
+        embedder,
+        liveness,
+    };
+    let path = folder.join("pack.toml");
+    let text = toml::to_string(&manifest).map_err(|e| PackError::invalid(&path, e))?;
+    put(&path, text.as_bytes())?;
+    Ok(Pack::open(folder)?.digest())
+}
+
+/// Reads and lowers one ONNX file.
+pub(crate) fn read(path: &Path) -> Result<(Graph, Params), ImportError> {
+    let length = fs::metadata(path).map_err(ImportError::file(path))?.len();
+    let not_onnx = |problem: String| ImportError::NotOnnx { path: path.to_path_buf(), problem };
+    if length > MAX_ONNX_BYTES {
+        return Err(not_onnx(format!("{length} bytes, where at most {MAX_ONNX_BYTES} are accepted")));
+    }
+    let bytes = fs::read(path).map_err(ImportError::file(path))?;
+    let onnx = Onnx::parse(&bytes).map_err(not_onnx)?;
+    lower::lower(onnx).map_err(|e| ImportError::Unsupported {
+        path: path.to_path_buf(),
+        node: e.node,
+        operator: e.operator,
+        problem: e.problem,
+    })
+}
+
+fn save(folder: &Path, name: &str, graph: &Graph, params: &Params) -> Result<NetworkFiles, ImportError> {
+    let store = |file: String, bytes: &[u8]| -> Result<FileRef, ImportError> {
+        put(&folder.join(&file), bytes)?;
+        Ok(FileRef { sha256: weights::sha256_hex(bytes), file })
+    };
+    let json = serde_json::to_vec(graph).map_err(|e| PackError::invalid(folder, e))?;
+    let tensors = weights::encode(params).map_err(|e| PackError::invalid(folder, e))?;
+    Ok(NetworkFiles {
+        graph: store(format!("{name}.graph.json"), &json)?,
+        weights: store(format!("{name}.safetensors"), &tensors)?,
+    })
+}
+
+/// Writes and syncs: the rename that publishes the pack must not come before its contents.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), ImportError> {
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create_new(path)?;
+        io::Write::write_all(&mut file, bytes)?;
+        file.sync_all()
+    };
+    write().map_err(ImportError::file(path))
+}
+
+/// Temporary folders are private; a pack is read by services of other users.
+#[cfg(unix)]
+fn share(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn share(_: &Path) -> io::Result<()> {
+    Ok(())
 }

@@ -5,18 +5,27 @@
 //! works on the calling thread (plus worker threads of its own, if asked for): no network, no
 //! database, no async runtime.
 
+mod align;
+mod detect;
 mod error;
 mod face;
+mod graph;
 mod image;
 mod import;
+mod network;
+mod onnx;
 mod pack;
 mod pipeline;
 mod quality;
+mod reference;
+mod shapes;
+mod weights;
 
 pub use error::{ImageError, ImportError, PackError, VisionError};
 pub use face::{BoundingBox, Face, Point};
 pub use image::{DecodeLimits, Image};
 pub use import::{DetectorSource, ImportOptions, import};
+pub use network::{Network, Output};
 pub use pack::{Pack, Thresholds};
 pub use pipeline::{FacePipeline, PipelineOptions};
 pub use quality::{HeadPose, Quality};

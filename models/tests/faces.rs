@@ -1,0 +1,146 @@
+//! The whole pipeline on real photographs.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod common;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use cavs_models::{BoundingBox, DecodeLimits, FacePipeline, Image, PipelineOptions};
+use common::{pack, shared};
+
+#[derive(serde::Deserialize)]
+struct Listed {
+    faces: Vec<ListedFace>,
+}
+
+#[derive(serde::Deserialize)]
+struct ListedFace {
+    box_xywh: [f32; 4],
+    landmarks: [[f32; 2]; 5],
+    score: f32,
+}
+
+fn load(path: &Path) -> Image {
+    Image::decode(&fs::read(path).unwrap(), &DecodeLimits::default()).unwrap()
+}
+
+/// Faces that OpenCV's YuNet finds are found, and hardly any others.
+#[test]
+fn the_same_faces_as_opencv() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pack = pack(&shared, folder.path());
+    let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
+    let listed = fs::read(shared.join("reference/yunet_faces.json")).unwrap();
+    let listed: BTreeMap<String, Listed> = serde_json::from_slice(&listed).unwrap();
+    let (mut wanted, mut found, mut total, mut extra, mut landmarks_off) = (0, 0, 0, 0, 0);
+    for (name, Listed { faces }) in listed.iter().step_by(10) {
+        let ours = pipeline.analyze(&load(&shared.join(name))).unwrap();
+        let overlap = |f: &ListedFace, b: &BoundingBox| {
+            let [x, y, width, height] = f.box_xywh;
+            BoundingBox { x, y, width, height }.intersection_over_union(b)
+        };
+        for face in faces.iter().filter(|f| f.score > 0.8) {
+            wanted += 1;
+            let best = ours
+                .iter()
+                .max_by(|a, b| overlap(face, &a.bounding_box).total_cmp(&overlap(face, &b.bounding_box)));
+            let Some(best) = best.filter(|b| overlap(face, &b.bounding_box) >= 0.8) else {
+                println!("missed in {name}: {:?}", face.box_xywh);
+                continue;
+            };
+            found += 1;
+            let off = face.landmarks.iter().zip(&best.landmarks).map(|(l, p)| (l[0] - p.x).hypot(l[1] - p.y));
+            landmarks_off += usize::from(off.fold(0f32, f32::max) > 0.1 * face.box_xywh[2].max(10.0));
+        }
+        total += faces.len();
+        for face in &ours {
+            if !faces.iter().any(|f| overlap(f, &face.bounding_box) >= 0.5) {
+                println!("extra in {name}: {:?} {}", face.bounding_box, face.score);
+                extra += 1;
+            }
+        }
+    }
+    println!("{found} of {wanted} found, {extra} extra beside {total}, {landmarks_off} with landmarks off");
+    assert!(found * 100 >= wanted * 99, "{found} of {wanted}");
+    assert!(extra * 100 <= total, "{extra} extra beside {total}");
+    assert!(landmarks_off * 100 <= wanted, "{landmarks_off} of {wanted}");
+}
+
+/// Pictures of one person are alike, pictures of different people are not.
+#[test]
+fn the_same_person_is_the_same_person() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pack = pack(&shared, folder.path());
+    let thresholds = pack.thresholds();
+    let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
+    let mut people: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    let mut names: Vec<_> =
+        fs::read_dir(shared.join("images/people")).unwrap().map(|e| e.unwrap().path()).collect();
+    names.sort();
+    for path in &names {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let groups = ["stock-emotions-a-", "stock-emotions-b-", "person-vlado"];
+        let Some(person) = groups.into_iter().find(|g| name.starts_with(g)) else { continue };
+        let faces = pipeline.analyze(&load(path)).unwrap();
+        people.entry(person).or_default().extend(faces.into_iter().next().map(|f| f.embedding));
+    }
+    let (mut genuine, mut accepted) = (0, 0);
+    for (person, embeddings) in &people {
+        for (other, others) in &people {
+            for (i, a) in embeddings.iter().enumerate() {
+                for (j, b) in others.iter().enumerate() {
+                    let similarity = a.similarity(b).unwrap();
+                    if person != other {
+                        assert!(
+                            similarity < thresholds.accept,
+                            "{person} {i} is taken for {other} {j}: {similarity:?}"
+                        );
+                    } else if i < j {
+                        genuine += 1;
+                        accepted += usize::from(similarity >= thresholds.accept);
+                    }
+                }
+            }
+        }
+    }
+    println!("{accepted} of {genuine} genuine pairs above the threshold");
+    assert!(genuine > 50 && accepted * 20 >= genuine * 17, "{accepted} of {genuine}");
+}
+
+#[test]
+fn a_picture_without_a_face_has_none() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pack = pack(&shared, folder.path());
+    let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
+    assert!(pipeline.analyze(&load(&shared.join("images/people/background.jpg"))).unwrap().is_empty());
+    for (width, height) in [(1, 1), (1, 3000), (3000, 1), (33, 31)] {
+        let image = Image::from_rgb8(width, height, vec![128; (width * height * 3) as usize]).unwrap();
+        assert!(pipeline.analyze(&image).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_pipeline_moves_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<FacePipeline>();
+}
+
+#[test]
+fn senseless_options_are_named() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pack = pack(&shared, folder.path());
+    let wrong = [
+        PipelineOptions { detect_long_side: 0, ..PipelineOptions::default() },
+        PipelineOptions { min_score: f32::NAN, ..PipelineOptions::default() },
+        PipelineOptions { threads: 0, ..PipelineOptions::default() },
+    ];
+    for options in wrong {
+        let error = FacePipeline::new(&pack, options).err().unwrap();
+        assert_eq!(error.reason(), "VISION_OPTION_INVALID");
+    }
+}

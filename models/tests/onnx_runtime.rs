@@ -1,0 +1,61 @@
+//! Every network of the data folder against what ONNX Runtime made of the same input.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod common;
+
+use cavs_models::Network;
+use common::{cosine, difference, npz, shared};
+
+/// Most difference, relative to the range of the output.
+const TOLERANCE: f32 = 1e-4;
+
+fn compare(model: &str, reference: &str) {
+    let Some(shared) = shared() else { return };
+    let mut network = Network::from_onnx(&shared.join("models").join(model)).unwrap();
+    let arrays = npz(&shared.join("reference").join(reference));
+    let input = ["input", "data", "input.1"].iter().find_map(|n| arrays.get(*n)).unwrap();
+    let size = [input.dims[1], input.dims[2], input.dims[3]];
+    let names: Vec<String> = network.outputs().map(str::to_owned).collect();
+    for item in 0..input.dims[0] {
+        let outputs = network.run(input.item(item), size).unwrap();
+        for (name, output) in names.iter().zip(&outputs) {
+            let wanted = arrays[name].item(item);
+            assert_eq!(output.dims[1..], arrays[name].dims[1..], "{name}");
+            let range = wanted.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let off = difference(&output.data, wanted);
+            assert!(off <= TOLERANCE * range.max(1e-3), "{model} {name} item {item}: {off} of {range}");
+            assert!(cosine(&output.data, wanted) >= 0.999_99, "{model} {name} item {item}");
+        }
+    }
+}
+
+#[test]
+fn yunet() {
+    compare("yunet_n_dynamic.onnx", "yunet_n_320.npz");
+}
+
+#[test]
+fn mobilefacenet() {
+    compare("mobilefacenet_y1.onnx", "mobilefacenet_y1_8.npz");
+}
+
+#[test]
+fn scrfd_500m() {
+    compare("scrfd_500m_kps.onnx", "scrfd_500m_320.npz");
+}
+
+#[test]
+fn scrfd_2_5g() {
+    compare("scrfd_2.5g_kps.onnx", "scrfd_2.5g_320.npz");
+}
+
+#[test]
+fn minifasnet_v2() {
+    compare("minifasnet_v2_2.7.onnx", "minifasnet_v2_8.npz");
+}
+
+#[test]
+fn minifasnet_v1se() {
+    compare("minifasnet_v1se_4.0.onnx", "minifasnet_v1se_8.npz");
+}

@@ -1,0 +1,111 @@
+//! Importing and opening packs, whole and tampered with.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use cavs_models::{DetectorSource, Pack, import};
+use common::{options, pack, shared};
+
+#[test]
+fn an_imported_pack_says_what_it_was_given() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pack = pack(&shared, folder.path());
+    assert_eq!((pack.name(), pack.version(), pack.license()), ("test", "1", "non-commercial"));
+    assert_eq!(pack.dimension(), 128);
+    assert!(pack.thresholds().review < pack.thresholds().accept);
+    // The same files give the same pack.
+    let again = import(&options(&shared, folder.path().join("again"))).unwrap();
+    assert_eq!(again, pack.digest());
+    // Nothing but the two packs is left.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn an_existing_folder_is_never_touched() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let error = import(&options(&shared, folder.path().to_path_buf())).unwrap_err();
+    assert_eq!(error.reason(), "IMPORT_OUTPUT_EXISTS");
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()));
+}
+
+#[test]
+fn wrong_files_are_named() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pack");
+    let text = folder.path().join("text.onnx");
+    fs::write(&text, "no model").unwrap();
+
+    let mut wrong = options(&shared, out.clone());
+    wrong.embedder = text;
+    let error = import(&wrong).unwrap_err();
+    assert_eq!(error.reason(), "IMPORT_NOT_ONNX");
+    assert!(error.to_string().contains("text.onnx"));
+
+    let mut wrong = options(&shared, out.clone());
+    wrong.embedder = shared.join("models/yunet_n_dynamic.onnx");
+    assert_eq!(import(&wrong).unwrap_err().reason(), "IMPORT_WRONG_NETWORK");
+
+    let mut wrong = options(&shared, out.clone());
+    wrong.detector = DetectorSource::Scrfd(shared.join("models/yunet_n_dynamic.onnx"));
+    assert_eq!(import(&wrong).unwrap_err().reason(), "IMPORT_WRONG_NETWORK");
+
+    let mut wrong = options(&shared, out.clone());
+    wrong.embedder = folder.path().join("nowhere.onnx");
+    assert_eq!(import(&wrong).unwrap_err().reason(), "IMPORT_FILE_FAILED");
+
+    let mut wrong = options(&shared, out);
+    wrong.license = " ".into();
+    assert_eq!(import(&wrong).unwrap_err().reason(), "IMPORT_OPTION_INVALID");
+    // Failed imports leave nothing behind.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_changed_pack_is_refused() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let dir = pack(&shared, folder.path()).dir().to_path_buf();
+    let reason = || Pack::open(&dir).unwrap_err().reason();
+
+    let weights = dir.join("embedder.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    let mut changed = whole.clone();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    fs::write(&weights, changed).unwrap();
+    assert_eq!(reason(), "PACK_CHECKSUM_MISMATCH");
+    fs::remove_file(&weights).unwrap();
+    assert_eq!(reason(), "PACK_UNREADABLE");
+    fs::write(&weights, whole).unwrap();
+    assert!(Pack::open(&dir).is_ok());
+
+    let manifest = dir.join("pack.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let edits = [
+        ("format = 1", "format = 2"),
+        ("format = 1", "format = 1\ncolour = 7"),
+        ("review = ", "review = 9"),
+        ("\"embedder.safetensors\"", "\"../embedder.safetensors\""),
+        ("name = ", "nam = "),
+    ];
+    for (from, to) in edits {
+        assert!(text.contains(from), "{from}");
+        fs::write(&manifest, text.replacen(from, to, 1)).unwrap();
+        assert_eq!(reason(), "PACK_INVALID", "{to}");
+    }
+    fs::write(&manifest, [0xff, 0xfe]).unwrap();
+    assert_eq!(reason(), "PACK_INVALID");
+}
+
+#[test]
+fn no_pack_is_named() {
+    let error = Pack::open(Path::new("/nonexistent/pack")).unwrap_err();
+    assert_eq!(error.reason(), "PACK_NOT_FOUND");
+    assert!(error.to_string().contains("/nonexistent/pack"));
+}
