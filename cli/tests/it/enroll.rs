@@ -21,7 +21,7 @@ fn every_image_has_its_verdict() {
     );
     let ran = fake.cavs(&["enroll", "1001", "ada"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout);
     assert_eq!(ran.stderr, "", "no progress bar without a terminal");
 
     let ran = fake.cavs(&["enroll", "1001", "ada/4.jpg", "ada/2.png", "-o", "json"]);
@@ -80,7 +80,7 @@ fn a_school_is_enrolled_from_folders() {
     );
     let ran = fake.cavs(&["enroll", "--from", "school"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout);
 
     images(&fake, &[("school/1003/a.jpg", "good"), ("school/1004/none.txt", "")]);
     let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);

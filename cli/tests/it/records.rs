@@ -125,10 +125,10 @@ fn sightings_are_filtered_and_hostile_names_harmless() {
 fn the_queue_is_listed_shown_and_decided() {
     let fake = with_sighting();
     let ran = fake.cavs(&["review", "list"]);
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout);
     let ran = fake.cavs(&["review", "show", ID, "--evidence-out", "face.jpg"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout);
     let face = fake.home().join("face.jpg");
     assert_eq!(fs::read(&face).unwrap(), b"jpeg");
     assert_eq!(fs::metadata(&face).unwrap().permissions().mode() & 0o777, 0o600);
