@@ -80,6 +80,9 @@ pub enum Command {
     /// Certificates of the site; works without a server
     #[command(subcommand)]
     Certs(commands::certs::CertsCommand),
+    /// Model packs; works without a server
+    #[command(subcommand)]
+    Models(commands::models::ModelsCommand),
 }
 
 impl GlobalArgs {

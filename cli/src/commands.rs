@@ -5,6 +5,7 @@ pub mod devices;
 pub mod enroll;
 pub mod login;
 mod logout;
+pub mod models;
 pub mod review;
 pub mod sightings;
 pub mod students;
@@ -34,5 +35,6 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Review(command) => review::run(command, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
         Command::Certs(command) => certs::run(command, printer),
+        Command::Models(command) => models::run(command, printer),
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cavs_certs::CertError;
+use cavs_models::{ImportError, PackError, VisionError};
 use cavs_proto::{ErrorReason, error_reason};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -92,6 +93,15 @@ pub enum CliError {
     /// A certificate was not made.
     #[error(transparent)]
     Certs(#[from] CertError),
+    /// A model pack is of no use.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// ONNX files did not become a model pack.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The networks of a model pack don't run.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
     /// The printed result says already what failed.
     #[error("not everything was done")]
     Reported,
@@ -153,6 +163,17 @@ impl CliError {
         }))
     }
 
+    /// The same error, naming what was asked for, where the server's words do not.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        if let Self::Rpc(error) = &mut self
+            && !error.message.contains(what)
+        {
+            error.message = format!("{what}: {}", error.message);
+        }
+        self
+    }
+
     /// The server broke the protocol.
     #[must_use]
     pub fn protocol(message: impl Into<String>) -> Self {
@@ -178,6 +199,15 @@ impl CliError {
             Self::Unreachable { .. } | Self::TimedOut { .. } => Exit::Unavailable,
             Self::Rpc(error) => error.reason.map_or_else(|| Exit::of_code(error.code), Exit::of_reason),
             Self::Certs(error) => exit_of_certs(error),
+            Self::Pack(error) => exit_of_pack(error),
+            Self::Import(ImportError::Pack(error)) | Self::Vision(VisionError::Pack(error)) => {
+                exit_of_pack(error)
+            }
+            Self::Import(ImportError::Option { .. }) => Exit::Usage,
+            Self::Import(ImportError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Exit::NotFound
+            }
+            Self::Import(_) | Self::Vision(_) => Exit::Failure,
         }
     }
 
@@ -198,6 +228,9 @@ impl CliError {
                 None => return Cow::Owned(format!("GRPC_{:?}", error.code).to_uppercase()),
             },
             Self::Certs(_) => "CERTIFICATE",
+            Self::Pack(error) => error.reason(),
+            Self::Import(error) => error.reason(),
+            Self::Vision(error) => error.reason(),
             Self::Reported => "INCOMPLETE",
         };
         Cow::Borrowed(reason)
@@ -219,6 +252,9 @@ impl CliError {
             | Self::NotFound { .. }
             | Self::File { .. }
             | Self::Certs(_)
+            | Self::Pack(_)
+            | Self::Import(_)
+            | Self::Vision(_)
             | Self::Reported => None,
         }
     }
@@ -227,6 +263,15 @@ impl CliError {
     #[must_use]
     pub fn violations(&self) -> &[FieldViolation] {
         if let Self::Rpc(error) = self { &error.violations } else { &[] }
+    }
+}
+
+fn exit_of_pack(error: &PackError) -> Exit {
+    match error {
+        PackError::NotFound(_) => Exit::NotFound,
+        PackError::Read { .. } | PackError::ChecksumMismatch { .. } | PackError::Invalid { .. } => {
+            Exit::Failure
+        }
     }
 }
 

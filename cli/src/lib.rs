@@ -1,4 +1,4 @@
-//! The `cavs` command line: a client of the server's API, and the site's certificates.
+//! The `cavs` command line: a client of the server's API, the site's certificates, and model packs.
 //!
 //! [`args`] is the command line, [`commands`] has one file per command, [`view`] is how results look
 //! to people and programs, and [`printer`] is the one place that writes them. Nothing here links a

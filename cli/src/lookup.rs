@@ -18,10 +18,10 @@ pub(crate) async fn student(api: &Api, text: &str) -> Result<v1::Student, CliErr
         match get(Key::Id(text.to_owned())).await {
             // A site may number its students as it likes, and be it by UUIDs.
             Err(error) if error.reason() == ErrorReason::StudentNotFound.as_str() => {}
-            found => return found,
+            found => return found.map_err(|error| error.about(text)),
         }
     }
-    get(Key::Number(text.to_owned())).await
+    get(Key::Number(text.to_owned())).await.map_err(|error| error.about(text))
 }
 
 /// The device of an id or a name.
@@ -34,10 +34,10 @@ pub(crate) async fn device(api: &Api, text: &str) -> Result<v1::Device, CliError
     if is_id(text) {
         match get(Key::Id(text.to_owned())).await {
             Err(error) if error.reason() == ErrorReason::DeviceNotFound.as_str() => {}
-            found => return found,
+            found => return found.map_err(|error| error.about(text)),
         }
     }
-    get(Key::Name(text.to_owned())).await
+    get(Key::Name(text.to_owned())).await.map_err(|error| error.about(text))
 }
 
 /// The id of a student, where one was given.

@@ -105,11 +105,11 @@ pub struct Person {
     pub photographs: Vec<PathBuf>,
 }
 
-/// The people of `images/people` with several photographs, and the photographs of everybody else
-/// who is alone in one.
+/// The people of `images/people` with several photographs, and the pictures of everybody else.
+/// (Each `cgi-multiangle` picture shows a character of its own from several sides.)
 #[must_use]
 pub fn people(shared: &SharedData) -> (Vec<Person>, Vec<PathBuf>) {
-    let named = ["cgi-multiangle-", "person-vlado", "stock-emotions-a-", "stock-emotions-b-"];
+    let named = ["person-vlado", "stock-emotions-a-", "stock-emotions-b-"];
     let mut found: BTreeMap<&'static str, Vec<PathBuf>> = BTreeMap::new();
     let mut others = Vec::new();
     let mut files: Vec<PathBuf> =
@@ -117,10 +117,10 @@ pub fn people(shared: &SharedData) -> (Vec<Person>, Vec<PathBuf>) {
     files.sort();
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let several = ["group", "stock-group", "solvay", "background"];
+        let crowds = ["group", "stock-group", "solvay", "background"];
         match named.iter().find(|prefix| name.starts_with(**prefix)) {
             Some(prefix) => found.entry(prefix).or_default().push(file),
-            None if several.iter().any(|prefix| name.starts_with(prefix)) => {}
+            None if crowds.iter().any(|prefix| name.starts_with(prefix)) => {}
             None => others.push(file),
         }
     }

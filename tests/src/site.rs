@@ -59,6 +59,9 @@ impl Site {
         let made =
             Command::new(binary("cavs-server")).args(["key", "generate", key.to_str().unwrap()]).status();
         assert!(made.unwrap().success());
+        // The session is kept beside the configuration.
+        fs::create_dir(directory.join("cli")).unwrap();
+        fs::write(directory.join("cli/config.toml"), "").unwrap();
         let cli = Cli {
             config: directory.join("cli/config.toml"),
             server: String::new(),

@@ -45,7 +45,7 @@ fn a_student_without_a_template_is_a_failure() {
     assert!(ran.stdout.contains("1001 Ada Lovelace: 0 accepted, 1 refused"), "{ran:?}");
 
     for (arguments, code, problem) in [
-        (["enroll", "1002", "ada"], 3, "no such student\nhint: see: cavs students list"),
+        (["enroll", "1002", "ada"], 3, "error: 1002: no such student\nhint: see: cavs students list"),
         (["enroll", "1001", "none"], 3, "none: holds no images"),
         (["enroll", "1001", "nowhere"], 3, "nowhere: No such file"),
     ] {

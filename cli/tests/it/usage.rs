@@ -39,6 +39,34 @@ fn wrong_use_has_its_own_exit_code() {
         &["devices", "add", "cam", "--kind", "toaster"],
         &["certs", "device", "--ca", "x", "--out", "y", "--device-id", "1"],
         &["certs", "dev", "--out", "x", "--server-name", "no such name"],
+        &[
+            "models",
+            "import",
+            "--detector",
+            "a.onnx",
+            "--embedder",
+            "b",
+            "--name",
+            "n",
+            "--license",
+            "l",
+            "--out",
+            "o",
+        ],
+        &[
+            "models",
+            "import",
+            "--detector",
+            "yolo=a",
+            "--embedder",
+            "b",
+            "--name",
+            "n",
+            "--license",
+            "l",
+            "--out",
+            "o",
+        ],
         &["-o", "xml", "whoami"],
     ] {
         let ran = cavs(home.path(), arguments);
@@ -93,6 +121,7 @@ fn the_help_is_stable() {
         &["sightings", "list", "--help"],
         &["certs", "dev", "--help"],
         &["certs", "device", "--help"],
+        &["models", "import", "--help"],
     ] {
         let ran = cavs(home.path(), arguments);
         assert_eq!(ran.code, 0, "{ran:?}");

@@ -9,7 +9,7 @@ use super::{Cast, Truth};
 
 /// What the system said of each judged face, beside the truth.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(super) struct Report {
     right: Vec<Value>,
     wrong: Vec<Value>,
     /// Students whom the machine left to a person, with the right or a wrong first candidate.

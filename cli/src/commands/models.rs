@@ -1,0 +1,113 @@
+//! `cavs models`
+
+use std::path::PathBuf;
+
+use cavs_models::{DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, import};
+
+use crate::{error::CliError, printer::Printer, view::PackView};
+
+/// What `cavs models` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum ModelsCommand {
+    /// Make a model pack from ONNX files
+    Import(ImportArgs),
+    /// Check every file of a model pack, and that its networks can be built
+    Verify {
+        /// Folder of the pack
+        #[arg(value_name = "DIR")]
+        pack: PathBuf,
+    },
+    /// Show what a model pack says of itself
+    Show {
+        /// Folder of the pack
+        #[arg(value_name = "DIR")]
+        pack: PathBuf,
+    },
+}
+
+/// Options of `cavs models import`.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The detector and its family: yunet=FILE or scrfd=FILE
+    #[arg(long, value_name = "FAMILY=FILE", value_parser = detector)]
+    detector: DetectorSource,
+    /// The embedder: 112x112 faces in, one vector out
+    #[arg(long, value_name = "FILE")]
+    embedder: PathBuf,
+    /// A liveness network and the scale of its crop, such as 2.7=FILE; may be repeated
+    #[arg(long, value_name = "SCALE=FILE", value_parser = liveness)]
+    liveness: Vec<(f32, PathBuf)>,
+    /// Name of the pack
+    #[arg(long)]
+    name: String,
+    /// Version of the pack
+    #[arg(long = "pack-version", value_name = "VERSION", default_value = "1")]
+    pack_version: String,
+    /// Terms under which the weights may be used
+    #[arg(long, value_name = "TEXT")]
+    license: String,
+    /// Where the weights came from
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    source: String,
+    /// Folder to make; it must not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(command: ModelsCommand, printer: &Printer) -> Result<(), CliError> {
+    match command {
+        ModelsCommand::Import(args) => {
+            let out = args.out.clone();
+            import(&args.into())?;
+            printer.report(&PackView::from(&Pack::open(&out)?))
+        }
+        ModelsCommand::Verify { pack } => {
+            let pack = Pack::open(&pack)?;
+            FacePipeline::new(&pack, PipelineOptions::default())?;
+            printer.report(&PackView::from(&pack))?;
+            printer.note("every file is as it was imported, and the networks can be built");
+            Ok(())
+        }
+        ModelsCommand::Show { pack } => printer.report(&PackView::from(&Pack::open(&pack)?)),
+    }
+}
+
+impl From<ImportArgs> for ImportOptions {
+    fn from(args: ImportArgs) -> Self {
+        let ImportArgs { detector, embedder, liveness, name, pack_version, license, source, out } = args;
+        let (version, thresholds) = (pack_version, None);
+        Self { detector, embedder, liveness, name, version, license, source, thresholds, out }
+    }
+}
+
+fn detector(text: &str) -> Result<DetectorSource, String> {
+    match text.split_once('=') {
+        Some(("yunet", file)) => Ok(DetectorSource::Yunet(file.into())),
+        Some(("scrfd", file)) => Ok(DetectorSource::Scrfd(file.into())),
+        _ => Err("expected yunet=FILE or scrfd=FILE".to_owned()),
+    }
+}
+
+fn liveness(text: &str) -> Result<(f32, PathBuf), String> {
+    let refused = || "expected SCALE=FILE, such as 2.7=liveness.onnx".to_owned();
+    let (scale, file) = text.split_once('=').ok_or_else(refused)?;
+    Ok((scale.parse().map_err(|_| refused())?, file.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_and_scales_are_read() {
+        assert!(matches!(detector("yunet=a=b.onnx"), Ok(DetectorSource::Yunet(file)) if file == *"a=b.onnx"));
+        assert!(matches!(detector("scrfd=a"), Ok(DetectorSource::Scrfd(_))));
+        for wrong in ["a.onnx", "YUNET=a", "=a", ""] {
+            detector(wrong).unwrap_err();
+        }
+        assert_eq!(liveness("2.7=a"), Ok((2.7, "a".into())));
+        for wrong in ["a", "x=a", "=a"] {
+            liveness(wrong).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+use cavs_models::Pack;
+use serde::Serialize;
+
+use super::layout::{facts, similarity};
+use crate::printer::{Report, Style};
+
+/// A model pack.
+#[derive(Debug, Serialize)]
+pub struct PackView {
+    /// Its folder.
+    pub dir: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Terms of the weights.
+    pub license: String,
+    /// Where the weights came from.
+    pub source: String,
+    /// SHA-256 of its manifest: what embeddings are marked with.
+    pub digest: String,
+    /// Components of its embeddings.
+    pub dimension: usize,
+    /// From which similarity a match is believed.
+    pub thresholds: ThresholdsView,
+}
+
+/// From which similarity a match is believed.
+#[derive(Debug, Serialize)]
+pub struct ThresholdsView {
+    accept: f32,
+    review: f32,
+    margin: f32,
+}
+
+impl From<&Pack> for PackView {
+    fn from(pack: &Pack) -> Self {
+        let thresholds = pack.thresholds();
+        Self {
+            dir: pack.dir().display().to_string(),
+            name: pack.name().to_owned(),
+            version: pack.version().to_owned(),
+            license: pack.license().to_owned(),
+            source: pack.source().to_owned(),
+            digest: pack.digest().to_string(),
+            dimension: pack.dimension(),
+            thresholds: ThresholdsView {
+                accept: thresholds.accept.get(),
+                review: thresholds.review.get(),
+                margin: thresholds.margin,
+            },
+        }
+    }
+}
+
+impl Report for PackView {
+    fn table(&self, style: &Style) -> String {
+        facts(
+            style,
+            &[
+                ("name", self.name.clone()),
+                ("version", self.version.clone()),
+                ("license", self.license.clone()),
+                ("source", self.source.clone()),
+                ("dimension", self.dimension.to_string()),
+                ("accept from", similarity(self.thresholds.accept)),
+                ("review from", similarity(self.thresholds.review)),
+                ("margin", similarity(self.thresholds.margin)),
+                ("digest", self.digest.clone()),
+                ("folder", self.dir.clone()),
+            ],
+        )
+    }
+}
