@@ -194,7 +194,7 @@ pub struct Counters {
     pub graph: u64,
     /// Probes whose answer from the graph was confirmed by the exact scan.
     pub confirmed: u64,
-    /// Confirmations that changed the first student or whether the answer was decisive.
+    /// Confirmations that changed who reached the threshold, or whether the lead was clear.
     pub changed: u64,
     /// Decisive answers of the graph that were scanned all the same, to watch how often they are right.
     pub audited: u64,
