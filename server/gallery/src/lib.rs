@@ -6,6 +6,9 @@
 
 mod calibration;
 mod code;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod erasure;
 mod exact;
 mod gallery;
 mod graph;
