@@ -2,7 +2,7 @@
 //! same vectors where its rivals can read them, and measures what it is told to, one line per command.
 //!
 //! Run alone it reads commands from standard input: `exact N`, `batch N`, `hybrid N`, `hybrid-batch N`,
-//! `miss N`, `graph`, `memory`. Times are in milliseconds per probe.
+//! `miss N`, `first N`, `graph`, `memory`. Times are in milliseconds per probe.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/common/mod.rs"]
@@ -92,6 +92,14 @@ impl Bench {
                     hybrid.apply(&Change { insert, ..Change::default() }).unwrap();
                     assert!(hybrid.settle(Duration::from_secs(36_000)));
                     println!("{:.1} {:?}", start.elapsed().as_secs_f64(), hybrid.stats());
+                    continue;
+                }
+                "first" => {
+                    let answers = exact.search_batch(&self.probes[..count], &top).unwrap();
+                    // The row of a template in the file that the rivals read.
+                    let row = |id: u128| (id >> 64) as u64 * PICTURES + id as u64;
+                    let rows = answers.iter().map(|a| row(a.candidates[0].template.0).to_string());
+                    println!("{}", rows.collect::<Vec<_>>().join(" "));
                     continue;
                 }
                 "memory" => {

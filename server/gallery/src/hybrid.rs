@@ -159,9 +159,10 @@ impl Gallery for HybridGallery {
     }
 
     fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError> {
-        let mut answers = self.search_batch(std::slice::from_ref(probe), query)?;
-        // One probe has one answer.
-        Ok(answers.swap_remove(0))
+        match self.search_batch(std::slice::from_ref(probe), query)?.pop() {
+            Some(answer) => Ok(answer),
+            None => self.shared.exact.search(probe, query),
+        }
     }
 
     fn search_batch(&self, probes: &[UnitEmbedding], query: &Query<'_>) -> Result<Vec<Answer>, GalleryError> {
@@ -226,13 +227,13 @@ impl Gallery for HybridGallery {
 
     fn stats(&self) -> Stats {
         let index = self.shared.index.read();
-        let graph = index.graph.as_ref().map(|graph| GraphStats {
-            templates: graph.templates(),
+        let graph = GraphStats {
+            templates: index.graph.as_ref().map_or(0, |graph| graph.templates()),
             waiting: index.waiting.len(),
             busy: self.shared.control.is_busy(),
             builds: index.builds,
-        });
-        Stats { graph, ..self.shared.exact.stats() }
+        };
+        Stats { graph: Some(graph), ..self.shared.exact.stats() }
     }
 }
 

@@ -40,6 +40,7 @@ impl Control {
 
     pub(crate) fn stop(&self) {
         self.order(|orders| orders.stop = true);
+        self.from_worker.notify_all();
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -96,7 +97,7 @@ pub(crate) struct Worker(pub(crate) Arc<Shared>);
 impl Worker {
     /// Works until the gallery is dropped.
     pub(crate) fn run(self) {
-        let _end = End(&self.0.control);
+        let _end = End(&self.0);
         while let Some(compact) = self.0.control.next() {
             self.maintain(compact);
         }
@@ -177,12 +178,12 @@ fn is_worn(graph: &Graph, len: usize, waiting: usize) -> bool {
     graph.templates().saturating_sub(alive) > (len / 5).max(1024)
 }
 
-/// However the thread ends, nobody waits for it in vain.
-struct End<'a>(&'a Control);
+/// However the thread ends, nobody waits for it in vain, and the scan answers everything.
+struct End<'a>(&'a Shared);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.order(|orders| orders.stop = true);
-        self.0.from_worker.notify_all();
+        self.0.index.write().clear();
+        self.0.control.stop();
     }
 }
