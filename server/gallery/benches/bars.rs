@@ -2,7 +2,8 @@
 //! same vectors where its rivals can read them, and measures what it is told to, one line per command.
 //!
 //! Run alone it reads commands from standard input: `exact N`, `batch N`, `hybrid N`, `hybrid-batch N`,
-//! `miss N`, `first N`, `graph`, `memory`. Times are in milliseconds per probe.
+//! `miss N`, `first N`, `graph`, `memory`. Times are in milliseconds per probe of the searching
+//! thread's processor time: other programs on the machine disturb it least.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/common/mod.rs"]
@@ -19,6 +20,7 @@ use std::{
 use cavs_embedding::{Similarity, UnitEmbedding};
 use cavs_gallery::{Answer, Change, Decisive, Gallery, Mode, Options, Query, StudentKey, Template, open};
 use common::{face, template};
+use cpu_time::ThreadTime;
 
 const PICTURES: u64 = 4;
 const BATCH: usize = 32;
@@ -145,7 +147,7 @@ impl Times {
         probes: &[UnitEmbedding],
         search: impl Fn(&[UnitEmbedding]) -> Vec<Answer>,
     ) -> Vec<Answer> {
-        let start = Instant::now();
+        let start = ThreadTime::now();
         let answers = search(probes);
         self.millis.push(start.elapsed().as_secs_f64() * 1e3 / probes.len() as f64);
         self.probes += probes.len();

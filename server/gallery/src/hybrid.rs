@@ -25,6 +25,10 @@ use crate::{
 /// Templates that may wait for the graph while it answers; they are compared one by one.
 pub(crate) const MAX_WAITING: usize = 2048;
 
+/// Probes of a batch from which a scan costs each of them so much less that the graph must save more, and
+/// about how much more: rows are read once for all.
+const LARGE_BATCH: usize = 8;
+
 /// An exact gallery with a graph in front of it.
 ///
 /// The graph proposes students; the store compares them. A decisive answer stands, and every other one
@@ -100,13 +104,21 @@ impl Drop for HybridGallery {
 }
 
 impl Shared {
-    /// What the graph finds, if there is one to ask and the query lets it answer.
-    fn ask_graph(&self, search: &mut Search<'_>, probe: &UnitEmbedding, query: &Query<'_>) -> Option<Hint> {
-        let rule = query.decisive?;
-        // A roster is scanned: the graph would find few of its students.
-        if query.roster.is_some() {
-            return None;
-        }
+    /// The rule by which answers of the graph may stand, where asking it is allowed and worth while.
+    fn rule(&self, query: &Query<'_>, probes: usize) -> Option<Decisive> {
+        let is_cheaply_scanned = probes >= LARGE_BATCH && self.exact.len() < LARGE_BATCH * self.crossover;
+        // A roster is scanned too: the graph would find few of its students.
+        query.decisive.filter(|_| query.roster.is_none() && !is_cheaply_scanned)
+    }
+
+    /// What the graph finds, if there is one.
+    fn ask_graph(
+        &self,
+        search: &mut Search<'_>,
+        probe: &UnitEmbedding,
+        k: usize,
+        rule: Decisive,
+    ) -> Option<Hint> {
         let index = self.index.read();
         let graph = index.graph.as_ref().filter(|_| index.waiting.len() <= MAX_WAITING)?;
         let near = graph.near(&graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
@@ -117,7 +129,7 @@ impl Shared {
         students.dedup();
         students.into_iter().for_each(|student| store.offer_student(search, student));
         // The scan, if there is one, begins anew: the store may change in between.
-        Some(Hint { answer: search.ranking.take().into_answer(query.k, Source::Graph), rule })
+        Some(Hint { answer: search.ranking.take().into_answer(k, Source::Graph), rule })
     }
 
     /// Whether the graph's answer stands without a scan.
@@ -167,11 +179,12 @@ impl Gallery for HybridGallery {
 
     fn search_batch(&self, probes: &[UnitEmbedding], query: &Query<'_>) -> Result<Vec<Answer>, GalleryError> {
         let shared = &self.shared;
+        let rule = shared.rule(query, probes.len());
         let mut unanswered = Vec::new();
         let mut hints = Vec::with_capacity(probes.len());
         for probe in probes {
             let mut search = shared.exact.prepare(probe, query)?;
-            let hint = shared.ask_graph(&mut search, probe, query);
+            let hint = rule.and_then(|rule| shared.ask_graph(&mut search, probe, query.k, rule));
             let stands = hint.as_ref().is_some_and(|hint| shared.stands(hint));
             if !stands {
                 unanswered.push(search);

@@ -278,8 +278,8 @@ fn the_hybrid_finds_all_that_the_exact_scan_finds() {
     let probes: Vec<_> = (0..PEOPLE).map(|s| face(s, 99, 128)).collect();
     let rule = Decisive { accept: Similarity::clamped(0.45), margin: 0.05 };
     let truth = exact.search_batch(&probes, &Query::top(1)).unwrap();
-    let found = hybrid.search_batch(&probes, &Query::top(1).unless_decisive(rule)).unwrap();
-    for (truth, found) in truth.iter().zip(&found) {
+    for (truth, probe) in truth.iter().zip(&probes) {
+        let found = hybrid.search(probe, &Query::top(1).unless_decisive(rule)).unwrap();
         assert_eq!(truth.candidates, found.candidates);
     }
     let counters = hybrid.stats().counters;
