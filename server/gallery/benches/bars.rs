@@ -4,7 +4,7 @@
 //! Run alone it reads commands from standard input: `exact N`, `batch N`, `hybrid N`, `hybrid-batch N`,
 //! `miss N`, `first N`, `graph`, `memory`. Times are in milliseconds per probe of the searching
 //! thread's processor time: other programs on the machine disturb it least.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -29,7 +29,7 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     // `cargo bench` runs every bench without arguments: then there is nothing to measure.
     let [dimension, templates, folder] = &args[..] else {
-        println!("usage: bars DIMENSION TEMPLATES FOLDER; see scripts/bench-gallery");
+        eprintln!("usage: bars DIMENSION TEMPLATES FOLDER; see scripts/bench-gallery");
         return;
     };
     Bench::new(dimension.parse().unwrap(), templates.parse().unwrap(), Path::new(folder)).serve();

@@ -110,17 +110,15 @@ impl Worker {
         let enough = if graph.is_some() && !compact { self.0.crossover / 2 } else { self.0.crossover };
         if len < enough {
             let old = self.0.index.write().clear();
-            drop(old);
+            // Outside of the lock: erasing a large graph takes a while.
+            drop((old, graph));
             return;
         }
         let waiting = self.0.index.read().waiting.len();
-        match graph {
-            Some(graph) if !compact && !is_worn(&graph, len, waiting) => self.link_waiting(&graph),
-            _ => {
-                if let Some(graph) = self.build() {
-                    self.link_waiting(&graph);
-                }
-            }
+        // The old graph must not be held here any longer: it is erased when the new one takes its place.
+        let good = graph.filter(|graph| !compact && !is_worn(graph, len, waiting));
+        if let Some(graph) = good.or_else(|| self.build()) {
+            self.link_waiting(&graph);
         }
     }
 
@@ -142,7 +140,6 @@ impl Worker {
             index.builds += 1;
             index.graph.replace(Arc::clone(&graph))
         };
-        // Outside of the lock: erasing a large graph takes a while.
         drop(old);
         Some(graph)
     }
