@@ -67,6 +67,7 @@ pub(crate) struct CodeRef<'a> {
     pub(crate) high: &'a [Lane],
     pub(crate) low: &'a [Lane],
     pub(crate) scale: f32,
+    pub(crate) residual: f32,
 }
 
 impl Code {
@@ -86,7 +87,7 @@ impl Code {
     }
 
     pub(crate) fn as_ref(&self) -> CodeRef<'_> {
-        CodeRef { high: &self.high, low: &self.low, scale: self.scale }
+        CodeRef { high: &self.high, low: &self.low, scale: self.scale, residual: self.residual }
     }
 
     /// The value of a unit of the high digits' dot product, for rows of scale 1.
@@ -102,6 +103,10 @@ impl Code {
 }
 
 impl CodeRef<'_> {
+    pub(crate) fn to_owned(self) -> Code {
+        Code { high: self.high.to_vec(), low: self.low.to_vec(), scale: self.scale, residual: self.residual }
+    }
+
     /// The cosine, exact but for the fixed point's rounding.
     pub(crate) fn cosine(self, other: CodeRef<'_>) -> f32 {
         let dot = |a, b| i64::from(simd::dot(a, b));
@@ -118,5 +123,62 @@ impl CodeRef<'_> {
             .zip(self.low)
             .flat_map(|(high, low)| high.0.into_iter().zip(low.0))
             .map(move |(high, low)| (256 * i32::from(high) + i32::from(low)) as f32 * self.scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn embedding() -> impl Strategy<Value = Vec<f32>> {
+        let component =
+            prop_oneof![8 => -1.0f32..1.0, 1 => Just(0.0), 1 => -1e-3f32..1e-3, 1 => -50.0f32..50.0];
+        prop::collection::vec(component, 1..200)
+    }
+
+    fn unit(components: Vec<f32>) -> Option<UnitEmbedding> {
+        UnitEmbedding::normalize(components).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn fixed_point_is_exact_to_five_digits_and_slack_is_enough((a, b) in embedding().prop_flat_map(|a| {
+            let len = a.len();
+            (Just(a), prop::collection::vec(-1.0f32..1.0, len))
+        })) {
+            let (Some(a), Some(b)) = (unit(a), unit(b)) else { return Ok(()) };
+            let (probe, row) = (Code::new(&a), Code::new(&b));
+            let truth: f64 = a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| f64::from(a * b)).sum();
+            let cosine = probe.as_ref().cosine(row.as_ref());
+            prop_assert!((f64::from(cosine) - truth).abs() < 1e-4, "{cosine} {truth}");
+            let high = simd::dot(&probe.high, &row.high) as f32 * probe.unit() * row.scale;
+            let (constant, factor) = probe.slack();
+            prop_assert!(cosine <= high + constant + factor * row.residual);
+        }
+
+        #[test]
+        fn components_come_back(a in embedding()) {
+            let Some(a) = unit(a) else { return Ok(()) };
+            let code = Code::new(&a);
+            let largest = a.as_slice().iter().fold(0.0f32, |largest, c| largest.max(c.abs()));
+            for (found, expected) in code.as_ref().components().zip(a.as_slice()) {
+                prop_assert!((found - expected).abs() <= largest / 65_000.0);
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_embeddings_keep_their_similarity() {
+        let mut one_hot = vec![0.0; 4096];
+        one_hot[4095] = -1.0;
+        let flat = vec![1.0 / 64.0; 4096];
+        for (a, b, expected) in
+            [(&one_hot, &one_hot, 1.0), (&flat, &flat, 1.0), (&one_hot, &flat, -1.0 / 64.0)]
+        {
+            let [a, b] = [a, b].map(|v| Code::new(&UnitEmbedding::new(v.clone()).unwrap()));
+            assert!((a.as_ref().cosine(b.as_ref()) - expected).abs() < 1e-6);
+        }
     }
 }

@@ -4,15 +4,18 @@ use cavs_embedding::{Similarity, UnitEmbedding};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::{
-    Gallery, Options,
+    Calibration, Gallery, Options,
     code::Code,
     ranking::Ranking,
     store::{Scope, Search, Store},
     types::{
         Answer, Applied, Candidate, Change, Counters, GalleryError, Grouping, MAX_CANDIDATES, Query, Source,
-        Stats, StudentKey,
+        Stats, StudentKey, Template,
     },
 };
+
+/// Probes of a calibration that are scanned together; changes wait for as long.
+const CALIBRATION_BATCH: usize = 32;
 
 /// A gallery that compares every probe with every template.
 pub struct ExactGallery {
@@ -64,6 +67,36 @@ impl ExactGallery {
         searches.into_iter().map(|search| search.ranking.into_answer(k, source)).collect()
     }
 
+    /// Quantises what a change inserts; searches go on meanwhile.
+    pub(crate) fn encode(&self, change: &Change) -> Result<Vec<Code>, GalleryError> {
+        let encode = |template: &Template| match (self.dimension, template.embedding.dimension()) {
+            (expected, found) if found != expected => {
+                Err(GalleryError::Dimension { expected, found, template: Some(template.id) })
+            }
+            _ => Ok(Code::new(&template.embedding)),
+        };
+        change.insert.iter().map(encode).collect()
+    }
+
+    /// Applies a change whose insertions are quantised.
+    pub(crate) fn commit(&self, change: &Change, codes: &[Code]) -> Result<Applied, GalleryError> {
+        let mut state = self.state.write();
+        state.store.check(change)?;
+        let mut removed = 0;
+        for id in &change.remove {
+            removed += usize::from(state.store.remove(*id));
+        }
+        for student in &change.remove_students {
+            removed += state.store.remove_student(*student);
+        }
+        for (template, code) in change.insert.iter().zip(codes) {
+            removed += usize::from(state.store.remove(template.id));
+            state.store.insert(template, code);
+        }
+        state.epoch += 1;
+        Ok(Applied { removed, inserted: change.insert.len(), epoch: state.epoch })
+    }
+
     fn check_dimension(&self, embedding: &UnitEmbedding) -> Result<(), GalleryError> {
         let (expected, found) = (self.dimension, embedding.dimension());
         if found == expected {
@@ -76,29 +109,8 @@ impl ExactGallery {
 
 impl Gallery for ExactGallery {
     fn apply(&self, change: &Change) -> Result<Applied, GalleryError> {
-        for template in &change.insert {
-            let (expected, found) = (self.dimension, template.embedding.dimension());
-            if found != expected {
-                return Err(GalleryError::Dimension { expected, found, template: Some(template.id) });
-            }
-        }
-        // Quantised before the lock is taken: searches go on meanwhile.
-        let codes: Vec<_> = change.insert.iter().map(|template| Code::new(&template.embedding)).collect();
-        let mut state = self.state.write();
-        state.store.check(change)?;
-        let mut removed = 0;
-        for id in &change.remove {
-            removed += usize::from(state.store.remove(*id));
-        }
-        for student in &change.remove_students {
-            removed += state.store.remove_student(*student);
-        }
-        for (template, code) in change.insert.iter().zip(&codes) {
-            removed += usize::from(state.store.remove(template.id));
-            state.store.insert(template, code);
-        }
-        state.epoch += 1;
-        Ok(Applied { removed, inserted: change.insert.len(), epoch: state.epoch })
+        let codes = self.encode(change)?;
+        self.commit(change, &codes)
     }
 
     fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError> {
@@ -130,6 +142,30 @@ impl Gallery for ExactGallery {
         };
         self.store().scan(std::slice::from_mut(&mut search));
         Ok(search.ranking.into_candidates())
+    }
+
+    fn calibrate(&self, samples: usize) -> Option<Calibration> {
+        let ids: Vec<_> = self.store().ids().collect();
+        let step = ids.len().div_ceil(samples.max(1)).max(1);
+        let mut impostors = Vec::new();
+        for some in ids.into_iter().step_by(step).collect::<Vec<_>>().chunks(CALIBRATION_BATCH) {
+            // Changes may come in between: whoever is gone is not looked up.
+            let store = self.store();
+            let probes = some.iter().filter_map(|id| store.get(*id));
+            let mut searches: Vec<_> = probes
+                .map(|(student, code)| Search {
+                    code: code.to_owned(),
+                    scope: Scope::Except(student),
+                    grouping: Grouping::Best,
+                    ranking: Ranking::new(1, Similarity::MIN),
+                })
+                .collect();
+            store.scan(&mut searches);
+            impostors.extend(
+                searches.into_iter().filter_map(|s| Some(s.ranking.into_candidates().first()?.similarity)),
+            );
+        }
+        Calibration::new(impostors)
     }
 
     /// Removed templates are erased at once; there is nothing to do.

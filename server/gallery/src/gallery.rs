@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use cavs_embedding::{MAX_DIMENSION, Similarity, UnitEmbedding};
 
 use crate::{
-    ExactGallery, HybridGallery,
+    Calibration, ExactGallery, HybridGallery,
     types::{
         Answer, Applied, Candidate, Change, GalleryError, Query, Stats, StudentKey, Template, TemplateId,
     },
@@ -47,6 +47,11 @@ pub trait Gallery: Send + Sync {
         except: Option<StudentKey>,
     ) -> Result<Vec<Candidate>, GalleryError>;
 
+    /// Measures how similar the gallery's own students are to each other, from about `samples` templates
+    /// looked up among all others. It takes as long as as many searches. `None` for a gallery of fewer
+    /// than 20 templates or of one student.
+    fn calibrate(&self, samples: usize) -> Option<Calibration>;
+
     /// Starts to rid the graph of removed templates. The background thread builds it anew without them;
     /// when [`settle`](Self::settle) returns true, nothing of them is left in memory.
     fn compact(&self);
@@ -86,6 +91,9 @@ pub trait Gallery: Send + Sync {
     }
 }
 
+/// Templates from which [`Mode::Graph`] keeps a graph.
+const SMALLEST_GRAPH: usize = 1024;
+
 /// How a gallery searches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -94,7 +102,8 @@ pub enum Mode {
     Auto,
     /// Always exact.
     Exact,
-    /// With the graph from the first template on.
+    /// With the graph from 1,024 templates on: below, a scan takes a twentieth of a millisecond, and a graph
+    /// of few points is often not connected.
     Graph,
 }
 
@@ -128,6 +137,8 @@ pub fn open(mode: Mode, dimension: usize, options: Options) -> Result<Arc<dyn Ga
     Ok(match mode {
         Mode::Exact => Arc::new(ExactGallery::new(dimension, options)),
         Mode::Auto => Arc::new(HybridGallery::new(dimension, options)?),
-        Mode::Graph => Arc::new(HybridGallery::new(dimension, Options { crossover: Some(1), ..options })?),
+        Mode::Graph => {
+            Arc::new(HybridGallery::new(dimension, Options { crossover: Some(SMALLEST_GRAPH), ..options })?)
+        }
     })
 }

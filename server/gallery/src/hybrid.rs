@@ -12,7 +12,7 @@ use cavs_embedding::{Similarity, UnitEmbedding};
 use parking_lot::RwLock;
 
 use crate::{
-    ExactGallery, Gallery, Options,
+    Calibration, ExactGallery, Gallery, Options,
     graph::Graph,
     store::Search,
     types::{
@@ -24,6 +24,10 @@ use crate::{
 
 /// Templates that may wait for the graph while it answers; they are compared one by one.
 pub(crate) const MAX_WAITING: usize = 2048;
+
+/// Probes of a batch from which a scan costs each of them so much less that the graph must save more, and
+/// about how much more: rows are read once for all.
+const LARGE_BATCH: usize = 8;
 
 /// An exact gallery with a graph in front of it.
 ///
@@ -45,7 +49,8 @@ pub(crate) struct Shared {
     decided: AtomicU64,
 }
 
-/// The graph and what it does not know. Locked before the store, never after it.
+/// The graph and what it does not know. Locked before the store, never after it; a change locks both, so
+/// that every template of the store is in the graph or waits for it.
 #[derive(Default)]
 pub(crate) struct Index {
     pub(crate) graph: Option<Arc<Graph>>,
@@ -99,18 +104,21 @@ impl Drop for HybridGallery {
 }
 
 impl Shared {
-    /// What the graph finds, if there is one to ask and the query lets it answer.
+    /// The rule by which answers of the graph may stand, where asking it is allowed and worth while.
+    fn rule(&self, query: &Query<'_>, probes: usize) -> Option<Decisive> {
+        let is_cheaply_scanned = probes >= LARGE_BATCH && self.exact.len() < LARGE_BATCH * self.crossover;
+        // A roster is scanned too: the graph would find few of its students.
+        query.decisive.filter(|_| query.roster.is_none() && !is_cheaply_scanned)
+    }
+
+    /// What the graph finds, if there is one.
     fn ask_graph(
         &self,
         search: &mut Search<'_>,
         probe: &UnitEmbedding,
-        query: &Query<'_>,
-    ) -> Option<(Answer, Decisive)> {
-        let rule = query.decisive?;
-        // A roster is scanned: the graph would find few of its students.
-        if query.roster.is_some() {
-            return None;
-        }
+        k: usize,
+        rule: Decisive,
+    ) -> Option<Hint> {
         let index = self.index.read();
         let graph = index.graph.as_ref().filter(|_| index.waiting.len() <= MAX_WAITING)?;
         let near = graph.near(&graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
@@ -121,49 +129,63 @@ impl Shared {
         students.dedup();
         students.into_iter().for_each(|student| store.offer_student(search, student));
         // The scan, if there is one, begins anew: the store may change in between.
-        Some((search.ranking.take().into_answer(query.k, Source::Graph), rule))
+        Some(Hint { answer: search.ranking.take().into_answer(k, Source::Graph), rule })
     }
 
     /// Whether the graph's answer stands without a scan.
-    fn stands(&self, answer: &Answer, rule: Decisive) -> bool {
+    fn stands(&self, hint: &Hint) -> bool {
         let every = self.options.audit_every;
-        answer.is_decisive(rule)
+        hint.is_clear()
             && (every == 0 || !(self.decided.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every))
+    }
+}
+
+/// What the graph found, and by what rule it may stand.
+struct Hint {
+    answer: Answer,
+    rule: Decisive,
+}
+
+impl Hint {
+    /// Whether the answer is decisive. A lead over nobody is none: the graph may have missed them.
+    fn is_clear(&self) -> bool {
+        self.answer.margin.is_some() && self.answer.is_decisive(self.rule)
     }
 }
 
 impl Gallery for HybridGallery {
     fn apply(&self, change: &Change) -> Result<Applied, GalleryError> {
-        {
-            // Before the store has them, so that no search can miss them; unknown ids are passed over.
-            let mut index = self.shared.index.write();
-            let ids = || change.insert.iter().map(|template| template.id);
-            if index.graph.is_some() {
-                index.waiting.extend(ids());
-            }
-            if let Some(journal) = &mut index.journal {
-                journal.extend(ids());
-            }
+        let codes = self.shared.exact.encode(change)?;
+        let mut index = self.shared.index.write();
+        let applied = self.shared.exact.commit(change, &codes)?;
+        let ids = || change.insert.iter().map(|template| template.id);
+        if index.graph.is_some() {
+            index.waiting.extend(ids());
         }
-        let applied = self.shared.exact.apply(change);
+        if let Some(journal) = &mut index.journal {
+            journal.extend(ids());
+        }
+        drop(index);
         self.shared.control.wake();
-        applied
+        Ok(applied)
     }
 
     fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError> {
-        let mut answers = self.search_batch(std::slice::from_ref(probe), query)?;
-        // One probe has one answer.
-        Ok(answers.swap_remove(0))
+        match self.search_batch(std::slice::from_ref(probe), query)?.pop() {
+            Some(answer) => Ok(answer),
+            None => self.shared.exact.search(probe, query),
+        }
     }
 
     fn search_batch(&self, probes: &[UnitEmbedding], query: &Query<'_>) -> Result<Vec<Answer>, GalleryError> {
         let shared = &self.shared;
+        let rule = shared.rule(query, probes.len());
         let mut unanswered = Vec::new();
         let mut hints = Vec::with_capacity(probes.len());
         for probe in probes {
             let mut search = shared.exact.prepare(probe, query)?;
-            let hint = shared.ask_graph(&mut search, probe, query);
-            let stands = hint.as_ref().is_some_and(|(answer, rule)| shared.stands(answer, *rule));
+            let hint = rule.and_then(|rule| shared.ask_graph(&mut search, probe, query.k, rule));
+            let stands = hint.as_ref().is_some_and(|hint| shared.stands(hint));
             if !stands {
                 unanswered.push(search);
             }
@@ -172,9 +194,9 @@ impl Gallery for HybridGallery {
         let mut scanned = shared.exact.scan(unanswered, query.k, Source::Exact).into_iter();
         let mut counters = Counters::default();
         let answers = hints.into_iter().filter_map(|hint| match hint {
-            (Some((answer, _)), true) => {
+            (Some(hint), true) => {
                 counters.graph += 1;
-                Some(answer)
+                Some(hint.answer)
             }
             (hint, _) => scanned.next().map(|exact| confirm(hint, exact, &mut counters)),
         });
@@ -190,6 +212,10 @@ impl Gallery for HybridGallery {
         except: Option<StudentKey>,
     ) -> Result<Vec<Candidate>, GalleryError> {
         self.shared.exact.find_duplicates(embedding, threshold, except)
+    }
+
+    fn calibrate(&self, samples: usize) -> Option<Calibration> {
+        self.shared.exact.calibrate(samples)
     }
 
     fn compact(&self) {
@@ -214,26 +240,29 @@ impl Gallery for HybridGallery {
 
     fn stats(&self) -> Stats {
         let index = self.shared.index.read();
-        let graph = index.graph.as_ref().map(|graph| GraphStats {
-            templates: graph.templates(),
+        let graph = GraphStats {
+            templates: index.graph.as_ref().map_or(0, |graph| graph.templates()),
             waiting: index.waiting.len(),
             busy: self.shared.control.is_busy(),
             builds: index.builds,
-        });
-        Stats { graph, ..self.shared.exact.stats() }
+        };
+        Stats { graph: Some(graph), ..self.shared.exact.stats() }
     }
 }
 
 /// Takes the exact answer, and counts what it says of the graph's.
-fn confirm(hint: Option<(Answer, Decisive)>, exact: Answer, counters: &mut Counters) -> Answer {
-    let Some((hint, rule)) = hint else {
+fn confirm(hint: Option<Hint>, exact: Answer, counters: &mut Counters) -> Answer {
+    let Some(hint) = hint else {
         counters.exact += 1;
         return exact;
     };
-    let first = |answer: &Answer| answer.candidates.first().map(|c| c.student);
-    let differs =
-        u64::from(first(&hint) != first(&exact) || hint.is_decisive(rule) != exact.is_decisive(rule));
-    if hint.is_decisive(rule) {
+    // What policy sees: who reaches the threshold, if anybody does, and whether the lead is clear.
+    let outcome = |answer: &Answer| {
+        let first = answer.candidates.first().filter(|first| first.similarity >= hint.rule.accept);
+        (first.map(|first| first.student), answer.is_decisive(hint.rule))
+    };
+    let differs = u64::from(outcome(&hint.answer) != outcome(&exact));
+    if hint.is_clear() {
         counters.audited += 1;
         counters.refuted += differs;
     } else {

@@ -4,7 +4,11 @@
 //! store; the graph is a hint that can only make an answer come sooner: identities, similarities and
 //! removals are always the store's. This crate knows no database, no clock and no runtime.
 
+mod calibration;
 mod code;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod erasure;
 mod exact;
 mod gallery;
 mod graph;
@@ -15,6 +19,7 @@ mod store;
 mod types;
 mod worker;
 
+pub use calibration::Calibration;
 pub use exact::ExactGallery;
 pub use gallery::{Gallery, Mode, Options, open};
 pub use hybrid::HybridGallery;

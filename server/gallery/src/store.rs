@@ -198,13 +198,7 @@ impl Store {
     fn move_last_to(&mut self, to: u32) {
         let last = self.len as u32 - 1;
         let (id, number) = (self.id(last), self.owner(last));
-        let from = self.code(last);
-        let code = Code {
-            high: from.high.to_vec(),
-            low: from.low.to_vec(),
-            scale: from.scale,
-            residual: self.chunks[last as usize / CHUNK].residual[last as usize % CHUNK],
-        };
+        let code = self.code(last).to_owned();
         self.chunks[to as usize / CHUNK].put(to as usize % CHUNK, id, number, &code);
         self.rows.insert(id, to);
         for row in &mut self.students[number as usize].rows {
@@ -365,6 +359,11 @@ impl Chunk {
 
     fn code(&self, row: usize, lanes: usize) -> CodeRef<'_> {
         let at = row * lanes..(row + 1) * lanes;
-        CodeRef { high: &self.high[at.clone()], low: &self.low[at], scale: self.scale[row] }
+        CodeRef {
+            high: &self.high[at.clone()],
+            low: &self.low[at],
+            scale: self.scale[row],
+            residual: self.residual[row],
+        }
     }
 }

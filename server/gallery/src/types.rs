@@ -158,7 +158,7 @@ pub struct Candidate {
 pub enum Source {
     /// The exact scan alone.
     Exact,
-    /// The graph: it was decisive, so nothing else was asked.
+    /// The graph: it was decisive, so nothing else was asked. Candidates after the second may be missing.
     Graph,
     /// The graph was not decisive, so the exact scan answered.
     Confirmed,
@@ -194,7 +194,7 @@ pub struct Counters {
     pub graph: u64,
     /// Probes whose answer from the graph was confirmed by the exact scan.
     pub confirmed: u64,
-    /// Confirmations that changed the first student or whether the answer was decisive.
+    /// Confirmations that changed who reached the threshold, or whether the lead was clear.
     pub changed: u64,
     /// Decisive answers of the graph that were scanned all the same, to watch how often they are right.
     pub audited: u64,
@@ -216,7 +216,7 @@ impl AddAssign for Counters {
 /// State of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GraphStats {
-    /// Templates that the graph knows, removed ones included.
+    /// Templates that the graph knows, removed ones included; 0 while there is no graph.
     pub templates: usize,
     /// Templates that it does not know yet; they are compared one by one.
     pub waiting: usize,
@@ -237,7 +237,7 @@ pub struct Stats {
     pub memory: usize,
     /// How searches were answered.
     pub counters: Counters,
-    /// The graph, where there is one.
+    /// The graph; `None` where the gallery never has one.
     pub graph: Option<GraphStats>,
 }
 

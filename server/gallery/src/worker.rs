@@ -40,6 +40,7 @@ impl Control {
 
     pub(crate) fn stop(&self) {
         self.order(|orders| orders.stop = true);
+        self.from_worker.notify_all();
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -96,7 +97,7 @@ pub(crate) struct Worker(pub(crate) Arc<Shared>);
 impl Worker {
     /// Works until the gallery is dropped.
     pub(crate) fn run(self) {
-        let _end = End(&self.0.control);
+        let _end = End(&self.0);
         while let Some(compact) = self.0.control.next() {
             self.maintain(compact);
         }
@@ -109,17 +110,15 @@ impl Worker {
         let enough = if graph.is_some() && !compact { self.0.crossover / 2 } else { self.0.crossover };
         if len < enough {
             let old = self.0.index.write().clear();
-            drop(old);
+            // Outside of the lock: erasing a large graph takes a while.
+            drop((old, graph));
             return;
         }
         let waiting = self.0.index.read().waiting.len();
-        match graph {
-            Some(graph) if !compact && !is_worn(&graph, len, waiting) => self.link_waiting(&graph),
-            _ => {
-                if let Some(graph) = self.build() {
-                    self.link_waiting(&graph);
-                }
-            }
+        // The old graph must not be held here any longer: it is erased when the new one takes its place.
+        let good = graph.filter(|graph| !compact && !is_worn(graph, len, waiting));
+        if let Some(graph) = good.or_else(|| self.build()) {
+            self.link_waiting(&graph);
         }
     }
 
@@ -141,7 +140,6 @@ impl Worker {
             index.builds += 1;
             index.graph.replace(Arc::clone(&graph))
         };
-        // Outside of the lock: erasing a large graph takes a while.
         drop(old);
         Some(graph)
     }
@@ -177,12 +175,12 @@ fn is_worn(graph: &Graph, len: usize, waiting: usize) -> bool {
     graph.templates().saturating_sub(alive) > (len / 5).max(1024)
 }
 
-/// However the thread ends, nobody waits for it in vain.
-struct End<'a>(&'a Control);
+/// However the thread ends, nobody waits for it in vain, and the scan answers everything.
+struct End<'a>(&'a Shared);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.order(|orders| orders.stop = true);
-        self.0.from_worker.notify_all();
+        self.0.index.write().clear();
+        self.0.control.stop();
     }
 }

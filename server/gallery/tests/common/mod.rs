@@ -34,11 +34,14 @@ impl Random {
     }
 }
 
-/// A picture of a student: two pictures of one student have a cosine of about 0.7, as real ones do.
+/// A picture of a student: two pictures of one student have a cosine of 0.7 on average, as real ones do,
+/// and pictures differ in how good they are.
 pub fn face(student: u64, picture: u64, dimension: usize) -> UnitEmbedding {
     let centre = Random(student).direction(dimension);
-    let noise = Random(!student.wrapping_mul(31).wrapping_add(picture)).direction(dimension);
-    UnitEmbedding::normalize(centre.iter().zip(noise).map(|(c, n)| c + 0.65 * n).collect()).unwrap()
+    let mut random = Random(!student.wrapping_mul(31).wrapping_add(picture));
+    let spread = 0.5 + 0.3 * (random.below(1000) as f32 / 1000.0);
+    let noise = random.direction(dimension);
+    UnitEmbedding::normalize(centre.iter().zip(noise).map(|(c, n)| c + spread * n).collect()).unwrap()
 }
 
 /// The `picture`-th template of a student.
