@@ -22,7 +22,8 @@ use serde_json::Value;
 pub fn binary(name: &str) -> PathBuf {
     // A binary lies in the profile's folder, a test in `deps` below it.
     let program = env::current_exe().unwrap();
-    let found = program.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found =
+        program.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is missing: run cargo build --workspace --bins"))
 }
 

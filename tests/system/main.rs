@@ -1,5 +1,7 @@
 //! Whole-system tests: the server, the agent and the command line as processes.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod bad_input;
 mod main_job;
 mod outages;
