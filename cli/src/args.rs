@@ -68,6 +68,9 @@ pub enum Command {
     Students(commands::students::StudentsCommand),
     /// Make face templates of a student from images
     Enroll(commands::enroll::EnrollArgs),
+    /// Enrolled faces
+    #[command(subcommand)]
+    Templates(commands::templates::TemplatesCommand),
     /// Agents and cameras
     #[command(subcommand)]
     Devices(commands::devices::DevicesCommand),

@@ -9,6 +9,7 @@ pub mod models;
 pub mod review;
 pub mod sightings;
 pub mod students;
+pub mod templates;
 mod whoami;
 
 use crate::{
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Whoami => whoami::run(config()?, printer).await,
         Command::Students(command) => students::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
+        Command::Templates(command) => templates::run(command, &config()?, printer).await,
         Command::Devices(command) => devices::run(command, &config()?, printer).await,
         Command::Review(command) => review::run(command, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,

@@ -300,6 +300,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::StudentNotFound => Some("see: cavs students list"),
         R::DeviceNotFound => Some("see: cavs devices list"),
         R::SightingNotFound => Some("see: cavs sightings list"),
+        R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
         R::Overloaded | R::ShuttingDown | R::DatabaseUnavailable | R::IdleTimeout => Some("try again later"),
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),

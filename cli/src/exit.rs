@@ -28,7 +28,7 @@ impl Exit {
         use ErrorReason as R;
         match reason {
             R::InvalidArgument => Self::Usage,
-            R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound => Self::NotFound,
+            R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
             // Not "unavailable": a script that tries again would only prolong the wait.

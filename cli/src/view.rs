@@ -7,6 +7,7 @@ mod layout;
 mod pack;
 mod sighting;
 mod student;
+mod template;
 mod user;
 
 use cavs_proto::from_timestamp;
@@ -18,6 +19,7 @@ pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, QualityView, 
 pub use pack::PackView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use student::{StudentList, StudentRefView, StudentView};
+pub use template::{TemplateDeleted, TemplateList, TemplateView};
 pub use user::{LoggedIn, LoggedOut, UserView, WhoAmI};
 
 /// A point in time from the wire; none where the server says nothing that is one.

@@ -68,6 +68,8 @@ reasons! {
     DeviceExists = "DEVICE_EXISTS" => AlreadyExists,
     /// No sighting of that id.
     SightingNotFound = "SIGHTING_NOT_FOUND" => NotFound,
+    /// No template of that id.
+    TemplateNotFound = "TEMPLATE_NOT_FOUND" => NotFound,
     /// The sighting was approved or rejected before; ask to replace it.
     AlreadyReviewed = "ALREADY_REVIEWED" => FailedPrecondition,
     /// Messages on a stream came in the wrong order.

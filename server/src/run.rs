@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use cavs_embedding::Similarity;
 use cavs_models::{DecodeLimits, FacePipeline, Pack, PipelineOptions};
@@ -9,7 +9,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    app::{Accounts, App, AppError, Enrollment, EvidencePolicy, Keys, Parts, Recognition, Vision},
+    app::{
+        Accounts, App, AppError, Enrollment, EvidencePolicy, Keys, Parts, Recognition, RecognitionSetup,
+        Vision,
+    },
     config::{Config, Database},
     domain::Policy,
     grpc,
@@ -184,7 +187,6 @@ async fn serve(
     ready: impl FnOnce(Addresses),
 ) -> Result<(), StartError> {
     let app = assemble(config, key, pack, store).await?;
-    app.recognition.load(&app.store, &app.keys).await?;
 
     let tasks = TaskTracker::new();
     let failed = |key, address| move |cause| StartError::Listen { key, address, cause };
@@ -198,6 +200,8 @@ async fn serve(
     info!(api = %api_address, devices = %devices_address, pack = %pack.digest(), "ready");
     ready(Addresses { api: api_address, devices: devices_address });
 
+    let (follower, until) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move { follower.recognition.follow(until).await });
     let serving = async {
         tokio::try_join!(
             grpc::serve_api(app.clone(), api_incoming, shutdown.clone()),
@@ -218,7 +222,7 @@ async fn serve(
     shutdown.cancel();
     tasks.close();
     tasks.wait().await;
-    info!("stopped");
+    info!(searches = ?app.recognition.counters(), "stopped");
     Ok(result?)
 }
 
@@ -228,7 +232,7 @@ async fn assemble(
     pack: &Pack,
     store: &Store,
 ) -> Result<App, StartError> {
-    let keys = Keys::verified(key, store).await?;
+    let keys = Arc::new(Keys::verified(key, store).await?);
     let thresholds = pack.thresholds();
     let recognition = &config.recognition;
     let policy = Policy {
@@ -241,15 +245,21 @@ async fn assemble(
         let (review, accept) = (policy.review.get(), policy.accept.get());
         return Err(StartError::Thresholds { review, accept });
     }
-    let gallery = cavs_gallery::Options {
-        templates_per_student: config.enrollment.templates_per_student as usize,
-        ..Default::default()
+    let setup = RecognitionSetup {
+        pack: pack.digest(),
+        dimension: pack.dimension(),
+        policy,
+        mode: recognition.gallery,
+        options: cavs_gallery::Options {
+            templates_per_student: config.enrollment.templates_per_student as usize,
+            ..Default::default()
+        },
     };
     let options = PipelineOptions { threads: recognition.threads, ..Default::default() };
     Ok(App::new(Parts {
         store: store.clone(),
-        keys,
-        recognition: Recognition::new(pack.digest(), pack.dimension(), policy, recognition.gallery, gallery)?,
+        keys: Arc::clone(&keys),
+        recognition: Recognition::load(setup, store, keys).await?,
         vision: Vision::start(FacePipeline::new(pack, options)?, DecodeLimits::default())?,
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
         enrollment: Enrollment {

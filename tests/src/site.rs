@@ -103,9 +103,7 @@ impl Site {
     /// # Panics
     /// It fails.
     pub fn log_in(&self, username: &str, password: &str) {
-        let output =
-            self.cli.run_with_input(&["login", "--username", username, "--password-stdin"], password);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        log_in(&self.cli, username, password);
     }
 
     /// Starts the server and waits until it serves.
@@ -113,20 +111,42 @@ impl Site {
     /// # Panics
     /// It does not come up.
     pub fn start_server(&mut self) {
-        let (config, ready) = (self.path("server.toml"), self.path("ready.json"));
+        let (server, addresses) = self.serve("server");
+        self.addresses = addresses;
+        self.cli.server = format!("https://localhost:{}", self.api_port());
+        self.server = Some(server);
+    }
+
+    /// Starts another server of the site, configured by `NAME.toml`, and gives its command line.
+    ///
+    /// # Panics
+    /// It does not come up.
+    #[must_use]
+    pub fn start_another_server(&self, name: &str) -> (Process, Cli) {
+        let (server, addresses) = self.serve(name);
+        let directory = self.path(&format!("cli-{name}"));
+        fs::create_dir(&directory).unwrap();
+        let config = directory.join("config.toml");
+        fs::write(&config, "").unwrap();
+        let server_url = format!("https://localhost:{}", port(&addresses["api"]));
+        let cli = Cli { config, server: server_url, authority: self.cli.authority.clone() };
+        log_in(&cli, ADMIN.0, ADMIN.1);
+        (server, cli)
+    }
+
+    fn serve(&self, name: &str) -> (Process, Value) {
+        let (config, ready) = (self.path(&format!("{name}.toml")), self.path(&format!("{name}.ready")));
         let _ = fs::remove_file(&ready);
         let arguments =
             ["serve", "--config", config.to_str().unwrap(), "--ready-file", ready.to_str().unwrap()];
-        let mut server = Process::start("cavs-server", &arguments, &self.path("server.log"));
+        let mut server = Process::start("cavs-server", &arguments, &self.path(&format!("{name}.log")));
         let begun = Instant::now();
         while !ready.exists() {
             assert!(server.exit_code().is_none(), "the server ended:\n{}", server.output());
             assert!(begun.elapsed() < Duration::from_secs(60), "not ready:\n{}", server.output());
             thread::sleep(Duration::from_millis(20));
         }
-        self.addresses = serde_json::from_slice(&fs::read(&ready).unwrap()).unwrap();
-        self.cli.server = format!("https://localhost:{}", port(&self.addresses["api"]));
-        self.server = Some(server);
+        (server, serde_json::from_slice(&fs::read(&ready).unwrap()).unwrap())
     }
 
     /// The running server.
@@ -235,6 +255,11 @@ impl Site {
         let student = self.cli.json(&["students", "get", number]);
         usize::try_from(student["template_count"].as_u64().unwrap()).unwrap()
     }
+}
+
+fn log_in(cli: &Cli, username: &str, password: &str) {
+    let output = cli.run_with_input(&["login", "--username", username, "--password-stdin"], password);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn port(address: &Value) -> u16 {

@@ -6,3 +6,4 @@ mod bad_input;
 mod main_job;
 mod outages;
 mod privacy;
+mod several_servers;

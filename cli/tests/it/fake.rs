@@ -257,7 +257,36 @@ impl v1::enrollment_service_server::EnrollmentService for Service {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
+
+    async fn list_templates(
+        &self,
+        request: Request<v1::ListTemplatesRequest>,
+    ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
+        self.authorise(&request)?;
+        let template = v1::Template {
+            id: TEMPLATE.to_owned(),
+            student_id: request.into_inner().student_id,
+            pack_digest: "ab".repeat(32),
+            quality: Some(v1::FaceQuality { unified_score: 81, ..Default::default() }),
+            create_time: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+        };
+        Ok(Response::new(v1::ListTemplatesResponse { templates: vec![template] }))
+    }
+
+    async fn delete_template(
+        &self,
+        request: Request<v1::DeleteTemplateRequest>,
+    ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
+        self.authorise(&request)?;
+        match request.into_inner().template_id == TEMPLATE {
+            true => Ok(Response::new(v1::DeleteTemplateResponse {})),
+            false => Err(status(ErrorReason::TemplateNotFound, "no such template")),
+        }
+    }
 }
+
+/// The one template that the fake server has.
+pub(crate) const TEMPLATE: &str = "01a202b6-1de5-7026-a7bc-4890060626f8";
 
 /// What an image holds says what becomes of it.
 fn verdict(image: &v1::EnrollmentImage) -> Result<v1::ImageVerdict, Status> {

@@ -9,4 +9,5 @@ mod models;
 mod program;
 mod records;
 mod session;
+mod templates;
 mod usage;

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{App, AppError, VisionFailure};
 use crate::{
-    domain::{Quality, StudentKey},
+    domain::{Quality, StudentKey, TemplateInfo},
     store::{NewTemplate, StoreError},
     vault::Owner,
 };
@@ -107,6 +107,29 @@ impl App {
         }
     }
 
+    /// A student's templates, oldest first.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`.
+    pub async fn templates(&self, student: StudentId) -> Result<Vec<TemplateInfo>, AppError> {
+        self.check_student(student).await?;
+        Ok(self.store.student_templates(student).await?)
+    }
+
+    /// Deletes a template: when this returns, it is never found again here.
+    ///
+    /// # Errors
+    /// `TEMPLATE_NOT_FOUND`.
+    pub async fn delete_template(&self, id: TemplateId) -> Result<(), AppError> {
+        if !self.store.delete_template(id).await? {
+            let message = format!("no template has the id {id}");
+            return Err(AppError::refused(ErrorReason::TemplateNotFound, message));
+        }
+        self.recognition.catch_up().await?;
+        info!(template = %id, "deleted a template");
+        Ok(())
+    }
+
     async fn store_template(
         &self,
         student: StudentId,
@@ -123,7 +146,8 @@ impl App {
         match stored {
             Ok(false) => Ok(None),
             Ok(true) => {
-                self.recognition.admit(id, student, face.embedding).await?;
+                // In force here before it is acknowledged; other servers follow within a second.
+                self.recognition.catch_up().await?;
                 info!(%student, template = %id, "enrolled a template");
                 Ok(Some(id))
             }

@@ -17,7 +17,7 @@ pub use enrollment::{Enrolled, Enrollment, Refusal};
 pub use error::AppError;
 pub use ingest::{EvidencePolicy, IngestOutcome};
 pub use keys::Keys;
-pub use recognition::Recognition;
+pub use recognition::{Recognition, RecognitionSetup};
 pub use vision::{Vision, VisionFailure};
 
 use crate::store::Store;
@@ -31,7 +31,7 @@ pub struct Parts {
     /// The database.
     pub store: Store,
     /// Data keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// Matching and policy.
     pub recognition: Recognition,
     /// The networks that enrollment runs on.

@@ -6,6 +6,7 @@ mod page;
 mod policy;
 mod sighting;
 mod student;
+mod template;
 mod text;
 mod user;
 
@@ -18,5 +19,6 @@ pub use sighting::{
     Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Verdict,
 };
 pub use student::{NewStudent, Student, StudentKey};
+pub use template::TemplateInfo;
 pub use text::{lookup, printable};
 pub use user::{Credentials, Role, User};

@@ -1,6 +1,6 @@
 use std::{pin::Pin, time::Duration};
 
-use cavs_proto::{ErrorReason, StudentId, v1};
+use cavs_proto::{ErrorReason, StudentId, to_timestamp, v1};
 use futures_util::{Stream, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
 
 use super::convert::{quality_to_wire, required_id};
-use crate::app::App;
+use crate::{app::App, domain::TemplateInfo};
 
 /// Longest silence of a caller.
 const IDLE: Duration = Duration::from_secs(60);
@@ -42,6 +42,35 @@ impl v1::enrollment_service_server::EnrollmentService for Enrollment {
             images: 0,
         };
         Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
+    }
+
+    async fn list_templates(
+        &self,
+        request: Request<v1::ListTemplatesRequest>,
+    ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
+        let student = required_id("student_id", &request.into_inner().student_id)?;
+        let templates = self.app.templates(student).await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListTemplatesResponse { templates }))
+    }
+
+    async fn delete_template(
+        &self,
+        request: Request<v1::DeleteTemplateRequest>,
+    ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
+        self.app.delete_template(required_id("template_id", &request.into_inner().template_id)?).await?;
+        Ok(Response::new(v1::DeleteTemplateResponse {}))
+    }
+}
+
+impl From<TemplateInfo> for v1::Template {
+    fn from(template: TemplateInfo) -> Self {
+        Self {
+            id: template.id.to_string(),
+            student_id: template.student.to_string(),
+            pack_digest: template.pack.to_string(),
+            quality: Some(quality_to_wire(template.quality)),
+            create_time: Some(to_timestamp(template.created_at)),
+        }
     }
 }
 

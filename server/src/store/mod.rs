@@ -1,5 +1,6 @@
 //! Postgres: the only room that names `tokio_postgres`.
 
+mod changes;
 mod devices;
 mod enums;
 mod error;
@@ -16,6 +17,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use tokio_postgres::{Config, NoTls};
 use tracing::info;
 
+pub use changes::{CHANGES, GalleryChange};
 pub use error::StoreError;
 pub use sightings::{SightingToStore, StoreOutcome};
 pub use templates::{NewTemplate, StoredTemplate};
@@ -40,6 +42,7 @@ pub enum Address<'a> {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    config: Config,
 }
 
 impl Store {
@@ -66,8 +69,12 @@ impl Store {
             .connect_timeout(Duration::from_secs(5))
             // A query that takes longer is a fault; it must not hold a connection for ever.
             .options("-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c timezone=UTC");
-        let manager =
-            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        changes::with_keepalives(&mut config);
+        let manager = Manager::from_config(
+            config.clone(),
+            NoTls,
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
         let limit = Some(Duration::from_secs(5));
         let pool = Pool::builder(manager)
             .max_size(connections)
@@ -75,7 +82,7 @@ impl Store {
             .timeouts(Timeouts { wait: limit, create: limit, recycle: limit })
             .build()
             .map_err(|error| malformed(&error))?;
-        Ok(Self { pool })
+        Ok(Self { pool, config })
     }
 
     /// Brings the schema up to date. Servers that start together take turns.

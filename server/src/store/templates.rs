@@ -5,8 +5,8 @@ use serde_json::Value;
 use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
-use crate::domain::Quality;
+use super::{Store, StoreError, enums::read_digest};
+use crate::domain::{Quality, TemplateInfo};
 
 /// A template to be stored.
 #[derive(Debug)]
@@ -65,6 +65,36 @@ impl Store {
             .await?;
         transaction.commit().await?;
         Ok(true)
+    }
+
+    /// A student's templates, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn student_templates(&self, student: StudentId) -> Result<Vec<TemplateInfo>, StoreError> {
+        let sql =
+            "SELECT id, pack_digest, quality, created_at FROM templates WHERE student_id = $1 ORDER BY id";
+        let rows = self.client().await?.query(sql, &[&student.uuid()]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TemplateInfo {
+                    id: row.try_get::<_, Uuid>("id")?.into(),
+                    student,
+                    pack: read_digest("templates", row.try_get("pack_digest")?)?,
+                    quality: read_json(row, "templates", "quality")?,
+                    created_at: row.try_get("created_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Deletes a template; whether it was there.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn delete_template(&self, id: TemplateId) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM templates WHERE id = $1";
+        Ok(self.client().await?.execute(sql, &[&id.uuid()]).await? > 0)
     }
 
     /// All templates of a pack, student by student.

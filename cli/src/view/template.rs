@@ -1,0 +1,75 @@
+use cavs_proto::v1;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    QualityView, StudentRefView,
+    layout::{moment, table},
+    time,
+};
+use crate::printer::{Report, Style};
+
+/// An enrolled face; the face itself never leaves the server.
+#[derive(Debug, Serialize)]
+pub struct TemplateView {
+    /// UUID.
+    pub id: String,
+    /// The model pack that made it.
+    pub pack_digest: String,
+    /// How good the picture was.
+    pub quality: Option<QualityView>,
+    /// RFC 3339.
+    pub create_time: Option<Timestamp>,
+}
+
+/// The enrolled faces of a student.
+#[derive(Debug, Serialize)]
+pub struct TemplateList {
+    /// Whose.
+    pub student: StudentRefView,
+    /// Oldest first.
+    pub templates: Vec<TemplateView>,
+}
+
+/// A template that is no more.
+#[derive(Debug, Serialize)]
+pub struct TemplateDeleted {
+    /// UUID.
+    pub id: String,
+}
+
+impl TemplateList {
+    /// The server's answer about a student.
+    #[must_use]
+    pub fn new(student: v1::Student, templates: Vec<v1::Template>) -> Self {
+        let student = StudentRefView { id: student.id, number: student.number, name: student.name };
+        Self { student, templates: templates.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl From<v1::Template> for TemplateView {
+    fn from(template: v1::Template) -> Self {
+        let v1::Template { id, student_id: _, pack_digest, quality, create_time } = template;
+        Self { id, pack_digest, quality: quality.map(Into::into), create_time: time(create_time.as_ref()) }
+    }
+}
+
+impl Report for TemplateList {
+    fn table(&self, style: &Style) -> String {
+        let rows = self.templates.iter().map(|template| {
+            [
+                template.id.clone(),
+                moment(style, template.create_time),
+                template.quality.as_ref().map_or_else(String::new, |q| q.unified_score.to_string()),
+                template.pack_digest.chars().take(12).collect(),
+            ]
+        });
+        table(style, ["ID", "ENROLLED", "QUALITY", "PACK"], rows.collect())
+    }
+}
+
+impl Report for TemplateDeleted {
+    fn table(&self, _style: &Style) -> String {
+        format!("deleted {}", self.id)
+    }
+}

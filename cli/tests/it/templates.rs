@@ -1,0 +1,20 @@
+//! Enrolled faces.
+
+use crate::fake::{Fake, TEMPLATE};
+
+#[test]
+fn templates_are_listed_and_deleted() {
+    let fake = Fake::with_students(&["1001"]);
+    let ran = fake.cavs(&["templates", "list", "1001"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    let json = fake.cavs(&["templates", "list", "1001", "-o", "json"]).json();
+    assert_eq!((&json["student"]["number"], &json["templates"][0]["id"]), (&"1001".into(), &TEMPLATE.into()));
+
+    assert_eq!(fake.cavs(&["templates", "delete", TEMPLATE]).code, 0);
+    let other = "01a202b6-1de5-7026-a7bc-000000000000";
+    let ran = fake.cavs(&["templates", "delete", other]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.contains(other), "{ran:?}");
+    assert_eq!(fake.cavs(&["templates", "delete", "7"]).code, 2);
+}
