@@ -302,7 +302,9 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::SightingNotFound => Some("see: cavs sightings list"),
         R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
-        R::Overloaded | R::ShuttingDown | R::DatabaseUnavailable | R::IdleTimeout => Some("try again later"),
+        R::Overloaded | R::ShuttingDown | R::DatabaseUnavailable | R::IdleTimeout | R::CallTimeout => {
+            Some("try again later")
+        }
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),
         R::InvalidArgument
         | R::PageTokenInvalid

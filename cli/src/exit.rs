@@ -37,7 +37,7 @@ impl Exit {
             | R::DeviceIdentityMissing
             | R::DeviceUnknown
             | R::DeviceRevoked => Self::NotAuthorised,
-            R::Overloaded | R::IdleTimeout | R::ShuttingDown | R::DatabaseUnavailable => Self::Unavailable,
+            R::Overloaded | R::IdleTimeout | R::CallTimeout | R::ShuttingDown | R::DatabaseUnavailable => Self::Unavailable,
             R::PageTokenInvalid
             | R::StreamReplaced
             | R::StudentExists

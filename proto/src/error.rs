@@ -80,6 +80,8 @@ reasons! {
     Overloaded = "OVERLOADED" => ResourceExhausted,
     /// The other side said nothing for too long.
     IdleTimeout = "IDLE_TIMEOUT" => DeadlineExceeded,
+    /// The server could not answer in time; it may have done what was asked.
+    CallTimeout = "CALL_TIMEOUT" => DeadlineExceeded,
     /// The server is stopping.
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
     /// The database does not answer.

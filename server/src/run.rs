@@ -25,6 +25,8 @@ use crate::{
 const CONNECTIONS: usize = 16;
 /// How long a database may take to come up.
 const DATABASE_LIMIT: Duration = Duration::from_secs(30);
+/// How often the private cluster is looked after.
+const CLUSTER_CHECK: Duration = Duration::from_secs(1);
 /// How long open calls may take to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
@@ -32,25 +34,25 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The private cluster.
-    #[error("embedded database: {0}")]
+    #[error("embedded database")]
     Cluster(#[from] cavs_pg_cluster::ClusterError),
     /// The database, after it was waited for.
-    #[error("database: {0}")]
+    #[error("database")]
     Database(#[from] StoreError),
     /// No key, no start.
-    #[error("vault: {0}")]
+    #[error("vault")]
     Key(#[from] KeyError),
     /// The key is not the one that the database was sealed with.
     #[error("vault: the key does not fit the database: it was sealed with another one")]
     WrongKey,
     /// The model pack.
-    #[error("recognition.pack: {0}")]
+    #[error("recognition.pack")]
     Pack(#[from] cavs_models::PackError),
     /// The pack's networks.
-    #[error("recognition.pack: {0}")]
+    #[error("recognition.pack")]
     Vision(#[from] cavs_models::VisionError),
     /// Certificates.
-    #[error("tls: {0}")]
+    #[error("tls")]
     Tls(#[from] TlsError),
     /// An address that can't be listened on.
     #[error("{key} = {address}: {cause}")]
@@ -70,11 +72,14 @@ pub enum StartError {
         /// From the configuration or the pack.
         accept: f32,
     },
+    /// The private cluster ended by itself.
+    #[error("the embedded database has ended; its log is postgres.log in `database.data_dir`")]
+    ClusterEnded,
     /// Anything else on the way.
     #[error(transparent)]
     App(AppError),
     /// A listener failed.
-    #[error("serving: {0}")]
+    #[error("serving")]
     Serve(#[from] tonic::transport::Error),
 }
 
@@ -134,6 +139,13 @@ impl Backend {
         Ok(Self { store, cluster })
     }
 
+    /// Returns when a cluster of ours ends by itself, which it should not.
+    async fn ended(&self) {
+        while !self.cluster.as_ref().is_some_and(Cluster::has_ended) {
+            tokio::time::sleep(CLUSTER_CHECK).await;
+        }
+    }
+
     /// Closes the connections and stops the cluster.
     pub async fn close(self) {
         self.store.close();
@@ -172,7 +184,12 @@ pub async fn run(
     let devices = device_tls(&config.tls.certificate, &config.tls.key, &config.tls.device_authority)?;
     let pack = Pack::open(&config.recognition.pack)?;
     let backend = Backend::open(&config.database).await?;
-    let served = serve(&config, key, &pack, (api, devices), &backend.store, shutdown, ready).await;
+    let served = tokio::select! {
+        served = serve(&config, key, &pack, (api, devices), &backend.store, shutdown.clone(), ready) => served,
+        // Somebody who restarts this server restarts the cluster with it.
+        () = backend.ended() => Err(StartError::ClusterEnded),
+    };
+    shutdown.cancel();
     backend.close().await;
     served
 }

@@ -17,6 +17,8 @@ use crate::{Cli, Process, binary};
 /// What a site's server is configured with beyond what every site has.
 #[derive(Debug, Clone, Default)]
 pub struct SiteOptions {
+    /// The database's address; a private cluster of the server's where it is `None`.
+    pub database_url: Option<String>,
     /// More lines of the server's TOML.
     pub server_toml: String,
 }
@@ -71,7 +73,6 @@ impl Site {
         let mut site = Self { directory, pack, cli, server: None, addresses: Value::Null };
         site.add_user(ADMIN.0, "admin", ADMIN.1);
         site.start_server();
-        site.log_in(ADMIN.0, ADMIN.1);
         site
     }
 
@@ -106,7 +107,7 @@ impl Site {
         log_in(&self.cli, username, password);
     }
 
-    /// Starts the server and waits until it serves.
+    /// Starts the server, waits until it serves, and logs the administrator in.
     ///
     /// # Panics
     /// It does not come up.
@@ -115,6 +116,8 @@ impl Site {
         self.addresses = addresses;
         self.cli.server = format!("https://localhost:{}", self.api_port());
         self.server = Some(server);
+        // A session holds for one address, and the port is a new one.
+        self.log_in(ADMIN.0, ADMIN.1);
     }
 
     /// Starts another server of the site, configured by `NAME.toml`, and gives its command line.
@@ -267,11 +270,15 @@ fn port(address: &Value) -> u16 {
 }
 
 fn server_toml(pack: &Path, options: &SiteOptions) -> String {
+    let database = match &options.database_url {
+        Some(url) => format!("database.url = {url:?}"),
+        None => "database = { embedded = true, data_dir = \"db\" }".to_owned(),
+    };
     format!(
         r#"api.listen = "127.0.0.1:0"
 devices.listen = "127.0.0.1:0"
 tls = {{ certificate = "certs/server.pem", key = "certs/server.key", device_authority = "certs/ca.pem" }}
-database = {{ embedded = true, data_dir = "db" }}
+{database}
 vault.key_file = "vault.key"
 recognition.pack = {pack:?}
 {}

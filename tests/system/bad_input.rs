@@ -244,5 +244,5 @@ fn a_server_says_what_it_lacks() {
     fs::write(&weights, bytes).unwrap();
     let error = fails(&good);
     assert!(error.contains(weights.file_name().unwrap().to_str().unwrap()), "{error}");
-    assert!(error.contains("checksum"), "{error}");
+    assert!(error.contains("SHA-256 differs"), "{error}");
 }

@@ -2,7 +2,8 @@
 
 use std::{fs, path::PathBuf, thread, time::Duration};
 
-use cavs_tests::{Device, Site, TestSite};
+use cavs_pg_cluster::{Cluster, DATABASE, Durability, USER};
+use cavs_tests::{Device, Site, SiteOptions, TestSite};
 
 /// More frames than are done in the blink of an eye; each has one face or more.
 const COPIES: usize = 6;
@@ -94,16 +95,33 @@ async fn a_server_that_is_killed_loses_nothing() {
     exactly_once(&site, &device, count).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_away_is_an_error_and_comes_back() {
+#[test]
+fn a_database_that_is_away_is_an_error_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+    let host = cluster.socket_directory().display();
+    let database_url = Some(format!("host={host} user={USER} dbname={DATABASE}"));
+    let options = SiteOptions { database_url, ..SiteOptions::default() };
+    let Some(mut site) = TestSite::start_with(&options) else { return };
+    site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
+
+    cluster.stop();
+    let error = site.cli.fails(5, &["students", "list"]);
+    assert!(error.contains("the database does not answer"), "{error}");
+    let _again = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+    assert_eq!(site.cli.json(&["students", "list"])["total_size"], 1);
+    assert_eq!(site.take_server().terminate(), Some(0));
+}
+
+#[test]
+fn a_server_ends_with_its_embedded_database() {
     let Some(mut site) = TestSite::start() else { return };
     let pid = fs::read_to_string(site.path("db/data/postmaster.pid")).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
-    // Away: it accepts nobody, as when a network is cut.
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
-    let error = site.cli.fails(5, &["students", "list"]);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
-    assert!(error.contains("database"), "{error}");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(site.server().wait(Duration::from_secs(30)), Some(1));
+    assert!(site.server().output().contains("the embedded database has ended"));
+    // And comes back with it.
+    site.start_server();
     site.cli.json(&["students", "list"]);
-    assert_eq!(site.take_server().terminate(), Some(0));
 }

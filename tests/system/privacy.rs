@@ -18,8 +18,10 @@ fn contains(folder: &Path, needle: &[u8]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embeddings_and_evidence_are_sealed_on_disk() {
-    let options =
-        SiteOptions { server_toml: "evidence.keep = [\"accepted\", \"pending\", \"unknown\"]".into() };
+    let options = SiteOptions {
+        server_toml: "evidence.keep = [\"accepted\", \"pending\", \"unknown\"]".into(),
+        ..SiteOptions::default()
+    };
     let Some(mut site) = TestSite::start_with(&options) else { return };
     let person = people(&site.shared).0.remove(0);
     let photograph = &person.photographs[0];

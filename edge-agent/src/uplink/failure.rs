@@ -89,6 +89,8 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::DeviceNotFound
         | R::DeviceExists
         | R::SightingNotFound
+        | R::TemplateNotFound
+        | R::CallTimeout
         | R::AlreadyReviewed
         | R::StreamOrder
         | R::Overloaded

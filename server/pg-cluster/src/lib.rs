@@ -105,6 +105,12 @@ impl Cluster {
         self.keeper.is_some()
     }
 
+    /// Whether a cluster that this process started has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::has_exited)
+    }
+
     /// Stops the cluster, if it is owned: open sessions are ended, data is flushed.
     pub fn stop(mut self) {
         self.shut_down();

@@ -7,7 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
 
-use super::convert::{quality_to_wire, required_id};
+use super::{
+    convert::{quality_to_wire, required_id},
+    layer::in_time,
+};
 use crate::{app::App, domain::TemplateInfo};
 
 /// Longest silence of a caller.
@@ -99,7 +102,7 @@ impl Session {
                         let message = format!("at most {MAX_IMAGES} images in one call");
                         return Err(cavs_proto::status(ErrorReason::Overloaded, message));
                     }
-                    return Ok(Some((self.verdict(student, image).await?, self)));
+                    return Ok(Some((in_time(self.verdict(student, image)).await?, self)));
                 }
                 (Some(Message::StudentId(_)), Some(_)) | (Some(Message::Image(_)) | None, _) => {
                     let message = "the student's id comes first and once, then images";

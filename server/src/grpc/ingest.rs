@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use v1::{device_message, server_message, sighting_result::Outcome};
 
 use super::{
-    layer::CallingDevice,
+    layer::{CallingDevice, in_time},
     sighting_from_wire::{Rejection, captured},
 };
 use crate::{
@@ -92,8 +92,8 @@ impl Session {
                 return Ok(None);
             };
             let answer = match (message.message, self.greeted) {
-                (Some(Hello(hello)), false) => self.welcome(&hello).await?,
-                (Some(Sightings(batch)), true) => self.ingest(&batch).await?,
+                (Some(Hello(hello)), false) => in_time(self.welcome(&hello)).await?,
+                (Some(Sightings(batch)), true) => in_time(self.ingest(&batch)).await?,
                 (Some(Heartbeat(beat)), true) => {
                     self.app.device_alive(self.device, beat.spooled, beat.lost).await?;
                     continue;

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cavs_certs::device_id_of;
@@ -25,6 +25,18 @@ use crate::{
     app::{App, AppError},
     domain::User,
 };
+
+/// Longest work on a call, or on a message of a stream. A query ends before it (`statement_timeout`),
+/// so what takes longer is a database that does not even say so.
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// Bounds the work on a call, or on a message of a stream.
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| {
+        let message = "the server could not answer in time; try again later";
+        Err(cavs_proto::status(ErrorReason::CallTimeout, message))
+    })
+}
 
 /// Who is calling: an extension of every request that needs a user.
 #[derive(Debug, Clone)]
@@ -148,8 +160,14 @@ where
             async move {
                 let begun = Instant::now();
                 let (parts, body) = request.into_parts();
-                let response = match check.check(parts).await {
-                    Ok(parts) => inner.call(Request::from_parts(parts, body)).await?,
+                let response = match in_time(check.check(parts)).await {
+                    Ok(parts) => {
+                        match in_time(async { Ok(inner.call(Request::from_parts(parts, body)).await) }).await
+                        {
+                            Ok(response) => response?,
+                            Err(status) => status.into_http(),
+                        }
+                    }
                     Err(status) => status.into_http(),
                 };
                 let millis = begun.elapsed().as_millis();

@@ -33,8 +33,6 @@ use crate::{app::App, security::Incoming};
 
 /// Concurrent calls on one connection.
 const STREAMS: u32 = 32;
-/// Longest unary call, and longest time until a stream answers first.
-const CALL: Duration = Duration::from_secs(60);
 /// How often a silent connection is asked whether it is alive, and how long the answer may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 /// Longest enrollment message: an image of 16 MiB and its name.
@@ -48,7 +46,6 @@ fn server() -> Server {
         .concurrency_limit_per_connection(STREAMS as usize)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .timeout(CALL)
 }
 
 /// Serves devices until `shutdown`.

@@ -35,10 +35,11 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(state) = error.code() else {
             // No answer of the server's: the connection is gone, or the row is not what we think.
+            let text = error_chain(&error);
             return match error.is_closed()
                 || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>())
             {
-                true => Self::Unavailable(error.to_string()),
+                true => Self::Unavailable(text),
                 false => Self::Query(error),
             };
         };
