@@ -107,7 +107,7 @@ impl Body {
         let neck = rounded_cone(p, self.neck[0], self.neck[1], self.neck_radius, self.neck_radius * 1.06);
         let torso = self.torso(t);
         let skin = smooth_min(neck, torso + 0.5, 2.2);
-        let cloth = self.neckline(t, neck, torso);
+        let cloth = self.neckline(t, skin, torso);
         (skin, cloth)
     }
 
@@ -143,24 +143,24 @@ impl Body {
         smooth_min(self.chest(s), arm, 1.8)
     }
 
-    /// The cloth: the torso with a hole for the neck and a band that hugs the neck around it, so that no
-    /// turn of the head opens a gap between the two.
+    /// The cloth: an offset of the skin itself below the neckline, so that no turn of the head opens a gap
+    /// between the two, with a collar around the neck.
     #[inline]
-    fn neckline(&self, t: Vec3, neck: f32, torso: f32) -> f32 {
+    fn neckline(&self, t: Vec3, skin: f32, torso: f32) -> f32 {
         // Height over the neckline, which is lower in front.
-        let over = t.y + 15.4 + 0.16 * (t.z + 3.2).max(-4.0);
-        let cloth = smooth_max(torso, over * 0.8, 0.6);
-        let (gap, thick, tall) = match self.kind {
-            OutfitKind::Tee | OutfitKind::Striped => (0.10, 0.28, 0.45),
-            OutfitKind::Shirt => (0.30, 0.22, 1.5),
-            OutfitKind::Hoodie => (0.75, 0.85, 1.2),
+        let over = t.y + 14.6 + 0.20 * (t.z + 3.2).max(-4.0);
+        let (gap, top, bottom) = match self.kind {
+            OutfitKind::Tee | OutfitKind::Striped => (0.42, 0.3, -0.7),
+            OutfitKind::Shirt => (0.62, 1.7, -0.9),
+            OutfitKind::Hoodie => (1.25, 1.5, -2.2),
         };
-        let mut band = ((neck - gap).abs() - thick).max((over - 0.2).abs() - tall) * 0.8;
+        let shell = smooth_max(torso.min(skin - 0.22), over * 0.8, 0.25);
+        let mut collar = smooth_max(skin - gap, (over - top).max(bottom - over) * 0.8, 0.35);
         if self.kind == OutfitKind::Shirt {
             // An open notch between the collar's points.
             let notch = (0.25 + 0.55 * (over + 1.0).max(0.0) - t.x.abs()).min(t.z + 1.0);
-            band = smooth_max(band, notch * 0.7, 0.15);
+            collar = smooth_max(collar, notch * 0.7, 0.15);
         }
-        smooth_min(cloth, band, if self.kind == OutfitKind::Hoodie { 0.9 } else { 0.3 })
+        smooth_min(shell, collar, if self.kind == OutfitKind::Hoodie { 0.8 } else { 0.15 })
     }
 }

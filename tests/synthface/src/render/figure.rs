@@ -55,6 +55,8 @@ pub(crate) struct Figure<'a> {
     rotation: Mat3,
 }
 
+/// Half of the depth in which a figure lies, cm.
+const REACH: f32 = 36.0;
 /// Width of the blend between head and neck, cm.
 const NECK_BLEND: f32 = 1.6;
 
@@ -123,19 +125,44 @@ impl<'a> Figure<'a> {
         if cloth < d { (cloth, Some(Material::Cloth)) } else { (d, Some(material)) }
     }
 
-    /// Follows a ray of the camera's frame from the camera; `spread` is the width of a pixel at unit
-    /// distance, and nothing beyond `depth` is of interest. Gives the distance to the surface and what it is
-    /// made of.
-    pub(crate) fn trace(&self, ray: Vec3, spread: f32, depth: f32) -> Option<(f32, Material)> {
-        /// Half of the depth in which a figure lies, cm.
-        const REACH: f32 = 36.0;
+    /// How far the cone around a ray of the camera's frame is empty; `radius` is its radius at unit distance.
+    /// `None` when it passes the figure.
+    pub(crate) fn approach(&self, ray: Vec3, radius: f32) -> Option<f32> {
+        /// A cone that has not arrived by then grazes the figure: its rays start where it is.
+        const STEPS: u32 = 40;
+        let middle = self.stance.at.length();
+        let mut t = (middle - REACH).max(1.0);
+        for _ in 0..STEPS {
+            let p = ray * t - self.stance.at;
+            let mut bound = self.grid.lower_bound(self.head_point(p)).min(self.body.lower_bound(p));
+            if bound < NECK_BLEND {
+                let (neck, cloth) = self.body.distances(p);
+                let head = self.grid.lower_bound(self.head_point(p));
+                let blend = if neck.max(head) < NECK_BLEND { NECK_BLEND * 0.25 } else { 0.0 };
+                bound = head.min(neck.min(cloth) * Head::SAFETY) - blend;
+            }
+            let free = bound - radius * t;
+            if free < 0.15 {
+                return Some(t);
+            }
+            t += free / (1.0 + radius);
+            if t > middle + REACH {
+                return None;
+            }
+        }
+        Some(t)
+    }
+
+    /// Follows a ray of the camera's frame from `start`; `spread` is the width of a pixel at unit distance,
+    /// and nothing beyond `depth` is of interest. Gives the distance to the surface and what it is made of.
+    pub(crate) fn trace(&self, ray: Vec3, spread: f32, start: f32, depth: f32) -> Option<(f32, Material)> {
         /// Grazing rays need most; beyond this they have missed by less than anybody sees.
         const STEPS: u32 = 90;
         /// So near, nothing thin can be passed by a step that is a little too long, and a step into the
         /// surface is taken back at once.
         const NEAR: f32 = 0.8;
         let middle = self.stance.at.length();
-        let mut t = (middle - REACH).max(1.0);
+        let mut t = start;
         let end = depth.min(middle + REACH);
         for _ in 0..STEPS {
             let (d, material) = self.step(ray * t - self.stance.at);
@@ -202,12 +229,15 @@ impl<'a> Figure<'a> {
         (1.0 - 0.42 * hidden).clamp(0.0, 1.0)
     }
 
-    /// How much of a light from `towards` reaches `p`, 0 to 1, with the soft edge of a large lamp
-    /// (<https://iquilezles.org/articles/rmshadows/>).
-    pub(crate) fn lit(&self, p: Vec3, normal: Vec3, towards: Vec3) -> f32 {
+    /// How much of a light from `towards` reaches `p`, 0 to 1, with the soft edge of a large lamp; `pixel` is the width of a
+    /// pixel, cm (<https://iquilezles.org/articles/rmshadows/>).
+    pub(crate) fn lit(&self, p: Vec3, normal: Vec3, towards: Vec3, pixel: f32) -> f32 {
+        // Where pixels are wide, so may be the steps.
+        let steps = if pixel > 0.12 { 7 } else { 11 };
+
         let start = p + normal * 0.25;
         let (mut t, mut lit) = (0.5f32, 1.0f32);
-        for _ in 0..11 {
+        for _ in 0..steps {
             let d = self.smooth_distance(start + towards * t);
             lit = lit.min(6.5 * (d + 0.04) / t);
             t += d.clamp(0.4, 3.0);

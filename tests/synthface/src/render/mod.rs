@@ -6,6 +6,7 @@ mod develop;
 mod figure;
 mod parallel;
 mod scene;
+mod tiles;
 mod truth;
 
 pub(crate) use camera::Camera;

@@ -6,6 +6,7 @@ use super::camera::Camera;
 use super::develop::{self, Exposure};
 use super::figure::Figure;
 use super::parallel::for_each_row;
+use super::tiles::Tiles;
 use crate::math::Vec3;
 use crate::shade::shade;
 use crate::view::{Finish, Light};
@@ -32,35 +33,6 @@ pub(crate) struct Picture {
     pub(crate) owners: Vec<u16>,
 }
 
-/// The parts of the picture that a figure's head and body can cover, pixels: left, top, right, bottom.
-struct Extent {
-    head: [f32; 4],
-    body: [f32; 4],
-}
-
-impl Extent {
-    fn of(figure: &Figure<'_>, camera: &Camera) -> Extent {
-        let at = figure.stance.at;
-        let near = Vec3 { z: at.z + 16.0, ..at };
-        let corner = |x: f32, y: f32| camera.project(near + Vec3 { x, y, z: 0.0 });
-        // A bun reaches 22 cm above the pivot, hair 15 cm to the side and to the shoulders; shoulders and
-        // arms reach 24 cm to the side.
-        let ([left, top], [right, bottom]) = (corner(-18.0, 25.0), corner(18.0, -18.0));
-        let ([far_left, shoulders], [far_right, _]) = (corner(-26.0, -1.0), corner(26.0, 0.0));
-        Extent {
-            head: [left, top, right, bottom],
-            body: [far_left, shoulders, far_right, camera.height as f32],
-        }
-    }
-
-    #[inline]
-    fn contains(&self, x: f32, y: f32) -> bool {
-        [self.head, self.body]
-            .iter()
-            .any(|[left, top, right, bottom]| x >= *left && x <= *right && y >= *top && y <= *bottom)
-    }
-}
-
 /// One look along one ray.
 #[derive(Clone, Copy, Default)]
 struct Sample {
@@ -81,19 +53,19 @@ impl Scene<'_> {
     pub(crate) fn picture(&mut self) -> Picture {
         self.figures.sort_by(|a, b| b.stance.at.z.total_cmp(&a.stance.at.z));
         let (width, height) = (self.camera.width as usize, self.camera.height as usize);
-        let extents: Vec<Extent> = self.figures.iter().map(|f| Extent::of(f, &self.camera)).collect();
+        let tiles: Vec<Tiles> = self.figures.iter().map(|figure| Tiles::new(figure, &self.camera)).collect();
         let mut samples = vec![Sample::default(); width * height];
         for_each_row(&mut samples, width, |y, row| {
-            let near = Self::in_row(&extents, y);
+            let near = Self::in_row(&tiles, y);
             for (x, sample) in row.iter_mut().enumerate() {
-                *sample = self.look(&extents, &near, x as f32 + 0.5, y as f32 + 0.5);
+                *sample = self.look(&tiles, &near, x as f32 + 0.5, y as f32 + 0.5);
             }
         });
         let mean = self
             .metering
             .unwrap_or_else(|| develop::meter(|x, y| samples[y * width + x].light, width, height));
         let exposure = Exposure::metered(mean, &self.finish);
-        let pixels = self.refine(&samples, &extents, exposure);
+        let pixels = self.refine(&samples, &tiles, exposure);
         let mask = samples.iter().map(|sample| sample.material).collect();
         Picture {
             image: develop::finish(pixels, self.camera.width, self.camera.height, &self.finish, self.seed),
@@ -102,13 +74,12 @@ impl Scene<'_> {
         }
     }
 
-    /// The figures whose extent reaches a row.
-    fn in_row(extents: &[Extent], y: usize) -> Vec<usize> {
-        let y = y as f32 + 0.5;
-        (0..extents.len()).filter(|&i| extents[i].head[1].min(extents[i].body[1]) <= y).collect()
+    /// The figures that can be seen in a row.
+    fn in_row(tiles: &[Tiles], y: usize) -> Vec<usize> {
+        (0..tiles.len()).filter(|&i| tiles[i].in_row(y)).collect()
     }
 
-    fn look(&self, extents: &[Extent], near: &[usize], x: f32, y: f32) -> Sample {
+    fn look(&self, tiles: &[Tiles], near: &[usize], x: f32, y: f32) -> Sample {
         let ray = self.camera.ray(x, y);
         let spread = self.camera.pixel();
         let (light, depth) = (self.backdrop)(ray, x, y);
@@ -116,10 +87,8 @@ impl Scene<'_> {
         for &i in near {
             let figure = &self.figures[i];
             // Nearest first: nothing behind the backdrop's point can be seen.
-            if !extents[i].contains(x, y) || -figure.stance.at.z - 40.0 > depth {
-                continue;
-            }
-            let Some((t, material)) = figure.trace(ray, spread, depth) else { continue };
+            let Some(start) = tiles[i].start(x, y).filter(|start| *start < depth) else { continue };
+            let Some((t, material)) = figure.trace(ray, spread, start, depth) else { continue };
             if t < depth {
                 let at = ray * t - figure.stance.at;
                 best.light = shade(figure, &self.light, at, ray, material, spread * t);
@@ -132,7 +101,7 @@ impl Scene<'_> {
     }
 
     /// Develops the samples, with more of them where neighbouring pixels differ.
-    fn refine(&self, samples: &[Sample], extents: &[Extent], exposure: Exposure) -> Vec<Vec3> {
+    fn refine(&self, samples: &[Sample], tiles: &[Tiles], exposure: Exposure) -> Vec<Vec3> {
         let (width, height) = (self.camera.width as usize, self.camera.height as usize);
         let mut pixels = vec![Vec3::default(); width * height];
         for_each_row(&mut pixels, width, |y, row| {
@@ -142,7 +111,7 @@ impl Scene<'_> {
         });
         let first = pixels.clone();
         for_each_row(&mut pixels, width, |y, row| {
-            let near = Self::in_row(extents, y);
+            let near = Self::in_row(tiles, y);
             for (x, pixel) in row.iter_mut().enumerate() {
                 let at = y * width + x;
                 let here = &samples[at];
@@ -161,7 +130,7 @@ impl Scene<'_> {
                 if edge {
                     let (cx, cy) = (x as f32 + 0.5, y as f32 + 0.5);
                     for (dx, dy) in EDGE_SAMPLES {
-                        *pixel += exposure.develop(self.look(extents, &near, cx + dx, cy + dy).light);
+                        *pixel += exposure.develop(self.look(tiles, &near, cx + dx, cy + dy).light);
                     }
                     *pixel = *pixel * (1.0 / (1 + EDGE_SAMPLES.len()) as f32);
                 }

@@ -18,7 +18,7 @@ pub(super) fn shade(figure: &Figure<'_>, light: &Light, at: &Surface) -> Vec3 {
     let iris = p.iris_radius;
 
     let veins = lerp3(Vec3::splat(1.0), vec3(0.95, 0.80, 0.76), smoothstep(0.7, 1.25, from_axis));
-    let mut colour = vec3(0.74, 0.70, 0.67) * veins;
+    let mut colour = vec3(0.66, 0.62, 0.59) * veins;
     let (dx, dy) = (out.x - gaze.x, out.y - gaze.y);
     let spoke = noise(vec3(dx * 14.0, dy * 14.0, 0.0), head.identity.pattern() + 71) * at.resolves(0.15);
     let inner = lerp(0.8, 1.25, smoothstep(0.2, 0.5, from_axis / iris));
@@ -33,8 +33,8 @@ pub(super) fn shade(figure: &Figure<'_>, light: &Light, at: &Surface) -> Vec3 {
     colour = colour * (lerp(0.42, 1.0, lids) * lerp(0.66, 1.0, under));
 
     let key = ((at.key(light) + 0.25) / 1.25).max(0.0);
-    let glint = power(at.normal.dot(at.halfway(light.key_from)).max(0.0), 180) * 1.6 * at.lit.max(0.35)
-        + power(at.normal.dot(at.halfway(light.fill_from)).max(0.0), 120) * 0.35;
+    let glint = power(at.normal.dot(at.halfway(light.key_from)).max(0.0), 180) * 1.1 * at.lit.max(0.3)
+        + power(at.normal.dot(at.halfway(light.fill_from)).max(0.0), 160) * 0.15;
     let arriving =
         light.key * (key * (0.35 + 0.65 * at.lit)) + light.ambient * at.open.max(0.45) + light.fill;
     colour * arriving * 0.85 + Vec3::splat(glint)

@@ -82,7 +82,7 @@ pub(crate) fn shade(
     let normal = figure.normal(p, material, step);
     let head = figure.head_point(p);
     let facing = normal.dot(light.key_from);
-    let lit = if facing > -0.3 { figure.lit(p, normal, light.key_from) } else { 0.0 };
+    let lit = if facing > -0.3 { figure.lit(p, normal, light.key_from, pixel) } else { 0.0 };
     let surface = Surface {
         head,
         model: figure.head.model(head),

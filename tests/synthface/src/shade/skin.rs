@@ -247,7 +247,8 @@ fn beard_region(figure: &Figure<'_>, s: Vec3, seed: u32) -> f32 {
         * smoothstep(w + 0.7, w + 0.1, s.x + 0.2 * ragged);
     let beside = smoothstep(w - 0.3, w + 0.1, s.x)
         * smoothstep(w + 0.9, w + 0.4, s.x)
-        * smoothstep(y + 0.5, y - 0.1, s.y);
+        * smoothstep(y + 0.5, y - 0.1, s.y)
+        * smoothstep(y - 3.2, y - 2.2, s.y);
     let side = moustache.max(beside);
     let under = y - mouth.lower;
     let chin = smoothstep(under - 0.35, under - 0.8, s.y + 0.3 * ragged) * smoothstep(2.6, 1.6, s.x);
