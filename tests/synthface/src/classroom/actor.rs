@@ -2,6 +2,7 @@
 //!
 //! Everything is a function of the time alone, so that any frame can be rendered without those before.
 
+use super::panel::{Paint, Panel};
 use super::settings::{Character, Seat};
 use crate::math::{DEGREE, Random, Vec3, lerp, noise, smoothstep, vec3};
 use crate::render::Stance;
@@ -161,6 +162,36 @@ impl Actor {
             blink: blink.max(0.06 * self.wander(t, 4.0, 10)),
             brow: 0.10 * self.wander(t, 3.0, 11),
             gaze: [0.13 * self.wander(t, 1.7, 12), 0.06 * self.wander(t, 2.1, 13)],
+        }
+    }
+
+    /// Stays in the room all the time.
+    pub(crate) fn stay(&mut self) {
+        (self.arrives, self.leaves) = (None, None);
+    }
+
+    /// The book that hides the lower face, in the camera's frame, when there is one.
+    pub(crate) fn book(&self, t: f32, moment: &Moment) -> Option<Panel> {
+        let share = self.character.reading;
+        if share <= 0.0 || self.wander(t, 6.0, 14) < 1.0 - 2.0 * share {
+            return None;
+        }
+        let centre = moment.stance.at + vec3(0.0, -1.0 + 2.0 * self.mood, 17.0);
+        let cover = self.outfit.accent * 0.8 + Vec3::splat(0.03);
+        Some(Panel::new(centre, vec3(11.0, 1.2, 0.0), vec3(-0.8, 6.5, 1.5), Paint::Plain(cover)))
+    }
+
+    /// Speed of the head, cm/s, for motion blur.
+    pub(crate) fn velocity(&self, t: f32) -> Vec3 {
+        const STEP: f32 = 0.02;
+        match (self.place(t - STEP), self.place(t + STEP)) {
+            (Some((before, _)), Some((after, _))) => {
+                // A turning head carries the face sideways with its radius, about 9 cm.
+                let turn = |t: f32| 9.0 * (self.pose(t, self.seat, 0.0).yaw * DEGREE);
+                (after - before) * (0.5 / STEP)
+                    + vec3((turn(t + STEP) - turn(t - STEP)) * 0.5 / STEP, 0.0, 0.0)
+            }
+            _ => Vec3::default(),
         }
     }
 }

@@ -5,8 +5,11 @@ mod panel;
 mod room;
 mod seats;
 mod settings;
+mod smear;
+mod spoof;
 
 pub use settings::{Preset, Settings, SettingsError};
+pub use spoof::Spoof;
 
 use std::time::Duration;
 
@@ -16,25 +19,18 @@ use serde::Serialize;
 use crate::identity::Identity;
 use crate::math::{DEGREE, Random, Vec3};
 use crate::render::{Camera, FaceTruth, Figure, Scene, Sculpture};
-use crate::roster::Roster;
+use crate::roster::{Roster, Student};
 use crate::view::{Light, Pose};
-use actor::Actor;
+use actor::{Actor, Moment};
+use panel::Panel;
 use room::Room;
+use smear::{Motion, smear};
+use spoof::Held;
 
 /// How far the camera looks down, degrees.
 const TILT: f32 = 9.0;
 /// Vertical field of view, degrees: a normal lens.
 const FIELD_OF_VIEW: f32 = 23.5;
-
-/// What a picture of a face is shown on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spoof {
-    /// A printed sheet.
-    Print,
-    /// A screen.
-    Screen,
-}
 
 /// A face in a frame.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +45,9 @@ pub struct PresentFace {
     /// Set when this is the picture of a face and not a face.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spoof: Option<Spoof>,
+    /// Number of the student whose picture it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
 }
 
 /// A frame of the film, with the truth about it.
@@ -69,6 +68,15 @@ pub struct Classroom {
     light: Light,
     settings: Settings,
     cast: Vec<Cast>,
+    held: Vec<Held>,
+}
+
+/// Why somebody is in the room.
+enum Role<'a> {
+    Student(&'a Student),
+    Stranger(&'a Identity),
+    /// Holds up the picture of this student.
+    Impostor(&'a Student),
 }
 
 /// One person in the lesson.
@@ -87,63 +95,63 @@ impl Classroom {
         settings.check(roster.students.len(), roster.strangers.len())?;
         let [width, height] = settings.size;
         let camera = Camera::new(width, height, FIELD_OF_VIEW);
-        let mut people: Vec<(Option<String>, &Identity)> = roster
+        let mut random = Random::new(settings.seed, 35);
+        let mut people: Vec<Role<'_>> = roster
             .students
             .iter()
-            .map(|student| (Some(student.number.clone()), &student.identity))
-            .chain(roster.strangers.iter().map(|identity| (None, identity)))
+            .map(Role::Student)
+            .chain(roster.strangers.iter().map(Role::Stranger))
+            .chain(roster.students.iter().take(settings.spoofs).map(Role::Impostor))
             .collect();
-        let rows = seats::rows(people.len(), &camera, settings.seed);
-        let mut random = Random::new(settings.seed, 35);
         for i in (1..people.len()).rev() {
             people.swap(i, random.below(i + 1));
         }
+        let rows = seats::rows(people.len(), &camera, settings.seed);
         let light = settings.preset.light(settings.seed);
-        let room = Room::new(&rows, &light, TILT, settings.seed);
-        let cast = rows
-            .iter()
-            .flat_map(|row| row.seats.iter())
-            .zip(people)
-            .map(|(seat, (student, identity))| {
-                let door = 0.5 * camera.extent() * (width as f32 / height as f32) * -seat.z;
-                Cast {
-                    student,
-                    sculpture: Sculpture::new(identity.clone()),
-                    actor: Actor::new(
-                        *seat,
-                        door,
-                        settings.duration.as_secs_f32(),
-                        settings.preset.character(),
-                        TILT,
-                        random.next(),
-                    ),
+        let mut room = Room::new(&rows, &light, TILT, settings.seed);
+        let (mut cast, mut held) = (Vec::new(), Vec::new());
+        for (seat, role) in rows.iter().flat_map(|row| row.seats.iter()).zip(people) {
+            let door = 0.5 * camera.extent() * (width as f32 / height as f32) * -seat.z;
+            let mut actor = Actor::new(
+                *seat,
+                door,
+                settings.duration.as_secs_f32(),
+                settings.preset.character(),
+                TILT,
+                random.next(),
+            );
+            let (student, identity) = match role {
+                Role::Student(student) => (Some(student.number.clone()), student.identity.clone()),
+                Role::Stranger(identity) => (None, identity.clone()),
+                Role::Impostor(student) => {
+                    actor.stay();
+                    let picture = Held::new(student, *seat, room.lighting(), &camera, random.next());
+                    room.put(picture.panel.clone());
+                    held.push(picture);
+                    (None, Identity::from_seed(random.next()))
                 }
-            })
-            .collect();
-        Ok(Classroom { camera, room, light, settings: settings.clone(), cast })
+            };
+            cast.push(Cast { student, sculpture: Sculpture::new(identity), actor });
+        }
+        Ok(Classroom { camera, room, light, settings: settings.clone(), cast, held })
     }
 
     /// The picture at a time of the lesson.
     pub fn frame(&self, at: Duration) -> Frame {
         let t = at.as_secs_f32();
-        let mut students = Vec::new();
-        let mut figures = Vec::new();
-        for cast in &self.cast {
-            if let Some(moment) = cast.actor.at(t) {
-                students.push(cast.student.clone());
-                figures.push(Figure::new(
-                    &cast.sculpture,
-                    &moment.expression,
-                    &cast.actor.outfit,
-                    moment.stance,
-                ));
-            }
-        }
-        let backdrop = |ray: Vec3, _: f32, _: f32| self.room.look(ray);
-        // The scene numbers figures from the nearest: bring the names into that order first.
-        let mut order: Vec<usize> = (0..figures.len()).collect();
-        order.sort_by(|&a, &b| figures[b].stance.at.z.total_cmp(&figures[a].stance.at.z));
-        let students: Vec<Option<String>> = order.iter().map(|&i| students[i].clone()).collect();
+        let mut present: Vec<(&Cast, Moment)> =
+            self.cast.iter().filter_map(|cast| Some((cast, cast.actor.at(t)?))).collect();
+        // The scene numbers its figures from the nearest.
+        present.sort_by(|(_, a), (_, b)| b.stance.at.z.total_cmp(&a.stance.at.z));
+        let figures = present
+            .iter()
+            .map(|(cast, moment)| {
+                Figure::new(&cast.sculpture, &moment.expression, &cast.actor.outfit, moment.stance)
+            })
+            .collect();
+        let books: Vec<Panel> =
+            present.iter().filter_map(|(cast, moment)| cast.actor.book(t, moment)).collect();
+        let backdrop = |ray: Vec3, _: f32, _: f32| self.room.look(ray, &books);
         let mut scene = Scene {
             camera: self.camera,
             figures,
@@ -153,20 +161,33 @@ impl Classroom {
             metering: Some(self.settings.preset.metering(&self.light)),
             seed: self.settings.seed ^ u64::from(at.subsec_nanos()) ^ (at.as_secs() << 32),
         };
-        let picture = scene.picture();
-        let faces = scene
-            .figures
-            .iter()
-            .zip(students)
-            .enumerate()
-            .map(|(i, (figure, student))| {
-                let mut truth = FaceTruth::of(figure, &self.camera);
-                let visible = truth.visible(&picture.owners, i as u16 + 1, &self.camera);
-                truth.pose = towards_camera(figure.stance.pose, figure.stance.at);
-                PresentFace { student, truth, visible, spoof: None }
-            })
-            .filter(|face| face.visible > 0.0)
-            .collect();
+        let mut picture = scene.picture();
+        let shutter = self.settings.preset.character().shutter;
+        if shutter > 0.0 {
+            let motions: Vec<Motion> = present
+                .iter()
+                .map(|(cast, moment)| {
+                    let speed =
+                        cast.actor.velocity(t) * (shutter / (-moment.stance.at.z * self.camera.pixel()));
+                    [speed.x, -speed.y]
+                })
+                .collect();
+            smear(&mut picture.image, &picture.owners, &motions);
+        }
+        let people = scene.figures.iter().zip(&present).enumerate().map(|(i, (figure, (cast, _)))| {
+            let mut truth = FaceTruth::of(figure, &self.camera);
+            let visible = truth.visible(&picture.owners, i as u16 + 1, &self.camera);
+            truth.pose = towards_camera(figure.stance.pose, figure.stance.at);
+            PresentFace { student: cast.student.clone(), truth, visible, spoof: None, shows: None }
+        });
+        let pictures = self.held.iter().map(|held| PresentFace {
+            student: None,
+            truth: held.truth,
+            visible: 1.0,
+            spoof: Some(held.kind),
+            shows: Some(held.shows.clone()),
+        });
+        let faces = people.filter(|face| face.visible > 0.0).chain(pictures).collect();
         Frame { at, image: picture.image, faces }
     }
 
@@ -229,6 +250,17 @@ mod tests {
         let classroom = Classroom::new(&roster, &settings).unwrap();
         let third = classroom.film(0.25).nth(2).unwrap();
         assert_eq!(third.image, classroom.frame(Duration::from_secs(8)).image);
+    }
+
+    #[test]
+    fn a_spoof_is_a_picture_of_a_student_and_hides_its_holder() {
+        let (roster, settings) = small();
+        let settings = Settings { spoofs: 2, ..settings };
+        let frame = Classroom::new(&roster, &settings).unwrap().frame(Duration::from_secs(10));
+        let spoofs: Vec<&PresentFace> = frame.faces.iter().filter(|face| face.spoof.is_some()).collect();
+        assert_eq!(spoofs.len(), 2);
+        assert!(spoofs.iter().all(|face| face.student.is_none() && face.shows.is_some()));
+        assert!(spoofs.iter().all(|face| face.truth.landmarks.iter().all(|p| face.truth.contains(*p))));
     }
 
     #[test]

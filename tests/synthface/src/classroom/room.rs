@@ -69,10 +69,20 @@ impl Room {
         }
     }
 
-    /// What a ray meets first, and where.
-    pub(crate) fn look(&self, ray: Vec3) -> (Vec3, f32) {
+    /// Adds something flat.
+    pub(crate) fn put(&mut self, panel: Panel) {
+        self.panels.push(panel);
+    }
+
+    /// Light that arrives at a sheet in the room, linear RGB.
+    pub(crate) fn lighting(&self) -> Vec3 {
+        self.brightness
+    }
+
+    /// What a ray meets first of the room and `more`, and where.
+    pub(crate) fn look(&self, ray: Vec3, more: &[Panel]) -> (Vec3, f32) {
         let mut nearest: Option<(f32, Vec3)> = None;
-        for panel in &self.panels {
+        for panel in self.panels.iter().chain(more) {
             if let Some(hit) = panel.hit(ray)
                 && nearest.is_none_or(|best| hit.0 < best.0)
             {

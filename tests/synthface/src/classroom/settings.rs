@@ -99,6 +99,10 @@ pub(crate) struct Character {
     pub(crate) walking: f32,
     /// Speed of all movement.
     pub(crate) pace: f32,
+    /// Exposure time of a frame, seconds: what moves meanwhile is smeared.
+    pub(crate) shutter: f32,
+    /// Share of the time that people have a book before their mouth.
+    pub(crate) reading: f32,
 }
 
 impl Preset {
@@ -112,6 +116,8 @@ impl Preset {
                 glancing: 0.10,
                 walking: 24.0,
                 pace: 1.0,
+                shutter: 0.0,
+                reading: 0.0,
             },
             Preset::Stress => Character {
                 yaw: 24.0,
@@ -121,6 +127,8 @@ impl Preset {
                 glancing: 0.25,
                 walking: 65.0,
                 pace: 1.8,
+                shutter: 0.05,
+                reading: 0.12,
             },
         }
     }

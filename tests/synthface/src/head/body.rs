@@ -45,6 +45,9 @@ pub(crate) const PIVOT: Vec3 = vec3(0.0, -5.0, -2.0);
 /// Where the neck leaves the shoulders, in the frame of the torso, cm.
 const NECK_BASE: Vec3 = vec3(0.0, -15.0, -3.2);
 
+/// No collar reaches higher in the torso's frame, cm.
+const COLLAR_TOP: f32 = -12.0;
+
 /// Neck and torso of one person in one pose. The torso's frame has the origin of the head's frame and
 /// turns with it only in part.
 #[derive(Clone, Debug)]
@@ -105,6 +108,9 @@ impl Body {
             return (t.y + 5.0, t.y + 9.0);
         }
         let neck = rounded_cone(p, self.neck[0], self.neck[1], self.neck_radius, self.neck_radius * 1.06);
+        if t.y > COLLAR_TOP + 3.0 {
+            return (neck, t.y - COLLAR_TOP);
+        }
         let torso = self.torso(t);
         let skin = smooth_min(neck, torso + 0.5, 2.2);
         let cloth = self.neckline(t, skin, torso);

@@ -45,8 +45,8 @@ struct Sample {
 const EDGE_SAMPLES: [(f32, f32); 3] = [(0.0, -0.38), (-0.33, 0.19), (0.33, 0.19)];
 /// Difference in display luminance to a neighbour that calls for more samples; within hair, which is
 /// all differences, it must be larger.
-const EDGE: f32 = 0.05;
-const EDGE_IN_HAIR: f32 = 0.14;
+const EDGE: f32 = 0.07;
+const EDGE_IN_HAIR: f32 = 0.16;
 
 impl Scene<'_> {
     /// Renders the scene; the figures are sorted so that nearer ones come first.
