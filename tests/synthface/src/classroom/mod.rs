@@ -1,0 +1,283 @@
+//! A lesson before a camera: people come in, sit, turn, talk and leave.
+
+mod actor;
+mod panel;
+mod room;
+mod seats;
+mod settings;
+mod smear;
+mod spoof;
+
+pub use settings::{Preset, Settings, SettingsError};
+pub use spoof::Spoof;
+
+use std::time::Duration;
+
+use image::RgbImage;
+use serde::Serialize;
+
+use crate::identity::Identity;
+use crate::math::{DEGREE, Random, Vec3};
+use crate::render::{Camera, FaceTruth, Figure, Scene, Sculpture};
+use crate::roster::{Roster, Student};
+use crate::view::{Light, Pose};
+use actor::{Actor, Moment};
+use panel::Panel;
+use room::Room;
+use smear::{Motion, smear};
+use spoof::Held;
+
+/// How far the camera looks down, degrees.
+const TILT: f32 = 9.0;
+/// Vertical field of view, degrees: a normal lens.
+const FIELD_OF_VIEW: f32 = 23.5;
+
+/// A face in a frame.
+#[derive(Clone, Debug, Serialize)]
+pub struct PresentFace {
+    /// Number of the student; none for strangers and for pictures of students.
+    pub student: Option<String>,
+    /// Where it is.
+    #[serde(flatten)]
+    pub truth: FaceTruth,
+    /// Share of the face that is in the frame and not hidden by others, 0 to 1.
+    pub visible: f32,
+    /// Set when this is the picture of a face and not a face.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spoof: Option<Spoof>,
+    /// Number of the student whose picture it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
+}
+
+/// A frame of the film, with the truth about it.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Time since the lesson began.
+    pub at: Duration,
+    /// The picture.
+    pub image: RgbImage,
+    /// Everybody in the room whose face is at least partly in the frame.
+    pub faces: Vec<PresentFace>,
+}
+
+/// A lesson ready to be filmed.
+pub struct Classroom {
+    camera: Camera,
+    room: Room,
+    light: Light,
+    settings: Settings,
+    cast: Vec<Cast>,
+    held: Vec<Held>,
+}
+
+/// Why somebody is in the room.
+enum Role<'a> {
+    Student(&'a Student),
+    Stranger(&'a Identity),
+    /// Holds up the picture of this student.
+    Impostor(&'a Student),
+}
+
+/// One person in the lesson.
+struct Cast {
+    student: Option<String>,
+    sculpture: Sculpture,
+    actor: Actor,
+}
+
+impl Classroom {
+    /// Seats everybody.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when the frame, the length or the number of people makes no sense.
+    pub fn new(roster: &Roster, settings: &Settings) -> Result<Classroom, SettingsError> {
+        settings.check(roster.students.len(), roster.strangers.len())?;
+        let [width, height] = settings.size;
+        let camera = Camera::new(width, height, FIELD_OF_VIEW);
+        let mut random = Random::new(settings.seed, 35);
+        let mut people: Vec<Role<'_>> = roster
+            .students
+            .iter()
+            .map(Role::Student)
+            .chain(roster.strangers.iter().map(Role::Stranger))
+            .chain(roster.students.iter().take(settings.spoofs).map(Role::Impostor))
+            .collect();
+        for i in (1..people.len()).rev() {
+            people.swap(i, random.below(i + 1));
+        }
+        let rows = seats::rows(people.len(), &camera, settings.seed);
+        let light = settings.preset.light(settings.seed);
+        let mut room = Room::new(&rows, &light, TILT, settings.seed);
+        let (mut cast, mut held) = (Vec::new(), Vec::new());
+        for (seat, role) in rows.iter().flat_map(|row| row.seats.iter()).zip(people) {
+            let door = 0.5 * camera.extent() * (width as f32 / height as f32) * -seat.z;
+            let mut actor = Actor::new(
+                *seat,
+                door,
+                settings.duration.as_secs_f32(),
+                settings.preset.character(),
+                TILT,
+                random.next(),
+            );
+            let (student, identity) = match role {
+                Role::Student(student) => (Some(student.number.clone()), student.identity.clone()),
+                Role::Stranger(identity) => (None, identity.clone()),
+                Role::Impostor(student) => {
+                    actor.stay();
+                    let picture = Held::new(student, *seat, room.lighting(), &camera, random.next());
+                    room.put(picture.panel.clone());
+                    held.push(picture);
+                    (None, Identity::from_seed(random.next()))
+                }
+            };
+            cast.push(Cast { student, sculpture: Sculpture::new(identity), actor });
+        }
+        Ok(Classroom { camera, room, light, settings: settings.clone(), cast, held })
+    }
+
+    /// The picture at a time of the lesson.
+    pub fn frame(&self, at: Duration) -> Frame {
+        let t = at.as_secs_f32();
+        let mut present: Vec<(&Cast, Moment)> =
+            self.cast.iter().filter_map(|cast| Some((cast, cast.actor.at(t)?))).collect();
+        // The scene numbers its figures from the nearest.
+        present.sort_by(|(_, a), (_, b)| b.stance.at.z.total_cmp(&a.stance.at.z));
+        let figures = present
+            .iter()
+            .map(|(cast, moment)| {
+                Figure::new(&cast.sculpture, &moment.expression, &cast.actor.outfit, moment.stance)
+            })
+            .collect();
+        let books: Vec<Panel> =
+            present.iter().filter_map(|(cast, moment)| cast.actor.book(t, moment)).collect();
+        let backdrop = |ray: Vec3, _: f32, _: f32| self.room.look(ray, &books);
+        let mut scene = Scene {
+            camera: self.camera,
+            figures,
+            light: self.light,
+            backdrop: &backdrop,
+            finish: self.settings.preset.finish(),
+            metering: Some(self.settings.preset.metering(&self.light)),
+            seed: self.settings.seed ^ u64::from(at.subsec_nanos()) ^ (at.as_secs() << 32),
+        };
+        let mut picture = scene.picture();
+        let shutter = self.settings.preset.character().shutter;
+        if shutter > 0.0 {
+            let motions: Vec<Motion> = present
+                .iter()
+                .map(|(cast, moment)| {
+                    let speed =
+                        cast.actor.velocity(t) * (shutter / (-moment.stance.at.z * self.camera.pixel()));
+                    [speed.x, -speed.y]
+                })
+                .collect();
+            smear(&mut picture.image, &picture.owners, &motions);
+        }
+        let people = scene.figures.iter().zip(&present).enumerate().map(|(i, (figure, (cast, _)))| {
+            let mut truth = FaceTruth::of(figure, &self.camera);
+            let visible = truth.visible(&picture.owners, i as u16 + 1, &self.camera);
+            truth.pose = towards_camera(figure.stance.pose, figure.stance.at);
+            PresentFace { student: cast.student.clone(), truth, visible, spoof: None, shows: None }
+        });
+        let pictures = self.held.iter().map(|held| PresentFace {
+            student: None,
+            truth: held.truth,
+            visible: 1.0,
+            spoof: Some(held.kind),
+            shows: Some(held.shows.clone()),
+        });
+        let faces = people.filter(|face| face.visible > 0.0).chain(pictures).collect();
+        Frame { at, image: picture.image, faces }
+    }
+
+    /// How long the lesson is.
+    pub fn duration(&self) -> Duration {
+        self.settings.duration
+    }
+
+    /// How many frames [`Classroom::film`] gives.
+    pub fn frame_count(&self, rate: f64) -> usize {
+        frame_times(self.settings.duration, rate).count()
+    }
+
+    /// The whole film at `rate` frames a second.
+    pub fn film(&self, rate: f64) -> impl Iterator<Item = Frame> + '_ {
+        frame_times(self.settings.duration, rate).map(|at| self.frame(at))
+    }
+}
+
+/// The times of the frames of a film.
+pub(crate) fn frame_times(duration: Duration, rate: f64) -> impl Iterator<Item = Duration> {
+    let rate = rate.clamp(0.001, 1000.0);
+    let count = (duration.as_secs_f64() * rate).floor() as u64;
+    (0..count).map(move |i| Duration::from_secs_f64(i as f64 / rate))
+}
+
+/// A pose with respect to the camera's axis, seen from the camera's place.
+fn towards_camera(pose: Pose, at: Vec3) -> Pose {
+    Pose {
+        yaw: pose.yaw + libm::atan2f(at.x, -at.z) / DEGREE,
+        pitch: pose.pitch - libm::atan2f(at.y, -at.z) / DEGREE,
+        roll: pose.roll,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> (Roster, Settings) {
+        let settings =
+            Settings { size: [320, 180], duration: Duration::from_secs(20), ..Settings::default() };
+        (Roster::generate(2, 5, 1).unwrap(), settings)
+    }
+
+    #[test]
+    fn a_frame_shows_students_and_strangers_within_its_bounds() {
+        let (roster, settings) = small();
+        let frame = Classroom::new(&roster, &settings).unwrap().frame(Duration::from_secs(10));
+        assert_eq!(frame.image.dimensions(), (320, 180));
+        assert!(frame.faces.len() >= 4, "{} faces", frame.faces.len());
+        for face in frame.faces.iter().filter(|face| face.visible == 1.0) {
+            assert!(face.truth.landmarks.iter().all(|point| face.truth.contains(*point)));
+        }
+    }
+
+    #[test]
+    fn any_frame_can_be_rendered_alone() {
+        let (roster, settings) = small();
+        let classroom = Classroom::new(&roster, &settings).unwrap();
+        let third = classroom.film(0.25).nth(2).unwrap();
+        assert_eq!(third.image, classroom.frame(Duration::from_secs(8)).image);
+    }
+
+    #[test]
+    fn a_spoof_is_a_picture_of_a_student_and_hides_its_holder() {
+        let (roster, settings) = small();
+        let settings = Settings { spoofs: 2, ..settings };
+        let frame = Classroom::new(&roster, &settings).unwrap().frame(Duration::from_secs(10));
+        let spoofs: Vec<&PresentFace> = frame.faces.iter().filter(|face| face.spoof.is_some()).collect();
+        assert_eq!(spoofs.len(), 2);
+        assert!(spoofs.iter().all(|face| face.student.is_none() && face.shows.is_some()));
+        assert!(spoofs.iter().all(|face| face.truth.landmarks.iter().all(|p| face.truth.contains(*p))));
+    }
+
+    #[test]
+    fn absurd_settings_are_refused() {
+        let (roster, settings) = small();
+        let refuse = |settings: Settings| Classroom::new(&roster, &settings).err();
+        assert_eq!(
+            refuse(Settings { size: [0, 10], ..settings.clone() }),
+            Some(SettingsError::Size([0, 10]))
+        );
+        assert_eq!(
+            refuse(Settings { duration: Duration::ZERO, ..settings.clone() }),
+            Some(SettingsError::Duration)
+        );
+        assert_eq!(
+            refuse(Settings { spoofs: 9, ..settings }),
+            Some(SettingsError::Spoofs { spoofs: 9, students: 5 })
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Values of options.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use synthface::{Classroom, Preset, Roster, Settings};
+
+/// `WIDTHxHEIGHT`, each edge from 64 to 8192.
+pub(super) fn frame_size(text: &str) -> Result<[u32; 2], String> {
+    let wrong = || format!("`{text}` is not a size like 1280x720");
+    let (width, height) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
+    let edge = |edge: &str| edge.parse::<u32>().map_err(|_| wrong());
+    let size = [edge(width)?, edge(height)?];
+    if size.iter().all(|edge| (64..=8192).contains(edge)) {
+        Ok(size)
+    } else {
+        Err("each edge must have 64 to 8192 pixels".to_owned())
+    }
+}
+
+/// Frames a second, from one in 100 seconds to 60.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.01..=60.0).contains(&rate) => Ok(rate),
+        _ => Err("frames a second must be a number from 0.01 to 60".to_owned()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PresetName {
+    /// Soft light, moderate poses, a good camera.
+    Classroom,
+    /// Hard light, strong poses, motion blur, hidden faces.
+    Stress,
+}
+
+/// Which lesson to film.
+#[derive(Debug, Args)]
+pub(super) struct Lesson {
+    /// Seed of the roster: who the students are, as in `synthface roster --seed`.
+    #[arg(long, default_value_t = 1)]
+    roster_seed: u64,
+    /// Number of students.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=120))]
+    count: u16,
+    /// Number of people in the room who are not on the roster.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=120))]
+    strangers: u16,
+    /// How hard the lesson is.
+    #[arg(long, value_enum, default_value = "classroom")]
+    preset: PresetName,
+    /// Number of people who hold up the picture of a student.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=120))]
+    spoofs: u16,
+    /// Length of the lesson.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Size of a frame, WIDTHxHEIGHT.
+    #[arg(long, default_value = "1280x720", value_parser = frame_size)]
+    size: [u32; 2],
+    /// Seed of what happens: places, movements, light.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Lesson {
+    pub(super) fn classroom(&self) -> anyhow::Result<Classroom> {
+        let roster = Roster::generate(self.roster_seed, self.count.into(), self.strangers.into())?;
+        let settings = Settings {
+            size: self.size,
+            duration: Duration::from_secs(self.seconds.into()),
+            preset: match self.preset {
+                PresetName::Classroom => Preset::Classroom,
+                PresetName::Stress => Preset::Stress,
+            },
+            spoofs: self.spoofs.into(),
+            seed: self.seed,
+        };
+        Ok(Classroom::new(&roster, &settings)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_two_numbers() {
+        assert_eq!(frame_size("640x480"), Ok([640, 480]));
+        for wrong in ["", "x", "640", "640x", "-1x4", "63x64", "64x9000", "4294967297x64", "64x64x64"] {
+            assert!(frame_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Neck, shoulders and clothes.
+
+use crate::identity::colour;
+use crate::math::{Mat3, Random, Vec3, ellipsoid, lerp, rounded_cone, smooth_max, smooth_min, vec3};
+
+/// The kind of clothes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutfitKind {
+    /// Round neck, plain.
+    Tee,
+    /// Round neck, horizontal stripes.
+    Striped,
+    /// Collar and button placket.
+    Shirt,
+    /// Thick collar all round.
+    Hoodie,
+}
+
+/// What somebody wears on a day.
+#[derive(Clone, Copy, Debug)]
+pub struct Outfit {
+    /// The kind of clothes.
+    pub kind: OutfitKind,
+    /// Linear RGB of the cloth.
+    pub colour: Vec3,
+    /// Linear RGB of stripes and trimmings.
+    pub accent: Vec3,
+}
+
+impl Outfit {
+    /// Random clothes.
+    pub(crate) fn sample(random: &mut Random) -> Outfit {
+        use OutfitKind::{Hoodie, Shirt, Striped, Tee};
+        Outfit {
+            kind: random.pick([Tee, Tee, Striped, Shirt, Shirt, Hoodie]),
+            colour: colour::muted(random, 0.02, 0.55, 0.45),
+            accent: colour::muted(random, 0.02, 0.60, 0.35),
+        }
+    }
+}
+
+/// The centre about which head and body turn, in the frame of the head, cm.
+pub(crate) const PIVOT: Vec3 = vec3(0.0, -5.0, -2.0);
+
+/// Where the neck leaves the shoulders, in the frame of the torso, cm.
+const NECK_BASE: Vec3 = vec3(0.0, -15.0, -3.2);
+
+/// No collar reaches higher in the torso's frame, cm.
+const COLLAR_TOP: f32 = -12.0;
+
+/// Neck and torso of one person in one pose. The torso's frame has the origin of the head's frame and
+/// turns with it only in part.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    torso: Mat3,
+    neck: [Vec3; 2],
+    neck_radius: f32,
+    shoulder: f32,
+    /// Inverse radii of the chest.
+    chest: Vec3,
+    kind: OutfitKind,
+}
+
+impl Body {
+    /// A body under a head; `head` and `torso` are rotations about [`PIVOT`] into the person's frame, whose
+    /// origin is that pivot.
+    pub(crate) fn new(
+        neck_radius: f32,
+        masculinity: f32,
+        kind: OutfitKind,
+        head: &Mat3,
+        torso: &Mat3,
+    ) -> Body {
+        let shoulder = lerp(13.2, 15.6, masculinity);
+        Body {
+            torso: *torso,
+            neck: [head.apply(vec3(0.0, -6.5, -2.4) - PIVOT), torso.apply(NECK_BASE - PIVOT)],
+            neck_radius,
+            shoulder,
+            chest: vec3(shoulder + 1.6, 20.0, 9.6).recip(),
+            kind,
+        }
+    }
+
+    /// A point of the person's frame in the torso's.
+    #[inline]
+    pub(crate) fn torso_point(&self, p: Vec3) -> Vec3 {
+        self.torso.apply_inverse(p) + PIVOT
+    }
+
+    /// Never more than the distance from `p` (person's frame) to neck and clothes: the distance to a box
+    /// around them.
+    #[inline]
+    pub(crate) fn lower_bound(&self, p: Vec3) -> f32 {
+        let t = self.torso_point(p);
+        // The neck leans forward with the head, but never over the chin; sleeves reach 24 cm to the side.
+        let (x, y) = ((t.x.abs() - 24.5).max(0.0), (t.y + 5.0).max(0.0));
+        let z = (t.z - 9.0).max(-16.0 - t.z).max(0.0);
+        vec3(x, y, z).length()
+    }
+
+    /// Distances from `p` (person's frame) to the neck's skin and to the cloth.
+    #[inline]
+    pub(crate) fn distances(&self, p: Vec3) -> (f32, f32) {
+        let t = self.torso_point(p);
+        // The body lies below the jaw: far above, a lower bound will do.
+        if t.y > -1.0 {
+            return (t.y + 5.0, t.y + 9.0);
+        }
+        let neck = rounded_cone(p, self.neck[0], self.neck[1], self.neck_radius, self.neck_radius * 1.06);
+        if t.y > COLLAR_TOP + 3.0 {
+            return (neck, t.y - COLLAR_TOP);
+        }
+        let torso = self.torso(t);
+        let skin = smooth_min(neck, torso + 0.5, 2.2);
+        let cloth = self.neckline(t, skin, torso);
+        (skin, cloth)
+    }
+
+    /// Distance to neck and torso without trimmings, for soft shadows.
+    #[inline]
+    pub(crate) fn smooth_distance(&self, p: Vec3) -> f32 {
+        let t = self.torso_point(p);
+        if t.y > -1.0 {
+            return t.y + 5.0;
+        }
+        let neck = rounded_cone(p, self.neck[0], self.neck[1], self.neck_radius, self.neck_radius * 1.06);
+        if t.y > -11.0 {
+            return neck.min(t.y + 14.0);
+        }
+        neck.min(self.chest(t.mirrored()))
+    }
+
+    /// Shoulders and chest of the right half.
+    #[inline]
+    fn chest(&self, s: Vec3) -> f32 {
+        let w = self.shoulder;
+        let slope = rounded_cone(s, vec3(2.5, -15.6, -3.6), vec3(w, -21.5, -4.2), 3.0, 4.3);
+        let chest = ellipsoid(vec3(s.x, s.y + 37.0, s.z + 3.2), self.chest);
+        smooth_min(slope, chest, 4.5)
+    }
+
+    /// Shoulders, chest and arms.
+    #[inline]
+    fn torso(&self, t: Vec3) -> f32 {
+        let s = t.mirrored();
+        let w = self.shoulder;
+        let arm = rounded_cone(s, vec3(w + 0.6, -22.5, -4.4), vec3(w + 3.2, -50.0, -2.5), 4.4, 3.6);
+        smooth_min(self.chest(s), arm, 1.8)
+    }
+
+    /// The cloth: an offset of the skin itself below the neckline, so that no turn of the head opens a gap
+    /// between the two, with a collar around the neck.
+    #[inline]
+    fn neckline(&self, t: Vec3, skin: f32, torso: f32) -> f32 {
+        // Height over the neckline, which is lower in front.
+        let over = t.y + 14.6 + 0.20 * (t.z + 3.2).max(-4.0);
+        let (gap, top, bottom) = match self.kind {
+            OutfitKind::Tee | OutfitKind::Striped => (0.42, 0.3, -0.7),
+            OutfitKind::Shirt => (0.62, 1.7, -0.9),
+            OutfitKind::Hoodie => (1.25, 1.5, -2.2),
+        };
+        let shell = smooth_max(torso.min(skin - 0.22), over * 0.8, 0.25);
+        let mut collar = smooth_max(skin - gap, (over - top).max(bottom - over) * 0.8, 0.35);
+        if self.kind == OutfitKind::Shirt {
+            // An open notch between the collar's points.
+            let notch = (0.25 + 0.55 * (over + 1.0).max(0.0) - t.x.abs()).min(t.z + 1.0);
+            collar = smooth_max(collar, notch * 0.7, 0.15);
+        }
+        smooth_min(shell, collar, if self.kind == OutfitKind::Hoodie { 0.8 } else { 0.15 })
+    }
+}

@@ -1,0 +1,192 @@
+//! Hair and headscarves.
+//!
+//! Hair is a shell over the skull's own distance, never a solid of its own: however the forehead bulges
+//! and whatever the deformation field does, the shell stays outside the skin.
+
+use crate::identity::{Hair, HairCut, Shape};
+use crate::math::{
+    Vec3, capsule, ellipsoid, fractal_noise, lerp, noise, rounded_cone, smooth_max, smooth_min, smoothstep,
+    vec3,
+};
+
+/// Hair of one head.
+#[derive(Clone, Debug)]
+pub(crate) struct HairModel {
+    cut: HairCut,
+    thickness: f32,
+    line: f32,
+    recede: f32,
+    parting: f32,
+    curl: f32,
+    volume: f32,
+    strand: f32,
+    lock_end: f32,
+    face_width: f32,
+    seed: u32,
+}
+
+/// Angle about the vertical as a quarter turn's fraction: 0 in front, 1 at the side, 2 at the back. It
+/// follows the circle closely enough to say where an ear is, and needs no arc tangent.
+#[inline]
+fn heading(x: f32, z: f32) -> f32 {
+    let t = x / (x + z.abs()).max(1e-6);
+    if z >= 0.0 { t } else { 2.0 - t }
+}
+
+impl HairModel {
+    pub(crate) fn new(hair: &Hair, p: &Shape, seed: u32) -> Option<HairModel> {
+        let v = hair.volume;
+        let thickness = match hair.cut {
+            HairCut::Bald => return None,
+            HairCut::Buzz => 0.20,
+            HairCut::Receding => 0.38,
+            HairCut::Short => 0.50 + 0.55 * v,
+            HairCut::Parted => 0.80 + 0.60 * v,
+            HairCut::Fringe => 0.65 + 0.45 * v,
+            HairCut::Long | HairCut::LongFringe | HairCut::Bob => 0.60 + 0.50 * v,
+            HairCut::Afro => 2.0 + 1.5 * v,
+            HairCut::Bun => 0.45,
+            HairCut::Scarf => 0.65,
+        };
+        let strand = if hair.cut == HairCut::Buzz {
+            0.02
+        } else if hair.cut == HairCut::Afro {
+            0.5
+        } else if hair.cut == HairCut::Bun {
+            0.07
+        } else {
+            (0.10 + 0.20 * hair.curl) * (0.4 + 0.6 * thickness).min(1.0)
+        };
+        Some(HairModel {
+            cut: hair.cut,
+            thickness,
+            line: if hair.cut.has_fringe() { p.brow_y + 1.1 + 0.6 * hair.recede } else { hair.line },
+            recede: if hair.cut.has_fringe() { -0.3 } else { hair.recede },
+            parting: hair.parting,
+            curl: hair.curl,
+            volume: v,
+            strand,
+            lock_end: if hair.cut == HairCut::Bob { -8.5 } else { -14.0 - 2.5 * hair.parting },
+            face_width: p.face_width,
+            seed,
+        })
+    }
+
+    /// Height above which hair grows, seen from the skin at `q`.
+    pub(crate) fn hairline(&self, q: Vec3) -> f32 {
+        let ax = q.x.abs();
+        let phi = heading(ax, q.z + 1.0);
+        let rounded = (ax - 4.0) * (1.0 / 1.6);
+        let temples = self.recede * 0.9 * (1.0 - 0.25 * rounded * rounded).max(0.0);
+        let mut y = self.line - 0.03 * ax * ax + temples;
+        if matches!(self.cut, HairCut::Parted | HairCut::Long) {
+            let side = if self.parting < 0.0 { -q.x } else { q.x };
+            y -= 1.1 * smoothstep(0.5, 3.5, side) * (0.6 + 0.4 * self.recede.min(1.0));
+        }
+        let temple = if self.cut.has_fringe() { 2.0 } else { 4.2 };
+        y = lerp(y, temple, smoothstep(0.38, 0.53, phi));
+        let loose = self.cut.is_long();
+        let side = if loose {
+            -30.0
+        } else if self.cut == HairCut::Afro {
+            -3.0
+        } else {
+            -2.6 - 0.5 * self.recede
+        };
+        y = lerp(y, side, smoothstep(0.58, 0.68, phi));
+        let back = if loose { -30.0 } else { -7.5 };
+        if loose || self.cut == HairCut::Afro {
+            return lerp(y, back, smoothstep(0.82, 1.12, phi));
+        }
+        let ear = smoothstep(0.69, 0.82, phi) * smoothstep(1.29, 1.16, phi);
+        y = lerp(y, 0.9, ear);
+        lerp(y, back, smoothstep(1.16, 1.31, phi))
+    }
+
+    /// Distance to the hair; `bone` is the skull's distance at the same point.
+    #[inline]
+    pub(crate) fn distance(&self, q: Vec3, bone: f32) -> f32 {
+        if self.cut == HairCut::Scarf {
+            return self.scarf(q, bone);
+        }
+        // Volume sits on the crown; at the sides and the nape hair lies flat.
+        let crown = smoothstep(0.0, 9.0, q.y);
+        let mut d = bone - self.thickness * lerp(0.72, 1.0, crown);
+        if self.cut.is_long() {
+            d = self.locks(d, q);
+        } else if self.cut == HairCut::Bun {
+            let knot = vec3(0.0, 10.2 + self.parting, -6.0);
+            d = smooth_min(d, (q - knot).length() - 2.4 - 0.5 * self.volume, 0.7);
+        }
+        if d > 1.5 {
+            return d - 0.7;
+        }
+        d -= self.strand * self.strands(q);
+        let cut = (self.hairline(q) - q.y) * 0.55
+            + 0.25 * noise(vec3(q.x * 1.6, q.y * 0.6, q.z * 1.2), self.seed + 5);
+        let edge = (0.15 + 0.6 * self.thickness).min(0.9);
+        d = smooth_max(d, cut, edge);
+        if self.cut.is_long() || self.cut == HairCut::Afro {
+            let height = if self.cut.has_fringe() { 6.0 } else { 7.4 };
+            let oval = vec3(self.face_width * 0.90, height, 8.0).recip();
+            d = smooth_max(d, -ellipsoid(q - vec3(0.0, -3.4, 7.5), oval), 0.7);
+        }
+        d
+    }
+
+    /// Hair that hangs: a lock on each side and a curtain behind.
+    #[inline]
+    fn locks(&self, d: f32, q: Vec3) -> f32 {
+        let s = q.mirrored();
+        let wave = 0.30 * self.curl * noise(vec3(0.0, q.y * (0.25 + 0.3 * self.curl), 0.0), self.seed + 6);
+        let (top, end) = (vec3(5.5, 2.0, -1.2), vec3(6.5 + wave, self.lock_end, -1.4));
+        let lock = rounded_cone(s, top, end, 2.5 + 0.3 * self.volume, 1.6 + 0.3 * self.volume);
+        let curtain = capsule(q, vec3(0.0, 0.0, -4.6), vec3(0.0, self.lock_end + 1.0, -5.0), 5.9);
+        smooth_min(smooth_min(d, lock, 1.6), curtain, 1.5)
+    }
+
+    /// Relief of the strands, -1 to 1.
+    #[inline]
+    fn strands(&self, q: Vec3) -> f32 {
+        if self.cut == HairCut::Afro {
+            return fractal_noise(q * 0.9, 3, self.seed);
+        }
+        let around = self.around(q) * 18.0 + self.curl * q.y * 0.3;
+        noise(vec3(around, q.y * (0.25 + 0.7 * self.curl), q.z * 0.45), self.seed)
+    }
+
+    /// Position across the strands as they fall from a crown behind the head.
+    #[inline]
+    pub(crate) fn around(&self, q: Vec3) -> f32 {
+        let z = q.z + 14.0;
+        q.x / (q.x * q.x + z * z).sqrt().max(1e-3)
+    }
+
+    /// Cloth round head and neck with an oval opening for the face.
+    #[inline]
+    fn scarf(&self, q: Vec3, bone: f32) -> f32 {
+        let drape = rounded_cone(q, vec3(0.0, -8.5, -0.8), vec3(0.0, -15.0, -2.5), 6.7, 9.0);
+        let d = smooth_min(bone - self.thickness, drape, 2.2);
+        if d > 1.5 {
+            return d - 0.3;
+        }
+        // The hem ends within the bounding grid.
+        let d = smooth_max(d, -18.5 - q.y, 0.8)
+            + 0.10 * noise(vec3(q.x * 0.35, q.y * 0.9, q.z * 0.35), self.seed);
+        let (x, y) = (q.x / 5.5, (q.y + 2.7) / 8.3);
+        let oval = ((x * x + y * y).sqrt() - 1.0) * 5.0;
+        smooth_max(d, -oval.max(1.0 - q.z), 0.7)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings_run_from_the_front_to_the_back() {
+        assert!(heading(0.0, 1.0).abs() < 1e-6);
+        assert!((heading(1.0, 0.0) - 1.0).abs() < 1e-6);
+        assert!((heading(0.0, -1.0) - 2.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,87 @@
+//! Distance functions of simple solids and the ways to join them, after Inigo Quilez
+//! (<https://iquilezles.org/articles/distfunctions/>, <https://iquilezles.org/articles/smin/>).
+
+use super::Vec3;
+
+/// The smaller of two distances, blended over a width of `k`; never more than `k/4` below either.
+#[inline(always)]
+pub(crate) fn smooth_min(a: f32, b: f32, k: f32) -> f32 {
+    let h = (k - (a - b).abs()).max(0.0);
+    a.min(b) - h * h * (0.25 / k)
+}
+
+/// The larger of two distances, blended over a width of `k`.
+#[inline(always)]
+pub(crate) fn smooth_max(a: f32, b: f32, k: f32) -> f32 {
+    let h = (k - (a - b).abs()).max(0.0);
+    a.max(b) + h * h * (0.25 / k)
+}
+
+/// Distance to the ellipsoid about the origin whose inverse radii are `inverse`: exact on the surface
+/// and to first order around it.
+#[inline(always)]
+pub(crate) fn ellipsoid(p: Vec3, inverse: Vec3) -> f32 {
+    let q = p * inverse;
+    let k0 = q.length();
+    let k1 = (q * inverse).length();
+    k0 * (k0 - 1.0) / k1.max(1e-6)
+}
+
+/// Distance to the capsule around the segment `a`-`b`.
+#[inline(always)]
+pub(crate) fn capsule(p: Vec3, a: Vec3, b: Vec3, radius: f32) -> f32 {
+    let (pa, ba) = (p - a, b - a);
+    let h = (pa.dot(ba) / ba.dot(ba)).clamp(0.0, 1.0);
+    (pa - ba * h).length() - radius
+}
+
+/// Like [`capsule`], the radius running from `ra` at `a` to `rb` at `b`.
+#[inline(always)]
+pub(crate) fn rounded_cone(p: Vec3, a: Vec3, b: Vec3, ra: f32, rb: f32) -> f32 {
+    let (pa, ba) = (p - a, b - a);
+    let h = (pa.dot(ba) / ba.dot(ba)).clamp(0.0, 1.0);
+    (pa - ba * h).length() - lerp(ra, rb, h)
+}
+
+/// From 0 at `a` to 1 at `b`, smooth at both ends; `a` may be the larger.
+#[inline(always)]
+pub(crate) fn smoothstep(a: f32, b: f32, x: f32) -> f32 {
+    let t = ((x - a) / (b - a)).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// From `a` at 0 to `b` at 1.
+#[inline(always)]
+pub(crate) fn lerp(a: f32, b: f32, t: f32) -> f32 {
+    a + (b - a) * t
+}
+
+/// [`lerp`] of each component.
+#[inline(always)]
+pub(crate) fn lerp3(a: Vec3, b: Vec3, t: f32) -> Vec3 {
+    a + (b - a) * t
+}
+
+/// A bell of height 1 and width `s`: `(1 - x²/4s²)⁴`, which is close to `exp(-x²/s²)`, ends at `2s`, and
+/// needs no exponential.
+#[inline(always)]
+pub(crate) fn bump(x: f32, s: f32) -> f32 {
+    let t = x / s;
+    let u = (1.0 - 0.25 * t * t).max(0.0);
+    let u = u * u;
+    u * u
+}
+
+/// `x` to a whole power, by squaring: the platform's `powi` may round differently elsewhere.
+#[inline(always)]
+pub(crate) fn power(x: f32, mut n: u32) -> f32 {
+    let (mut base, mut result) = (x, 1.0);
+    while n > 0 {
+        if n & 1 == 1 {
+            result *= base;
+        }
+        base *= base;
+        n >>= 1;
+    }
+    result
+}
