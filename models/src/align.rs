@@ -68,7 +68,8 @@ pub(crate) fn warp(image: &Image, transform: &Similarity2, side: usize, out: &mu
     }
 }
 
-fn bilinear(image: &Image, x: f32, y: f32) -> [f32; 3] {
+/// A colour between pixels, 0-255; black outside the picture.
+pub(crate) fn bilinear(image: &Image, x: f32, y: f32) -> [f32; 3] {
     let (width, height) = (image.width() as i64, image.height() as i64);
     let (left, top) = (x.floor(), y.floor());
     let (across, down) = (x - left, y - top);

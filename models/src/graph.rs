@@ -163,6 +163,11 @@ pub(crate) enum Op {
     Concat {
         axis: usize,
     },
+    /// `count` channels from the channel `first`.
+    Slice {
+        first: usize,
+        count: usize,
+    },
     /// To `[1, C * H * W]`.
     Flatten,
     /// As in ONNX: 0 keeps the dimension, -1 is what remains.
@@ -193,6 +198,7 @@ impl Op {
             Self::GlobalAveragePool => "global_average_pool",
             Self::Resize { .. } => "resize",
             Self::Concat { .. } => "concat",
+            Self::Slice { .. } => "slice",
             Self::Flatten => "flatten",
             Self::Reshape { .. } => "reshape",
             Self::Transpose { .. } => "transpose",
@@ -215,6 +221,7 @@ impl Op {
             | Self::GlobalAveragePool
             | Self::Resize { .. }
             | Self::Concat { .. }
+            | Self::Slice { .. }
             | Self::Flatten
             | Self::Reshape { .. }
             | Self::Transpose { .. }
@@ -237,6 +244,7 @@ impl Op {
             | Self::GlobalAveragePool
             | Self::Resize { .. }
             | Self::Concat { .. }
+            | Self::Slice { .. }
             | Self::Flatten
             | Self::Reshape { .. }
             | Self::Transpose { .. }
@@ -258,6 +266,7 @@ impl Op {
             | Self::AveragePool { .. }
             | Self::GlobalAveragePool
             | Self::Resize { scale: Some(_), .. }
+            | Self::Slice { .. }
             | Self::Flatten
             | Self::Reshape { .. }
             | Self::Transpose { .. }

@@ -7,6 +7,8 @@
 
 mod align;
 mod detect;
+mod detector;
+mod engine;
 mod error;
 mod face;
 mod graph;
@@ -17,7 +19,9 @@ mod onnx;
 mod pack;
 mod pipeline;
 mod quality;
+mod reader;
 mod reference;
+mod sampling;
 mod shapes;
 mod weights;
 
@@ -28,4 +32,4 @@ pub use import::{DetectorSource, ImportOptions, import};
 pub use network::{Network, Output};
 pub use pack::{Pack, Thresholds};
 pub use pipeline::{FacePipeline, PipelineOptions};
-pub use quality::{HeadPose, Quality};
+pub use quality::{HeadPose, Quality, QualityFault, QualityGate};

@@ -44,6 +44,83 @@ pub struct Quality {
     pub inter_eye_pixels: f32,
 }
 
+/// What speaks against recognising a face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QualityFault {
+    /// Too few pixels between the eyes.
+    FaceTooSmall,
+    /// Too little fine detail.
+    TooBlurred,
+    /// Turned or tilted too far.
+    ExtremePose,
+    /// Too much of the face is black.
+    TooDark,
+    /// Too much of the face is white.
+    TooBright,
+}
+
+impl QualityFault {
+    /// A stable reason for programs.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::FaceTooSmall => "face_too_small",
+            Self::TooBlurred => "too_blurred",
+            Self::ExtremePose => "extreme_pose",
+            Self::TooDark => "too_dark",
+            Self::TooBright => "too_bright",
+        }
+    }
+}
+
+/// What a face must have to be worth embedding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QualityGate {
+    /// Least distance between the eyes, in pixels of the image.
+    pub min_inter_eye_pixels: f32,
+    /// Least sharpness, 0 to 100.
+    pub min_sharpness: u8,
+    /// Least exposure components, 0 to 100.
+    pub min_exposure: u8,
+    /// Largest yaw and pitch, in degrees.
+    pub max_turn: f32,
+    /// Largest roll, in degrees; alignment takes roll away, so much is allowed.
+    pub max_roll: f32,
+}
+
+impl Default for QualityGate {
+    /// For attendance: what the embedder still names rightly. Enrollment should ask for more.
+    fn default() -> Self {
+        Self {
+            min_inter_eye_pixels: 16.0,
+            min_sharpness: 8,
+            min_exposure: 40,
+            max_turn: 50.0,
+            max_roll: 60.0,
+        }
+    }
+}
+
+impl QualityGate {
+    /// All that speaks against a face; empty where it passes.
+    #[must_use]
+    pub fn faults(&self, quality: &Quality) -> Vec<QualityFault> {
+        let pose = quality.pose;
+        let checks = [
+            (quality.inter_eye_pixels < self.min_inter_eye_pixels, QualityFault::FaceTooSmall),
+            (quality.sharpness < self.min_sharpness, QualityFault::TooBlurred),
+            (
+                pose.yaw.abs().max(pose.pitch.abs()) > self.max_turn || pose.roll.abs() > self.max_roll,
+                QualityFault::ExtremePose,
+            ),
+            (quality.under_exposure_prevention < self.min_exposure, QualityFault::TooDark),
+            (quality.over_exposure_prevention < self.min_exposure, QualityFault::TooBright),
+        ];
+        checks.into_iter().filter_map(|(fails, fault)| fails.then_some(fault)).collect()
+    }
+}
+
 /// Measures a face. `aligned` is the square aligned face, RGB 0-255, `side` pixels a side.
 pub(crate) fn measure(
     bounding_box: &BoundingBox,
@@ -217,5 +294,12 @@ mod tests {
         assert!(good.sharpness > 80 && flat.sharpness == 0, "{good:?}");
         assert!(good.under_exposure_prevention == 100 && dark.under_exposure_prevention == 0);
         assert_eq!(dark.unified_quality_score, 0);
+        let faults = |q: &Quality| QualityGate::default().faults(q);
+        assert_eq!(faults(&good), []);
+        assert_eq!(faults(&flat), [QualityFault::TooBlurred]);
+        assert_eq!(faults(&dark), [QualityFault::TooBlurred, QualityFault::TooDark]);
+        let turned = measure(&face, &seen(80.0, 0.0, 0.0), &checks, 112);
+        assert!(faults(&turned).contains(&QualityFault::ExtremePose), "{turned:?}");
+        assert_eq!(QualityFault::ExtremePose.reason(), "extreme_pose");
     }
 }

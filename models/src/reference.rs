@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use crate::{
     graph::{Activation, Coordinates, Graph, Op, Param, Params, Sampling, Window},
     network::Output,
+    sampling::source,
     shapes::{self, Shape},
 };
 
@@ -93,6 +94,10 @@ fn step(op: &Op, inputs: &[(&[f32], &Shape)], out: &Shape, params: &Params) -> R
             let parts =
                 (0..outer).flat_map(|o| inputs.iter().map(move |(x, s)| &x[o * inner(s)..][..inner(s)]));
             Ok(parts.flatten().copied().collect())
+        }
+        Op::Slice { first, count } => {
+            let plane = shape[2] * shape[3];
+            Ok(x[first * plane..(first + count) * plane].to_vec())
         }
         Op::Flatten | Op::Reshape { .. } => Ok(x.to_vec()),
         Op::Transpose { permutation } => {
@@ -181,37 +186,6 @@ fn pool(
         }
     }
     y
-}
-
-/// The two positions of the original that a position of the result lies between, and how far.
-pub(crate) fn source(
-    at: usize,
-    from: usize,
-    to: usize,
-    scale: Option<f32>,
-    sampling: Sampling,
-    coordinates: Coordinates,
-) -> (usize, usize, f32) {
-    let factor = scale.unwrap_or(to as f32 / from as f32);
-    let position = match coordinates {
-        Coordinates::Asymmetric => at as f32 / factor,
-        Coordinates::HalfPixel => (at as f32 + 0.5) / factor - 0.5,
-        Coordinates::AlignCorners if to > 1 => at as f32 * (from - 1) as f32 / (to - 1) as f32,
-        Coordinates::AlignCorners => 0.0,
-    };
-    let last = from - 1;
-    let position = position.clamp(0.0, last as f32);
-    match sampling {
-        Sampling::NearestFloor => (position as usize, position as usize, 0.0),
-        Sampling::NearestRound => {
-            let nearest = (position - 0.5).ceil() as usize;
-            (nearest, nearest, 0.0)
-        }
-        Sampling::Linear => {
-            let low = position as usize;
-            (low, (low + 1).min(last), position - low as f32)
-        }
-    }
 }
 
 fn resize(

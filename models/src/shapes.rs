@@ -175,6 +175,13 @@ fn output(op: &Op, inputs: &[&Shape], params: &Params) -> Result<Shape, String> 
             }
             joined
         }
+        Op::Slice { first: from, count } => {
+            let [c, h, w] = image(first)?;
+            if from.checked_add(*count).is_none_or(|end| end > c) {
+                return Err(format!("channels {from} to {from} + {count} of {c}"));
+            }
+            vec![1, *count, h, w]
+        }
         Op::Flatten => vec![1, first.iter().product()],
         Op::Reshape { shape } => reshape(first, shape)?,
         Op::Transpose { permutation } => {

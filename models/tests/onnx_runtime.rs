@@ -16,6 +16,13 @@ fn compare(model: &str, reference: &str) {
     let arrays = npz(&shared.join("reference").join(reference));
     let input = ["input", "data", "input.1"].iter().find_map(|n| arrays.get(*n)).unwrap();
     let size = [input.dims[1], input.dims[2], input.dims[3]];
+    let reference_runs = network.run_reference(input.item(0), size).unwrap();
+    let fast_runs = network.run(input.item(0), size).unwrap();
+    for (slow, fast) in reference_runs.iter().zip(&fast_runs) {
+        assert_eq!(slow.dims, fast.dims);
+        let range = slow.data.iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(difference(&slow.data, &fast.data) <= TOLERANCE * range.max(1e-3));
+    }
     let names: Vec<String> = network.outputs().map(str::to_owned).collect();
     for item in 0..input.dims[0] {
         let outputs = network.run(input.item(item), size).unwrap();

@@ -14,16 +14,34 @@ use fast_image_resize::{
 pub struct Resizer(Engine);
 
 impl Resizer {
-    /// Resizes a picture of RGB rows from the top, three bytes a pixel, into `out` of the same
+    /// Resizes a picture of RGB rows from the top, three bytes a pixel, into another of the same
     /// kind. Shrinking averages over what a pixel covers.
     ///
     /// # Errors
     /// In words, where a length is not `width * height * 3` (width first in both sizes).
     pub fn resize(&mut self, from: (u32, u32, &[u8]), to: (u32, u32, &mut [u8])) -> Result<(), String> {
+        self.run(from, to, ResizeAlg::Convolution(FilterType::Bilinear))
+    }
+
+    /// As [`resize`](Self::resize), but each pixel is made of the four nearest ones only, as
+    /// OpenCV's default does; shrinking far loses detail between them.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize).
+    pub fn sample(&mut self, from: (u32, u32, &[u8]), to: (u32, u32, &mut [u8])) -> Result<(), String> {
+        self.run(from, to, ResizeAlg::Interpolation(FilterType::Bilinear))
+    }
+
+    fn run(
+        &mut self,
+        from: (u32, u32, &[u8]),
+        to: (u32, u32, &mut [u8]),
+        algorithm: ResizeAlg,
+    ) -> Result<(), String> {
         // The typed interface: the other one compiles the resizer for every pixel type there is.
         let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, from.2).map_err(|e| e.to_string())?;
         let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, to.2).map_err(|e| e.to_string())?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        let options = ResizeOptions::new().resize_alg(algorithm);
         self.0.resize_typed(&source, &mut target, &options).map_err(|e| e.to_string())
     }
 }

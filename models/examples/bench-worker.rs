@@ -1,0 +1,71 @@
+//! Measures one network, or the whole frame, when asked to; `scripts/bench-vision` asks it and other
+//! engines in turn, so that all of them see the same machine.
+//!
+//! `bench-worker network FILE.onnx HEIGHT WIDTH THREADS` or `bench-worker frame PACK FILE.jpg THREADS`;
+//! each line on standard input is a number of repetitions, answered by the least wall time of one of
+//! them, in milliseconds. The asking side reads this process's CPU clock.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
+
+use std::{
+    io::{BufRead, stdin},
+    path::Path,
+    time::Instant,
+};
+
+use cavs_models::{DecodeLimits, FacePipeline, Image, Network, Pack, PipelineOptions};
+
+fn serve(mut work: impl FnMut()) {
+    for line in stdin().lock().lines() {
+        let mut least = f64::MAX;
+        for _ in 0..line.unwrap().trim().parse::<usize>().unwrap() {
+            let clock = Instant::now();
+            work();
+            least = least.min(clock.elapsed().as_secs_f64() * 1e3);
+        }
+        println!("{least}");
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["network", file, height, width, threads] => {
+            let (h, w): (usize, usize) = (height.parse().unwrap(), width.parse().unwrap());
+            let threads = threads.parse().unwrap();
+            let mut network = Network::from_onnx(Path::new(file)).unwrap();
+            network.set_threads(threads);
+            let input: Vec<f32> = (0..3 * h * w).map(|i| (i * 7919 % 255) as f32).collect();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            serve(|| drop(pool.install(|| network.run(&input, [3, h, w]).unwrap())));
+        }
+        ["frame", pack, file, threads] => {
+            let pack = Pack::open(Path::new(pack)).unwrap();
+            let threads = threads.parse().unwrap();
+            let options = PipelineOptions { detect_long_side: 320, threads, ..PipelineOptions::default() };
+            let mut pipeline = FacePipeline::new(&pack, options).unwrap();
+            let jpeg = std::fs::read(file).unwrap();
+            serve(|| {
+                let image = Image::decode(&jpeg, &DecodeLimits::default()).unwrap();
+                drop(pipeline.analyze(&image).unwrap());
+            });
+        }
+        ["import", detector, embedder, out] => {
+            cavs_models::import(&cavs_models::ImportOptions {
+                detector: cavs_models::DetectorSource::Yunet(detector.into()),
+                embedder: embedder.into(),
+                liveness: vec![],
+                name: "bench".into(),
+                version: "1".into(),
+                license: "for measuring only".into(),
+                source: "the data folder".into(),
+                thresholds: None,
+                out: out.into(),
+            })
+            .unwrap();
+        }
+        _ => println!(
+            "usage: bench-worker network FILE H W THREADS | frame PACK JPEG THREADS | import DET EMB OUT"
+        ),
+    }
+}

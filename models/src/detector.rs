@@ -1,0 +1,125 @@
+//! The detector of a pack: from a picture to faces in its pixels.
+
+use cavs_resample::Resizer;
+
+use crate::{
+    Image, Pack, PipelineOptions, Point, VisionError,
+    detect::{self, Detection, Maps},
+    network::Network,
+    pack::manifest::{DetectorEntry, DetectorKind, DetectorLevel, Normalization},
+    reader::normalize,
+};
+
+/// Both detector families have strides up to 32.
+const DETECTOR_MULTIPLE: usize = 32;
+
+/// Pictures that are shrunk further than this are averaged. Above it they are sampled, as OpenCV's
+/// pipeline does with which the detectors' authors measured them; that finds the same faces.
+const AVERAGE_BELOW: f32 = 0.3;
+
+/// The detector with its buffers.
+pub(crate) struct Detector {
+    network: Network,
+    kind: DetectorKind,
+    input: Normalization,
+    levels: Vec<(DetectorLevel, [usize; 3], Option<usize>)>,
+    resizer: Resizer,
+    scaled: Vec<u8>,
+    /// The outputs of the last run, in the order of the graph.
+    maps: Vec<Vec<f32>>,
+}
+
+impl Detector {
+    /// Loads the detector of a pack.
+    ///
+    /// # Errors
+    /// `Pack`, `Network`.
+    pub(crate) fn new(pack: &Pack, threads: usize) -> Result<Self, VisionError> {
+        let DetectorEntry { architecture, input, files, levels } = &pack.manifest().detector;
+        let mut network = Network::load(pack, "detector", files)?;
+        network.set_threads(threads);
+        let named = levels.iter().map(|level| {
+            let maps = [&level.score, &level.boxes, &level.landmarks];
+            let [scores, boxes, landmarks] = maps.map(|name| network.output(name));
+            let objectness = level.objectness.as_ref().map(|name| network.output(name)).transpose()?;
+            Ok((level.clone(), [scores?, boxes?, landmarks?], objectness))
+        });
+        let levels = named.collect::<Result<_, VisionError>>()?;
+        let (kind, input) = (*architecture, *input);
+        let maps = vec![vec![]; network.outputs().count()];
+        Ok(Self { network, kind, input, levels, resizer: Resizer::default(), scaled: vec![], maps })
+    }
+
+    /// Faces in pixels of the picture, strongest first.
+    ///
+    /// # Errors
+    /// `Network`, which a valid pack never gives.
+    pub(crate) fn detect(
+        &mut self,
+        image: &Image,
+        options: &PipelineOptions,
+    ) -> Result<Vec<Detection>, VisionError> {
+        let (width, height) = (image.width() as f32, image.height() as f32);
+        let fixed = self.network.input();
+        let scale = match fixed {
+            [0, _] | [_, 0] => options.detect_long_side as f32 / width.max(height),
+            [h, w] => (h as f32 / height).min(w as f32 / width),
+        };
+        let side = |length: f32| ((length * scale).round() as usize).max(1);
+        let (w, h) = (side(width), side(height));
+        let padded = match fixed {
+            [0, _] | [_, 0] => [h, w].map(|d| d.next_multiple_of(DETECTOR_MULTIPLE)),
+            fixed => fixed,
+        };
+        self.scaled.resize(w * h * 3, 0);
+        let from = (image.width(), image.height(), image.pixels());
+        let to = (w as u32, h as u32, &mut self.scaled[..]);
+        let resized =
+            if scale < AVERAGE_BELOW { self.resizer.resize(from, to) } else { self.resizer.sample(from, to) };
+        resized.map_err(|e| VisionError::network("detector", e))?;
+        let mut view = self.network.prepare(padded)?;
+        for (row, line) in self.scaled.chunks_exact(w * 3).enumerate() {
+            for (column, pixel) in line.as_chunks::<3>().0.iter().enumerate() {
+                view.put(row, column, normalize(pixel.map(f32::from), &self.input));
+            }
+        }
+        // The rest of the input is black.
+        let black = normalize([0.0; 3], &self.input);
+        for row in 0..padded[0] {
+            (if row < h { w } else { 0 }..padded[1]).for_each(|column| view.put(row, column, black));
+        }
+        self.network.execute()?;
+        for (at, map) in self.maps.iter_mut().enumerate() {
+            self.network.view(at)?.channels_last(map);
+        }
+        let outputs = &self.maps;
+
+        let mut found = vec![];
+        for (level, [scores, boxes, landmarks], objectness) in &self.levels {
+            let maps = Maps {
+                stride: level.stride,
+                scores: &outputs[*scores],
+                objectness: objectness.map(|o| &outputs[o][..]),
+                boxes: &outputs[*boxes],
+                landmarks: &outputs[*landmarks],
+            };
+            if !detect::fits(self.kind, level, &maps, padded) {
+                return Err(VisionError::network(
+                    "detector",
+                    format!("the maps of stride {} do not fit", level.stride),
+                ));
+            }
+            detect::decode(self.kind, &maps, padded[1], options.min_score, &mut found);
+        }
+        detect::suppress(&mut found);
+        let (sx, sy) = (width / w as f32, height / h as f32);
+        for d in &mut found {
+            d.bounding_box.x *= sx;
+            d.bounding_box.width *= sx;
+            d.bounding_box.y *= sy;
+            d.bounding_box.height *= sy;
+            d.landmarks = d.landmarks.map(|p| Point { x: p.x * sx, y: p.y * sy });
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,180 @@
+//! The fast executor: channels-last kernels over reused buffers.
+//!
+//! A network is packed once for the machine's best instruction set and planned once for each input
+//! size; a run then allocates nothing.
+
+mod kernels;
+mod memory;
+mod merge;
+mod ops;
+mod plan;
+mod run;
+mod threads;
+mod weights;
+
+use self::{
+    kernels::Isa,
+    plan::{Layout, Plan},
+    weights::NodeWeights,
+};
+use crate::graph::{Graph, Params};
+
+/// Plans that are kept: pictures of a camera have one size, photographs several.
+const MAX_PLANS: usize = 8;
+
+/// An executor of one network.
+pub(crate) struct Engine {
+    graph: Graph,
+    params: Params,
+    isa: Isa,
+    threads: usize,
+    weights: Vec<NodeWeights>,
+    /// The most recently used last.
+    plans: Vec<Plan>,
+    buffers: Vec<Vec<f32>>,
+}
+
+/// Where an input's pixels are written: channels together, rows apart by `row` elements.
+pub(crate) struct InputView<'a> {
+    data: &'a mut [f32],
+    start: usize,
+    row: usize,
+    channels: usize,
+    /// Factor and summand for each channel.
+    affine: [[f32; 2]; 3],
+}
+
+impl InputView<'_> {
+    /// Writes a pixel of three channels.
+    pub(crate) fn put(&mut self, row: usize, column: usize, pixel: [f32; 3]) {
+        let at = self.start + row * self.row + column * self.channels;
+        if let Some(to) = self.data.get_mut(at..at + 3) {
+            for ((t, v), [scale, bias]) in to.iter_mut().zip(pixel).zip(self.affine) {
+                *t = v * scale + bias;
+            }
+        }
+    }
+}
+
+/// One output of the last run.
+pub(crate) struct OutputView<'a> {
+    pub(crate) dims: &'a [usize],
+    data: &'a [f32],
+    layout: Layout,
+}
+
+impl OutputView<'_> {
+    /// Elements in the row-major order of `dims`.
+    pub(crate) fn row_major(&self, to: &mut Vec<f32>) {
+        to.clear();
+        match self.layout {
+            Layout::Flat(n) => to.extend_from_slice(&self.data[..n]),
+            Layout::Pixels(p) => {
+                to.resize(p.channels * p.height * p.width, 0.0);
+                ops::planes(self.data, p, to);
+            }
+        }
+    }
+
+    /// Elements with the channels of an image together; other outputs as they are.
+    pub(crate) fn channels_last(&self, to: &mut Vec<f32>) {
+        let Layout::Pixels(p) = self.layout else { return self.row_major(to) };
+        to.clear();
+        for row in 0..p.height {
+            for column in 0..p.width {
+                to.extend_from_slice(&self.data[p.start + row * p.row + column * p.pitch..][..p.channels]);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Packs a network for this machine.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub(crate) fn new(graph: Graph, params: Params) -> Result<Self, String> {
+        Self::with_isa(graph, params, Isa::detect())
+    }
+
+    fn with_isa(graph: Graph, params: Params, isa: Isa) -> Result<Self, String> {
+        graph.check()?;
+        let (graph, params) = merge::merge(graph, params);
+        let weights = weights::pack(&graph, &params, isa)?;
+        Ok(Self { graph, params, isa, threads: 1, weights, plans: vec![], buffers: vec![] })
+    }
+
+    /// Says how many threads of the surrounding pool a run may use.
+    pub(crate) fn set_threads(&mut self, threads: usize) {
+        self.threads = threads;
+    }
+
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Makes ready for an input of `[C, H, W]` and lends the memory in which it is to be written.
+    /// All of it must be written; what was there before is left.
+    ///
+    /// # Errors
+    /// The node that can't run on such an input, in words.
+    pub(crate) fn input(&mut self, size: [usize; 3]) -> Result<InputView<'_>, String> {
+        let known = self.plans.iter().position(|p| p.size == size);
+        let changed = known.is_none_or(|at| at + 1 != self.plans.len());
+        let plan = match known {
+            Some(at) => self.plans.remove(at),
+            None => plan::plan(&self.graph, &self.params, &self.weights, self.isa.lanes(), size)?,
+        };
+        if self.plans.len() == MAX_PLANS {
+            self.plans.remove(0);
+        }
+        self.buffers.resize_with(self.buffers.len().max(plan.memory.lengths.len()), Vec::new);
+        for (buffer, length) in self.buffers.iter_mut().zip(&plan.memory.lengths) {
+            if buffer.len() < *length {
+                buffer.resize(*length, 0.0);
+            }
+        }
+        let buffer = plan.memory.buffer(plan.input.storage);
+        if changed {
+            // The padding around the input is written once.
+            self.buffers[buffer].fill(0.0);
+        }
+        let Layout::Pixels(p) = plan.input.layout else { return Err("the input is no image".into()) };
+        let affine = match plan.input_affine.map(|node| &self.weights[node]) {
+            Some(NodeWeights::Affine(scale, bias, _)) => {
+                let one = |v: &[f32], i: usize| v[if v.len() == 1 { 0 } else { i.min(v.len() - 1) }];
+                std::array::from_fn(|i| [one(scale, i), one(bias, i)])
+            }
+            _ => [[1.0, 0.0]; 3],
+        };
+        self.plans.push(plan);
+        Ok(InputView {
+            data: &mut self.buffers[buffer],
+            start: p.start,
+            row: p.row,
+            channels: p.channels,
+            affine,
+        })
+    }
+
+    /// Runs on the input that was written last.
+    ///
+    /// # Errors
+    /// Where no input was written.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        let plan = self.plans.last().ok_or("there is no input")?;
+        run::run(plan, &self.weights, &mut self.buffers, self.threads)
+    }
+
+    /// An output of the last run, by its position in the graph.
+    pub(crate) fn output(&self, at: usize) -> Option<OutputView<'_>> {
+        let plan = self.plans.last()?;
+        let (place, dims) = plan.outputs.get(at)?;
+        let data = &self.buffers[plan.memory.buffer(place.storage)];
+        Some(OutputView { dims, data, layout: place.layout })
+    }
+}

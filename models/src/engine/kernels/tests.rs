@@ -1,0 +1,133 @@
+//! Every instruction set against straightforward loops, on random shapes.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Deterministic numbers in -1..1.
+fn noise(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as f32 / u32::MAX as f32 * 2.0 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn padded(values: &[f32], pitch: usize) -> Vec<f32> {
+    let mut out = values.to_vec();
+    out.resize(pitch, 0.0);
+    out
+}
+
+fn finished(sum: f32, fused: Fused, slope: f32, residual: f32) -> f32 {
+    let v = sum + residual;
+    match fused {
+        Fused::None => v,
+        Fused::Relu => v.max(0.0),
+        Fused::Slopes => v.max(0.0) + slope * v.min(0.0),
+    }
+}
+
+fn fused() -> impl Strategy<Value = Fused> {
+    prop_oneof![Just(Fused::None), Just(Fused::Relu), Just(Fused::Slopes)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn convolutions(
+        channels in 1usize..40,
+        outputs in 1usize..150,
+        (height, width) in (1usize..9, 1usize..17),
+        kernel in 1usize..4,
+        stride in 1usize..3,
+        fused in fused(),
+        residual: bool,
+        skip in 0usize..5,
+        seed: u32,
+    ) {
+        // The picture is given with its padding; `kernel` fits by construction.
+        let (high, wide) = ((height - 1) * stride + kernel, (width - 1) * stride + kernel);
+        let input = noise(high * wide * channels, seed);
+        let depth = kernel * kernel * channels;
+        let weights = noise(outputs * depth, seed ^ 1);
+        let (bias, slopes) = (noise(outputs, seed ^ 2), noise(outputs, seed ^ 3));
+        let skip = skip.min(height * width - 1);
+        let pixels = height * width - skip;
+        for isa in Isa::available() {
+            let pitch = outputs.next_multiple_of(isa.lanes());
+            let added = if residual { noise(pixels * pitch, seed ^ 4) } else { vec![] };
+            let finish = Finish { bias: &padded(&bias, pitch), fused, slopes: &padded(&slopes, pitch), residual: &added };
+            let taps: Vec<usize> = (0..kernel).map(|y| y * wide * channels).collect();
+            let walk = Walk { width, step: [stride * channels, stride * wide * channels], taps: &taps, run: kernel * channels };
+            let mut out = vec![f32::NAN; pixels * pitch];
+            conv(&PackedConv::new(isa, &weights, outputs), &input, &walk, skip, &finish, &mut out);
+            for pixel in 0..pixels {
+                let (y, x) = ((pixel + skip) / width, (pixel + skip) % width);
+                for o in 0..outputs {
+                    let mut sum = bias[o];
+                    for ky in 0..kernel {
+                        for k in 0..kernel * channels {
+                            let value = input[((y * stride + ky) * wide + x * stride) * channels + k];
+                            sum += value * weights[o * depth + ky * kernel * channels + k];
+                        }
+                    }
+                    let r = added.get(pixel * pitch + o).copied().unwrap_or(0.0);
+                    let wanted = finished(sum, fused, slopes[o], r);
+                    let got = out[pixel * pitch + o];
+                    prop_assert!((got - wanted).abs() < 1e-3, "{isa:?} pixel {pixel} channel {o}: {got} {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn depthwise_rows(
+        channels in 1usize..70,
+        width in 1usize..30,
+        kernel in prop_oneof![Just(3usize), 1usize..6],
+        stride in 1usize..4,
+        pad in 0usize..3,
+        absent in 0usize..8,
+        fused in fused(),
+        seed: u32,
+    ) {
+        let pad = pad.min(kernel - 1);
+        prop_assume!(width + 2 * pad >= kernel);
+        let pixels = (width + 2 * pad - kernel) / stride + 1;
+        let weights = noise(channels * kernel * kernel, seed);
+        let (bias, slopes) = (noise(channels, seed ^ 2), noise(channels, seed ^ 3));
+        for isa in Isa::available() {
+            let pitch = channels.next_multiple_of(isa.lanes());
+            let rows: Vec<Vec<f32>> = (0..kernel)
+                .map(|y| if absent >> y & 1 == 1 { vec![] } else { noise(width * pitch, seed ^ y as u32) })
+                .collect();
+            let rows: Vec<&[f32]> = rows.iter().map(|r| &r[..]).collect();
+            let finish = Finish { bias: &padded(&bias, pitch), fused, slopes: &padded(&slopes, pitch), residual: &[] };
+            let shape = RowShape { width, pitch, stride, pad_left: pad };
+            let mut out = vec![f32::NAN; pixels * pitch];
+            let packed = PackedDepthwise::new(isa, &weights, channels, [kernel, kernel]);
+            depthwise_row(&packed, &rows, &shape, &finish, &mut out);
+            for pixel in 0..pixels {
+                for c in 0..channels {
+                    let mut sum = bias[c];
+                    for (y, row) in rows.iter().enumerate().filter(|(_, r)| !r.is_empty()) {
+                        for x in 0..kernel {
+                            let at = pixel * stride + x;
+                            if at >= pad && at - pad < width {
+                                sum += row[(at - pad) * pitch + c] * weights[(c * kernel + y) * kernel + x];
+                            }
+                        }
+                    }
+                    let wanted = finished(sum, fused, slopes[c], 0.0);
+                    let got = out[pixel * pitch + c];
+                    prop_assert!((got - wanted).abs() < 1e-3, "{isa:?} pixel {pixel} channel {c}: {got} {wanted}");
+                }
+            }
+        }
+    }
+}

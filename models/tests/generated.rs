@@ -1,0 +1,183 @@
+//! Networks of the shapes that people bring, with random weights, built here as ONNX graphs: the
+//! fast executor against candle's own operators.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod common;
+mod onnx_writer;
+
+use cavs_models::Network;
+use common::{cosine, difference};
+use onnx_writer::Writer;
+
+fn compare(writer: Writer, size: [usize; 3]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("generated.onnx");
+    std::fs::write(&path, writer.finish()).unwrap();
+    let mut network = Network::from_onnx(&path).unwrap();
+    let input: Vec<f32> =
+        (0..size.iter().product()).map(|i: usize| (i * 7919 % 509) as f32 / 254.5 - 1.0).collect();
+    let slow = network.run_reference(&input, size).unwrap();
+    for threads in [1, 2] {
+        network.set_threads(threads);
+        let fast = network.run(&input, size).unwrap();
+        assert_eq!(slow.len(), fast.len());
+        for (slow, fast) in slow.iter().zip(&fast) {
+            assert_eq!(slow.dims, fast.dims);
+            let range = slow.data.iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(range > 1e-3, "the network says nothing");
+            let off = difference(&slow.data, &fast.data);
+            assert!(off <= 1e-4 * range, "{off} of {range}");
+            assert!(cosine(&slow.data, &fast.data) > 0.999_99);
+        }
+    }
+}
+
+/// ArcFace's IResNet: batch normalisation before the convolution, PReLU, strided shortcuts, and a
+/// matrix over the flattened last map (Deng et al. 2019; 3, 4, 14 and 3 blocks for IResNet-50).
+fn iresnet(blocks: [usize; 4], side: usize) -> Writer {
+    let mut w = Writer::new([3, side, side]);
+    let mut x = w.conv("input", 3, 64, 3, 1, 1, 1, false);
+    x = w.batch_norm(&x, 64);
+    x = w.prelu(&x, 64);
+    let mut channels = 64;
+    for (stage, count) in blocks.into_iter().enumerate() {
+        let out = 64 << stage;
+        for block in 0..count {
+            let stride = if block == 0 { 2 } else { 1 };
+            let mut y = w.batch_norm(&x, channels);
+            y = w.conv(&y, channels, out, 3, 1, 1, 1, false);
+            y = w.batch_norm(&y, out);
+            y = w.prelu(&y, out);
+            y = w.conv(&y, out, out, 3, stride, 1, 1, false);
+            y = w.batch_norm(&y, out);
+            if block == 0 {
+                x = w.conv(&x, channels, out, 1, stride, 0, 1, false);
+                x = w.batch_norm(&x, out);
+            }
+            x = w.node("Add", &[&y, &x], &[]);
+            channels = out;
+        }
+    }
+    x = w.batch_norm(&x, channels);
+    x = w.node("Flatten", &[&x], &[("axis", vec![1])]);
+    let last = side / 16;
+    x = w.gemm(&x, channels * last * last, 512);
+    x = w.batch_norm(&x, 512);
+    w.output(&x);
+    w
+}
+
+#[test]
+fn iresnet_50() {
+    compare(iresnet([3, 4, 14, 3], 112), [3, 112, 112]);
+}
+
+/// MobileFaceNet with 512 components (Chen et al. 2018): depthwise separable blocks with residuals.
+#[test]
+fn mobilefacenet_512() {
+    let mut w = Writer::new([3, 112, 112]);
+    let block = |w: &mut Writer,
+                 x: &str,
+                 from: usize,
+                 to: usize,
+                 k: usize,
+                 s: usize,
+                 p: usize,
+                 g: usize,
+                 act: bool| {
+        let y = w.conv(x, from, to, k, s, p, g, false);
+        let y = w.batch_norm(&y, to);
+        if act { w.prelu(&y, to) } else { y }
+    };
+    let mut x = block(&mut w, "input", 3, 64, 3, 2, 1, 1, true);
+    x = block(&mut w, &x, 64, 64, 3, 1, 1, 64, true);
+    let mut channels = 64;
+    for (expand, out, count, stride) in [
+        (128, 64, 1, 2),
+        (128, 64, 4, 1),
+        (256, 128, 1, 2),
+        (256, 128, 6, 1),
+        (512, 128, 1, 2),
+        (256, 128, 2, 1),
+    ] {
+        for _ in 0..count {
+            let y = block(&mut w, &x, channels, expand, 1, 1, 0, 1, true);
+            let y = block(&mut w, &y, expand, expand, 3, stride, 1, expand, true);
+            let y = block(&mut w, &y, expand, out, 1, 1, 0, 1, false);
+            x = if stride == 1 && channels == out { w.node("Add", &[&y, &x], &[]) } else { y };
+            channels = out;
+        }
+    }
+    x = block(&mut w, &x, 128, 512, 1, 1, 0, 1, true);
+    x = block(&mut w, &x, 512, 512, 7, 1, 0, 512, false);
+    x = w.node("Flatten", &[&x], &[("axis", vec![1])]);
+    x = w.gemm(&x, 512, 512);
+    x = w.batch_norm(&x, 512);
+    w.output(&x);
+    compare(w, [3, 112, 112]);
+}
+
+/// SCRFD 10g with key points, as InsightFace exports it: residual backbone, a feature pyramid whose
+/// sizes come from shape arithmetic, heads with a scale, transposed to rows of cells.
+#[test]
+fn scrfd_10g() {
+    let mut w = Writer::new([3, 0, 0]);
+    // Without normalisation residuals add up; smaller steps keep the logits in a sigmoid's range.
+    w.gain = 1.4;
+    let unit = |w: &mut Writer, x: &str, from: usize, to: usize, k: usize, s: usize| {
+        let y = w.conv(x, from, to, k, s, k / 2, 1, true);
+        w.node("Relu", &[&y], &[])
+    };
+    let mut x = unit(&mut w, "input", 3, 28, 3, 2);
+    x = unit(&mut w, &x, 28, 28, 3, 1);
+    x = unit(&mut w, &x, 28, 56, 3, 1);
+    x = w.node("MaxPool", &[&x], &[("kernel_shape", vec![2, 2]), ("strides", vec![2, 2])]);
+    let mut channels = 56;
+    let mut features = vec![];
+    for (out, count) in [(56, 3), (88, 4), (88, 2), (224, 3)] {
+        for block in 0..count {
+            let stride = if block == 0 && out != 56 { 2 } else { 1 };
+            let y = unit(&mut w, &x, channels, out, 3, stride);
+            let y = w.conv(&y, out, out, 3, 1, 1, 1, true);
+            if stride == 2 {
+                x = w.node(
+                    "AveragePool",
+                    &[&x],
+                    &[("kernel_shape", vec![2, 2]), ("strides", vec![2, 2]), ("ceil_mode", vec![1])],
+                );
+            }
+            if stride == 2 || channels != out {
+                x = w.conv(&x, channels, out, 1, 1, 0, 1, true);
+            }
+            x = w.node("Add", &[&y, &x], &[]);
+            x = w.node("Relu", &[&x], &[]);
+            channels = out;
+        }
+        features.push((x.clone(), out));
+    }
+    let mut levels: Vec<String> =
+        features[1..].iter().map(|(f, c)| w.conv(f, *c, 56, 1, 1, 0, 1, true)).collect();
+    for at in [1, 0] {
+        let up = w.resize_like(&levels[at + 1], &levels[at]);
+        levels[at] = w.node("Add", &[&levels[at], &up], &[]);
+    }
+    for level in &levels {
+        let y = unit(&mut w, level, 56, 80, 3, 1);
+        let y = unit(&mut w, &y, 80, 80, 3, 1);
+        for (width, what) in [(1, "score"), (4, "box"), (10, "marks")] {
+            let mut y = w.conv(&y, 80, 2 * width, 3, 1, 1, 1, true);
+            if what == "box" {
+                let scale = w.tensor(&[1], |_| 0.8);
+                y = w.node("Mul", &[&y, &scale], &[]);
+            }
+            y = w.node("Transpose", &[&y], &[("perm", vec![2, 3, 0, 1])]);
+            y = w.reshape(&y, &[-1, width as i64]);
+            if what == "score" {
+                y = w.node("Sigmoid", &[&y], &[]);
+            }
+            w.output(&y);
+        }
+    }
+    compare(w, [3, 160, 224]);
+}
