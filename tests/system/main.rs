@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod classroom;
 mod main_job;
 mod outages;
 mod privacy;

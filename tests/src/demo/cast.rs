@@ -1,15 +1,23 @@
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
     path::{Path, PathBuf},
+    process::Command,
 };
 
+use serde_json::Value;
 use thiserror::Error;
 
-use crate::{SharedData, people};
+use crate::{SharedData, binary, people};
 
 /// Pictures of one person that are enrolled at most.
 const PORTRAITS: usize = 3;
+/// A detector can't be expected to find less of a face than this share,
+const LEAST_VISIBLE: f64 = 0.8;
+/// nor one that is turned by more than this, in degrees.
+const WIDEST_TURN: f64 = 45.0;
 
 /// Who plays: the students with their portraits, and the frames with the truth about them.
 #[derive(Debug)]
@@ -19,7 +27,9 @@ pub struct Cast {
     /// The folder of the frames.
     pub frames: PathBuf,
     /// Who is in which frame; a frame without an entry is not judged.
-    pub truth: BTreeMap<String, Truth>,
+    pub truth: BTreeMap<String, Vec<TrueFace>>,
+    /// Lines of the server's configuration that go with these faces.
+    pub server_toml: String,
 }
 
 /// Somebody who is enrolled.
@@ -35,22 +45,39 @@ pub struct Student {
     pub portraits: Vec<PathBuf>,
 }
 
-/// Who is in a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Truth {
-    /// This student, alone.
-    Student(String),
-    /// Nobody who is enrolled.
-    Stranger,
+/// A face that is really in a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrueFace {
+    /// The student's number; `None` for somebody who is not enrolled.
+    pub student: Option<String>,
+    /// Left, top, width, height in pixels; `None` where whoever is in the frame is alone in it.
+    pub bounds: Option<[f64; 4]>,
+    /// Whether it is seen well enough to be found.
+    pub expected: bool,
+}
+
+/// A made-up class: the same arguments always give the same people and pictures.
+#[derive(Debug, Clone, Copy, Hash)]
+pub struct Class {
+    /// Enrolled students.
+    pub students: u32,
+    /// People in the room who are not enrolled.
+    pub strangers: u32,
+    /// Length of the film, in seconds.
+    pub seconds: u32,
+    /// Pictures of it.
+    pub frames: u32,
+    /// Which people.
+    pub seed: u64,
 }
 
 /// Why there is nobody to play.
 #[derive(Debug, Error)]
 pub enum CastError {
-    /// A folder can't be read or written.
+    /// A file or folder can't be read or written.
     #[error("{}: {cause}", path.display())]
-    Folder {
-        /// The folder.
+    File {
+        /// The file or folder.
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
@@ -63,27 +90,51 @@ pub enum CastError {
         /// What is missing.
         problem: &'static str,
     },
+    /// The class could not be rendered.
+    #[error("synthface {0} failed")]
+    Render(String),
 }
 
 impl Cast {
+    /// A made-up class, rendered once and kept beside the binaries.
+    ///
+    /// # Errors
+    /// `Render`, `File`.
+    pub fn of_class(class: Class) -> Result<Self, CastError> {
+        let directory = render(class)?;
+        let roster = read(&directory.join("roster.csv"))?;
+        let students = roster
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let mut fields = line.split(',').map(str::to_owned);
+                let mut field = || fields.next().unwrap_or_default();
+                let (number, name, section) = (field(), field(), field());
+                let portraits = entries(&directory.join("portraits").join(&number))?;
+                Ok(Student { number, name, section, portraits })
+            })
+            .collect::<Result<_, CastError>>()?;
+        let frames = directory.join("frames");
+        let truth = read(&frames.join("truth.jsonl"))?.lines().filter_map(true_faces).collect();
+        // Renders are more alike than people: they need a threshold of their own.
+        let server_toml = "recognition.accept = 0.65\nrecognition.review = 0.6".to_owned();
+        Ok(Self { students, frames, truth, server_toml })
+    }
+
     /// The people of the photographs beside the checkout: some of their pictures are enrolled, the
     /// others are played, together with those of people who are not enrolled.
     ///
     /// # Errors
-    /// `Folder`.
+    /// `File`.
     pub fn of_photographs(shared: &SharedData, frames: PathBuf) -> Result<Self, CastError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |cause| CastError::Folder { path, cause }
-        };
-        fs::create_dir_all(&frames).map_err(failed(&frames))?;
-        let mut cast = Self { students: Vec::new(), frames, truth: BTreeMap::new() };
+        fs::create_dir_all(&frames).map_err(file(&frames))?;
+        let mut cast =
+            Self { students: Vec::new(), frames, truth: BTreeMap::new(), server_toml: String::new() };
         let (people, strangers) = people(shared);
         for person in people {
             let (enrolled, played) = split(&person.photographs);
             for photograph in played {
-                cast.add_frame(photograph, Truth::Student(person.name.to_owned()))
-                    .map_err(failed(photograph))?;
+                cast.add_frame(photograph, Some(person.name))?;
             }
             cast.students.push(Student {
                 number: person.name.to_owned(),
@@ -93,7 +144,7 @@ impl Cast {
             });
         }
         for photograph in &strangers {
-            cast.add_frame(photograph, Truth::Stranger).map_err(failed(photograph))?;
+            cast.add_frame(photograph, None)?;
         }
         Ok(cast)
     }
@@ -102,7 +153,7 @@ impl Cast {
     /// frame whose name begins with a student's number and a dash shows that student, and is judged.
     ///
     /// # Errors
-    /// `Folder`, `Layout`.
+    /// `File`, `Layout`.
     pub fn of_folder(directory: &Path) -> Result<Self, CastError> {
         let layout = |problem| CastError::Layout { path: directory.to_owned(), problem };
         let (students, frames) = (directory.join("students"), directory.join("frames"));
@@ -126,17 +177,73 @@ impl Cast {
             .filter_map(|frame| {
                 let name = file_name(frame);
                 let student = students.iter().find(|s| name.starts_with(&format!("{}-", s.number)))?;
-                Some((name, Truth::Student(student.number.clone())))
+                Some((name, vec![alone(Some(&student.number))]))
             })
             .collect();
-        Ok(Self { students, frames, truth })
+        Ok(Self { students, frames, truth, server_toml: String::new() })
     }
 
-    fn add_frame(&mut self, photograph: &Path, truth: Truth) -> io::Result<()> {
+    fn add_frame(&mut self, photograph: &Path, student: Option<&str>) -> Result<(), CastError> {
         let name = file_name(photograph);
-        fs::copy(photograph, self.frames.join(&name))?;
-        self.truth.insert(name, truth);
+        fs::copy(photograph, self.frames.join(&name)).map_err(file(photograph))?;
+        self.truth.insert(name, vec![alone(student)]);
         Ok(())
+    }
+}
+
+fn alone(student: Option<&str>) -> TrueFace {
+    TrueFace { student: student.map(str::to_owned), bounds: None, expected: true }
+}
+
+/// Reads a line of `truth.jsonl`.
+fn true_faces(line: &str) -> Option<(String, Vec<TrueFace>)> {
+    let truth: Value = serde_json::from_str(line).ok()?;
+    let faces = truth["faces"].as_array()?.iter().map(|face| {
+        let number = |key: &str, at: usize| face[key][at].as_f64().unwrap_or_default();
+        let visible = face["visible"].as_f64().unwrap_or(1.0);
+        let yaw = face["pose"]["yaw"].as_f64().unwrap_or_else(|| number("pose", 0));
+        TrueFace {
+            student: face["student"].as_str().map(str::to_owned),
+            bounds: Some(std::array::from_fn(|i| number("box", i))),
+            expected: visible >= LEAST_VISIBLE && yaw.abs() <= WIDEST_TURN,
+        }
+    });
+    Some((truth["file"].as_str()?.to_owned(), faces.collect()))
+}
+
+/// Renders a class into a folder beside the binaries, if this renderer has not done so before.
+fn render(class: Class) -> Result<PathBuf, CastError> {
+    let renderer = binary("synthface");
+    let mut hasher = DefaultHasher::new();
+    (class, fs::read(&renderer).map_err(file(&renderer))?).hash(&mut hasher);
+    let directory = renderer.with_file_name(format!("class-{:016x}", hasher.finish()));
+    if directory.exists() {
+        return Ok(directory);
+    }
+    // Complete or not at all, also where two tests render the same class at the same time.
+    let fresh = directory.with_extension(format!("new-{}", std::process::id()));
+    let Class { students, strangers, seconds, frames, seed } = class;
+    let out = fresh.display();
+    let rate = f64::from(frames) / f64::from(seconds);
+    for arguments in [
+        format!("roster --count {students} --seed {seed} --portraits {PORTRAITS} --out {out}"),
+        format!(
+            "frames --roster-seed {seed} --count {students} --strangers {strangers} --preset classroom \
+             --seconds {seconds} --fps {rate} --out {out}"
+        ),
+    ] {
+        let status = Command::new(&renderer).args(arguments.split(' ')).status().map_err(file(&renderer))?;
+        if !status.success() {
+            return Err(CastError::Render(arguments));
+        }
+    }
+    match fs::rename(&fresh, &directory) {
+        Ok(()) => Ok(directory),
+        Err(_) if directory.exists() => {
+            fs::remove_dir_all(&fresh).map_err(file(&fresh))?;
+            Ok(directory)
+        }
+        Err(cause) => Err(CastError::File { path: directory, cause }),
     }
 }
 
@@ -151,13 +258,19 @@ pub fn split(photographs: &[PathBuf]) -> (Vec<&PathBuf>, Vec<&PathBuf>) {
     (paths(enroll), paths(play))
 }
 
+fn file(path: &Path) -> impl FnOnce(io::Error) -> CastError {
+    let path = path.to_owned();
+    move |cause| CastError::File { path, cause }
+}
+
+fn read(path: &Path) -> Result<String, CastError> {
+    fs::read_to_string(path).map_err(file(path))
+}
+
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, CastError> {
-    let failed = |cause| CastError::Folder { path: directory.to_owned(), cause };
     let mut paths: Vec<PathBuf> = fs::read_dir(directory)
-        .map_err(failed)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+        .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect())
+        .map_err(file(directory))?;
     paths.sort();
     Ok(paths)
 }

@@ -10,8 +10,8 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-pub use cast::{Cast, CastError, Student, Truth, split};
-use report::Report;
+pub use cast::{Cast, CastError, Class, Student, TrueFace, split};
+pub use report::Report;
 
 use crate::{Device, Site, SiteOptions};
 
@@ -27,7 +27,8 @@ const PLAY_LIMIT: Duration = Duration::from_secs(1800);
 #[must_use]
 pub fn play(cast: &Cast, pack: &Path, directory: &Path) -> bool {
     step("Starting a school: certificates, key, database, server, administrator");
-    let mut site = Site::create(directory, pack, &SiteOptions::default());
+    let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
+    let mut site = Site::create(directory, pack, &options);
     println!("  listening on ports {} (people) and {} (devices)", site.api_port(), site.device_port());
 
     step(&format!("Enrolling {} students from their pictures", cast.students.len()));
@@ -38,8 +39,7 @@ pub fn play(cast: &Cast, pack: &Path, directory: &Path) -> bool {
     play_frames(&site, &device, &cast.frames);
 
     step("What the system said, beside the truth");
-    let sightings = site.cli.json(&["sightings", "list", "--limit", "100000"]);
-    let report = Report::new(sightings["sightings"].as_array().unwrap(), cast);
+    let report = judge(&site, cast);
     print!("{report}");
 
     step("The review queue");
@@ -49,7 +49,11 @@ pub fn play(cast: &Cast, pack: &Path, directory: &Path) -> bool {
     report.is_good()
 }
 
-fn enroll(site: &Site, cast: &Cast) {
+/// Adds the students and enrolls their portraits.
+///
+/// # Panics
+/// A command fails.
+pub fn enroll(site: &Site, cast: &Cast) {
     for student in &cast.students {
         let add = ["students", "add", "--number", &student.number, "--name", &student.name];
         site.cli.json(&[&add[..], &["--section", &student.section]].concat());
@@ -62,7 +66,11 @@ fn enroll(site: &Site, cast: &Cast) {
     }
 }
 
-fn play_frames(site: &Site, device: &Device, frames: &Path) {
+/// Plays frames through an agent until the last sighting is acknowledged.
+///
+/// # Panics
+/// The agent fails.
+pub fn play_frames(site: &Site, device: &Device, frames: &Path) {
     let config = site.configure_agent(device, frames, "");
     let count = fs::read_dir(frames).map_or(0, Iterator::count);
     println!("  {count} frames; the agent's log is {}", device.directory.join("agent.log").display());
@@ -70,9 +78,19 @@ fn play_frames(site: &Site, device: &Device, frames: &Path) {
     assert_eq!(agent.wait(PLAY_LIMIT), Some(0), "the agent failed:\n{}", agent.output());
 }
 
+/// Compares all sightings of a site with the truth.
+///
+/// # Panics
+/// They can't be listed.
+#[must_use]
+pub fn judge(site: &Site, cast: &Cast) -> Report {
+    let sightings = site.cli.json(&["sightings", "list", "--all"]);
+    Report::new(sightings["sightings"].as_array().unwrap(), cast)
+}
+
 /// Shows the queue, and approves a sighting of it whose best candidate is right.
 fn review(site: &Site, report: &Report) {
-    let queue = site.cli.json(&["review", "list", "--limit", "100000"]);
+    let queue = site.cli.json(&["review", "list", "--all"]);
     let queue: Vec<&Value> = queue["sightings"].as_array().unwrap().iter().collect();
     println!("  {} sightings wait for a person", queue.len());
     for sighting in queue.iter().take(SHOWN) {
