@@ -78,15 +78,13 @@ impl Detector {
             if scale < AVERAGE_BELOW { self.resizer.resize(from, to) } else { self.resizer.sample(from, to) };
         resized.map_err(|e| VisionError::network("detector", e))?;
         let mut view = self.network.prepare(padded)?;
-        for (row, line) in self.scaled.chunks_exact(w * 3).enumerate() {
-            for (column, pixel) in line.as_chunks::<3>().0.iter().enumerate() {
-                view.put(row, column, normalize(pixel.map(f32::from), &self.input));
-            }
-        }
-        // The rest of the input is black.
+        // What the picture does not fill is black.
         let black = normalize([0.0; 3], &self.input);
+        let mut lines = self.scaled.chunks_exact(w * 3);
         for row in 0..padded[0] {
-            (if row < h { w } else { 0 }..padded[1]).for_each(|column| view.put(row, column, black));
+            let line = lines.next().unwrap_or_default().as_chunks::<3>().0.iter();
+            let pixels = line.map(|pixel| normalize(pixel.map(f32::from), &self.input));
+            view.row(row, pixels.chain(std::iter::repeat(black)));
         }
         self.network.execute()?;
         for (at, map) in self.maps.iter_mut().enumerate() {

@@ -39,19 +39,19 @@ pub(crate) struct InputView<'a> {
     data: &'a mut [f32],
     start: usize,
     row: usize,
-    channels: usize,
+    width: usize,
     /// Factor and summand for each channel.
     affine: [[f32; 2]; 3],
 }
 
 impl InputView<'_> {
-    /// Writes a pixel of three channels.
-    pub(crate) fn put(&mut self, row: usize, column: usize, pixel: [f32; 3]) {
-        let at = self.start + row * self.row + column * self.channels;
-        if let Some(to) = self.data.get_mut(at..at + 3) {
-            for ((t, v), [scale, bias]) in to.iter_mut().zip(pixel).zip(self.affine) {
-                *t = v * scale + bias;
-            }
+    /// Writes a row of pixels from the left.
+    pub(crate) fn row(&mut self, row: usize, pixels: impl Iterator<Item = [f32; 3]>) {
+        let start = self.start + row * self.row;
+        let [red, green, blue] = self.affine;
+        let Some(line) = self.data.get_mut(start..start + self.width * 3) else { return };
+        for (to, [r, g, b]) in line.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+            *to = [r * red[0] + red[1], g * green[0] + green[1], b * blue[0] + blue[1]];
         }
     }
 }
@@ -152,13 +152,7 @@ impl Engine {
             _ => [[1.0, 0.0]; 3],
         };
         self.plans.push(plan);
-        Ok(InputView {
-            data: &mut self.buffers[buffer],
-            start: p.start,
-            row: p.row,
-            channels: p.channels,
-            affine,
-        })
+        Ok(InputView { data: &mut self.buffers[buffer], start: p.start, row: p.row, width: p.width, affine })
     }
 
     /// Runs on the input that was written last.

@@ -150,12 +150,15 @@ impl Network {
     /// Writes an input in the order `[3, H, W]`.
     fn write(&mut self, input: &[f32], [channels, height, width]: [usize; 3]) -> Result<(), VisionError> {
         let plane = height * width;
-        if channels != 3 || input.len() != 3 * plane {
+        if channels != 3 || plane == 0 || input.len() != 3 * plane {
             return Err(self.failed(format!("{} numbers for {channels}x{height}x{width}", input.len())));
         }
         let mut view = self.prepare([height, width])?;
-        for at in 0..plane {
-            view.put(at / width, at % width, [input[at], input[plane + at], input[2 * plane + at]]);
+        let (red, rest) = input.split_at(plane);
+        let (green, blue) = rest.split_at(plane);
+        let rows = red.chunks_exact(width).zip(green.chunks_exact(width)).zip(blue.chunks_exact(width));
+        for (row, ((r, g), b)) in rows.enumerate() {
+            view.row(row, r.iter().zip(g).zip(b).map(|((r, g), b)| [*r, *g, *b]));
         }
         Ok(())
     }

@@ -51,8 +51,8 @@ impl Reader {
         warp(image, &transform, self.side, &mut self.aligned);
         let quality = quality::measure(&bounding_box, &landmarks, &self.aligned, self.side);
         let mut view = self.network.prepare([self.side, self.side])?;
-        for (at, pixel) in self.aligned.iter().enumerate() {
-            view.put(at / self.side, at % self.side, normalize(*pixel, &self.input));
+        for (row, line) in self.aligned.chunks_exact(self.side).enumerate() {
+            view.row(row, line.iter().map(|pixel| normalize(*pixel, &self.input)));
         }
         self.network.execute()?;
         self.network.view(0)?.row_major(&mut self.components);
@@ -99,13 +99,14 @@ impl Liveness {
         let mut view = self.network.prepare([self.side, self.side])?;
         for row in 0..self.side {
             let y = crop.y + (row as f32 + 0.5) * crop.height / side - 0.5;
-            for column in 0..self.side {
+            let y = y.clamp(crop.y, crop.y + crop.height - 1.0);
+            let pixels = (0..self.side).map(|column| {
                 let x = crop.x + (column as f32 + 0.5) * crop.width / side - 0.5;
                 // Kept on the outermost pixels, as a resized crop is.
                 let x = x.clamp(crop.x, crop.x + crop.width - 1.0);
-                let y = y.clamp(crop.y, crop.y + crop.height - 1.0);
-                view.put(row, column, normalize(bilinear(image, x, y), &self.input));
-            }
+                normalize(bilinear(image, x, y), &self.input)
+            });
+            view.row(row, pixels);
         }
         self.network.execute()?;
         self.network.view(0)?.row_major(&mut self.probabilities);

@@ -5,6 +5,9 @@ use crate::graph::{Activation, Graph, Op, Params, ValueId, Window};
 /// Most elements of one value: 256 MiB of f32.
 const MAX_ELEMENTS: usize = 1 << 26;
 
+/// Most padding of two opposite sides, in pixels: a hostile graph must not ask for memory with it.
+const MAX_PADS: usize = 64;
+
 /// Dimensions of a value; `[1, C, H, W]` for images.
 pub(crate) type Shape = Vec<usize>;
 
@@ -52,7 +55,7 @@ fn moved(size: usize, kernel: usize, stride: usize, pads: usize, ceil: bool) -> 
 fn window(size: [usize; 2], window: &Window, dilation: [usize; 2], ceil: bool) -> Result<[usize; 2], String> {
     let mut out = [0; 2];
     for i in 0..2 {
-        let pads = window.pads[i].checked_add(window.pads[i + 2]).filter(|p| *p < 1 << 16);
+        let pads = window.pads[i].checked_add(window.pads[i + 2]).filter(|p| *p <= MAX_PADS);
         let reach = window.kernel[i].checked_sub(1).and_then(|k| k.checked_mul(dilation[i]));
         let (Some(pads), Some(reach), 1..) = (pads, reach, window.stride[i]) else {
             return Err("the window is not possible".into());

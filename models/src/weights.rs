@@ -55,3 +55,28 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Params, String> {
     }
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tensors_round_trip() {
+        let params =
+            Params::from([("w".into(), Param { dims: vec![2, 2], data: vec![1.0, -2.0, 0.5, 4.0] })]);
+        assert_eq!(decode(&encode(&params).unwrap()).unwrap(), params);
+        let wrong = Params::from([("w".into(), Param { dims: vec![3], data: vec![1.0] })]);
+        assert!(encode(&wrong).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), length in 0u64..400) {
+            let _ = decode(&bytes);
+            // With a header length that fits, so that the JSON behind it is read.
+            let _ = decode(&[&length.to_le_bytes(), &bytes[..]].concat());
+        }
+    }
+}

@@ -148,7 +148,7 @@ const fn row_shape(width: usize, pitch: usize, window: &Window) -> RowShape {
 }
 
 /// Highest kernel of a depthwise convolution without an allocation per row.
-const MAX_ROWS: usize = 16;
+pub(super) const MAX_ROWS: usize = 16;
 
 /// The input rows of one output row; rows in the padding are empty.
 struct Rows<'a> {

@@ -92,7 +92,11 @@ pub(super) fn pack(graph: &Graph, params: &Params, isa: Isa) -> Result<Vec<NodeW
 
 /// Whether a convolution has one filter per channel.
 pub(super) fn is_depthwise(weight: &Param, groups: usize) -> bool {
-    groups > 1 && weight.dims.first() == Some(&groups) && weight.dims.get(1) == Some(&1)
+    let kernel = weight.dims.get(2).copied().unwrap_or(0);
+    groups > 1
+        && weight.dims.first() == Some(&groups)
+        && weight.dims.get(1) == Some(&1)
+        && kernel <= super::run::MAX_ROWS
 }
 
 fn node_weights(op: &Op, params: &Params, isa: Isa) -> Result<NodeWeights, String> {

@@ -112,7 +112,6 @@ unsafe fn all<V: Vector>(mut job: Job<'_, '_>) {
         unsafe {
             match (width, V::TILES) {
                 (4, _) => rows::<V, 6, 4>(&mut job, weights, first),
-                (2, [_, 12, _]) => rows::<V, 12, 2>(&mut job, weights, first),
                 (2, [_, 8, _]) => rows::<V, 8, 2>(&mut job, weights, first),
                 (2, [_, 6, _]) => rows::<V, 6, 2>(&mut job, weights, first),
                 (2, _) => rows::<V, 4, 2>(&mut job, weights, first),

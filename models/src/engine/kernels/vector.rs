@@ -35,7 +35,7 @@ pub(super) mod x86 {
 
     impl Vector for Avx512 {
         const LANES: usize = 16;
-        const TILES: [usize; 3] = [6, 12, 12];
+        const TILES: [usize; 3] = [6, 8, 12];
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
