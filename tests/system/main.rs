@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod classroom;
+mod documents;
 mod main_job;
 mod outages;
 mod privacy;
