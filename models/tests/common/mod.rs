@@ -15,7 +15,7 @@ pub fn shared() -> Option<PathBuf> {
     if folder.join("models").is_dir() {
         return Some(folder);
     }
-    println!("skipped: {} is not there", folder.display());
+    println!("SKIPPED: {} is not there", folder.display());
     None
 }
 
