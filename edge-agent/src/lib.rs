@@ -1,16 +1,20 @@
 //! The agent in the room: source, vision, spool, uplink.
 //!
-//! Frames of a [`source`] go through [`vision`] into the [`spool`], from where the [`uplink`] offers
-//! them to the server until it has acknowledged them; [`agent`] owns these rooms and the queues
-//! between them. [`analyze`] runs the vision part alone, over files. Nothing but the binary ends the
-//! process, and the agent never talks to a database server.
+//! Frames of a [`source`] go through the motion [`gate`], [`vision`] and [`track`] into the [`spool`],
+//! from where the [`uplink`] offers them to the server until it has acknowledged them; [`agent`] owns
+//! these rooms and the queues between them. [`clock`] says when things happened. [`analyze`] runs the
+//! vision part alone, over files. Nothing but the binary ends the process, and the agent never talks
+//! to a database server.
 
 pub mod agent;
 pub mod analyze;
+pub mod clock;
 pub mod config;
+pub mod gate;
 pub mod logging;
 pub mod sighting;
 pub mod source;
 pub mod spool;
+pub mod track;
 pub mod uplink;
 pub mod vision;

@@ -98,6 +98,10 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let overrides: Vec<_> = Override::from_environment().into_iter().chain(args.set).collect();
     let config = Config::load(&args.config, &overrides)?;
     let file = args.config.display();
+    for warning in &config.warnings {
+        // Before there is a log, and for --check-config, which has none.
+        writeln!(io::stderr(), "{file}: warning: {warning}")?;
+    }
     config.server.check().map_err(|error| anyhow!("{file}: {error}"))?;
     let vision =
         PackVision::load(&config.vision, config.evidence).map_err(|error| anyhow!("{file}: {error}"))?;

@@ -97,7 +97,7 @@ async fn sightings_wait_for_a_server_that_is_not_there_yet() {
     let shutdown = CancellationToken::new();
     let run = agent::run(&nobody, FakeVision, Until::Drained, shutdown.clone());
     let stopping = async {
-        sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_secs(3)).await;
         shutdown.cancel();
     };
     let (summary, ()) = tokio::join!(run, stopping);
@@ -149,7 +149,7 @@ async fn a_server_of_another_site_gets_nothing() {
     let shutdown = CancellationToken::new();
     let run = agent::run(&config, FakeVision, Until::Drained, shutdown.clone());
     let stopping = async {
-        sleep(Duration::from_millis(400)).await;
+        sleep(Duration::from_secs(3)).await;
         shutdown.cancel();
     };
     let (summary, ()) = tokio::join!(run, stopping);
@@ -174,7 +174,15 @@ async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        sleep(Duration::from_millis(60 + 23 * kill)).await;
+        // A little after it has begun to send, however slow the machine is.
+        let before = server.memory(|memory| memory.offered.len());
+        let sending = async {
+            while server.memory(|memory| memory.offered.len()) == before {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = timeout(Duration::from_secs(10), sending).await;
+        sleep(Duration::from_millis(7 * kill)).await;
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -3,6 +3,7 @@
 //! Each room ends when the one before it has ended and its queue is empty, so stopping the source
 //! drains everything after it.
 
+mod opening;
 mod store;
 
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -20,8 +21,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use store::Totals;
 
 use crate::{
-    config::Config,
-    source::{self, DirectorySource, SourceError},
+    config::{Config, SourceKind},
+    source::{self, Pumped, SourceError},
     spool::{Spool, SpoolError, SpoolOptions},
     uplink::{EndpointError, Uplink, UplinkError, machine::Timing},
     vision::{self, Vision},
@@ -72,8 +73,8 @@ pub enum AgentError {
     /// The uplink gave up.
     #[error(transparent)]
     Uplink(#[from] UplinkError),
-    /// A source that repeats can't be drained.
-    #[error("source.loop: a source that repeats never ends, so --until-drained can't be used with it")]
+    /// A camera or a source that repeats can't be drained.
+    #[error("source: this source never ends, so --until-drained can't be used with it")]
     Endless,
     /// A room took too long to stop.
     #[error("frames that were taken in did not reach the spool in time; they come again at the next start")]
@@ -93,7 +94,7 @@ pub async fn run<V: Vision>(
     until: Until,
     shutdown: CancellationToken,
 ) -> Result<Summary, AgentError> {
-    if until == Until::Drained && config.source.repeat {
+    if until == Until::Drained && !config.source.ends() {
         return Err(AgentError::Endless);
     }
     config.server.check()?;
@@ -122,7 +123,7 @@ struct Control {
 }
 
 struct Rooms {
-    source: JoinHandle<Result<(), SourceError>>,
+    source: JoinHandle<Result<Pumped, SourceError>>,
     vision: JoinHandle<()>,
     store: JoinHandle<Result<Totals, SpoolError>>,
     /// `None` after an abort.
@@ -140,18 +141,24 @@ impl Rooms {
         let options = config.spool.clone();
         let Spool { writer, outbox, quarantined } =
             tracker.spawn_blocking(move || open_spool(&options)).await??;
-        if let Some(aside) = quarantined {
-            tracing::error!(aside = %aside.display(), "the spool was damaged; it was moved aside and a new one made");
+        if let Some(quarantined) = quarantined {
+            tracing::error!(
+                aside = %quarantined.path.display(),
+                cause = quarantined.cause,
+                recovered = quarantined.recovered,
+                lost = quarantined.lost,
+                "the spool was damaged; it was moved aside and a new one made"
+            );
         }
-        let path = &config.source.path;
-        let position = writer.cursor(&DirectorySource::cursor_id(path)?)?;
-        let source = DirectorySource::open(path, position.as_deref(), config.source.repeat)?;
+        let opened = opening::open_source(&config.source, &writer)?;
+        let live = matches!(config.source.kind, SourceKind::Camera(_));
         tracing::info!(
             boot_epoch = writer.boot_epoch(),
+            device = config.device_id,
             classroom = config.classroom,
             spooled = writer.status()?.spooled,
-            frames = source.remaining(),
-            resumed = position.is_some(),
+            frames = opened.frames,
+            resumed = opened.resumed,
             "started"
         );
         let spooled = Arc::new(Notify::new());
@@ -173,9 +180,15 @@ impl Rooms {
         let (seen, seen_inbox) = mpsc::channel(SEEN_QUEUE);
         let (stop, abort, drain) = (control.stop.clone(), control.abort.clone(), control.drain.clone());
         let sending = control.abort.clone();
+        let stages = opening::stages(config, &vision);
+        let (source, period) = (opened.source, config.source.period);
         Ok(Self {
-            source: tracker.spawn(source::pump(source, config.source.period, frames, stop)),
-            vision: tracker.spawn_blocking(move || vision::watch(vision, frame_inbox, seen)),
+            source: if live {
+                tracker.spawn(source::pump_live(source, period, frames, stop))
+            } else {
+                tracker.spawn(source::pump(source, period, frames, stop))
+            },
+            vision: tracker.spawn_blocking(move || vision::watch(vision, stages, frame_inbox, seen)),
             store: tracker.spawn_blocking(move || store::store(writer, seen_inbox, &spooled, &abort)),
             uplink: tracker.spawn(async move { sending.run_until_cancelled(uplink.run(drain)).await }),
         })
@@ -204,6 +217,8 @@ impl Rooms {
         tracing::info!(
             frames = totals.frames,
             bad_frames = totals.bad_frames,
+            still_frames = totals.still_frames,
+            dropped_frames = totals.dropped_frames,
             sightings = totals.sightings,
             "the source has ended"
         );
@@ -231,7 +246,7 @@ impl Rooms {
 
 /// Ends when source, vision and spool have ended, in this order.
 async fn pipeline(
-    source: JoinHandle<Result<(), SourceError>>,
+    source: JoinHandle<Result<Pumped, SourceError>>,
     vision: JoinHandle<()>,
     store: JoinHandle<Result<Totals, SpoolError>>,
 ) -> Result<Totals, AgentError> {
@@ -240,8 +255,8 @@ async fn pipeline(
     // The spool's own error first: the rooms before it end because of it.
     let totals = store.await??;
     watched?;
-    sourced?;
-    Ok(totals)
+    let Pumped { dropped, .. } = sourced?;
+    Ok(Totals { dropped_frames: dropped, ..totals })
 }
 
 /// The uplink ends before it is asked to only where it gave up.

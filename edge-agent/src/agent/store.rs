@@ -1,9 +1,13 @@
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::Stamp,
     spool::{Appended, FrameRecord, SpoolError, Writer},
     vision::Seen,
 };
@@ -13,6 +17,9 @@ const MAX_FRAMES: usize = 32;
 
 /// Pause before a failed transaction is tried again: space may be freed, a lock may go.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// From one look for sightings that are too old to the next.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// A retry that is worth a line in the log, after the first one.
 const LOG_EVERY: u32 = 60;
@@ -24,6 +31,10 @@ pub struct Totals {
     pub frames: u64,
     /// Frames that could not be analysed.
     pub bad_frames: u64,
+    /// Frames in which nothing moved, so that they were not analysed.
+    pub still_frames: u64,
+    /// Frames of a camera that came while the agent was busy.
+    pub dropped_frames: u64,
     /// Sightings stored.
     pub sightings: u64,
     /// Sightings dropped to make room.
@@ -41,6 +52,7 @@ pub(super) fn store(
     abort: &CancellationToken,
 ) -> Result<Totals, SpoolError> {
     let mut totals = Totals::default();
+    let mut expiry = Expiry::default();
     while let Some(first) = seen.blocking_recv() {
         let mut records = vec![record(first, &mut totals)];
         while records.len() < MAX_FRAMES
@@ -50,24 +62,56 @@ pub(super) fn store(
         }
         let appended = append(&mut writer, &records, abort)?;
         totals.sightings += appended.stored;
-        totals.lost += appended.lost;
-        if appended.lost > 0 || appended.lost_evidence > 0 {
-            tracing::warn!(
-                sightings = appended.lost,
-                evidence = appended.lost_evidence,
-                "the spool is full; the oldest was dropped"
-            );
-        }
+        report_losses(&appended, &mut totals, "the spool is full");
         if appended.stored > 0 {
             spooled.notify_one();
+        }
+        if expiry.is_due(Instant::now()) {
+            match writer.expire(Stamp::now()) {
+                Ok(expired) => report_losses(&expired, &mut totals, "sightings waited too long"),
+                Err(error) if error.is_damage() => return Err(error),
+                Err(error) => tracing::warn!(%error, "old sightings could not be given up"),
+            }
         }
     }
     Ok(totals)
 }
 
+fn report_losses(appended: &Appended, totals: &mut Totals, why: &'static str) {
+    totals.lost += appended.lost;
+    if appended.lost > 0 || appended.lost_evidence > 0 {
+        tracing::warn!(
+            sightings = appended.lost,
+            repeats = appended.lost_repeats,
+            expired = appended.lost_expired,
+            evidence = appended.lost_evidence,
+            "{why}; something was given up"
+        );
+    }
+}
+
+/// When it is time to look for sightings that are too old.
+#[derive(Default)]
+struct Expiry {
+    last: Option<Instant>,
+}
+
+impl Expiry {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
+
 fn record(seen: Seen, totals: &mut Totals) -> FrameRecord {
-    totals.frames += 1;
-    let Seen { frame, cursor, result } = seen;
+    let Seen { frame, cursor, still, result } = seen;
+    // The tracks' last word comes without a frame.
+    let counted = u64::from(!frame.is_empty());
+    totals.frames += counted;
+    totals.still_frames += u64::from(still) * counted;
     let sightings = result.unwrap_or_else(|failure| {
         totals.bad_frames += 1;
         tracing::warn!(frame, reason = failure.reason, message = failure.message, "a bad frame was left out");
@@ -91,6 +135,11 @@ fn append(
                     tracing::error!(%error, attempts, "nothing can be stored; the source waits");
                 }
                 attempts += 1;
+                // On a full disk, pages of the spool itself are what can be had.
+                if error.is_full() && writer.shed().is_ok_and(|shed| shed != Appended::default()) {
+                    tracing::warn!("the disk is full; a part of the spool was given up");
+                    continue;
+                }
                 thread::sleep(RETRY);
             }
         }

@@ -3,46 +3,56 @@
 //! A value comes from a `--set` flag, else from the environment, else from the file, else it is the
 //! default. Unknown keys are refused. Relative paths are relative to the file's folder.
 
+mod legacy;
 mod overlay;
 mod raw;
+mod source;
 mod validate;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
 pub use overlay::{ENV_PREFIX, Override};
 
-use crate::{spool::SpoolOptions, uplink::Endpoint};
+pub use source::{CameraConfig, CameraKind, SourceConfig, SourceKind};
+
+use crate::{gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint};
 
 /// The validated configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The server and the certificates.
     pub server: Endpoint,
+    /// The device's name, for log lines; the certificate says which device it is.
+    pub device_id: Option<String>,
     /// The room, for log lines.
     pub classroom: Option<String>,
     /// Where frames come from.
     pub source: SourceConfig,
+    /// Which frames are analysed; `None` for all of them.
+    pub motion: Option<MotionOptions>,
     /// The networks.
     pub vision: VisionConfig,
+    /// How faces become sightings; `None` where every face of every frame is one.
+    pub tracking: Option<TrackingConfig>,
     /// The spool.
     pub spool: SpoolOptions,
     /// Face crops for reviewers; `None` where the site keeps none.
     pub evidence: Option<EvidenceConfig>,
     /// The log.
     pub logging: LoggingConfig,
+    /// What of the file was understood but should be written otherwise.
+    pub warnings: Vec<String>,
 }
 
-/// A directory of images.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceConfig {
-    /// The directory.
-    pub path: PathBuf,
-    /// Least time between two frames; `None` for as fast as possible.
-    pub period: Option<Duration>,
-    /// Begin again at the end, for ever.
-    pub repeat: bool,
+/// How faces are joined into tracks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrackingConfig {
+    /// Everything but the similarity.
+    pub options: TrackingOptions,
+    /// Cosine similarity of one person's faces; `None` for the pack's own.
+    pub same_person: Option<f32>,
 }
 
 /// Which networks, and how they work.
@@ -118,15 +128,18 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads and validates a configuration file, with overrides in increasing precedence.
+    /// Reads and validates a configuration file, with overrides in increasing precedence. A JSON
+    /// file of the original system is translated; [`Config::warnings`] says how.
     ///
     /// # Errors
     /// Any [`ConfigError`]; it names the file (or the override) and the key.
     pub fn load(path: &std::path::Path, overrides: &[Override]) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        let (text, warnings) =
+            if legacy::is_legacy(path, &text) { legacy::translate(path, &text)? } else { (text, Vec::new()) };
         let raw = overlay::parse(path, &text, overrides)?;
-        validate::validate(path, raw)
+        Ok(Self { warnings, ..validate::validate(path, raw)? })
     }
 }
 

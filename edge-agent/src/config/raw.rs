@@ -16,7 +16,11 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) source: Source,
     #[serde(default)]
+    pub(super) motion: Motion,
+    #[serde(default)]
     pub(super) vision: Vision,
+    #[serde(default)]
+    pub(super) tracking: Tracking,
     #[serde(default)]
     pub(super) spool: Spool,
     #[serde(default)]
@@ -38,6 +42,7 @@ pub(super) struct Server {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Device {
+    pub(super) id: Option<String>,
     pub(super) classroom: Option<String>,
 }
 
@@ -46,6 +51,12 @@ pub(super) struct Device {
 pub(super) struct Source {
     pub(super) kind: Option<SourceKind>,
     pub(super) path: Option<PathBuf>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) url: Option<String>,
+    pub(super) device: Option<PathBuf>,
+    pub(super) width: Option<u32>,
+    pub(super) height: Option<u32>,
+    pub(super) stall_timeout: Option<f64>,
     pub(super) rate: Option<f64>,
     #[serde(rename = "loop")]
     pub(super) repeat: Option<bool>,
@@ -55,6 +66,31 @@ pub(super) struct Source {
 #[serde(rename_all = "lowercase")]
 pub(super) enum SourceKind {
     Directory,
+    Command,
+    Rpicam,
+    Mjpeg,
+    Snapshot,
+    V4l2,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Motion {
+    pub(super) enabled: Option<bool>,
+    pub(super) threshold: Option<f32>,
+    pub(super) heartbeat: Option<f64>,
+    pub(super) hold: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tracking {
+    pub(super) enabled: Option<bool>,
+    pub(super) resend_interval: Option<f64>,
+    pub(super) settle: Option<f64>,
+    pub(super) forget_after: Option<f64>,
+    pub(super) best_shots: Option<usize>,
+    pub(super) same_person: Option<f32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +107,8 @@ pub(super) struct Vision {
 pub(super) struct Spool {
     pub(super) path: Option<PathBuf>,
     pub(super) max_bytes: Option<u64>,
+    pub(super) max_age_days: Option<f64>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -56,7 +56,9 @@ fn what_is_left_out_has_a_default() {
     let text = FULL.replace("enabled = false", "").replace("rate = 5", "");
     let config = load(&text, &[]).unwrap();
     assert_eq!(config.evidence, Some(EvidenceConfig { max_side: 224, quality: 80 }));
-    assert_eq!((config.source.period, config.source.repeat), (None, false));
+    assert_eq!(config.source.period, None);
+    assert!(config.source.ends());
+    assert_eq!((config.motion, config.tracking), (None, None), "a directory is read whole");
 }
 
 #[test]
@@ -89,4 +91,79 @@ fn unknown_keys_and_wrong_types_are_refused_with_their_place() {
     assert!(flag.starts_with("--set spool.size: unknown field `size`"), "{flag}");
     let missing = Config::load(Path::new("/no/such/file.toml"), &[]).unwrap_err();
     assert!(missing.to_string().starts_with("/no/such/file.toml: "), "{missing}");
+}
+
+const CAMERA: &str = r#"
+[server]
+address = "https://cavs.example:7443"
+ca = "ca.pem"
+certificate = "device.pem"
+key = "device.key"
+[source]
+kind = "rpicam"
+[vision]
+pack = "pack"
+[spool]
+path = "spool.db"
+"#;
+
+#[test]
+fn cameras_are_tracked_and_gated_unless_told_otherwise() {
+    let config = load(CAMERA, &[]).unwrap();
+    assert_eq!(config.source.period, Some(Duration::from_millis(200)));
+    assert!(!config.source.ends());
+    assert_eq!(config.motion.unwrap().threshold, 0.005);
+    assert_eq!(config.tracking.unwrap().options.resend_interval, Duration::from_secs(300));
+    let off = load(CAMERA, &["motion.enabled=false", "tracking.enabled=false"]).unwrap();
+    assert_eq!((off.motion, off.tracking), (None, None));
+    let on = load(FULL, &["tracking.enabled=true", "tracking.same_person=0.5"]).unwrap();
+    assert_eq!(on.tracking.unwrap().same_person, Some(0.5));
+}
+
+#[test]
+fn every_kind_of_camera_has_its_keys_and_no_others() {
+    let kind = |set: &[&str]| match load(CAMERA, set)?.source.kind {
+        SourceKind::Camera(camera) => Ok(format!("{:?}", camera.kind)),
+        SourceKind::Directory { .. } => Err("a directory".to_owned()),
+    };
+    let command = kind(&["source.kind=command", r#"source.command=["ffmpeg", "-i", "rtsp://u:p@h/"]"#]);
+    assert_eq!(command.unwrap(), "Command(ffmpeg)");
+    let mjpeg = kind(&["source.kind=mjpeg", "source.url=http://u:p@cam/x"]).unwrap();
+    assert_eq!(mjpeg, "Mjpeg(http://cam:80/x)");
+    let wrong = kind(&["source.kind=snapshot", "source.url=https://cam/"]).unwrap_err();
+    insta::assert_snapshot!(wrong, @"DIR/agent.toml: source.url: must be of the form http://[USER:PASSWORD@]HOST[:PORT]/PATH");
+    insta::assert_snapshot!(kind(&["source.path=x"]).unwrap_err(), @"DIR/agent.toml: source.path: is not for this kind of source");
+    insta::assert_snapshot!(kind(&["source.kind=command"]).unwrap_err(), @"DIR/agent.toml: source.command: is required");
+    insta::assert_snapshot!(kind(&["motion.hold=-1"]).unwrap_err(), @"DIR/agent.toml: motion.hold: -1 is not within 0 to 3600");
+}
+
+#[test]
+fn a_configuration_of_the_original_system_is_translated_and_says_so() {
+    let text = r#"{
+        "device_id": "pi-7", "classroom_id": "B12", "capture_interval": 2, "max_retries": 3,
+        "image_quality": 85, "motion_detection": true, "motion_threshold": 25,
+        "storage": {"path": "data", "max_backup_files": 100},
+        "network": {"server_url": "http://cavs.example:7443/"},
+        "logging": {"level": "WARNING", "file": "agent.log"}
+    }"#;
+    let config = load(text, &["evidence.max_side=100"]).unwrap();
+    assert_eq!((config.device_id.as_deref(), config.classroom.as_deref()), (Some("pi-7"), Some("B12")));
+    assert_eq!(config.source.period, Some(Duration::from_secs(2)));
+    assert_eq!(config.evidence, Some(EvidenceConfig { max_side: 100, quality: 85 }));
+    assert_eq!(config.motion.unwrap().threshold, 0.25);
+    assert!(config.spool.path.ends_with("data/spool.db"));
+    assert_eq!(config.server.address, "https://cavs.example:7443");
+    assert_eq!(config.logging.filter, "warn");
+    insta::assert_snapshot!(config.warnings.join("\n"), @r#"
+    a configuration of the original system; it was translated, but a TOML file says more
+    logging.file: ignored: lines go to standard error, and the journal keeps them
+    max_retries: ignored: the agent tries until it succeeds
+    storage.max_backup_files: ignored: it has no counterpart
+    server.ca is taken to be "ca.pem"
+    server.certificate is taken to be "device.pem"
+    server.key is taken to be "device.key"
+    source.kind is taken to be "rpicam"
+    vision.pack is taken to be "packs/default"
+    "#);
+    assert!(load("{", &[]).unwrap_err().starts_with("DIR/agent.toml: EOF"));
 }

@@ -9,10 +9,11 @@ use http::Uri;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, ConfigError, EvidenceConfig, LogFormat, LoggingConfig, SourceConfig, VisionConfig,
-    raw::{self, Raw, SourceKind},
+    Config, ConfigError, EvidenceConfig, LogFormat, LoggingConfig, TrackingConfig, VisionConfig,
+    raw::{self, Raw},
+    source::SourceKind,
 };
-use crate::{spool::SpoolOptions, uplink::Endpoint};
+use crate::{gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint};
 
 /// Room for about 100,000 sightings without evidence.
 const DEFAULT_SPOOL_BYTES: u64 = 512 << 20;
@@ -22,21 +23,28 @@ const LEAST_SPOOL_BYTES: u64 = 1 << 20;
 
 /// Checks every value. Destructured whole, so that no key can be forgotten.
 pub(super) fn validate(path: &Path, raw: Raw) -> Result<Config, ConfigError> {
-    let Raw { server, device, source, vision, spool, evidence, logging } = raw;
-    let raw::Device { classroom } = device;
+    let Raw { server, device, source, motion, vision, tracking, spool, evidence, logging } = raw;
+    let raw::Device { id, classroom } = device;
     let check = Check { path };
+    let source = check.source(source)?;
+    // A directory is a record to be read whole; a camera shows the same room again and again.
+    let live = !matches!(source.kind, SourceKind::Directory { .. });
     Ok(Config {
         server: check.server(server)?,
+        device_id: id,
         classroom,
-        source: check.source(source)?,
+        source,
+        motion: check.motion(motion, live)?,
         vision: check.vision(vision)?,
+        tracking: check.tracking(tracking, live)?,
         spool: check.spool(spool)?,
         evidence: check.evidence(evidence)?,
         logging: check.logging(logging)?,
+        warnings: Vec::new(),
     })
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     path: &'a Path,
 }
 
@@ -59,18 +67,46 @@ impl Check<'_> {
         })
     }
 
-    fn source(&self, raw: raw::Source) -> Result<SourceConfig, ConfigError> {
-        let raw::Source { kind, path, rate, repeat } = raw;
-        match self.required("source.kind", kind)? {
-            SourceKind::Directory => {}
-        }
-        let period = match rate {
-            None => None,
-            Some(rate) if (0.001..=1000.0).contains(&rate) => Some(Duration::from_secs_f64(1.0 / rate)),
-            Some(_) => return Err(self.wrong("source.rate", "must be 0.001 to 1000 frames a second")),
+    fn motion(&self, raw: raw::Motion, default: bool) -> Result<Option<MotionOptions>, ConfigError> {
+        let raw::Motion { enabled, threshold, heartbeat, hold } = raw;
+        let defaults = MotionOptions::default();
+        let options = MotionOptions {
+            threshold: self.within("motion.threshold", threshold.unwrap_or(defaults.threshold), 0.0..=1.0)?,
+            heartbeat: self.seconds("motion.heartbeat", heartbeat, defaults.heartbeat, 1.0..=3600.0)?,
+            hold: self.seconds("motion.hold", hold, defaults.hold, 0.0..=3600.0)?,
         };
-        let path = self.path_of("source.path", path)?;
-        Ok(SourceConfig { path, period, repeat: repeat.unwrap_or(false) })
+        Ok(enabled.unwrap_or(default).then_some(options))
+    }
+
+    fn tracking(&self, raw: raw::Tracking, default: bool) -> Result<Option<TrackingConfig>, ConfigError> {
+        let raw::Tracking { enabled, resend_interval, settle, forget_after, best_shots, same_person } = raw;
+        let defaults = TrackingOptions::default();
+        let interval = defaults.resend_interval;
+        let options = TrackingOptions {
+            resend_interval: self.seconds(
+                "tracking.resend_interval",
+                resend_interval,
+                interval,
+                1.0..=86_400.0,
+            )?,
+            settle: self.seconds("tracking.settle", settle, defaults.settle, 0.0..=60.0)?,
+            forget_after: self.seconds(
+                "tracking.forget_after",
+                forget_after,
+                defaults.forget_after,
+                0.5..=3600.0,
+            )?,
+            best_shots: self.within(
+                "tracking.best_shots",
+                best_shots.unwrap_or(defaults.best_shots),
+                1..=20,
+            )?,
+            same_person: defaults.same_person,
+        };
+        let same_person = same_person
+            .map(|similarity| self.within("tracking.same_person", similarity, 0.0..=1.0))
+            .transpose()?;
+        Ok(enabled.unwrap_or(default).then_some(TrackingConfig { options, same_person }))
     }
 
     fn vision(&self, raw: raw::Vision) -> Result<VisionConfig, ConfigError> {
@@ -88,11 +124,17 @@ impl Check<'_> {
     }
 
     fn spool(&self, raw: raw::Spool) -> Result<SpoolOptions, ConfigError> {
-        let raw::Spool { path, max_bytes } = raw;
+        let raw::Spool { path, max_bytes, max_age_days, key_file } = raw;
         let max_bytes = max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES);
+        let max_age = max_age_days
+            .map(|days| self.within("spool.max_age_days", days, 0.01..=36_500.0))
+            .transpose()?
+            .map(|days| Duration::from_secs_f64(days * 86_400.0));
         Ok(SpoolOptions {
             path: self.path_of("spool.path", path)?,
             max_bytes: self.within("spool.max_bytes", max_bytes, LEAST_SPOOL_BYTES..=1 << 50)?,
+            max_age,
+            key_file: key_file.map(|path| self.path_of("spool.key_file", Some(path))).transpose()?,
         })
     }
 
@@ -112,7 +154,7 @@ impl Check<'_> {
         Ok(LoggingConfig { filter, format: format.unwrap_or(LogFormat::Text) })
     }
 
-    fn path_of(&self, key: &'static str, value: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    pub(super) fn path_of(&self, key: &'static str, value: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
         let value = self.required(key, value)?;
         if value.as_os_str().is_empty() {
             return Err(self.wrong(key, "is empty"));
@@ -120,7 +162,7 @@ impl Check<'_> {
         Ok(self.path.parent().map_or_else(|| value.clone(), |folder| folder.join(&value)))
     }
 
-    fn within<T: PartialOrd + Display>(
+    pub(super) fn within<T: PartialOrd + Display>(
         &self,
         key: &'static str,
         value: T,
@@ -132,11 +174,21 @@ impl Check<'_> {
         Err(self.wrong(key, format!("{value} is not within {} to {}", range.start(), range.end())))
     }
 
-    fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, ConfigError> {
+    pub(super) fn seconds(
+        &self,
+        key: &'static str,
+        value: Option<f64>,
+        default: Duration,
+        range: RangeInclusive<f64>,
+    ) -> Result<Duration, ConfigError> {
+        value.map_or(Ok(default), |value| self.within(key, value, range).map(Duration::from_secs_f64))
+    }
+
+    pub(super) fn required<T>(&self, key: &'static str, value: Option<T>) -> Result<T, ConfigError> {
         value.ok_or_else(|| self.wrong(key, "is required"))
     }
 
-    fn wrong(&self, key: &'static str, problem: impl ToString) -> ConfigError {
+    pub(super) fn wrong(&self, key: &'static str, problem: impl ToString) -> ConfigError {
         ConfigError::Invalid { path: self.path.to_path_buf(), key, problem: problem.to_string() }
     }
 }

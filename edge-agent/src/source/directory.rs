@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::{Cursor, Frame, MAX_FRAME_BYTES, Source, SourceError};
+use crate::clock::Stamp;
 
 /// File name extensions that are taken for images, in lower case.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -65,7 +65,7 @@ impl Source for DirectorySource {
             Err(error) => Err(io::Error::other(error)),
         };
         let cursor = Cursor { source: self.id.clone(), position: name.clone() };
-        Ok(Some(Frame { name, captured_at: Timestamp::now(), image, cursor: Some(cursor) }))
+        Ok(Some(Frame { name, taken: Stamp::now(), image, cursor: Some(cursor) }))
     }
 }
 

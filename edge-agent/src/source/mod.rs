@@ -1,19 +1,20 @@
 //! Where frames come from.
 
+mod any;
+pub mod camera;
 mod directory;
+mod pump;
 
-use std::{future::Future, io, path::PathBuf, time::Duration};
+use std::{future::Future, io, path::PathBuf};
 
-use jiff::Timestamp;
 use thiserror::Error;
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval},
-};
-use tokio_util::sync::CancellationToken;
 
+pub use any::AnySource;
 pub use directory::DirectorySource;
 pub(crate) use directory::read_bounded;
+pub use pump::{Pumped, pump, pump_live};
+
+use crate::clock::Stamp;
 
 /// Longest encoded frame that is read, in bytes; longer ones are bad frames.
 pub const MAX_FRAME_BYTES: u64 = 32 << 20;
@@ -23,8 +24,8 @@ pub const MAX_FRAME_BYTES: u64 = 32 << 20;
 pub struct Frame {
     /// What the source calls it: a file name, a frame number.
     pub name: String,
-    /// When it was taken.
-    pub captured_at: Timestamp,
+    /// When it was taken, as nearly as the source knows.
+    pub taken: Stamp,
     /// The encoded picture, or why it could not be read.
     pub image: io::Result<Vec<u8>>,
     /// Where the source goes on after this frame, where it can go on at all.
@@ -55,41 +56,10 @@ pub enum SourceError {
 
 /// Something that gives frames, one after the other.
 pub trait Source: Send + 'static {
-    /// The next frame, or `None` at the end.
+    /// The next frame, or `None` at the end. Not to be dropped before it is done.
     ///
     /// # Errors
-    /// The source can't go on. A frame that can't be read is no such error, but a [`Frame`].
+    /// The source can't go on. A frame that can't be read is no such error, but a [`Frame`]; a camera
+    /// that dies is opened again by the source itself.
     fn next_frame(&mut self) -> impl Future<Output = Result<Option<Frame>, SourceError>> + Send;
-}
-
-/// Passes frames on, at most one per `period`, until the source ends, nobody wants them, or `stop`.
-///
-/// # Errors
-/// The source's own.
-pub async fn pump<S: Source>(
-    mut source: S,
-    period: Option<Duration>,
-    frames: mpsc::Sender<Frame>,
-    stop: CancellationToken,
-) -> Result<(), SourceError> {
-    let mut ticks = period.map(|period| {
-        let mut ticks = interval(period);
-        // A slow frame must not be followed by a burst: the rate is a promise to the room.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    });
-    let pumping = async {
-        loop {
-            if let Some(ticks) = &mut ticks {
-                ticks.tick().await;
-            }
-            let Some(frame) = source.next_frame().await? else { return Ok(()) };
-            if frames.send(frame).await.is_err() {
-                return Ok(());
-            }
-        }
-    };
-    // Stopping between two awaits loses at most one frame that nobody has seen: its cursor is not
-    // persisted, so it comes again.
-    stop.run_until_cancelled(pumping).await.unwrap_or(Ok(()))
 }

@@ -1,12 +1,19 @@
-//! What was seen and not yet acknowledged, on disk (SQLite, WAL, `synchronous=FULL`).
+//! What was seen and not yet acknowledged, on disk (SQLite, WAL, `synchronous=FULL`), encrypted.
 //!
-//! [`Writer`] makes sightings durable and keeps the spool within its bound, [`Outbox`] offers them
+//! [`Writer`] makes sightings durable and keeps the spool within its bounds, [`Outbox`] offers them
 //! and takes them out once they are acknowledged; each has its own connection. The layout is in
-//! `format`. One process owns a spool at a time.
+//! `format`, the encryption in `seal` and `device_key`, the recovery of damaged spools in `recover`
+//! and `carve`. One process owns a spool at a time.
 
+mod boots;
+mod carve;
+mod device_key;
+mod files;
 mod format;
 mod open;
 mod outbox;
+mod recover;
+mod seal;
 mod writer;
 
 use std::{io, path::PathBuf};
@@ -15,21 +22,30 @@ use thiserror::Error;
 
 pub use open::{Spool, SpoolOptions};
 pub use outbox::{BatchLimits, Outbox, Settlement};
+pub use recover::Quarantined;
 pub use writer::{Appended, FrameRecord, Writer};
 
-/// What a spool holds and what it had to give up.
+use seal::{Part, Seal};
+
+/// What a spool holds and what it had to give up. Counters are since the spool was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpoolStatus {
     /// Sightings that wait.
     pub spooled: u64,
     /// Bytes they take.
     pub bytes: u64,
-    /// Sightings dropped before their acknowledgement, since the spool was made.
+    /// Sightings lost before their acknowledgement, for whatever reason.
     pub lost: u64,
-    /// Face crops dropped before their acknowledgement, since the spool was made. Their sightings
-    /// may have been delivered without them.
+    /// Those of `lost` that repeated an earlier sighting of their track.
+    pub lost_repeats: u64,
+    /// Those of `lost` that became too old.
+    pub lost_expired: u64,
+    /// Those of `lost` that could not be recovered from a damaged spool.
+    pub lost_damaged: u64,
+    /// Face crops lost before their acknowledgement. Their sightings may have been delivered
+    /// without them.
     pub lost_evidence: u64,
-    /// Sightings that the server will never take, since the spool was made.
+    /// Sightings that the server will never take.
     pub rejected: u64,
 }
 
@@ -57,6 +73,20 @@ pub enum SpoolError {
         /// The newest format that this agent knows.
         known: i64,
     },
+    /// The key file is no key.
+    #[error("spool.key_file: {path}: a key has at least {least} bytes")]
+    KeyTooShort {
+        /// The file.
+        path: PathBuf,
+        /// Least length in bytes.
+        least: usize,
+    },
+    /// The database was encrypted with another key. An open moves it aside.
+    #[error("spool: encrypted with another key")]
+    OtherKey,
+    /// The cryptographic library refused, which it never does.
+    #[error("spool: {0} failed")]
+    Crypto(&'static str),
     /// SQLite refused.
     #[error("spool: {0}")]
     Database(#[from] rusqlite::Error),
@@ -72,10 +102,52 @@ impl SpoolError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let Self::Database(error) = self else { return false };
-        error.sqlite_error_code().is_some_and(|code| code == DatabaseCorrupt || code == NotADatabase)
+        self.code().is_some_and(|code| code == DatabaseCorrupt || code == NotADatabase)
+    }
+
+    /// The disk, or what the spool may have of it, is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+
+    /// While opening, everything counts as damage that is not known to be something else: a schema
+    /// that makes no sense gives errors of every kind.
+    fn is_damage_at_open(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly,
+            SystemIoFailure,
+        };
+        const PASSING: [rusqlite::ErrorCode; 7] =
+            [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly];
+        match self {
+            Self::Database(error) => match error.sqlite_error() {
+                // A file that is too short for its own header; other failures are the disk's.
+                Some(error) if error.code == SystemIoFailure => {
+                    error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ
+                }
+                Some(error) => !PASSING.contains(&error.code),
+                // Values of types that the layout does not allow.
+                None => true,
+            },
+            Self::File { .. }
+            | Self::Locked(_)
+            | Self::Newer { .. }
+            | Self::KeyTooShort { .. }
+            | Self::OtherKey
+            | Self::Crypto(_) => false,
+        }
+    }
+
+    fn code(&self) -> Option<rusqlite::ErrorCode> {
+        let Self::Database(error) = self else { return None };
+        error.sqlite_error_code()
     }
 }
 
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod sync_tests;
 #[cfg(test)]
 mod tests;

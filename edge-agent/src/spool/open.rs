@@ -1,21 +1,28 @@
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    Outbox, SpoolError, Writer,
-    format::{self, signed, unsigned},
+    Outbox, Quarantined, Seal, SpoolError, Writer,
+    boots::{self, Boots},
+    device_key,
+    files::{create_folder, lock, quarantine, with_suffix, write_durably},
+    format::{self, corrupt, signed, unsigned},
+    recover::recover,
 };
+use crate::clock;
 
-/// What a damaged epoch file may claim at most: servers store epochs as signed 64-bit numbers.
-const MAX_EPOCH: u64 = 1 << 62;
+/// What a damaged epoch may claim at most: ten thousand years. Servers store epochs as signed 64-bit
+/// numbers.
+const MAX_EPOCH: u64 = 1 << 38;
 
 /// Where a spool is and how large it may become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +31,19 @@ pub struct SpoolOptions {
     pub path: PathBuf,
     /// Most bytes of waiting sightings, evidence and overhead included.
     pub max_bytes: u64,
+    /// Sightings that waited longer are given up.
+    pub max_age: Option<Duration>,
+    /// A secret of at least 32 bytes that the data key comes from, instead of one sealed to the
+    /// device.
+    pub key_file: Option<PathBuf>,
+}
+
+impl SpoolOptions {
+    /// A spool without a bound of age, with a key sealed to the device.
+    #[must_use]
+    pub fn new(path: PathBuf, max_bytes: u64) -> Self {
+        Self { path, max_bytes, max_age: None, key_file: None }
+    }
 }
 
 /// Both sides of an open spool.
@@ -33,8 +53,8 @@ pub struct Spool {
     pub writer: Writer,
     /// The side that offers and settles.
     pub outbox: Outbox,
-    /// The damaged spool that was moved aside, where there was one.
-    pub quarantined: Option<PathBuf>,
+    /// The spool that could not be used and was moved aside, where there was one.
+    pub quarantined: Option<Quarantined>,
 }
 
 impl Spool {
@@ -44,113 +64,74 @@ impl Spool {
     /// start. That keeps keys unique even after the state directory was lost: a server that has
     /// seen a key before would take a new sighting under it for a repetition.
     ///
-    /// A damaged spool is moved aside (`NAME.damaged-TIME`) and a new one made. The epoch is kept in
-    /// a second file too, so that it still increases.
+    /// A damaged spool is moved aside (`NAME.damaged-TIME`), a new one is made, and what can be read
+    /// of the old one is taken over. The epoch is kept in a second file too, so that it still
+    /// increases.
     ///
     /// # Errors
-    /// `File`, `Locked`, `Newer`, or `Database` for what is no damage.
+    /// `File`, `Locked`, `Newer`, `KeyTooShort`, or `Database` for what is no damage.
     pub fn open(options: &SpoolOptions, now: Timestamp) -> Result<Self, SpoolError> {
         let path = &options.path;
         create_folder(path)?;
         let lock = Arc::new(lock(path)?);
-        let (connection, quarantined) = match open_database(path) {
+        let mark = format!(".damaged-{}", now.as_millisecond());
+        let key = device_key::load(path, options.key_file.as_deref(), &mark)?;
+        let seal = Arc::new(key.seal);
+        let (mut connection, mut quarantined) = match open_database(path, &seal) {
             Ok(connection) => (connection, None),
-            Err(error) if error.is_damage() => {
-                let aside = quarantine(path, now)?;
-                (open_database(path)?, Some(aside))
+            Err(error) if error.is_damage_at_open() || matches!(error, SpoolError::OtherKey) => {
+                let aside = quarantine(path, &mark)?;
+                let cause = error.to_string();
+                (open_database(path, &seal)?, Some(Quarantined::new(aside, cause)))
             }
             Err(error) => return Err(error),
         };
+        if let Some(quarantined) = &mut quarantined {
+            recover(quarantined, &mut connection, &seal)?;
+        }
+        if let Some(key) = key.aside {
+            tracing::warn!(key = %key.display(), "the spool's key is not this device's; a new one was made");
+        }
         let boot_epoch = next_epoch(&connection, path, now)?;
-        let outbox = Outbox::new(format::connect(path)?, Arc::clone(&lock));
-        let writer = Writer::new(connection, lock, boot_epoch, options.max_bytes);
+        boots::begin(&connection, boot_epoch, &clock::boot_id())?;
+        let offering = format::connect(path)?;
+        let boots = Boots::load(&offering)?;
+        let outbox = Outbox::new(offering, Arc::clone(&lock), Arc::clone(&seal), boots);
+        let writer = Writer::new(connection, lock, seal, boot_epoch, options);
         Ok(Self { writer, outbox, quarantined })
     }
 }
 
-fn open_database(path: &Path) -> Result<Connection, SpoolError> {
+fn open_database(path: &Path, seal: &Seal) -> Result<Connection, SpoolError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let file = file.map_err(SpoolError::file(path))?;
     // Also for a file that somebody made with other rights. SQLite gives the journal the same ones.
     file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(SpoolError::file(path))?;
     drop(file);
     let mut connection = format::connect(path)?;
-    format::prepare(&mut connection, path)?;
+    format::prepare(&mut connection, path, seal)?;
     let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if verdict != "ok" {
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        return Err(rusqlite::Error::SqliteFailure(code, Some(verdict)).into());
+        return Err(corrupt(verdict));
     }
+    // Pages that `quick_check` finds in order may still say nonsense in the one row that counts.
+    format::status(&connection)?;
     Ok(connection)
 }
 
-fn create_folder(path: &Path) -> Result<(), SpoolError> {
-    let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(SpoolError::file(folder))
-}
-
-/// A lock of its own file: locks of the database file are SQLite's. The kernel drops it with the
-/// process, however that ends.
-fn lock(path: &Path) -> Result<File, SpoolError> {
-    let lock_path = with_suffix(path, ".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
-    let file = file.map_err(SpoolError::file(&lock_path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked(path.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(SpoolError::File { path: lock_path, source }),
-    }
-}
-
-fn quarantine(path: &Path, now: Timestamp) -> Result<PathBuf, SpoolError> {
-    let mark = format!(".damaged-{}", now.as_millisecond());
-    let aside = with_suffix(path, &mark);
-    fs::rename(path, &aside).map_err(SpoolError::file(path))?;
-    for suffix in ["-wal", "-shm"] {
-        let file = with_suffix(path, suffix);
-        match fs::rename(&file, with_suffix(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(SpoolError::File { path: file, source: error });
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(aside)
-}
-
 fn next_epoch(connection: &Connection, path: &Path, now: Timestamp) -> Result<u64, SpoolError> {
-    let stored: i64 = connection.query_row("SELECT boot_epoch FROM state", [], |row| row.get(0))?;
+    let sql = "SELECT max(boot_epoch, ifnull((SELECT max(boot_epoch) FROM sightings), 0)) FROM state";
+    let stored: i64 = connection.query_row(sql, [], |row| row.get(0))?;
     let epoch_path = with_suffix(path, ".epoch");
-    let copied = match fs::read_to_string(&epoch_path) {
-        Ok(text) => text.trim().parse().ok().filter(|epoch| *epoch <= MAX_EPOCH).unwrap_or(0),
+    let copied = match fs::read(&epoch_path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().parse().unwrap_or(0),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(SpoolError::File { path: epoch_path, source: error }),
     };
-    let last = unsigned(stored).max(copied);
+    let plausible = |epoch: u64| if epoch <= MAX_EPOCH { epoch } else { 0 };
+    let last = plausible(unsigned(stored)).max(plausible(copied));
     let epoch = unsigned(now.as_second()).max(last + 1);
-    write_durably(&epoch_path, &format!("{epoch}\n"))?;
+    write_durably(&epoch_path, format!("{epoch}\n").as_bytes())?;
     connection.execute("UPDATE state SET boot_epoch = ?", [signed(epoch)])?;
     Ok(epoch)
-}
-
-/// Replaces a small file so that it is either the old or the new one after any crash.
-fn write_durably(path: &Path, text: &str) -> Result<(), SpoolError> {
-    let fresh = with_suffix(path, ".new");
-    let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => File::open(".")?.sync_all(),
-        }
-    };
-    write().map_err(SpoolError::file(path))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

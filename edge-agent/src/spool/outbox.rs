@@ -3,18 +3,22 @@ use std::{fs::File, sync::Arc};
 use bytes::Bytes;
 use cavs_proto::v1;
 use prost::Message;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    SpoolError, SpoolStatus,
+    Part, Seal, SpoolError, SpoolStatus,
+    boots::Boots,
     format::{self, signed, unsigned},
 };
-use crate::sighting::SightingKey;
+use crate::{
+    clock::{self, Anchor},
+    sighting::{SightingKey, correct_times},
+};
 
 /// Rejected sightings that are kept for the operator, the newest; all are counted.
 const REJECTED_KEPT: i64 = 1000;
 
-/// Reason of a row that can't be decoded any more.
+/// Reason of a row that can't be decrypted or decoded any more.
 const RECORD_DAMAGED: &str = "SPOOL_RECORD_DAMAGED";
 
 /// How much is offered at once.
@@ -45,11 +49,38 @@ pub enum Settlement {
 pub struct Outbox {
     connection: Connection,
     _lock: Arc<File>,
+    seal: Arc<Seal>,
+    boots: Boots,
 }
 
 impl Outbox {
-    pub(super) fn new(connection: Connection, lock: Arc<File>) -> Self {
-        Self { connection, _lock: lock }
+    pub(super) fn new(connection: Connection, lock: Arc<File>, seal: Arc<Seal>, boots: Boots) -> Self {
+        Self { connection, _lock: lock, seal, boots }
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes in what time it is, so that sightings of a clock that was wrong are corrected when they
+    /// are offered. It holds for every start of the agent since the kernel's.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub fn learn_time(&mut self, anchor: Anchor) -> Result<(), SpoolError> {
+        self.boots.learn(&self.connection, &clock::boot_id(), anchor)
+    }
+
+    /// When the oldest sighting was stored, in milliseconds since 1970; `None` where there is none,
+    /// or its clock was wrong.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub fn oldest_stored_at(&self) -> Result<Option<i64>, SpoolError> {
+        let sql = "SELECT stored_at FROM sightings ORDER BY boot_epoch, sequence LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?.flatten())
     }
 
     /// What the spool holds.
@@ -75,7 +106,7 @@ impl Outbox {
         if damaged.is_empty() {
             return Ok(sightings);
         }
-        let message = "the record can't be decoded".to_owned();
+        let message = "the record can't be decrypted and decoded".to_owned();
         let settlement = Settlement::Rejected { reason: RECORD_DAMAGED.to_owned(), message };
         let damaged: Vec<_> = damaged.into_iter().map(|key| (key, settlement.clone())).collect();
         self.settle(&damaged)?;
@@ -103,17 +134,26 @@ impl Outbox {
             if bytes > limits.bytes && !sightings.is_empty() {
                 break;
             }
-            match v1::CapturedSighting::decode(Bytes::from(body)) {
-                Ok(sighting) => sightings.push(v1::CapturedSighting {
-                    boot_epoch: key.boot_epoch,
-                    sequence: key.sequence,
-                    evidence: evidence.into(),
-                    ..sighting
-                }),
-                Err(_) => damaged.push(key),
+            match self.decode(key, body, evidence) {
+                Some(sighting) => sightings.push(sighting),
+                None => damaged.push(key),
             }
         }
         Ok((sightings, damaged))
+    }
+
+    /// Evidence that can't be opened is left out: the sighting is worth more than its picture.
+    fn decode(&self, key: SightingKey, body: Vec<u8>, evidence: Vec<u8>) -> Option<v1::CapturedSighting> {
+        let body = self.seal.open(key, Part::Body, body)?;
+        let mut sighting = v1::CapturedSighting::decode(Bytes::from(body)).ok()?;
+        correct_times(&mut sighting, self.boots.anchor(key.boot_epoch));
+        let evidence = self.seal.open(key, Part::Evidence, evidence).unwrap_or_default().into();
+        Some(v1::CapturedSighting {
+            boot_epoch: key.boot_epoch,
+            sequence: key.sequence,
+            evidence,
+            ..sighting
+        })
     }
 
     /// Takes acknowledged sightings out, in one transaction.

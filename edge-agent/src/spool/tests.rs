@@ -4,15 +4,19 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
+    clock::Stamp,
     sighting::{Sighting, SightingKey},
     source::Cursor,
     vision::fake,
 };
 
+/// Bytes of a fake face crop in the spool: nonce, picture and tag.
+const SEALED_EVIDENCE: u64 = 12 + 600 + 16;
+
 const ALL: BatchLimits = BatchLimits { count: 1000, bytes: usize::MAX };
 
 fn open_bounded(dir: &Path, max_bytes: u64) -> Spool {
-    Spool::open(&SpoolOptions { path: dir.join("spool.db"), max_bytes }, Timestamp::now()).unwrap()
+    Spool::open(&SpoolOptions::new(dir.join("spool.db"), max_bytes), Timestamp::now()).unwrap()
 }
 
 fn open(dir: &Path) -> Spool {
@@ -21,7 +25,8 @@ fn open(dir: &Path) -> Spool {
 
 fn sighting(frame: &str) -> Sighting {
     let pack_digest = cavs_embedding::PackDigest::from_bytes([7; 32]);
-    Sighting { captured_at: Timestamp::now(), frame: frame.to_owned(), pack_digest, face: fake::face(0) }
+    let (taken, face) = (Stamp::now(), fake::face(0));
+    Sighting { taken, frame: frame.to_owned(), pack_digest, face, track: None }
 }
 
 fn record(frame: &str, faces: usize) -> FrameRecord {
@@ -81,7 +86,7 @@ fn batches_end_at_their_limits() {
     let after = SightingKey { boot_epoch: two[1].boot_epoch, sequence: two[1].sequence };
     assert_eq!(spool.outbox.next(Some(after), ALL).unwrap()[0].sequence, 3);
     assert_eq!(spool.outbox.next(None, BatchLimits { bytes: 1, ..ALL }).unwrap().len(), 1);
-    assert_eq!(spool.outbox.next(None, BatchLimits { bytes: 1600, ..ALL }).unwrap().len(), 2);
+    assert_eq!(spool.outbox.next(None, BatchLimits { bytes: 2200, ..ALL }).unwrap().len(), 2);
 }
 
 #[test]
@@ -94,10 +99,10 @@ fn overflow_takes_the_oldest_evidence_first_then_the_oldest_sightings_and_counts
 
     // Room for four sightings of which two have lost their evidence.
     let dir = tempfile::tempdir().unwrap();
-    let mut spool = open_bounded(dir.path(), 4 * one - 2 * 600);
+    let mut spool = open_bounded(dir.path(), 4 * one - 2 * SEALED_EVIDENCE);
     assert_eq!(
         spool.writer.append(&[record("a", 4)]).unwrap(),
-        Appended { stored: 4, lost: 0, lost_evidence: 2 }
+        Appended { stored: 4, lost_evidence: 2, ..Appended::default() }
     );
     let lengths = |outbox: &mut Outbox| -> Vec<(u64, usize)> {
         outbox.next(None, ALL).unwrap().iter().map(|s| (s.sequence, s.evidence.len())).collect()
@@ -107,7 +112,7 @@ fn overflow_takes_the_oldest_evidence_first_then_the_oldest_sightings_and_counts
     assert_eq!(lengths(&mut spool.outbox), [(3, 0), (4, 0), (5, 0), (6, 0), (7, 0)]);
     let status = spool.writer.status().unwrap();
     assert_eq!((status.spooled, status.lost, status.lost_evidence), (5, 2, 7));
-    assert!(status.bytes <= 4 * one - 2 * 600);
+    assert!(status.bytes <= 4 * one - 2 * SEALED_EVIDENCE);
     // What was driven out while it was under way and arrived nevertheless is not lost.
     let driven_out = SightingKey { boot_epoch: spool.writer.boot_epoch(), sequence: 1 };
     spool.outbox.settle(&[(driven_out, Settlement::Delivered)]).unwrap();
@@ -133,10 +138,10 @@ fn a_damaged_spool_is_moved_aside_and_its_epoch_still_increases() {
         let epoch = spool.writer.boot_epoch();
         drop(spool);
         fs::write(dir.path().join("spool.db"), &damage).unwrap();
-        let options = SpoolOptions { path: dir.path().join("spool.db"), max_bytes: 1 << 30 };
+        let options = SpoolOptions::new(dir.path().join("spool.db"), 1 << 30);
         // A clock that went back must not bring an old epoch back.
         let mut spool = Spool::open(&options, Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(fs::read(spool.quarantined.as_ref().unwrap()).unwrap(), damage);
+        assert_eq!(fs::read(&spool.quarantined.as_ref().unwrap().path).unwrap(), damage);
         assert_eq!(spool.writer.boot_epoch(), epoch + 1);
         spool.writer.append(&[record("b", 1)]).unwrap();
         assert_eq!(keys(&mut spool.outbox).len(), 1);
@@ -160,7 +165,7 @@ fn one_agent_at_a_time_and_nobody_else_may_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
     spool.writer.append(&[record("a", 1)]).unwrap();
-    let options = SpoolOptions { path: dir.path().join("spool.db"), max_bytes: 1 };
+    let options = SpoolOptions::new(dir.path().join("spool.db"), 1);
     let error = Spool::open(&options, Timestamp::now()).unwrap_err();
     assert!(matches!(error, SpoolError::Locked(_)), "{error}");
     for entry in fs::read_dir(dir.path()).unwrap() {
@@ -174,9 +179,10 @@ fn one_agent_at_a_time_and_nobody_else_may_read() {
 fn a_spool_of_a_newer_agent_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
+    spool.writer.connection().execute("UPDATE state SET format = 99", []).unwrap();
     spool.writer.connection().pragma_update(None, "user_version", 99).unwrap();
     drop(spool);
-    let options = SpoolOptions { path: dir.path().join("spool.db"), max_bytes: 1 };
+    let options = SpoolOptions::new(dir.path().join("spool.db"), 1);
     let error = Spool::open(&options, Timestamp::now()).unwrap_err();
     assert!(matches!(error, SpoolError::Newer { found: 99, .. }), "{error}");
 }
@@ -209,4 +215,87 @@ fn a_frame_is_stored_with_its_cursor_or_not_at_all() {
     spool.writer.append(&frames).unwrap();
     assert_eq!(spool.writer.cursor("s").unwrap().as_deref(), Some("b"));
     assert_eq!(keys(&mut spool.outbox).len(), 4);
+}
+
+#[test]
+fn repeats_of_a_track_go_before_anybodys_only_sighting() {
+    let note = |ordinal| crate::track::TrackNote {
+        id: 1,
+        entered: Stamp::default(),
+        last_seen: Stamp::default(),
+        left: false,
+        ordinal,
+        shots: 1,
+    };
+    let make = |frame: &str, ordinal, quality| {
+        let mut sighting = sighting(frame);
+        sighting.track = Some(note(ordinal));
+        sighting.face.quality.unified_quality_score = quality;
+        sighting.face.evidence = None;
+        FrameRecord { cursor: None, sightings: vec![sighting] }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let all = [make("first", 0, 10), make("good", 1, 90), make("bad", 2, 20), make("other", 0, 5)];
+    spool.writer.append(&all).unwrap();
+    let bytes = spool.writer.status().unwrap().bytes;
+    drop(spool);
+    let frames = |outbox: &mut Outbox| -> Vec<String> {
+        outbox.next(None, ALL).unwrap().into_iter().map(|s| s.frame).collect()
+    };
+    let mut spool = open_bounded(dir.path(), bytes);
+    spool.writer.append(&[make("next", 0, 50)]).unwrap();
+    assert_eq!(frames(&mut spool.outbox), ["first", "good", "other", "next"]);
+    spool.writer.append(&[make("again", 0, 50), make("more", 0, 50)]).unwrap();
+    assert_eq!(frames(&mut spool.outbox), ["other", "next", "again", "more"]);
+    let status = spool.writer.status().unwrap();
+    assert_eq!((status.lost, status.lost_repeats), (3, 2));
+}
+
+#[test]
+fn what_waited_too_long_is_given_up_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = std::time::Duration::from_secs(86_400);
+    let options =
+        SpoolOptions { max_age: Some(30 * day), ..SpoolOptions::new(dir.path().join("spool.db"), 1 << 30) };
+    let mut spool = Spool::open(&options, Timestamp::now()).unwrap();
+    let start = Stamp { synchronised: true, ..Stamp::now() };
+    for age in 0..40 {
+        let mut record = record(&age.to_string(), 1);
+        record.sightings[0].taken = start.after(age * day);
+        spool.writer.append(&[record]).unwrap();
+    }
+    let lost = spool.writer.expire(start.after(39 * day)).unwrap();
+    assert_eq!((lost.lost, lost.lost_expired), (9, 9));
+    assert_eq!(spool.outbox.next(None, ALL).unwrap()[0].frame, "9");
+    assert_eq!(spool.outbox.oldest_stored_at().unwrap(), Some(start.after(9 * day).wall.as_millisecond()));
+    // A clock that may be wrong gives nothing up.
+    let unsure = Stamp { synchronised: false, ..start.after(4000 * day) };
+    assert_eq!(spool.writer.expire(unsure).unwrap(), Appended::default());
+    assert_eq!(spool.writer.status().unwrap().lost_expired, 9);
+}
+
+#[test]
+fn times_of_a_wrong_clock_are_corrected_when_the_time_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let now = Stamp::now();
+    let lost = Stamp { wall: Timestamp::UNIX_EPOCH, synchronised: false, ..now };
+    let mut early = record("early", 1);
+    early.sightings[0].taken = lost;
+    spool.writer.append(&[early]).unwrap();
+    let trust = |spool: &mut Spool| {
+        let sighting = spool.outbox.next(None, ALL).unwrap().remove(0);
+        (sighting.captured_at.unwrap().seconds, sighting.clock.unwrap().trust())
+    };
+    use cavs_proto::v1::capture_clock::Trust;
+    assert_eq!(trust(&mut spool), (0, Trust::Unsynchronised));
+    let anchor = crate::clock::Anchor::learn(now.wall, now.since_boot, now.since_boot).unwrap();
+    spool.outbox.learn_time(anchor).unwrap();
+    let (seconds, corrected) = trust(&mut spool);
+    assert_eq!(corrected, Trust::Corrected);
+    assert!((seconds - now.wall.as_second()).abs() <= 1);
+    // The next start of the agent still knows it.
+    drop(spool);
+    assert_eq!(trust(&mut open(dir.path())).1, Trust::Corrected);
 }

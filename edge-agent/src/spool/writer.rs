@@ -1,12 +1,14 @@
-use std::{fs::File, sync::Arc};
+use std::{fs::File, sync::Arc, time::Duration};
 
-use rusqlite::{Connection, Transaction, params};
+use prost::Message;
+use rusqlite::{Connection, Transaction};
 
 use super::{
-    SpoolError, SpoolStatus,
-    format::{self, encode_body, signed},
+    Part, Seal, SpoolError, SpoolOptions, SpoolStatus,
+    format::{self, SealedRow, signed},
 };
 use crate::{
+    clock::Stamp,
     sighting::{Sighting, SightingKey},
     source::Cursor,
 };
@@ -25,9 +27,13 @@ pub struct FrameRecord {
 pub struct Appended {
     /// Sightings stored.
     pub stored: u64,
-    /// Sightings dropped to make room.
+    /// Sightings given up, to make room or because of their age.
     pub lost: u64,
-    /// Face crops dropped to make room.
+    /// Those of `lost` that repeated an earlier sighting of their track.
+    pub lost_repeats: u64,
+    /// Those of `lost` that had become too old.
+    pub lost_expired: u64,
+    /// Face crops given up to make room.
     pub lost_evidence: u64,
 }
 
@@ -36,14 +42,23 @@ pub struct Appended {
 pub struct Writer {
     connection: Connection,
     _lock: Arc<File>,
+    seal: Arc<Seal>,
     boot_epoch: u64,
     last_sequence: u64,
     max_bytes: u64,
+    max_age: Option<Duration>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, lock: Arc<File>, boot_epoch: u64, max_bytes: u64) -> Self {
-        Self { connection, _lock: lock, boot_epoch, last_sequence: 0, max_bytes }
+    pub(super) fn new(
+        connection: Connection,
+        lock: Arc<File>,
+        seal: Arc<Seal>,
+        boot_epoch: u64,
+        options: &SpoolOptions,
+    ) -> Self {
+        let SpoolOptions { max_bytes, max_age, .. } = *options;
+        Self { connection, _lock: lock, seal, boot_epoch, last_sequence: 0, max_bytes, max_age }
     }
 
     /// The epoch of this start.
@@ -74,7 +89,9 @@ impl Writer {
     }
 
     /// Stores frames in one transaction: their sightings and their cursors, or nothing of them.
-    /// What does not fit drives out the oldest evidence, then the oldest sightings.
+    ///
+    /// What does not fit drives out the oldest evidence, then the worst of those sightings that
+    /// repeat an earlier one of their track, then the oldest sightings.
     ///
     /// # Errors
     /// `Database`; nothing was stored, and the same frames may be tried again.
@@ -86,7 +103,7 @@ impl Writer {
                 // A number is spent even where the transaction fails: no two sightings share one.
                 self.last_sequence += 1;
                 let key = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence };
-                insert(&transaction, key, sighting)?;
+                seal(&self.seal, key, sighting)?.insert(&transaction)?;
                 appended.stored += 1;
             }
             if let Some(cursor) = &frame.cursor {
@@ -99,15 +116,62 @@ impl Writer {
         transaction.commit()?;
         Ok(appended)
     }
+
+    /// Gives up the sightings that have waited too long at `now`, where there is a bound of age.
+    /// Those that were stored under a wrong clock have no age.
+    ///
+    /// # Errors
+    /// `Database`; nothing was given up.
+    pub fn expire(&mut self, now: Stamp) -> Result<Appended, SpoolError> {
+        let mut expired = Appended::default();
+        let Some(max_age) = self.max_age.filter(|_| now.synchronised) else { return Ok(expired) };
+        let oldest = now.wall.checked_sub(max_age).map_or(i64::MIN, |oldest| oldest.as_millisecond());
+        let transaction = format::begin(&mut self.connection)?;
+        // From the oldest on: what comes after a young one was stored later, unless the clock jumped.
+        let mut statement = transaction.prepare_cached(
+            "DELETE FROM sightings WHERE rowid IN
+             (SELECT rowid FROM sightings ORDER BY boot_epoch, sequence LIMIT 1000) AND stored_at < ?",
+        )?;
+        loop {
+            let count = statement.execute([oldest])?;
+            expired.lost += count as u64;
+            if count == 0 {
+                break;
+            }
+        }
+        drop(statement);
+        expired.lost_expired = expired.lost;
+        note_losses(&transaction, &expired)?;
+        transaction.commit()?;
+        Ok(expired)
+    }
+
+    /// Gives up a tenth of what the spool holds, evidence first. Its pages can be used again where
+    /// the disk has no new ones to give.
+    ///
+    /// # Errors
+    /// `Database`: the disk may be too full even for that.
+    pub fn shed(&mut self) -> Result<Appended, SpoolError> {
+        let transaction = format::begin(&mut self.connection)?;
+        let bytes = format::status(&transaction)?.bytes;
+        let mut shed = Appended::default();
+        make_room(&transaction, bytes - bytes / 10, &mut shed)?;
+        transaction.commit()?;
+        Ok(shed)
+    }
 }
 
-fn insert(transaction: &Transaction<'_>, key: SightingKey, sighting: &Sighting) -> Result<(), SpoolError> {
-    let sql = "INSERT INTO sightings (boot_epoch, sequence, body, evidence) VALUES (?, ?, ?, ?)";
-    let body = encode_body(&sighting.to_wire());
-    let evidence = sighting.face.evidence.as_ref().map(|evidence| &evidence.0);
-    let row = params![signed(key.boot_epoch), signed(key.sequence), body, evidence];
-    transaction.prepare_cached(sql)?.execute(row)?;
-    Ok(())
+fn seal(seal: &Seal, key: SightingKey, sighting: &Sighting) -> Result<SealedRow, SpoolError> {
+    let evidence = sighting.face.evidence.as_ref();
+    let evidence = evidence.map(|evidence| seal.seal(key, Part::Evidence, &evidence.0)).transpose()?;
+    Ok(SealedRow {
+        key,
+        quality: sighting.face.quality.unified_quality_score,
+        repeat: sighting.track.is_some_and(|track| track.ordinal > 0),
+        stored_at: sighting.taken.synchronised.then(|| sighting.taken.wall.as_millisecond()),
+        body: seal.seal(key, Part::Body, &sighting.to_wire().encode_to_vec())?,
+        evidence,
+    })
 }
 
 fn make_room(
@@ -118,20 +182,33 @@ fn make_room(
     const OLDEST_EVIDENCE: &str = "UPDATE sightings SET evidence = NULL WHERE rowid =
         (SELECT rowid FROM sightings INDEXED BY sightings_with_evidence
          WHERE evidence IS NOT NULL ORDER BY boot_epoch, sequence LIMIT 1)";
+    const WORST_REPEAT: &str = "DELETE FROM sightings WHERE rowid =
+        (SELECT rowid FROM sightings INDEXED BY repeats
+         WHERE repeat = 1 ORDER BY quality, boot_epoch, sequence LIMIT 1)";
     const OLDEST_SIGHTING: &str = "DELETE FROM sightings WHERE rowid =
         (SELECT rowid FROM sightings ORDER BY boot_epoch, sequence LIMIT 1)";
-    for (sql, count) in
-        [(OLDEST_EVIDENCE, &mut appended.lost_evidence), (OLDEST_SIGHTING, &mut appended.lost)]
-    {
+    let mut lost_others = 0;
+    for (sql, count) in [
+        (OLDEST_EVIDENCE, &mut appended.lost_evidence),
+        (WORST_REPEAT, &mut appended.lost_repeats),
+        (OLDEST_SIGHTING, &mut lost_others),
+    ] {
         let mut statement = transaction.prepare_cached(sql)?;
         while format::status(transaction)?.bytes > max_bytes && statement.execute([])? > 0 {
             *count += 1;
         }
     }
-    if appended.lost > 0 || appended.lost_evidence > 0 {
+    appended.lost = appended.lost_repeats + lost_others;
+    note_losses(transaction, appended)
+}
+
+fn note_losses(transaction: &Transaction<'_>, lost: &Appended) -> Result<(), SpoolError> {
+    if lost.lost > 0 || lost.lost_evidence > 0 {
+        let counts = [lost.lost, lost.lost_repeats, lost.lost_expired, lost.lost_evidence].map(signed);
         transaction.execute(
-            "UPDATE state SET lost = lost + ?, lost_evidence = lost_evidence + ?",
-            [signed(appended.lost), signed(appended.lost_evidence)],
+            "UPDATE state SET lost = lost + ?, lost_repeats = lost_repeats + ?,
+             lost_expired = lost_expired + ?, lost_evidence = lost_evidence + ?",
+            counts,
         )?;
     }
     Ok(())

@@ -8,9 +8,9 @@ use std::{
 };
 
 use cavs_proto::{
-    to_timestamp,
+    from_timestamp, to_timestamp,
     v1::{
-        CapturedSighting, DeviceMessage, Heartbeat, Hello, ServerMessage, SightingBatch,
+        CapturedSighting, DeviceMessage, Heartbeat, Hello, ServerMessage, SightingBatch, Welcome,
         device_message::Message as Up, server_message::Message as Down,
     },
 };
@@ -31,6 +31,7 @@ use super::{
     machine::{Action, Machine, Timing},
 };
 use crate::{
+    clock::{self, Anchor},
     sighting::SightingKey,
     spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
 };
@@ -88,6 +89,7 @@ impl Uplink {
             give_up_when_refused: self.give_up_when_refused,
             link: Link::Down,
             loaded: Vec::new(),
+            asked: Duration::ZERO,
             failures: FailureLog::default(),
         };
         driver.run(self.spooled, drain).await
@@ -103,6 +105,8 @@ struct Driver {
     link: Link,
     /// What the last `Load` read, until its `SendBatch`.
     loaded: Vec<CapturedSighting>,
+    /// When the stream was open and `Hello` on its way, since the kernel's start.
+    asked: Duration,
     failures: FailureLog,
 }
 
@@ -143,17 +147,18 @@ impl Driver {
             tokio::select! {
                 () = sleep_until(self.machine.deadline().into()) => self.machine.on_time(Instant::now()),
                 () = spooled.notified() => self.machine.on_spooled(),
-                event = self.link.event() => self.on_link(event),
+                event = self.link.event() => self.on_link(event).await?,
                 () = drain.cancelled(), if !drain.is_cancelled() => {}
             }
         }
     }
 
-    fn on_link(&mut self, event: LinkEvent) {
+    async fn on_link(&mut self, event: LinkEvent) -> Result<(), UplinkError> {
         let now = Instant::now();
         match event {
             LinkEvent::Opened(Ok(connection)) => {
                 self.link = Link::Up(Box::new(connection));
+                self.asked = clock::since_boot();
                 self.machine.on_connected(now);
             }
             LinkEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
@@ -162,6 +167,8 @@ impl Driver {
             LinkEvent::Received(Ok(Some(ServerMessage { message }))) => match message {
                 Some(Down::Welcome(welcome)) => {
                     self.failures.recovered(&welcome.device_id);
+                    // Before anything is offered: sightings of a wrong clock leave corrected.
+                    self.learn_time(&welcome).await?;
                     self.machine.on_welcome(&welcome, now);
                 }
                 Some(Down::Ack(ack)) => self.machine.on_ack(ack, now),
@@ -169,6 +176,7 @@ impl Driver {
                 None => tracing::debug!("an unknown message of the server was left out"),
             },
         }
+        Ok(())
     }
 
     async fn perform(&mut self, action: Action) -> Result<(), UplinkError> {
@@ -213,8 +221,21 @@ impl Driver {
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), UplinkError> {
-        if let Some(status) = self.with_outbox(|outbox| outbox.status()).await? {
-            self.send(Up::Heartbeat(heartbeat(status)));
+        let read = |outbox: &mut Outbox| Ok((outbox.status()?, outbox.oldest_stored_at()?));
+        if let Some((status, oldest)) = self.with_outbox(read).await? {
+            self.send(Up::Heartbeat(heartbeat(status, oldest)));
+        }
+        Ok(())
+    }
+
+    /// Learns what time it is from the server's answer to `Hello`.
+    async fn learn_time(&mut self, welcome: &Welcome) -> Result<(), UplinkError> {
+        let Ok(server_time) = from_timestamp("server_time", welcome.server_time.as_ref()) else {
+            return Ok(());
+        };
+        if let Some(anchor) = Anchor::learn(server_time, self.asked, clock::since_boot()) {
+            clock::confirm(&anchor);
+            self.with_outbox(move |outbox| outbox.learn_time(anchor)).await?;
         }
         Ok(())
     }
@@ -269,6 +290,17 @@ impl Driver {
     }
 }
 
-fn heartbeat(status: SpoolStatus) -> Heartbeat {
-    Heartbeat { sent_at: Some(to_timestamp(Timestamp::now())), spooled: status.spooled, lost: status.lost }
+fn heartbeat(status: SpoolStatus, oldest: Option<i64>) -> Heartbeat {
+    let oldest = oldest.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    Heartbeat {
+        sent_at: Some(to_timestamp(Timestamp::now())),
+        spooled: status.spooled,
+        lost: status.lost,
+        lost_repeats: status.lost_repeats,
+        lost_expired: status.lost_expired,
+        lost_damaged: status.lost_damaged,
+        lost_evidence: status.lost_evidence,
+        rejected: status.rejected,
+        oldest_spooled_at: oldest.map(to_timestamp),
+    }
 }

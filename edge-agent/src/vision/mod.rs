@@ -8,15 +8,23 @@ use cavs_embedding::{PackDigest, UnitEmbedding};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::track::TrackingOptions;
+
 pub(crate) use room::analyze_guarded;
 
 pub use pack::{LoadError, PackVision};
-pub use room::{Seen, watch};
+pub use room::{Seen, Stages, watch};
 
 /// Finds and embeds the faces of images, one image at a time.
 pub trait Vision: Send + 'static {
     /// The pack whose networks are in use.
     fn pack_digest(&self) -> PackDigest;
+
+    /// Cosine similarity from which two faces are taken for the same person. The default is for packs
+    /// that were not calibrated.
+    fn same_person(&self) -> f32 {
+        TrackingOptions::default().same_person
+    }
 
     /// The faces of an encoded image (JPEG, PNG or WebP); none is no error.
     ///

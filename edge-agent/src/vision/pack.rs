@@ -36,6 +36,7 @@ pub enum LoadError {
 pub struct PackVision {
     pipeline: FacePipeline,
     digest: PackDigest,
+    same_person: f32,
     limits: DecodeLimits,
     evidence: Option<EvidenceConfig>,
 }
@@ -54,7 +55,9 @@ impl PackVision {
             ..PipelineOptions::default()
         };
         let pipeline = FacePipeline::new(&pack, options)?;
-        Ok(Self { pipeline, digest: pack.digest(), limits: DecodeLimits::default(), evidence })
+        let same_person = pack.thresholds().accept.get();
+        let (digest, limits) = (pack.digest(), DecodeLimits::default());
+        Ok(Self { pipeline, digest, same_person, limits, evidence })
     }
 
     fn evidence(&self, image: &Image, face: &cavs_models::Face) -> Option<Evidence> {
@@ -76,6 +79,10 @@ impl PackVision {
 impl Vision for PackVision {
     fn pack_digest(&self) -> PackDigest {
         self.digest
+    }
+
+    fn same_person(&self) -> f32 {
+        self.same_person
     }
 
     fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure> {

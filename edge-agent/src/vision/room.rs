@@ -4,8 +4,10 @@ use tokio::sync::mpsc;
 
 use super::{Analysis, ImageFailure, Vision};
 use crate::{
+    gate::{Luma, MotionGate},
     sighting::Sighting,
     source::{Cursor, Frame},
+    track::Tracker,
 };
 
 /// What became of a frame.
@@ -15,31 +17,104 @@ pub struct Seen {
     pub frame: String,
     /// Where the source goes on after this frame, where it can go on at all.
     pub cursor: Option<Cursor>,
-    /// One sighting per face, or why the frame gave nothing.
+    /// Nothing moved in it, so it was not analysed.
+    pub still: bool,
+    /// The sightings that are due, or why the frame gave nothing.
     pub result: Result<Vec<Sighting>, ImageFailure>,
 }
 
+/// What stands before and after the networks.
+#[derive(Debug, Default)]
+pub struct Stages {
+    /// Lets only frames with motion through.
+    pub gate: Option<MotionGate>,
+    /// Makes one sighting of many faces; without it every face of every frame is a sighting.
+    pub tracker: Option<Tracker>,
+}
+
 /// Analyses frames until there are no more of them or nobody wants them. Blocks: give it a thread.
-pub fn watch<V: Vision>(mut vision: V, mut frames: mpsc::Receiver<Frame>, seen: mpsc::Sender<Seen>) {
+pub fn watch<V: Vision>(
+    vision: V,
+    stages: Stages,
+    mut frames: mpsc::Receiver<Frame>,
+    seen: mpsc::Sender<Seen>,
+) {
+    let mut room = Room { vision, stages, held: None };
     while let Some(frame) = frames.blocking_recv() {
-        let result = look_at(&mut vision, &frame);
-        let outcome = Seen { frame: frame.name, cursor: frame.cursor, result };
-        if seen.blocking_send(outcome).is_err() {
+        if seen.blocking_send(room.look_at(frame)).is_err() {
             return;
         }
     }
+    // Fails only where nobody wants it.
+    let _ = room.finish().map(|last| seen.blocking_send(last));
 }
 
-fn look_at<V: Vision>(vision: &mut V, frame: &Frame) -> Result<Vec<Sighting>, ImageFailure> {
-    let image = frame
-        .image
-        .as_ref()
-        .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })?;
-    let analysis = analyze_guarded(vision, image)?;
-    let pack_digest = vision.pack_digest();
-    let sighting =
-        |face| Sighting { captured_at: frame.captured_at, frame: frame.name.clone(), pack_digest, face };
-    Ok(analysis.faces.into_iter().map(sighting).collect())
+struct Room<V> {
+    vision: V,
+    stages: Stages,
+    /// The place of the newest frame, while somebody in it is still to be sent.
+    held: Option<Cursor>,
+}
+
+impl<V: Vision> Room<V> {
+    fn look_at(&mut self, frame: Frame) -> Seen {
+        let still = self.is_still(&frame);
+        let result = if still { Ok(self.wait(&frame)) } else { self.analyze(&frame) };
+        let unsent = self.stages.tracker.as_ref().is_some_and(Tracker::has_unsent_people);
+        // A place that is stored says that everything before it is stored too.
+        let cursor = if unsent {
+            self.held = frame.cursor.or(self.held.take());
+            None
+        } else {
+            self.held = None;
+            frame.cursor
+        };
+        Seen { frame: frame.name, cursor, still, result }
+    }
+
+    fn is_still(&mut self, frame: &Frame) -> bool {
+        let (Some(gate), Ok(image)) = (&mut self.stages.gate, &frame.image) else { return false };
+        let luma = catch_unwind(|| Luma::of_jpeg(image)).ok().flatten();
+        !gate.judge(frame.taken, luma.as_ref()).passes()
+    }
+
+    fn wait(&mut self, frame: &Frame) -> Vec<Sighting> {
+        let pack_digest = self.vision.pack_digest();
+        let due = self.stages.tracker.as_mut().map(|tracker| tracker.on_quiet(frame.taken));
+        due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest)).collect()
+    }
+
+    fn analyze(&mut self, frame: &Frame) -> Result<Vec<Sighting>, ImageFailure> {
+        let image = frame
+            .image
+            .as_ref()
+            .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })?;
+        let faces = analyze_guarded(&mut self.vision, image)?.faces;
+        let pack_digest = self.vision.pack_digest();
+        Ok(match &mut self.stages.tracker {
+            Some(tracker) => tracker
+                .on_frame(frame.taken, &frame.name, faces)
+                .into_iter()
+                .map(|tracked| Sighting::of_track(tracked, pack_digest))
+                .collect(),
+            None => faces
+                .into_iter()
+                .map(|face| {
+                    let (taken, frame) = (frame.taken, frame.name.clone());
+                    Sighting { taken, frame, pack_digest, face, track: None }
+                })
+                .collect(),
+        })
+    }
+
+    /// What the tracks that go on at the end have to say.
+    fn finish(mut self) -> Option<Seen> {
+        let pack_digest = self.vision.pack_digest();
+        let tracked = self.stages.tracker.as_mut()?.finish();
+        let sightings = tracked.into_iter().map(|tracked| Sighting::of_track(tracked, pack_digest));
+        let (frame, cursor) = (String::new(), self.held.take());
+        Some(Seen { frame, cursor, still: true, result: Ok(sightings.collect()) })
+    }
 }
 
 /// Analyses an image; a panic of a decoder is a bad image, not the end of the agent.
@@ -51,26 +126,45 @@ pub(crate) fn analyze_guarded<V: Vision>(vision: &mut V, image: &[u8]) -> Result
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use std::time::Duration;
 
     use super::*;
-    use crate::vision::fake::FakeVision;
+    use crate::{clock::Stamp, track::TrackingOptions, vision::fake::FakeVision};
 
-    #[test]
-    fn bad_frames_are_reported_and_survived() {
-        let (frames, inbox) = mpsc::channel(4);
-        let (outbox, mut seen) = mpsc::channel(4);
-        for (name, image) in [("a", Ok(b"panic".to_vec())), ("b", Ok(vec![])), ("c", Ok(b"faces 2".to_vec()))]
-        {
-            let frame = Frame { name: name.to_owned(), captured_at: Timestamp::now(), image, cursor: None };
+    fn run(stages: Stages, images: &[&str]) -> Vec<Seen> {
+        let (frames, inbox) = mpsc::channel(64);
+        let (outbox, mut seen) = mpsc::channel(64);
+        for (index, image) in images.iter().enumerate() {
+            let name = index.to_string();
+            let cursor = Some(Cursor { source: "s".to_owned(), position: name.clone() });
+            let taken = Stamp::default().after(Duration::from_secs(index as u64));
+            let frame = Frame { name, taken, image: Ok(image.as_bytes().to_vec()), cursor };
             frames.blocking_send(frame).unwrap();
         }
         drop(frames);
-        watch(FakeVision, inbox, outbox);
-        let reason = |seen: Option<Seen>| seen.unwrap().result.unwrap_err().reason;
-        assert_eq!(reason(seen.blocking_recv()), "IMAGE_CORRUPT");
-        assert_eq!(reason(seen.blocking_recv()), "IMAGE_EMPTY");
-        assert_eq!(seen.blocking_recv().unwrap().result.unwrap().len(), 2);
-        assert!(seen.blocking_recv().is_none());
+        watch(FakeVision, stages, inbox, outbox);
+        std::iter::from_fn(|| seen.blocking_recv()).collect()
+    }
+
+    #[test]
+    fn bad_frames_are_reported_and_survived() {
+        let seen = run(Stages::default(), &["panic", "", "faces 2"]);
+        let reason = |seen: &Seen| seen.result.as_ref().unwrap_err().reason;
+        assert_eq!(reason(&seen[0]), "IMAGE_CORRUPT");
+        assert_eq!(reason(&seen[1]), "IMAGE_EMPTY");
+        assert_eq!(seen[2].result.as_ref().unwrap().len(), 2);
+        assert!(seen.iter().all(|seen| seen.cursor.is_some()));
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn a_tracked_person_is_one_sighting_and_the_place_waits_for_it() {
+        let tracker = Some(Tracker::new(TrackingOptions::default()));
+        let seen = run(Stages { gate: None, tracker }, &["faces 1"; 6]);
+        let sightings: Vec<_> = seen.iter().map(|seen| seen.result.as_ref().unwrap().len()).collect();
+        assert_eq!(sightings, [0, 0, 1, 0, 0, 0, 1], "after two seconds, and what was left at the end");
+        let places: Vec<_> = seen.iter().map(|seen| seen.cursor.is_some()).collect();
+        assert_eq!(places[..3], [false, false, true]);
+        assert!(seen[6].result.as_ref().unwrap()[0].track.unwrap().left);
     }
 }

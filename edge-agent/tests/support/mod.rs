@@ -35,6 +35,7 @@ use tonic::{
 use uuid::Uuid;
 
 /// What the server does to a stream.
+#[allow(dead_code, reason = "not every test needs every fault")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Ends it before the welcome.

@@ -1,0 +1,131 @@
+//! Huffman codes and bits of a JPEG's entropy-coded data (ITU-T T.81, annex F).
+
+/// Bits that one look into the table resolves; longer codes are rare.
+const LOOK: u32 = 9;
+
+/// A Huffman table.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// Length and symbol by the next [`LOOK`] bits; length 0 for longer codes.
+    short: Vec<(u8, u8)>,
+    /// By length 1 to 16: the first code that is too large, left-aligned to 16 bits.
+    limits: [u32; 17],
+    /// By length: symbol index minus code.
+    offsets: [i32; 17],
+    symbols: Vec<u8>,
+}
+
+impl Table {
+    /// Builds a table from the number of codes of each length 1 to 16 and their symbols; `None`
+    /// where the lengths are no prefix code.
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let mut table = Self {
+            short: vec![(0, 0); 1 << LOOK],
+            limits: [0; 17],
+            offsets: [0; 17],
+            symbols: symbols.to_vec(),
+        };
+        let (mut code, mut index) = (0_u32, 0_usize);
+        for length in 1..=16_u32 {
+            let count = usize::from(counts[length as usize - 1]);
+            table.offsets[length as usize] = i32::try_from(index).ok()? - i32::try_from(code).ok()?;
+            for symbol in symbols.get(index..index + count)? {
+                if length <= LOOK {
+                    let from = (code << (LOOK - length)) as usize;
+                    let same = table.short.get_mut(from..from + (1 << (LOOK - length)))?;
+                    same.fill((length as u8, *symbol));
+                }
+                code += 1;
+            }
+            index += count;
+            if code > 1 << length {
+                return None;
+            }
+            table.limits[length as usize] = code << (16 - length);
+            code <<= 1;
+        }
+        (index == symbols.len()).then_some(table)
+    }
+}
+
+/// Reads bits up to the next marker.
+#[derive(Debug)]
+pub(super) struct Bits<'a> {
+    data: &'a [u8],
+    position: usize,
+    buffer: u64,
+    filled: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(data: &'a [u8]) -> Self {
+        Self { data, position: 0, buffer: 0, filled: 0 }
+    }
+
+    /// Makes at least 32 bits available if there are that many before the next marker.
+    fn fill(&mut self) {
+        while self.filled <= 56 {
+            let Some(byte) = self.data.get(self.position).copied() else { return };
+            if byte == 0xFF {
+                // A stuffed zero makes FF a data byte; anything else is a marker.
+                if self.data.get(self.position + 1) != Some(&0) {
+                    return;
+                }
+                self.position += 1;
+            }
+            self.position += 1;
+            self.buffer |= u64::from(byte) << (56 - self.filled);
+            self.filled += 8;
+        }
+    }
+
+    /// The next `count` bits, at most 16; `None` past the end.
+    pub(super) fn take(&mut self, count: u32) -> Option<u32> {
+        if count == 0 {
+            return Some(0);
+        }
+        if self.filled < count {
+            self.fill();
+        }
+        let value = (self.buffer >> (64 - count)) as u32;
+        self.skip(count)?;
+        Some(value)
+    }
+
+    fn skip(&mut self, count: u32) -> Option<()> {
+        self.filled = self.filled.checked_sub(count)?;
+        self.buffer <<= count;
+        Some(())
+    }
+
+    /// The next symbol; `None` past the end or where no code fits.
+    pub(super) fn symbol(&mut self, table: &Table) -> Option<u8> {
+        if self.filled < 16 {
+            self.fill();
+        }
+        let (length, symbol) = table.short[(self.buffer >> (64 - LOOK)) as usize];
+        if length > 0 {
+            self.skip(length.into())?;
+            return Some(symbol);
+        }
+        let next = (self.buffer >> 48) as u32;
+        let length = (LOOK + 1..=16).find(|length| next < table.limits[*length as usize])?;
+        self.skip(length)?;
+        let code = i32::try_from(next >> (16 - length)).ok()?;
+        let index = usize::try_from(code + table.offsets[length as usize]).ok()?;
+        table.symbols.get(index).copied()
+    }
+
+    /// Drops the rest of the byte and goes on after the restart marker that has to come now.
+    pub(super) fn restart(&mut self) -> Option<()> {
+        // Everything up to the marker was filled in already, less than eight bytes before it.
+        (self.buffer, self.filled) = (0, 0);
+        let rest = self.data.get(self.position..)?;
+        let marker = rest.windows(2).position(|pair| pair[0] == 0xFF && pair[1] != 0 && pair[1] != 0xFF)?;
+        if !(0xD0..=0xD7).contains(&rest[marker + 1]) {
+            return None;
+        }
+        self.position += marker + 2;
+        Some(())
+    }
+}

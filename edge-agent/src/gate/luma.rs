@@ -1,0 +1,254 @@
+//! The brightness of a JPEG in a coarse grid, without decoding the picture.
+//!
+//! The first coefficient of every block of 8x8 pixels is their mean. Reading it alone saves the
+//! inverse transform, the colours and the memory, which together are most of a decoder's work.
+
+use super::bits::{Bits, Table};
+
+/// Cells of the grid, at most; a cell of a 1640x1232 picture has 25 pixels a side.
+const COLUMNS: usize = 64;
+const ROWS: usize = 48;
+
+/// Mean brightness, 0 to 255, of the cells of a grid over a picture, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Luma {
+    cells: Vec<f32>,
+}
+
+impl Luma {
+    /// Reads a baseline or extended sequential JPEG. `None` for everything else, and for a damaged
+    /// one as far as it is found out: no error, since the real decoder says what is wrong.
+    #[must_use]
+    pub fn of_jpeg(jpeg: &[u8]) -> Option<Self> {
+        Header::read(jpeg)?.scan(jpeg)
+    }
+
+    /// The cells.
+    #[must_use]
+    pub fn cells(&self) -> &[f32] {
+        &self.cells
+    }
+
+    #[cfg(test)]
+    pub(super) fn from_cells(columns: usize, rows: usize, cell: impl Fn(usize, usize) -> f32) -> Self {
+        let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| (column, row)));
+        Self { cells: cells.map(|(column, row)| cell(column, row)).collect() }
+    }
+}
+
+/// What a JPEG says before its first scan.
+#[derive(Debug, Default)]
+struct Header {
+    width: usize,
+    height: usize,
+    components: Vec<Component>,
+    /// First quantiser of each table.
+    quantisers: [u16; 4],
+    dc: [Option<Table>; 4],
+    ac: [Option<Table>; 4],
+    restart_interval: usize,
+    /// Indices into `components`, with the numbers of their tables.
+    scan: Vec<(usize, usize, usize)>,
+    /// Where the entropy-coded data begins.
+    data: usize,
+}
+
+#[derive(Debug)]
+struct Component {
+    id: u8,
+    columns: usize,
+    rows: usize,
+    quantiser: usize,
+}
+
+impl Header {
+    fn read(jpeg: &[u8]) -> Option<Self> {
+        let mut header = Self::default();
+        if jpeg.get(..2)? != [0xFF, 0xD8] {
+            return None;
+        }
+        let mut position = 2;
+        loop {
+            while jpeg.get(position)? == &0xFF && jpeg.get(position + 1)? == &0xFF {
+                position += 1;
+            }
+            let [0xFF, marker] = *jpeg.get(position..position + 2)? else { return None };
+            let length =
+                usize::from(u16::from_be_bytes(jpeg.get(position + 2..position + 4)?.try_into().ok()?));
+            let body = jpeg.get(position + 4..position + 2 + length.max(2))?;
+            position += 2 + length.max(2);
+            match marker {
+                0xC0 | 0xC1 => header.frame(body)?,
+                0xC4 => header.huffman(body)?,
+                0xDB => header.quantisation(body)?,
+                0xDD => header.restart_interval = u16::from_be_bytes(body.try_into().ok()?).into(),
+                0xDA => {
+                    header.start_of_scan(body)?;
+                    header.data = position;
+                    return Some(header);
+                }
+                // Progressive, lossless and arithmetic-coded pictures are not for cameras.
+                0xC2..=0xCF | 0xD8 | 0xD9 => return None,
+                _ => {}
+            }
+        }
+    }
+
+    fn frame(&mut self, body: &[u8]) -> Option<()> {
+        let [8, h0, h1, w0, w1, count, ref components @ ..] = *body else { return None };
+        self.height = u16::from_be_bytes([h0, h1]).into();
+        self.width = u16::from_be_bytes([w0, w1]).into();
+        let (components, []) = components.as_chunks::<3>() else { return None };
+        if self.width == 0 || self.height == 0 || components.len() != usize::from(count) || count > 4 {
+            return None;
+        }
+        self.components.clear();
+        for [id, sampling, quantiser] in components {
+            let (columns, rows) = (usize::from(sampling >> 4), usize::from(sampling & 15));
+            if !(1..=4).contains(&columns) || !(1..=4).contains(&rows) || *quantiser > 3 {
+                return None;
+            }
+            self.components.push(Component { id: *id, columns, rows, quantiser: (*quantiser).into() });
+        }
+        Some(())
+    }
+
+    fn quantisation(&mut self, mut body: &[u8]) -> Option<()> {
+        while let [kind, rest @ ..] = body {
+            let (wide, number) = (kind >> 4 != 0, usize::from(kind & 15));
+            let first = if wide {
+                u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)
+            } else {
+                (*rest.first()?).into()
+            };
+            *self.quantisers.get_mut(number)? = first;
+            body = rest.get(if wide { 128 } else { 64 }..)?;
+        }
+        Some(())
+    }
+
+    fn huffman(&mut self, mut body: &[u8]) -> Option<()> {
+        while let [kind, rest @ ..] = body {
+            let counts: &[u8; 16] = rest.get(..16)?.try_into().ok()?;
+            let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
+            let table = Table::new(counts, rest.get(16..16 + total)?)?;
+            let tables = if kind >> 4 == 0 { &mut self.dc } else { &mut self.ac };
+            *tables.get_mut(usize::from(kind & 15))? = Some(table);
+            body = &rest[16 + total..];
+        }
+        Some(())
+    }
+
+    fn start_of_scan(&mut self, body: &[u8]) -> Option<()> {
+        let [count, ref selectors @ ..] = *body else { return None };
+        let selectors = selectors.get(..2 * usize::from(count))?.as_chunks::<2>().0;
+        for [id, tables] in selectors {
+            let component = self.components.iter().position(|component| component.id == *id)?;
+            let (dc, ac) = (usize::from(tables >> 4), usize::from(tables & 15));
+            if dc > 3 || ac > 3 {
+                return None;
+            }
+            self.scan.push((component, dc, ac));
+        }
+        // The first component is the brightness; a scan without it says nothing about it.
+        self.scan.iter().any(|(component, ..)| *component == 0).then_some(())
+    }
+
+    /// Reads the scan and averages the brightness of its blocks.
+    fn scan(&self, jpeg: &[u8]) -> Option<Luma> {
+        let luma = self.components.first()?;
+        let most = |side: fn(&Component) -> usize| self.components.iter().map(side).max();
+        let (widest, highest) = (most(|c| c.columns)?, most(|c| c.rows)?);
+        // A scan of one component is not interleaved: its blocks come one by one, without padding.
+        let single = self.scan.len() == 1;
+        let blocks = |size: usize, own: usize, largest: usize| (size * own).div_ceil(8 * largest);
+        let (columns, rows) =
+            (blocks(self.width, luma.columns, widest), blocks(self.height, luma.rows, highest));
+        let (units_across, units_down) = if single {
+            (columns, rows)
+        } else {
+            (self.width.div_ceil(8 * widest), self.height.div_ceil(8 * highest))
+        };
+        let quantiser = f32::from(self.quantisers[luma.quantiser]);
+        let mut grid = Grid::new(columns, rows);
+        let mut bits = Bits::new(jpeg.get(self.data..)?);
+        let mut predictions = [0_i32; 4];
+        for unit in 0..units_across * units_down {
+            if self.restart_interval > 0 && unit > 0 && unit % self.restart_interval == 0 {
+                bits.restart()?;
+                predictions = [0; 4];
+            }
+            let (across, down) = (unit % units_across, unit / units_across);
+            for (component, dc, ac) in &self.scan {
+                let (dc, ac) = (self.dc[*dc].as_ref()?, self.ac[*ac].as_ref()?);
+                let Component { columns, rows, .. } = self.components[*component];
+                let (columns, rows) = if single { (1, 1) } else { (columns, rows) };
+                for block in 0..columns * rows {
+                    let prediction = &mut predictions[*component];
+                    *prediction = prediction.wrapping_add(first_coefficient(&mut bits, dc, ac)?);
+                    if *component == 0 {
+                        let (x, y) = (across * columns + block % columns, down * rows + block / columns);
+                        grid.add(x, y, *prediction as f32 * quantiser / 8.0 + 128.0);
+                    }
+                }
+            }
+        }
+        Some(grid.mean())
+    }
+}
+
+/// Reads a block and gives the difference of its first coefficient.
+fn first_coefficient(bits: &mut Bits<'_>, dc: &Table, ac: &Table) -> Option<i32> {
+    let size = u32::from(bits.symbol(dc)?);
+    if size > 16 {
+        return None;
+    }
+    let raw = i32::try_from(bits.take(size)?).ok()?;
+    // Values whose first bit is 0 are the negative ones (T.81, F.2.2.1).
+    let difference = if size > 0 && raw < 1 << (size - 1) { raw + 1 - (1 << size) } else { raw };
+    let mut index = 1;
+    while index < 64 {
+        let symbol = bits.symbol(ac)?;
+        match (symbol >> 4, u32::from(symbol & 15)) {
+            (15, 0) => index += 16,
+            (_, 0) => break,
+            (run, size) => {
+                bits.take(size)?;
+                index += usize::from(run) + 1;
+            }
+        }
+    }
+    Some(difference)
+}
+
+struct Grid {
+    columns: usize,
+    rows: usize,
+    blocks: (usize, usize),
+    sums: Vec<(f32, u32)>,
+}
+
+impl Grid {
+    fn new(block_columns: usize, block_rows: usize) -> Self {
+        let (columns, rows) = (block_columns.min(COLUMNS), block_rows.min(ROWS));
+        Self { columns, rows, blocks: (block_columns, block_rows), sums: vec![(0.0, 0); columns * rows] }
+    }
+
+    /// Blocks beyond the picture's edge only pad it.
+    fn add(&mut self, x: usize, y: usize, value: f32) {
+        if x < self.blocks.0 && y < self.blocks.1 {
+            let (column, row) = (x * self.columns / self.blocks.0, y * self.rows / self.blocks.1);
+            let (sum, count) = &mut self.sums[row * self.columns + column];
+            *sum += value.clamp(0.0, 255.0);
+            *count += 1;
+        }
+    }
+
+    fn mean(self) -> Luma {
+        Luma { cells: self.sums.into_iter().map(|(sum, count)| sum / count.max(1) as f32).collect() }
+    }
+}
+
+#[cfg(test)]
+#[path = "luma_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+//! Cameras: sources that never end by themselves and may die at any time.
+//!
+//! A [`Camera`] opens a [`Feed`] of pictures; [`Supervised`] keeps one open, whatever happens to it.
+
+mod child;
+mod http;
+mod reader;
+mod restart;
+mod splitter;
+
+use std::{fmt, future::Future, io, time::Duration};
+
+use tokio::time::{sleep, timeout};
+
+use super::{Frame, Source, SourceError};
+use crate::clock::Stamp;
+
+pub use child::ChildCamera;
+pub use http::{AddressError, CameraAddress, MjpegCamera, SnapshotCamera};
+pub use restart::Restarts;
+pub use splitter::Splitter;
+
+/// Longest picture of a camera, in bytes: ten times what a camera of eight megapixels sends.
+pub const MAX_PICTURE_BYTES: usize = 16 << 20;
+
+/// How long a camera may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Something that can be opened again and again.
+pub trait Camera: fmt::Display + Send + 'static {
+    /// The pictures of one opening.
+    type Feed: Feed;
+
+    /// Opens the camera.
+    ///
+    /// # Errors
+    /// It can't be opened now; it is tried again later.
+    fn open(&mut self) -> impl Future<Output = io::Result<Self::Feed>> + Send;
+}
+
+/// The pictures of a camera, until it fails. Dropping it closes the camera.
+pub trait Feed: Send + 'static {
+    /// The next encoded picture.
+    ///
+    /// # Errors
+    /// The feed is over, `UnexpectedEof` included; the camera has to be opened again.
+    fn next_picture(&mut self) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+}
+
+/// Keeps a camera open: opens it again after any failure, at growing distances.
+#[derive(Debug)]
+pub struct Supervised<C: Camera> {
+    camera: C,
+    feed: Option<C::Feed>,
+    stall: Duration,
+    restarts: Restarts,
+    frames: u64,
+}
+
+impl<C: Camera> Supervised<C> {
+    /// Takes a camera; it counts as dead after `stall` without a picture.
+    pub fn new(camera: C, stall: Duration) -> Self {
+        Self { camera, feed: None, stall, restarts: Restarts::default(), frames: 0 }
+    }
+
+    async fn open(&mut self) -> io::Result<C::Feed> {
+        let opened = timeout(OPEN_TIMEOUT, self.camera.open()).await;
+        let feed = opened.unwrap_or_else(|_| Err(silence("it did not open in time")))?;
+        self.restarts.on_open(Stamp::now().since_boot);
+        Ok(feed)
+    }
+
+    async fn next_picture(&mut self) -> io::Result<Vec<u8>> {
+        let mut feed = match self.feed.take() {
+            Some(feed) => feed,
+            None => self.open().await?,
+        };
+        let picture = timeout(self.stall, feed.next_picture()).await;
+        let picture = picture.unwrap_or_else(|_| Err(silence("it gave no picture in time")))?;
+        self.feed = Some(feed);
+        Ok(picture)
+    }
+}
+
+impl<C: Camera> Source for Supervised<C> {
+    async fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+        loop {
+            match self.next_picture().await {
+                Ok(picture) => {
+                    self.frames += 1;
+                    if self.restarts.on_picture() {
+                        tracing::info!(camera = %self.camera, "the camera gives pictures");
+                    }
+                    let name = format!("{:08}", self.frames);
+                    return Ok(Some(Frame { name, taken: Stamp::now(), image: Ok(picture), cursor: None }));
+                }
+                Err(error) => {
+                    let delay = self.restarts.on_failure(Stamp::now().since_boot);
+                    tracing::warn!(camera = %self.camera, %error, retry_in = ?delay, "the camera failed");
+                    sleep(delay).await;
+                }
+            }
+        }
+    }
+}
+
+fn silence(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}

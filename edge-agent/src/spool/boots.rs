@@ -1,0 +1,94 @@
+//! What time it was during each start of the agent whose sightings still wait.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{SpoolError, format::signed};
+use crate::clock::Anchor;
+
+/// The starts by their epochs.
+#[derive(Debug, Default)]
+pub(super) struct Boots {
+    boots: HashMap<u64, Boot>,
+}
+
+#[derive(Debug)]
+struct Boot {
+    boot_id: String,
+    anchor: Option<Anchor>,
+}
+
+/// Notes that an epoch has begun, and forgets those of which nothing waits any more.
+pub(super) fn begin(connection: &Connection, boot_epoch: u64, boot_id: &str) -> Result<(), SpoolError> {
+    connection.execute(
+        "DELETE FROM boots WHERE NOT EXISTS
+         (SELECT 1 FROM sightings WHERE sightings.boot_epoch = boots.boot_epoch)",
+        [],
+    )?;
+    let sql = "INSERT OR REPLACE INTO boots (boot_epoch, boot_id) VALUES (?, ?)";
+    connection.execute(sql, params![signed(boot_epoch), boot_id])?;
+    Ok(())
+}
+
+impl Boots {
+    pub(super) fn load(connection: &Connection) -> Result<Self, SpoolError> {
+        let mut statement = connection.prepare(
+            "SELECT boot_epoch, boot_id, anchor_boot_us, anchor_learnt_ms, anchor_uncertainty_ms FROM boots",
+        )?;
+        let boots = statement.query_map([], |row| {
+            let anchor = match (row.get(2)?, row.get(3)?, row.get(4)?) {
+                (Some(boot), Some(learnt), Some(uncertainty)) => anchor(boot, learnt, uncertainty),
+                _ => None,
+            };
+            Ok((super::format::unsigned(row.get(0)?), Boot { boot_id: row.get(1)?, anchor }))
+        })?;
+        Ok(Self { boots: boots.collect::<Result<_, _>>()? })
+    }
+
+    /// What is known of the time during an epoch.
+    pub(super) fn anchor(&self, boot_epoch: u64) -> Option<&Anchor> {
+        self.boots.get(&boot_epoch)?.anchor.as_ref()
+    }
+
+    /// Takes in what was learnt during a start of the kernel: it holds for every start of the agent
+    /// since. Durable, so that it holds for what is sent after the next start too.
+    pub(super) fn learn(
+        &mut self,
+        connection: &Connection,
+        boot_id: &str,
+        learnt: Anchor,
+    ) -> Result<(), SpoolError> {
+        for (boot_epoch, boot) in self.boots.iter_mut().filter(|(_, boot)| boot.boot_id == boot_id) {
+            let better = boot.anchor.map_or(learnt, |known| known.or_better(learnt));
+            // Written seldom: an idle agent must not wear out its memory card.
+            if boot.anchor.is_none_or(|known| differ(&known, &better)) {
+                let sql = "UPDATE boots SET anchor_boot_us = ?, anchor_learnt_ms = ?,
+                           anchor_uncertainty_ms = ? WHERE boot_epoch = ?";
+                let millis =
+                    |duration: Duration| signed(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+                let (learnt, uncertainty) = (millis(better.learnt), millis(better.uncertainty));
+                let row = params![better.boot.as_microsecond(), learnt, uncertainty, signed(*boot_epoch)];
+                connection.execute(sql, row)?;
+                boot.anchor = Some(better);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Two anchors differ by more than what nobody would notice.
+fn differ(known: &Anchor, better: &Anchor) -> bool {
+    let moved = known.boot.duration_since(better.boot).unsigned_abs();
+    moved > Duration::from_secs(1) || known.uncertainty > better.uncertainty + Duration::from_secs(1)
+}
+
+fn anchor(boot: i64, learnt: i64, uncertainty: i64) -> Option<Anchor> {
+    let millis = |value: i64| u64::try_from(value).ok().map(Duration::from_millis);
+    Some(Anchor {
+        boot: Timestamp::from_microsecond(boot).ok()?,
+        learnt: millis(learnt)?,
+        uncertainty: millis(uncertainty)?,
+    })
+}

@@ -1,0 +1,66 @@
+//! The spool's files beside the database.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::SpoolError;
+
+pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {
+    let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(SpoolError::file(folder))
+}
+
+/// A lock of its own file: locks of the database file are SQLite's. The kernel drops it with the
+/// process, however that ends.
+pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
+    let lock_path = with_suffix(path, ".lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+    let file = file.map_err(SpoolError::file(&lock_path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked(path.to_path_buf())),
+        Err(TryLockError::Error(source)) => Err(SpoolError::File { path: lock_path, source }),
+    }
+}
+
+/// Moves a database and its journal aside; gives the database's new name.
+pub(super) fn quarantine(path: &Path, mark: &str) -> Result<PathBuf, SpoolError> {
+    let aside = with_suffix(path, mark);
+    fs::rename(path, &aside).map_err(SpoolError::file(path))?;
+    for suffix in ["-wal", "-shm"] {
+        let file = with_suffix(path, suffix);
+        match fs::rename(&file, with_suffix(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SpoolError::File { path: file, source: error });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Replaces a small file so that it is either the old or the new one after any crash.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+    let fresh = with_suffix(path, ".new");
+    let write = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => File::open(".")?.sync_all(),
+        }
+    };
+    write().map_err(SpoolError::file(path))
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
