@@ -84,6 +84,16 @@ CREATE TABLE sightings (
     captured_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     frame text NOT NULL,
+    -- How far captured_at can be trusted, as the device says.
+    clock_trust text NOT NULL CHECK (clock_trust IN ('unknown', 'synchronised', 'corrected', 'unsynchronised')),
+    clock_uncertainty_ms bigint,
+    -- The track that the sighting stands for; NULL where every face of every frame is a sighting.
+    track_id bigint,
+    track_entered_at timestamptz,
+    track_last_seen_at timestamptz,
+    track_left boolean,
+    CHECK ((track_id IS NULL) = (track_entered_at IS NULL)
+        AND (track_id IS NULL) = (track_last_seen_at IS NULL) AND (track_id IS NULL) = (track_left IS NULL)),
     box_x real NOT NULL,
     box_y real NOT NULL,
     box_width real NOT NULL,

@@ -15,8 +15,9 @@ pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};
 pub use policy::{Match, Policy};
 pub use sighting::{
-    Candidate, CapturedSighting, Decision, EARLIEST, LATEST, NewReview, Prediction, PredictionReason, Review,
-    Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Verdict,
+    Candidate, CapturedSighting, Clock, ClockTrust, Decision, EARLIEST, LATEST, NewReview, Prediction,
+    PredictionReason, Review, Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track,
+    Verdict,
 };
 pub use student::{NewStudent, Student, StudentKey};
 pub use template::TemplateInfo;

@@ -44,6 +44,45 @@ pub struct CapturedSighting {
     pub evidence: Bytes,
     /// What the source calls the frame.
     pub frame: String,
+    /// How far `captured_at` can be trusted.
+    pub clock: Clock,
+    /// What the sighting stands for, where faces are joined over frames.
+    pub track: Option<Track>,
+}
+
+/// What a device knows of its clock at a sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// Whether it was right.
+    pub trust: ClockTrust,
+    /// How far a time may be off, in milliseconds.
+    pub uncertainty_ms: Option<u64>,
+}
+
+/// Whether a device's clock was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockTrust {
+    /// The device does not say.
+    Unknown,
+    /// It was.
+    Synchronised,
+    /// It was not, but the time was corrected by the server's.
+    Corrected,
+    /// It was not.
+    Unsynchronised,
+}
+
+/// The same face over consecutive frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Track {
+    /// Unique among the tracks of a device and boot epoch.
+    pub id: u64,
+    /// When the person came into view.
+    pub entered_at: Timestamp,
+    /// When the person was last in view.
+    pub last_seen_at: Timestamp,
+    /// Whether the person has left.
+    pub left: bool,
 }
 
 /// What follows from a prediction.

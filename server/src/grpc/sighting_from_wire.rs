@@ -1,11 +1,13 @@
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_proto::{ProtocolError, from_timestamp, v1};
+use jiff::Timestamp;
 
 use super::{
     convert::{bounding_box_from_wire, quality_from_wire},
     ingest::MAX_EVIDENCE,
+    status::required_enum,
 };
-use crate::domain::{CapturedSighting, EARLIEST, LATEST, SightingKey, printable};
+use crate::domain::{CapturedSighting, Clock, ClockTrust, EARLIEST, LATEST, SightingKey, Track, printable};
 
 /// Why a sighting can never be accepted in this form.
 #[derive(Debug)]
@@ -30,10 +32,7 @@ pub(super) fn captured(
 ) -> Result<CapturedSighting, Rejection> {
     let pack: PackDigest =
         wire.pack_digest.parse().map_err(|error| ProtocolError::invalid("pack_digest", error))?;
-    let captured_at = from_timestamp("captured_at", wire.captured_at.as_ref())?;
-    if !(EARLIEST..LATEST).contains(&captured_at) {
-        return Err(ProtocolError::invalid("captured_at", "not between 1970 and 2200").into());
-    }
+    let captured_at = time("captured_at", wire.captured_at.as_ref())?;
     if wire.evidence.len() > MAX_EVIDENCE {
         let problem = format!("{} bytes, at most {MAX_EVIDENCE}", wire.evidence.len());
         return Err(Rejection {
@@ -55,6 +54,39 @@ pub(super) fn captured(
         liveness: wire.liveness.map(|score| probability("liveness", score)).transpose()?,
         evidence: wire.evidence.clone(),
         frame: printable(&wire.frame, 255),
+        clock: clock(wire.clock.as_ref())?,
+        track: wire.track.as_ref().map(track).transpose()?,
+    })
+}
+
+fn time(field: &'static str, wire: Option<&prost_types::Timestamp>) -> Result<Timestamp, ProtocolError> {
+    let time = from_timestamp(field, wire)?;
+    if (EARLIEST..LATEST).contains(&time) {
+        Ok(time)
+    } else {
+        Err(ProtocolError::invalid(field, "not between 1970 and 2200"))
+    }
+}
+
+fn clock(wire: Option<&v1::CaptureClock>) -> Result<Clock, ProtocolError> {
+    use v1::capture_clock::Trust;
+    const FIELD: &str = "clock.trust";
+    let Some(wire) = wire else { return Ok(Clock { trust: ClockTrust::Unknown, uncertainty_ms: None }) };
+    let trust = match required_enum(FIELD, wire.trust)? {
+        Trust::Unspecified => return Err(ProtocolError::Missing { field: FIELD }),
+        Trust::Synchronised => ClockTrust::Synchronised,
+        Trust::Corrected => ClockTrust::Corrected,
+        Trust::Unsynchronised => ClockTrust::Unsynchronised,
+    };
+    Ok(Clock { trust, uncertainty_ms: wire.uncertainty_ms })
+}
+
+fn track(wire: &v1::SightingTrack) -> Result<Track, ProtocolError> {
+    Ok(Track {
+        id: number("track.id", wire.id)?,
+        entered_at: time("track.entered_at", wire.entered_at.as_ref())?,
+        last_seen_at: time("track.last_seen_at", wire.last_seen_at.as_ref())?,
+        left: wire.left,
     })
 }
 

@@ -3,7 +3,7 @@
 use cavs_embedding::PackDigest;
 
 use super::StoreError;
-use crate::domain::{Decision, DeviceKind, DeviceStatus, Role, Verdict};
+use crate::domain::{ClockTrust, Decision, DeviceKind, DeviceStatus, Role, Verdict};
 
 macro_rules! text_enum {
     ($name:ident { $($variant:ident = $text:literal),* }) => {
@@ -32,6 +32,12 @@ text_enum!(Decision { Accepted = "accepted", Pending = "pending", Unknown = "unk
 text_enum!(Verdict { Approved = "approved", Rejected = "rejected", Flagged = "flagged" });
 text_enum!(DeviceKind { Agent = "agent", Esp32Cam = "esp32_cam" });
 text_enum!(DeviceStatus { Active = "active", Revoked = "revoked" });
+text_enum!(ClockTrust {
+    Unknown = "unknown",
+    Synchronised = "synchronised",
+    Corrected = "corrected",
+    Unsynchronised = "unsynchronised"
+});
 text_enum!(Role { Admin = "admin", Reviewer = "reviewer", Viewer = "viewer" });
 
 pub(super) fn read_digest(table: &'static str, bytes: &[u8]) -> Result<PackDigest, StoreError> {

@@ -52,9 +52,10 @@ const INSERT: &str = "
     INSERT INTO sightings (id, device_id, boot_epoch, sequence, classroom, captured_at, received_at, frame,
         box_x, box_y, box_width, box_height, detection_score, quality, liveness,
         key_month, pack_digest, probe,
-        decision, reason, predicted_student_id, similarity, margin, threshold, candidates)
+        decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
+        clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left)
     SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        $18, $19, $20, $21, $22, $23, $24
+        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30
     FROM devices d WHERE d.id = $2
     ON CONFLICT (device_id, boot_epoch, sequence) DO NOTHING";
 
@@ -168,7 +169,8 @@ async fn insert_sighting(
         .map(|c| CandidateColumn { student_id: c.student.uuid(), similarity: c.similarity.get() })
         .collect();
     let best = prediction.candidates.first().map(|c| c.similarity.get());
-    let parameters: [&(dyn ToSql + Sync); 24] = [
+    let (clock, track) = (captured.clock, captured.track);
+    let parameters: [&(dyn ToSql + Sync); 30] = [
         &id.uuid(),
         &device.uuid(),
         &to_bigint(captured.key.boot_epoch),
@@ -193,6 +195,12 @@ async fn insert_sighting(
         &prediction.margin,
         &prediction.threshold,
         &Json(candidates),
+        &clock.trust.text(),
+        &clock.uncertainty_ms.map(to_bigint),
+        &track.map(|t| to_bigint(t.id)),
+        &track.map(|t| t.entered_at),
+        &track.map(|t| t.last_seen_at),
+        &track.map(|t| t.left),
     ];
     Ok(transaction.execute(insert, &parameters).await?)
 }
