@@ -133,7 +133,7 @@ impl Translation {
             ("vision", "pack", "packs/default"),
             ("spool", "path", "state/spool.db"),
         ] {
-            let missing = !self.table.get(section).is_some_and(|table| table.get(key).is_some());
+            let missing = self.table.get(section).is_none_or(|table| table.get(key).is_none());
             if missing && self.set(section, key, Toml::String(value.to_owned())).is_ok() {
                 self.warnings.push(format!("{section}.{key} is taken to be {value:?}"));
             }
