@@ -1,7 +1,7 @@
 //! The uplink's state machine in a simulated world: the network goes and comes, acknowledgements are
 //! late, out of order or lost, agent and server crash. A seed says everything about a run; a failing
 //! one is run again with `CAVS_SEED=N`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeMap,

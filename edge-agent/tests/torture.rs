@@ -1,5 +1,5 @@
 //! The bars that take minutes: run by `scripts/torture`, one line `BAR name figure bar ok|SHORT` each.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod support;
 
@@ -16,7 +16,8 @@ use std::{
 use cavs_edge_agent::{
     agent::{self, Until},
     clock::Stamp,
-    config::{CameraConfig, CameraKind, Config, Override, SourceConfig, SourceKind},
+    config::{CameraConfig, CameraKind, Config, Override, SourceConfig, SourceKind, VisionConfig},
+    gate::Luma,
     sighting::{Sighting, SightingKey},
     spool::{BatchLimits, FrameRecord, Settlement, Spool, SpoolOptions},
     uplink::{
@@ -24,7 +25,7 @@ use cavs_edge_agent::{
         machine::{Action, Machine, Timing},
     },
     vision::{
-        Evidence,
+        Evidence, PackVision, Vision,
         fake::{self, FakeVision},
     },
 };
@@ -287,4 +288,41 @@ async fn torture_idle_writes() {
     shutdown.cancel();
     running.await.unwrap().unwrap();
     bar("idle-megabytes-a-day", (after - before) / 1e6 * 86_400.0 / seconds as f64, 50.0, false);
+}
+
+/// Median time of a few runs, in seconds.
+fn seconds(mut work: impl FnMut()) -> f64 {
+    let mut times: Vec<_> = (0..9)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[4]
+}
+
+/// What an empty room costs against a busy one, and how much memory the networks take. Needs a pack
+/// and a frame of a full class, in `CAVS_PACK` and `CAVS_FRAME`.
+#[test]
+#[ignore = "long; run by scripts/torture"]
+fn torture_gate_and_memory() {
+    let (Some(pack), Some(frame)) = (env::var_os("CAVS_PACK"), env::var_os("CAVS_FRAME")) else {
+        println!("BAR empty-room-cost-percent - 5 SKIP CAVS_PACK and CAVS_FRAME are not set");
+        println!("BAR resident-megabytes - 150 SKIP CAVS_PACK and CAVS_FRAME are not set");
+        return;
+    };
+    let config = VisionConfig { pack: pack.into(), detect_long_side: 640, min_score: 0.6, threads: 1 };
+    let mut vision = PackVision::load(&config, None).unwrap();
+    let busy = fs::read(frame).unwrap();
+    println!("INFO faces in the frame {}", vision.analyze(&busy).unwrap().faces.len());
+    let analyze = seconds(|| drop(vision.analyze(&busy)));
+    let gate = seconds(|| assert!(Luma::of_jpeg(&busy).is_some()));
+    // Five frames a second, of which one in thirty seconds is analysed.
+    bar("empty-room-cost-percent", 100.0 * (gate + analyze / 150.0) / analyze, 5.0, false);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    bar("resident-megabytes", kilobytes * 1024.0 / 1e6, 150.0, false);
 }

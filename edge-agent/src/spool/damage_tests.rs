@@ -131,6 +131,47 @@ fn torture_five_hundred_damaged_spools() {
 }
 
 #[test]
+fn only_the_newest_damaged_spool_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spool.db");
+    for start in 0..4 {
+        fs::write(&path, b"no database at all, but longer than its header".repeat(9)).unwrap();
+        let options = SpoolOptions::new(path.clone(), 1 << 30);
+        let now = Timestamp::from_second(1_800_000_000 + start).unwrap();
+        assert!(Spool::open(&options, now).unwrap().quarantined.unwrap().path.exists());
+    }
+    let kept = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(kept.filter(|name| name.to_string_lossy().contains(".damaged-")).count(), 1);
+}
+
+#[test]
+fn a_damaged_journal_does_not_keep_the_agent_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    for row in 0..30 {
+        spool.writer.append(&[record(format!("frame {row}"), 500)]).unwrap();
+    }
+    // As after a kill: nothing of the journal is in the database yet.
+    for seed in 0..20 {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let journal = copy.path().join("spool.db-wal");
+        let mut bytes = fs::read(&journal).unwrap();
+        let mut dice = Dice(seed);
+        let at = dice.below(bytes.len());
+        bytes[at] ^= 1 << dice.below(8);
+        fs::write(&journal, bytes).unwrap();
+        let mut survivor = open(copy.path());
+        survivor.writer.append(&[record("new".to_owned(), 10)]).unwrap();
+        let frames: Vec<_> = contents(&mut survivor).into_values().map(|(frame, _)| frame).collect();
+        assert_eq!(frames.last().map(String::as_str), Some("new"), "seed {seed}");
+    }
+}
+
+#[test]
 fn rows_are_recovered_though_the_root_of_everything_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let before = fill(dir.path(), 60);

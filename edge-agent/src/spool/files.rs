@@ -43,6 +43,22 @@ pub(super) fn quarantine(path: &Path, mark: &str) -> Result<PathBuf, SpoolError>
     Ok(aside)
 }
 
+/// Removes what was moved aside before `newest`: its rows were taken over then, and spools that are
+/// damaged again and again must not fill the disk.
+pub(super) fn forget_older(path: &Path, newest: &Path) {
+    let (Some(folder), Some(name)) = (newest.parent(), path.file_name()) else { return };
+    let mark = [name.as_encoded_bytes(), b".damaged-"].concat();
+    let newest = newest.file_name().unwrap_or_default().as_encoded_bytes();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        // Failing is no reason not to start.
+        if name.starts_with(&mark) && !name.starts_with(newest) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Replaces a small file so that it is either the old or the new one after any crash.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     let fresh = with_suffix(path, ".new");

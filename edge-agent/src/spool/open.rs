@@ -14,7 +14,7 @@ use super::{
     Outbox, Quarantined, Seal, SpoolError, Writer,
     boots::{self, Boots},
     device_key,
-    files::{create_folder, lock, quarantine, with_suffix, write_durably},
+    files::{create_folder, forget_older, lock, quarantine, with_suffix, write_durably},
     format::{self, corrupt, signed, unsigned},
     recover::recover,
 };
@@ -88,6 +88,7 @@ impl Spool {
         };
         if let Some(quarantined) = &mut quarantined {
             recover(quarantined, &mut connection, &seal)?;
+            forget_older(path, &quarantined.path);
         }
         if let Some(key) = key.aside {
             tracing::warn!(key = %key.display(), "the spool's key is not this device's; a new one was made");

@@ -46,7 +46,6 @@ pub(super) fn recover(
     seal: &Seal,
 ) -> Result<(), SpoolError> {
     let path = quarantined.path.clone();
-    let known = known_depth(&path);
     let file = File::open(&path).map_err(SpoolError::file(&path))?;
     let journal = File::open(with_suffix(&path, "-wal")).ok();
     let (mut seen, mut lost_evidence) = (HashSet::new(), 0);
@@ -65,6 +64,8 @@ pub(super) fn recover(
     }
     store(connection, &mut portion)?;
     quarantined.recovered = seen.len() as u64;
+    // Last, since SQLite may throw away what it does not believe of the journal.
+    let known = known_depth(&path);
     quarantined.lost = known.map_or(0, |known| known.saturating_sub(quarantined.recovered));
     connection.execute(
         "UPDATE state SET lost = lost + ?1, lost_damaged = lost_damaged + ?1, lost_evidence = lost_evidence + ?2",
@@ -99,7 +100,7 @@ fn store(connection: &mut Connection, rows: &mut Vec<SealedRow>) -> Result<(), S
 
 /// How many sightings a damaged spool says that it had, where it still says so and could be right.
 fn known_depth(path: &Path) -> Option<u64> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).ok()?;
     let spooled: i64 = connection.query_row("SELECT spooled FROM state", [], |row| row.get(0)).ok()?;
     let bytes = path.metadata().ok()?.len();

@@ -105,7 +105,7 @@ struct Driver {
     link: Link,
     /// What the last `Load` read, until its `SendBatch`.
     loaded: Vec<CapturedSighting>,
-    /// When the stream was open and `Hello` on its way, since the kernel's start.
+    /// When the connection was begun, since the kernel's start.
     asked: Duration,
     failures: FailureLog,
 }
@@ -158,7 +158,6 @@ impl Driver {
         match event {
             LinkEvent::Opened(Ok(connection)) => {
                 self.link = Link::Up(Box::new(connection));
-                self.asked = clock::since_boot();
                 self.machine.on_connected(now);
             }
             LinkEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
@@ -182,6 +181,9 @@ impl Driver {
     async fn perform(&mut self, action: Action) -> Result<(), UplinkError> {
         match action {
             Action::Connect => {
+                // `Hello` goes out while the stream is being opened, so its answer is of some moment
+                // after this one.
+                self.asked = clock::since_boot();
                 let (endpoint, hello) = (self.endpoint.clone(), self.hello.clone());
                 self.link = Link::Opening(Box::pin(async move { endpoint.open(hello).await }));
             }
