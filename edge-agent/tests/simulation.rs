@@ -227,7 +227,7 @@ fn nothing_is_lost_doubled_or_altered_whatever_fails() {
 }
 
 #[test]
-#[ignore = "long; run by scripts/torture"]
+#[cfg(feature = "torture")]
 fn torture_a_thousand_seeds() {
     let took = run_all(1000).as_secs_f64();
     println!(

@@ -66,7 +66,6 @@ fn open(dir: &Path) -> Spool {
 }
 
 #[test]
-#[ignore = "long; run by scripts/torture"]
 fn torture_spool_rates() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
@@ -179,7 +178,6 @@ fn a_month_offline_drains_in_order() {
 }
 
 #[test]
-#[ignore = "long; run by scripts/torture"]
 fn torture_month_offline() {
     let count = number("CAVS_TORTURE_SIGHTINGS", 1_000_000);
     bar(&format!("drain-{count}-per-second"), month_then_drain(count, 0), 5000.0, true);
@@ -249,7 +247,6 @@ async fn twenty_kills_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "long; run by scripts/torture"]
 async fn torture_two_hundred_kills() {
     let (lost, doubled) = kill_agents(200).await;
     bar("agent-200-kills-lost", lost as f64, 0.0, false);
@@ -264,7 +261,6 @@ fn written() -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "long; run by scripts/torture"]
 async fn torture_idle_writes() {
     let dir = tempfile::tempdir().unwrap();
     let server = FakeServer::start(dir.path(), &[]).await;
@@ -306,7 +302,6 @@ fn seconds(mut work: impl FnMut()) -> f64 {
 /// What an empty room costs against a busy one, and how much memory the networks take. Needs a pack
 /// and a frame of a full class, in `CAVS_PACK` and `CAVS_FRAME`.
 #[test]
-#[ignore = "long; run by scripts/torture"]
 fn torture_gate_and_memory() {
     let (Some(pack), Some(frame)) = (env::var_os("CAVS_PACK"), env::var_os("CAVS_FRAME")) else {
         println!("BAR empty-room-cost-percent - 5 SKIP CAVS_PACK and CAVS_FRAME are not set");

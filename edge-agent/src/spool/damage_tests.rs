@@ -123,7 +123,7 @@ fn damaged_spools_start_unaided_and_keep_most_of_their_rows() {
 }
 
 #[test]
-#[ignore = "long; run by scripts/torture"]
+#[cfg(feature = "torture")]
 fn torture_five_hundred_damaged_spools() {
     let kept = survive_all(500);
     println!("BAR damaged-spools-started 500 500 ok");
