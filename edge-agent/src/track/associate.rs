@@ -9,8 +9,10 @@ use crate::vision::{BoundingBox, Face};
 const MIN_OVERLAP: f32 = 0.3;
 
 /// Share of the same-person similarity below which overlap alone proves nothing: where two people
-/// cross, the boxes overlap and the faces differ. Blurred and turned faces stay above it.
-const VETO: f32 = 0.25;
+/// cross, or one sits down where another sat, the boxes overlap and the faces differ. Other people's
+/// faces are at 0 +- 0.06, so that half of the threshold is some three deviations away from them. A
+/// shot too blurred or turned to reach it begins a track of its own, which the next ones join.
+const VETO: f32 = 0.5;
 
 /// What a track looks like to a new face.
 pub(super) struct Anchor<'a> {
