@@ -45,6 +45,9 @@ pub enum ConfigError {
     },
 }
 
+/// Where a private cluster is kept, if the configuration does not say.
+const DATA_DIRECTORY: &str = "data";
+
 /// A checked configuration.
 #[derive(Debug)]
 pub struct Config {
@@ -151,6 +154,7 @@ struct Raw {
     api: RawListener,
     devices: RawListener,
     tls: Tls,
+    #[serde(default)]
     database: RawDatabase,
     #[serde(default)]
     vault: RawVault,
@@ -169,11 +173,11 @@ struct RawListener {
     listen: SocketAddr,
 }
 
-#[derive(Deserialize)]
+/// Without an address, the server runs a private cluster: a small site needs no administrator.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawDatabase {
-    #[serde(default)]
-    embedded: bool,
+    embedded: Option<bool>,
     data_dir: Option<PathBuf>,
     url: Option<SecretString>,
 }
@@ -267,13 +271,15 @@ impl Config {
         };
         let Raw { api, devices, tls, database, vault, recognition, enrollment, evidence, logging } = raw;
         let database = match (database.embedded, database.data_dir, database.url) {
-            (true, Some(directory), None) => Database::Embedded(base.join(directory)),
-            (false, None, Some(url)) => Database::Url(url),
-            (true, None, None) => {
-                return Err(value("database.data_dir", "is required with `embedded = true`"));
+            (None | Some(true), directory, None) => {
+                Database::Embedded(base.join(directory.unwrap_or_else(|| DATA_DIRECTORY.into())))
             }
-            _ => {
-                return Err(value("database", "needs either `url`, or `embedded = true` with `data_dir`"));
+            (None | Some(false), None, Some(url)) => Database::Url(url),
+            (Some(false), _, None) => {
+                return Err(value("database.url", "is required with `embedded = false`"));
+            }
+            (_, _, Some(_)) => {
+                return Err(value("database.url", "goes neither with `embedded = true` nor with `data_dir`"));
             }
         };
         let similarity = |key, number: Option<f32>| match number {
@@ -369,6 +375,13 @@ mod tests {
     }
 
     #[test]
+    fn without_an_address_the_server_runs_a_private_cluster() {
+        let text = MINIMAL.replace(r#"database = { embedded = true, data_dir = "db" }"#, "");
+        let config = parse(&text).unwrap();
+        assert!(matches!(config.database, Database::Embedded(d) if d == Path::new("/etc/cavs/data")));
+    }
+
+    #[test]
     fn errors_name_the_file_and_the_key() {
         let with = |line: &str| parse(&format!("{MINIMAL}\n{line}")).unwrap_err();
         assert!(with("wrong = 1").contains("server.toml: TOML parse error"), "{}", with("wrong = 1"));
@@ -379,7 +392,7 @@ mod tests {
             "server.toml: recognition.review: must not exceed `recognition.accept`"
         );
         let both = MINIMAL.replace("embedded = true", "embedded = true, url = \"x\"");
-        assert!(parse(&both).unwrap_err().contains("database: needs either"));
+        assert!(parse(&both).unwrap_err().contains("database.url: goes neither with"));
     }
 
     #[test]
