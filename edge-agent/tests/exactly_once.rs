@@ -157,18 +157,21 @@ async fn a_server_of_another_site_gets_nothing() {
     assert_eq!(server.memory(|memory| memory.streams), 0);
 }
 
-/// Where the child of the test below finds its configuration.
+/// Where the child process of the test below finds its configuration.
 const CHILD: &str = "CAVS_TEST_AGENT_CONFIG";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
+    if let Some(file) = env::var_os(CHILD) {
+        return killed_agent(Path::new(&file)).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     write_frames(dir.path(), 60, 2);
     let server = FakeServer::start(dir.path(), &[Fault::LosesAck(2), Fault::BeforeWelcome]).await;
     let config = server.config(dir.path(), &["source.rate=100"]);
     for kill in 0..8 {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "killed_agent"])
+            .args(["--exact", "an_agent_that_is_killed_again_and_again_sends_every_face_once"])
             .env(CHILD, dir.path().join("agent.toml"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -201,13 +204,11 @@ async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
     });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "the child process of another test"]
-async fn killed_agent() {
-    let Some(file) = env::var_os(CHILD) else { return };
+/// The agent that is killed: the same test, in a process of its own.
+async fn killed_agent(file: &Path) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let rate = Override::from_flag("source.rate=100").unwrap();
-    let config = Config::load(Path::new(&file), &[rate]).unwrap();
+    let config = Config::load(file, &[rate]).unwrap();
     let never = CancellationToken::new();
     agent::run(&config, FakeVision, Until::Shutdown, never).await.unwrap();
 }

@@ -1,4 +1,8 @@
 //! The bars that take minutes: run by `scripts/torture`, one line `BAR name figure bar ok|SHORT` each.
+#![cfg_attr(
+    not(feature = "torture"),
+    allow(dead_code, unused_imports, reason = "only the long tests need them")
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod support;
@@ -66,6 +70,7 @@ fn open(dir: &Path) -> Spool {
 }
 
 #[test]
+#[cfg(feature = "torture")]
 fn torture_spool_rates() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
@@ -178,6 +183,7 @@ fn a_month_offline_drains_in_order() {
 }
 
 #[test]
+#[cfg(feature = "torture")]
 fn torture_month_offline() {
     let count = number("CAVS_TORTURE_SIGHTINGS", 1_000_000);
     bar(&format!("drain-{count}-per-second"), month_then_drain(count, 0), 5000.0, true);
@@ -190,13 +196,11 @@ const EMPTY_ROOM: &str = r"while true; do printf '\377\330\377\332\000\002light\
 
 const CHILD: &str = "CAVS_TORTURE_AGENT_CONFIG";
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "the child process of another test"]
-async fn tortured_agent() {
-    let Some(file) = env::var_os(CHILD) else { return };
+/// The agent that is killed: a test that kills it, in a process of its own.
+async fn tortured_agent(file: &Path) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let rate = Override::from_flag("source.rate=200").unwrap();
-    let config = Config::load(Path::new(&file), &[rate]).unwrap();
+    let config = Config::load(file, &[rate]).unwrap();
     agent::run(&config, FakeVision, Until::Shutdown, CancellationToken::new()).await.unwrap();
 }
 
@@ -214,7 +218,7 @@ async fn kill_agents(kills: u64) -> (usize, usize) {
     let mut dice = 0x2545_F491_4F6C_DD1D_u64;
     for _ in 0..kills {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "tortured_agent"])
+            .args(["--exact", "twenty_kills_lose_and_double_nothing"])
             .env(CHILD, dir.path().join("agent.toml"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -243,10 +247,14 @@ async fn kill_agents(kills: u64) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_and_double_nothing() {
+    if let Some(file) = env::var_os(CHILD) {
+        return tortured_agent(Path::new(&file)).await;
+    }
     assert_eq!(kill_agents(20).await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg(feature = "torture")]
 async fn torture_two_hundred_kills() {
     let (lost, doubled) = kill_agents(200).await;
     bar("agent-200-kills-lost", lost as f64, 0.0, false);
@@ -261,6 +269,7 @@ fn written() -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg(feature = "torture")]
 async fn torture_idle_writes() {
     let dir = tempfile::tempdir().unwrap();
     let server = FakeServer::start(dir.path(), &[]).await;
@@ -302,6 +311,7 @@ fn seconds(mut work: impl FnMut()) -> f64 {
 /// What an empty room costs against a busy one, and how much memory the networks take. Needs a pack
 /// and a frame of a full class, in `CAVS_PACK` and `CAVS_FRAME`.
 #[test]
+#[cfg(feature = "torture")]
 fn torture_gate_and_memory() {
     let (Some(pack), Some(frame)) = (env::var_os("CAVS_PACK"), env::var_os("CAVS_FRAME")) else {
         println!("BAR empty-room-cost-percent - 5 SKIP CAVS_PACK and CAVS_FRAME are not set");
