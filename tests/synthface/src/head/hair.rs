@@ -22,18 +22,45 @@ pub(crate) struct HairModel {
     strand: f32,
     lock_end: f32,
     face_width: f32,
+    turns: Turns,
     seed: u32,
 }
 
-/// Angle about the vertical as a quarter turn's fraction: 0 in front, 1 at the side, 2 at the back. It
-/// follows the circle closely enough to say where an ear is, and needs no arc tangent.
-#[inline]
-fn heading(x: f32, z: f32) -> f32 {
-    let t = x / (x + z.abs()).max(1e-6);
-    if z >= 0.0 { t } else { 2.0 - t }
+/// A vertical plane through the axis of the head, from which hairlines step down from front to back. Planes
+/// have true distances; an angle about the axis would spin where the neck is.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    x: f32,
+    z: f32,
+}
+
+impl Turn {
+    /// The plane that leaves the axis to (`x`, `z`) of the mirrored half.
+    fn towards(x: f32, z: f32) -> Turn {
+        let length = (x * x + z * z).sqrt();
+        Turn { x: z / length, z: -x / length }
+    }
+
+    /// How far `s`, mirrored to the right half, lies behind the plane, cm; negative before it.
+    #[inline]
+    fn behind(self, s: Vec3) -> f32 {
+        s.x * self.x + (s.z + 1.0) * self.z
+    }
+}
+
+/// The planes of one cut, from the temples to the nape.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    temple: Turn,
+    side: Turn,
+    ear: Turn,
+    nape: Turn,
 }
 
 impl HairModel {
+    /// Share of a height over the hairline that is a distance from it: temples recede at up to 45 degrees.
+    pub(crate) const SLOPE: f32 = 0.55;
+
     pub(crate) fn new(hair: &Hair, p: &Shape, seed: u32) -> Option<HairModel> {
         let v = hair.volume;
         let thickness = match hair.cut {
@@ -68,39 +95,48 @@ impl HairModel {
             strand,
             lock_end: if hair.cut == HairCut::Bob { -8.5 } else { -14.0 - 2.5 * hair.parting },
             face_width: p.face_width,
+            turns: Turns {
+                temple: Turn::towards(0.455, 0.545),
+                side: Turn::towards(0.63, 0.37),
+                ear: Turn::towards(0.755, 0.245),
+                nape: if hair.cut == HairCut::Afro {
+                    Turn::towards(0.97, 0.03)
+                } else {
+                    Turn::towards(0.765, -0.235)
+                },
+            },
             seed,
         })
     }
 
-    /// Height above which hair grows, seen from the skin at `q`.
-    pub(crate) fn hairline(&self, q: Vec3) -> f32 {
-        let ax = q.x.abs();
-        let phi = heading(ax, q.z + 1.0);
-        let rounded = (ax - 4.0) * (1.0 / 1.6);
+    /// How far `q` lies outside of where hair grows, negative within: a distance along the skin that is
+    /// shortened to [`Self::SLOPE`], for lines that climb.
+    #[inline]
+    pub(crate) fn past_hairline(&self, q: Vec3) -> f32 {
+        let s = q.mirrored();
+        let rounded = (s.x - 4.0) * (1.0 / 1.6);
         let temples = self.recede * 0.9 * (1.0 - 0.25 * rounded * rounded).max(0.0);
-        let mut y = self.line - 0.03 * ax * ax + temples;
+        let mut front = self.line - 0.03 * s.x * s.x + temples;
         if matches!(self.cut, HairCut::Parted | HairCut::Long) {
             let side = if self.parting < 0.0 { -q.x } else { q.x };
-            y -= 1.1 * smoothstep(0.5, 3.5, side) * (0.6 + 0.4 * self.recede.min(1.0));
+            front -= 1.1 * smoothstep(0.5, 3.5, side) * (0.6 + 0.4 * self.recede.min(1.0));
         }
-        let temple = if self.cut.has_fringe() { 2.0 } else { 4.2 };
-        y = lerp(y, temple, smoothstep(0.38, 0.53, phi));
-        let loose = self.cut.is_long();
-        let side = if loose {
-            -30.0
-        } else if self.cut == HairCut::Afro {
-            -3.0
-        } else {
-            -2.6 - 0.5 * self.recede
-        };
-        y = lerp(y, side, smoothstep(0.58, 0.68, phi));
-        let back = if loose { -30.0 } else { -7.5 };
-        if loose || self.cut == HairCut::Afro {
-            return lerp(y, back, smoothstep(0.82, 1.12, phi));
+        let (loose, afro) = (self.cut.is_long(), self.cut == HairCut::Afro);
+        let below = |line: f32| (line - q.y) * Self::SLOPE;
+        let step = |line: f32, turn: Turn| smooth_max(below(line), -turn.behind(s), 0.5);
+        let temple = step(if self.cut.has_fringe() { 2.0 } else { 4.2 }, self.turns.temple);
+        let outside = smooth_min(below(front), temple, 0.5);
+        if loose {
+            return smooth_min(outside, -self.turns.side.behind(s), 0.5);
         }
-        let ear = smoothstep(0.69, 0.82, phi) * smoothstep(1.29, 1.16, phi);
-        y = lerp(y, 0.9, ear);
-        lerp(y, back, smoothstep(1.16, 1.31, phi))
+        let burns = step(if afro { -3.0 } else { -2.6 - 0.5 * self.recede }, self.turns.side);
+        let nape = step(-7.5, self.turns.nape);
+        let outside = smooth_min(outside, burns, 0.5);
+        if afro {
+            return smooth_min(outside, nape, 0.5);
+        }
+        let ear = below(0.9).min(self.turns.ear.behind(s));
+        smooth_min(smooth_max(outside, ear, 0.5), nape, 0.5)
     }
 
     /// Distance to the hair; `bone` is the skull's distance at the same point.
@@ -122,8 +158,7 @@ impl HairModel {
             return d - 0.7;
         }
         d -= self.strand * self.strands(q);
-        let cut = (self.hairline(q) - q.y) * 0.55
-            + 0.25 * noise(vec3(q.x * 1.6, q.y * 0.6, q.z * 1.2), self.seed + 5);
+        let cut = self.past_hairline(q) + 0.25 * noise(vec3(q.x * 1.6, q.y * 0.6, q.z * 1.2), self.seed + 5);
         let edge = (0.15 + 0.6 * self.thickness).min(0.9);
         d = smooth_max(d, cut, edge);
         if self.cut.is_long() || self.cut == HairCut::Afro {
@@ -131,7 +166,8 @@ impl HairModel {
             let oval = vec3(self.face_width * 0.90, height, 8.0).recip();
             d = smooth_max(d, -ellipsoid(q - vec3(0.0, -3.4, 7.5), oval), 0.7);
         }
-        d
+        // Tight curls are the steepest relief there is.
+        if self.cut == HairCut::Afro { d * 0.75 } else { d }
     }
 
     /// Hair that hangs: a lock on each side and a curtain behind.
@@ -142,7 +178,9 @@ impl HairModel {
         let (top, end) = (vec3(5.5, 2.0, -1.2), vec3(6.5 + wave, self.lock_end, -1.4));
         let lock = rounded_cone(s, top, end, 2.5 + 0.3 * self.volume, 1.6 + 0.3 * self.volume);
         let curtain = capsule(q, vec3(0.0, 0.0, -4.6), vec3(0.0, self.lock_end + 1.0, -5.0), 5.9);
-        smooth_min(smooth_min(d, lock, 1.6), curtain, 1.5)
+        let d = smooth_min(smooth_min(d, lock, 1.6), curtain, 1.5);
+        // The ends stay within the bounding grid.
+        smooth_max(d, -19.0 - q.y, 0.8)
     }
 
     /// Relief of the strands, -1 to 1.
@@ -152,7 +190,9 @@ impl HairModel {
             return fractal_noise(q * 0.9, 3, self.seed);
         }
         let around = self.around(q) * 18.0 + self.curl * q.y * 0.3;
-        noise(vec3(around, q.y * (0.25 + 0.7 * self.curl), q.z * 0.45), self.seed)
+        // Strands crowd together towards the crown that they fall from; there they are flatter.
+        let apart = ((q.z + 14.0).max(q.x.abs()) * 0.1).clamp(0.2, 1.0);
+        apart * noise(vec3(around, q.y * (0.25 + 0.7 * self.curl), q.z * 0.45), self.seed)
     }
 
     /// Position across the strands as they fall from a crown behind the head.
@@ -176,17 +216,5 @@ impl HairModel {
         let (x, y) = (q.x / 5.5, (q.y + 2.7) / 8.3);
         let oval = ((x * x + y * y).sqrt() - 1.0) * 5.0;
         smooth_max(d, -oval.max(1.0 - q.z), 0.7)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headings_run_from_the_front_to_the_back() {
-        assert!(heading(0.0, 1.0).abs() < 1e-6);
-        assert!((heading(1.0, 0.0) - 1.0).abs() < 1e-6);
-        assert!((heading(0.0, -1.0) - 2.0).abs() < 1e-6);
     }
 }

@@ -166,7 +166,8 @@ impl<'a> Head<'a> {
             if s.y > -4.0 && s.y < 4.0 {
                 d = self.eyes.lids(d, s);
             }
-            if d < 1.0 && s.y < -2.0 {
+            // Lips stand out by up to 0.6 cm.
+            if d < 1.6 && s.y < -2.0 {
                 d = self.mouth.shape(d, s);
                 let chin = s.y - self.identity.shape.chin_y;
                 d += self.identity.shape.cleft * crate::math::bump(s.x, 0.2) * crate::math::bump(chin, 0.7);

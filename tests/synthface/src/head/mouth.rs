@@ -32,6 +32,8 @@ pub(crate) struct Lips {
     pub(crate) upper: f32,
     /// Depth under the opening in heights of the lower lip.
     pub(crate) lower: f32,
+    /// Heights of the upper and the lower lip here, cm.
+    heights: (f32, f32),
     /// Height of the opening here, cm.
     pub(crate) gap: f32,
     /// Distance from the middle in half-widths of the mouth, at most 1.2.
@@ -83,6 +85,7 @@ impl Mouth {
         Lips {
             upper: (s.y - line - opening * 0.35) / upper.max(0.02),
             lower: (line - opening - s.y) / lower.max(0.02),
+            heights: (upper, lower),
             gap: opening * 1.35,
             across,
             line,
@@ -107,7 +110,9 @@ impl Mouth {
             * smoothstep(above, above + 0.4, s.y)
             * smoothstep(below, below - 0.4, s.y);
         let (x, y) = self.corner();
-        d + 0.14 * bump(vec3(s.x - x - 0.12, s.y - y, 0.0).length(), 0.40)
+        d += 0.14 * bump(vec3(s.x - x - 0.12, s.y - y, 0.0).length(), 0.40);
+        // The relief of the lips is steep: what it adds to the distance's slope is taken off again.
+        d * (1.0 - 0.35 * bump(s.y - self.y, 1.2) * smoothstep(1.15, 0.9, lips.across))
     }
 
     /// The red of the lips and the cut between them.
@@ -115,12 +120,14 @@ impl Mouth {
     fn vermilion(&self, d: f32, s: Vec3, lips: &Lips) -> f32 {
         let mut d = d;
         let fade = smoothstep(1.12, 0.75, lips.across);
+        // Lips do not stand out further than they are high, least of all where they end.
+        let relief = |share: f32, height: f32| (self.fullness * share).min(height * 0.6) * fade;
         let (u, l) = (lips.upper, lips.lower);
         if u > -0.3 && u < 1.3 {
-            d -= self.fullness * 0.62 * fade * smoothstep(1.25, 0.45, u) * smoothstep(-0.35, 0.25, u);
+            d -= relief(0.62, lips.heights.0) * smoothstep(1.25, 0.45, u) * smoothstep(-0.35, 0.25, u);
         }
         if l > -0.3 && l < 1.5 {
-            d -= self.fullness * 0.78 * fade * smoothstep(1.45, 0.55, l) * smoothstep(-0.35, 0.35, l);
+            d -= relief(0.78, lips.heights.1) * smoothstep(1.45, 0.55, l) * smoothstep(-0.35, 0.35, l);
         }
         d += 0.20 * bump(s.y - self.y + self.lower * 1.45 + lips.gap, 0.28) * bump(s.x, 1.3);
         if lips.gap > 0.01 {

@@ -111,8 +111,9 @@ impl Ears {
         let e =
             vec3(e.x, e.y * Self::SLANT.1 + e.z * Self::SLANT.0, e.z * Self::SLANT.1 - e.y * Self::SLANT.0);
         // The outline narrows to the lobe.
-        let narrow = 1.0 - 0.11 * (e.y - 0.6).min(0.0) * (e.y - 0.6).min(0.0) * 0.35;
-        let (y, z) = (e.y, e.z / narrow.max(0.45));
+        let below = (e.y - 0.6).min(0.0);
+        let narrow = (1.0 - 0.0385 * below * below).max(0.45);
+        let (y, z) = (e.y, e.z / narrow);
         let plate = ellipsoid(vec3(e.x, y, z), vec3(1.0 / 0.34, 1.0 / 2.65, 1.0 / 1.5));
         let ring = |ry: f32, rz: f32| {
             let (u, v) = (y / ry, z / rz);
@@ -132,6 +133,6 @@ impl Ears {
         ear = smooth_min(ear, fold, 0.2);
         ear = smooth_max(ear, -hollow, 0.3);
         ear = smooth_min(ear, capsule(e, vec3(0.15, -0.7, 1.05), vec3(0.25, -0.2, 1.1), 0.24), 0.25);
-        smooth_min(d, ear * self.size, 0.6)
+        smooth_min(d, ear * (self.size * narrow), 0.6)
     }
 }

@@ -1,6 +1,7 @@
 //! Skin: its colour, what grows on it, and how light comes back out of it.
 
 use super::Surface;
+use crate::head::HairModel;
 use crate::identity::colour::srgb;
 use crate::identity::{BeardCut, HairCut};
 use crate::math::{Vec3, bump, cells, fractal_noise, lerp, lerp3, noise, power, smoothstep, vec3};
@@ -275,6 +276,6 @@ fn scalp(figure: &Figure<'_>, colour: Vec3, q: Vec3, mottle: f32) -> Vec3 {
     let Some(model) = figure.head.hair.as_ref().filter(|_| q.y > -3.0) else {
         return colour;
     };
-    let under = smoothstep(0.6, -0.8, model.hairline(q) - q.y + 3.0 * mottle);
+    let under = smoothstep(0.6, -0.8, model.past_hairline(q) / HairModel::SLOPE + 3.0 * mottle);
     lerp3(colour, identity.hair.colour, under * strength)
 }
