@@ -85,7 +85,7 @@ mod tests {
     fn the_documented_lines_are_taken() {
         for line in [
             "roster --count 24 --seed 7 --portraits 3 --out x",
-            "portraits --count 10 --seed 1 --size 224 --out x",
+            "portraits --count 10 --seed 1 --views 20 --size 224 --out x",
             "frames --roster-seed 7 --count 24 --strangers 2 --preset classroom --seconds 120 --fps 2 --out x",
             "stream --roster-seed 7 --count 24 --listen 127.0.0.1:8081",
             "sheet --count 40 --out sheet.png",

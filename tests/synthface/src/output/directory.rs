@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -17,10 +17,35 @@ use crate::view::View;
 pub struct TruthLine<'a> {
     /// Name of the picture in the same folder.
     pub file: &'a str,
-    /// Time since the first frame, milliseconds.
-    pub time_ms: u64,
+    /// Time since the first frame of a film, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u64>,
     /// Everybody in the picture.
     pub faces: &'a [PresentFace],
+}
+
+/// `truth.jsonl` while it is written.
+struct Truth {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Truth {
+    fn create(folder: &Path) -> Result<Truth, OutputError> {
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        let path = folder.join("truth.jsonl");
+        let file = BufWriter::new(File::create(&path).map_err(at(&path))?);
+        Ok(Truth { path, file })
+    }
+
+    fn line(&mut self, line: &TruthLine<'_>) -> Result<(), OutputError> {
+        serde_json::to_writer(&mut self.file, line)?;
+        self.file.write_all(b"\n").map_err(at(&self.path))
+    }
+
+    fn finish(mut self) -> Result<(), OutputError> {
+        self.file.flush().map_err(at(&self.path))
+    }
 }
 
 /// Called after every picture with the number done and the number to do.
@@ -66,25 +91,49 @@ pub fn write_roster(
     Ok(())
 }
 
-/// Writes one portrait of each person on the roster as `001.jpg` onwards.
+/// Writes `views` pictures of each person on the roster, and `truth.jsonl` with a [`TruthLine`] for each.
+/// The first is a portrait, the others show any pose, light and surroundings. One picture of each are
+/// `001.jpg` onwards; several are `001/1.jpg` onwards.
 ///
 /// # Errors
 /// [`OutputError`] when a file cannot be written.
 pub fn write_portraits(
     folder: &Path,
     roster: &Roster,
+    views: u32,
     size: u32,
     progress: Progress<'_>,
 ) -> Result<(), OutputError> {
-    let total = roster.students.len();
-    let digits = total.to_string().len().max(3);
+    let mut truth = Truth::create(folder)?;
+    let people = roster.students.len();
+    let (total, digits) = (people * views as usize, people.to_string().len().max(3));
+    let mut done = 0;
     for (i, student) in roster.students.iter().enumerate() {
-        let view = View::portrait(student.identity.seed());
-        let picture = crate::render::render(&student.identity, &view, size);
-        write(&folder.join(format!("{:0digits$}.jpg", i + 1)), &jpeg(&picture.image)?)?;
-        progress(i + 1, total);
+        let sculpture = Sculpture::new(student.identity.clone());
+        for number in 0..views {
+            let view = match number {
+                0 => View::portrait(student.identity.seed()),
+                _ => View::random(student.identity.seed().wrapping_add(number.into())),
+            };
+            let file = match views {
+                1 => format!("{:0digits$}.jpg", i + 1),
+                _ => format!("{:0digits$}/{}.jpg", i + 1, number + 1),
+            };
+            let picture = render_sculpture(&sculpture, &view, size);
+            write(&folder.join(&file), &jpeg(&picture.image)?)?;
+            let face = PresentFace {
+                student: Some(student.number.clone()),
+                truth: picture.truth,
+                visible: 1.0,
+                spoof: None,
+                shows: None,
+            };
+            truth.line(&TruthLine { file: &file, time_ms: None, faces: &[face] })?;
+            done += 1;
+            progress(done, total);
+        }
     }
-    Ok(())
+    truth.finish()
 }
 
 /// Writes a lesson as `000001.jpg` onwards, `rate` pictures a second, and `truth.jsonl` with a
@@ -98,19 +147,16 @@ pub fn write_film(
     rate: f64,
     progress: Progress<'_>,
 ) -> Result<(), OutputError> {
-    fs::create_dir_all(folder).map_err(at(folder))?;
-    let path = folder.join("truth.jsonl");
-    let mut truth = BufWriter::new(File::create(&path).map_err(at(&path))?);
+    let mut truth = Truth::create(folder)?;
     let total = classroom.frame_count(rate);
     for (i, frame) in classroom.film(rate).enumerate() {
         let file = format!("{:06}.jpg", i + 1);
         write(&folder.join(&file), &jpeg(&frame.image)?)?;
-        let line = TruthLine { file: &file, time_ms: frame.at.as_millis() as u64, faces: &frame.faces };
-        serde_json::to_writer(&mut truth, &line)?;
-        truth.write_all(b"\n").map_err(at(&path))?;
+        let time_ms = Some(frame.at.as_millis() as u64);
+        truth.line(&TruthLine { file: &file, time_ms, faces: &frame.faces })?;
         progress(i + 1, total);
     }
-    truth.flush().map_err(at(&path))
+    truth.finish()
 }
 
 #[cfg(test)]
@@ -136,6 +182,24 @@ mod tests {
         assert_eq!(lines[1]["time_ms"], 1000);
         assert_eq!(lines[0]["faces"][0]["landmarks"].as_array().unwrap().len(), 5);
         assert!(image::open(folder.path().join("000002.jpg")).is_ok());
+    }
+
+    #[test]
+    fn portraits_are_pictures_of_one_person_each_and_their_truth() {
+        let folder = tempfile::tempdir().unwrap();
+        let roster = Roster::generate(1, 2, 0).unwrap();
+        write_portraits(folder.path(), &roster, 3, 32, &mut |_, _| {}).unwrap();
+        let truth = fs::read_to_string(folder.path().join("truth.jsonl")).unwrap();
+        let lines: Vec<serde_json::Value> =
+            truth.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let person = |i: usize| lines[i]["faces"][0]["student"].as_str().unwrap();
+        assert_eq!((lines.len(), lines[5]["file"].as_str()), (6, Some("002/3.jpg")));
+        assert!(person(0) == person(2) && person(2) != person(3));
+        assert_ne!(lines[0]["faces"][0]["box"], lines[1]["faces"][0]["box"]);
+        assert!(image::open(folder.path().join("002/3.jpg")).is_ok());
+
+        write_portraits(folder.path(), &roster, 1, 32, &mut |_, _| {}).unwrap();
+        assert!(image::open(folder.path().join("002.jpg")).is_ok());
     }
 
     #[test]
