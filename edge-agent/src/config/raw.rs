@@ -27,6 +27,15 @@ pub(super) struct Raw {
     pub(super) evidence: Evidence,
     #[serde(default)]
     pub(super) logging: Logging,
+    #[serde(default)]
+    pub(super) settings: Settings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    pub(super) accept: Option<bool>,
+    pub(super) trial: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

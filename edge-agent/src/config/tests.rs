@@ -167,3 +167,48 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     "#);
     assert!(load("{", &[]).unwrap_err().starts_with("DIR/agent.toml: EOF"));
 }
+
+/// What the server may push is what this agent takes: the same keys, the same bounds.
+#[test]
+fn every_setting_that_can_be_pushed_fits() {
+    use cavs_proto::{SETTINGS, SettingKind};
+    let text = FULL.replace("enabled = false", "");
+    let own = load(&text, &[]).unwrap();
+    let push = |key: &str, value: &str| own.with_pushed(&[(key.to_owned(), value.to_owned())].into());
+    let around = |key: &str, bounds: [String; 2], beyond: [String; 2]| {
+        for value in bounds {
+            assert!(push(key, &value).is_ok(), "{key}={value}");
+            assert!(load(&text, &[&format!("{key}={value}")]).is_ok(), "{key}={value}");
+        }
+        for value in beyond {
+            assert!(push(key, &value).is_err(), "{key}={value}");
+            assert!(load(&text, &[&format!("{key}={value}")]).is_err(), "{key}={value}");
+        }
+    };
+    for setting in SETTINGS {
+        match setting.kind {
+            SettingKind::Switch => assert!(push(setting.key, "true").is_ok(), "{}", setting.key),
+            SettingKind::LogFilter => assert!(push(setting.key, "warn").is_ok()),
+            SettingKind::Whole { least, most } => {
+                let beyond = [i128::from(least) - 1, i128::from(most) + 1].map(|value| value.to_string());
+                around(setting.key, [least, most].map(|value| value.to_string()), beyond);
+            }
+            SettingKind::Number { least, most } => {
+                let beyond = [least - 0.001, most + 0.001].map(|value| value.to_string());
+                around(setting.key, [least, most].map(|value| value.to_string()), beyond);
+            }
+        }
+    }
+    assert!(push("logging.filter", "=,=").is_err(), "only the agent can tell");
+    let error = push("source.path", "/etc").unwrap_err().to_string();
+    assert!(error.starts_with("pushed source.path: can't be pushed"), "{error}");
+}
+
+#[test]
+fn pushed_settings_go_before_everything_and_leave_the_ground_as_it_is() {
+    let own = load(FULL, &["vision.threads=3"]).unwrap();
+    let pushed = own.with_pushed(&[("vision.threads".to_owned(), "4".to_owned())].into()).unwrap();
+    assert_eq!((own.vision.threads, pushed.vision.threads), (3, 4));
+    let next = pushed.with_pushed(&[("source.rate".to_owned(), "2".to_owned())].into()).unwrap();
+    assert_eq!((next.vision.threads, next.source.period), (3, Some(Duration::from_millis(500))));
+}

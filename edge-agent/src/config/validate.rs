@@ -9,7 +9,9 @@ use http::Uri;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, ConfigError, EvidenceConfig, LogFormat, LoggingConfig, TrackingConfig, VisionConfig,
+    Config, ConfigError, EvidenceConfig, LogFormat, LoggingConfig, SettingsConfig, TrackingConfig,
+    VisionConfig,
+    overlay::Layers,
     raw::{self, Raw},
     source::SourceKind,
 };
@@ -21,11 +23,14 @@ const DEFAULT_SPOOL_BYTES: u64 = 512 << 20;
 /// Below this, a busy minute would not fit.
 const LEAST_SPOOL_BYTES: u64 = 1 << 20;
 
+/// Long enough for the camera to come up again and a few frames to go through.
+const DEFAULT_TRIAL: Duration = Duration::from_secs(30);
+
 /// Checks every value. Destructured whole, so that no key can be forgotten.
-pub(super) fn validate(path: &Path, raw: Raw) -> Result<Config, ConfigError> {
-    let Raw { server, device, source, motion, vision, tracking, spool, evidence, logging } = raw;
+pub(super) fn validate(raw: Raw, layers: Layers) -> Result<Config, ConfigError> {
+    let Raw { server, device, source, motion, vision, tracking, spool, evidence, logging, settings } = raw;
     let raw::Device { id, classroom } = device;
-    let check = Check { path };
+    let check = Check { path: &layers.path };
     let source = check.source(source)?;
     // A directory is a record to be read whole; a camera shows the same room again and again.
     let live = !matches!(source.kind, SourceKind::Directory { .. });
@@ -40,7 +45,9 @@ pub(super) fn validate(path: &Path, raw: Raw) -> Result<Config, ConfigError> {
         spool: check.spool(spool)?,
         evidence: check.evidence(evidence)?,
         logging: check.logging(logging)?,
+        settings: check.settings(settings)?,
         warnings: Vec::new(),
+        layers,
     })
 }
 
@@ -152,6 +159,12 @@ impl Check<'_> {
         let filter = filter.unwrap_or_else(|| "info".to_owned());
         EnvFilter::try_new(&filter).map_err(|error| self.wrong("logging.filter", error))?;
         Ok(LoggingConfig { filter, format: format.unwrap_or(LogFormat::Text) })
+    }
+
+    fn settings(&self, raw: raw::Settings) -> Result<SettingsConfig, ConfigError> {
+        let raw::Settings { accept, trial } = raw;
+        let trial = self.seconds("settings.trial", trial, DEFAULT_TRIAL, 1.0..=3600.0)?;
+        Ok(SettingsConfig { accept: accept.unwrap_or(true), trial })
     }
 
     pub(super) fn path_of(&self, key: &'static str, value: Option<PathBuf>) -> Result<PathBuf, ConfigError> {

@@ -17,9 +17,9 @@ use ring::{
 
 use super::{
     SpoolError,
-    files::{with_suffix, write_durably},
     seal::{KEY_BYTES, Seal},
 };
+use crate::files::{with_suffix, write_durably};
 
 /// Name of the systemd credential that goes before everything else.
 const CREDENTIAL: &str = "cavs-spool-key";
@@ -98,7 +98,7 @@ fn load_sealed(path: &Path, identity: &[u8], mark: &str) -> Result<DeviceKey, Sp
         bytes.extend_from_slice(&salt);
         bytes.extend_from_slice(&derived(&salt, identity)?.seal_with(MAGIC, &key)?);
     }
-    write_durably(&file, &bytes)?;
+    write_durably(&file, &bytes).map_err(SpoolError::file(&file))?;
     Ok(DeviceKey { seal: Seal::new(&key)?, aside })
 }
 

@@ -72,6 +72,11 @@ impl Writer {
         &self.connection
     }
 
+    /// Bounds the spool otherwise from the next append on.
+    pub fn set_bounds(&mut self, max_bytes: u64, max_age: Option<Duration>) {
+        (self.max_bytes, self.max_age) = (max_bytes, max_age);
+    }
+
     /// How far a source had come.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ mod failure_log;
 pub mod machine;
 
 pub use channel::{Endpoint, EndpointError};
-pub use driver::{Uplink, UplinkError};
+pub use driver::{SettingsLink, Uplink, UplinkError};
 pub use failure::{Failure, Phase};
 
 /// Most bytes of sightings in one batch: servers receive 4 MiB by default.

@@ -19,6 +19,8 @@ pub struct Seen {
     pub cursor: Option<Cursor>,
     /// Nothing moved in it, so it was not analysed.
     pub still: bool,
+    /// Faces found in it.
+    pub faces: usize,
     /// The sightings that are due, or why the frame gave nothing.
     pub result: Result<Vec<Sighting>, ImageFailure>,
 }
@@ -32,21 +34,23 @@ pub struct Stages {
     pub tracker: Option<Tracker>,
 }
 
-/// Analyses frames until there are no more of them or nobody wants them. Blocks: give it a thread.
+/// Analyses frames until there are no more of them or nobody wants them; gives back what it worked
+/// with. Blocks: give it a thread.
 pub fn watch<V: Vision>(
     vision: V,
     stages: Stages,
     mut frames: mpsc::Receiver<Frame>,
     seen: mpsc::Sender<Seen>,
-) {
-    let mut room = Room { vision, stages, held: None };
+) -> (V, Stages) {
+    let mut room = Room { vision, stages, held: None, faces: 0 };
     while let Some(frame) = frames.blocking_recv() {
         if seen.blocking_send(room.look_at(frame)).is_err() {
-            return;
+            break;
         }
     }
     // Fails only where nobody wants it.
     let _ = room.finish().map(|last| seen.blocking_send(last));
+    (room.vision, room.stages)
 }
 
 struct Room<V> {
@@ -54,10 +58,13 @@ struct Room<V> {
     stages: Stages,
     /// The place of the newest frame, while somebody in it is still to be sent.
     held: Option<Cursor>,
+    /// Faces of the newest frame.
+    faces: usize,
 }
 
 impl<V: Vision> Room<V> {
     fn look_at(&mut self, frame: Frame) -> Seen {
+        self.faces = 0;
         let still = self.is_still(&frame);
         let result = if still { Ok(self.wait(&frame)) } else { self.analyze(&frame) };
         let unsent = self.stages.tracker.as_ref().is_some_and(Tracker::has_unsent_people);
@@ -69,7 +76,7 @@ impl<V: Vision> Room<V> {
             self.held = None;
             frame.cursor
         };
-        Seen { frame: frame.name, cursor, still, result }
+        Seen { frame: frame.name, cursor, still, faces: self.faces, result }
     }
 
     fn is_still(&mut self, frame: &Frame) -> bool {
@@ -90,6 +97,7 @@ impl<V: Vision> Room<V> {
             .as_ref()
             .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })?;
         let faces = analyze_guarded(&mut self.vision, image)?.faces;
+        self.faces = faces.len();
         let pack_digest = self.vision.pack_digest();
         Ok(match &mut self.stages.tracker {
             Some(tracker) => tracker
@@ -108,12 +116,12 @@ impl<V: Vision> Room<V> {
     }
 
     /// What the tracks that go on at the end have to say.
-    fn finish(mut self) -> Option<Seen> {
+    fn finish(&mut self) -> Option<Seen> {
         let pack_digest = self.vision.pack_digest();
         let tracked = self.stages.tracker.as_mut()?.finish();
         let sightings = tracked.into_iter().map(|tracked| Sighting::of_track(tracked, pack_digest));
         let (frame, cursor) = (String::new(), self.held.take());
-        Some(Seen { frame, cursor, still: true, result: Ok(sightings.collect()) })
+        Some(Seen { frame, cursor, still: true, faces: 0, result: Ok(sightings.collect()) })
     }
 }
 
