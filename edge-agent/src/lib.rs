@@ -8,8 +8,10 @@
 
 pub mod agent;
 pub mod analyze;
+pub mod backup;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 mod files;
 pub mod gate;
 pub mod logging;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{CameraConfig, CameraKind, Config, SourceConfig, SourceKind},
+    backup::Backup,
+    config::{Config, SourceConfig, SourceKind},
     gate::MotionGate,
-    source::{
-        AnySource, DirectorySource,
-        camera::{ChildCamera, MjpegCamera, SnapshotCamera, Supervised},
-    },
+    source::{AnySource, DirectorySource},
     spool::Writer,
     track::{Tracker, TrackingOptions},
     vision::{Stages, Vision},
@@ -39,36 +37,24 @@ pub(super) fn open_source(
             let frames = Some(source.remaining());
             Ok(Opened { source: AnySource::Directory(source), frames, resumed: position.is_some() })
         }
-        SourceKind::Camera(camera) => {
-            let source = open_camera(camera.clone(), config, vitals);
-            Ok(Opened { source, frames: None, resumed: false })
-        }
-    }
-}
-
-fn open_camera(camera: CameraConfig, config: &SourceConfig, vitals: &Arc<Vitals>) -> AnySource {
-    let CameraConfig { kind, stall } = camera;
-    let vitals = || Arc::clone(vitals);
-    let child = |camera| AnySource::Child(Box::new(Supervised::new(camera, stall, vitals())));
-    match kind {
-        CameraKind::Command { program, arguments } => child(ChildCamera::new(program, arguments)),
-        CameraKind::Rpicam { size, rate } => child(ChildCamera::rpicam(size, rate)),
-        CameraKind::Mjpeg(address) => {
-            AnySource::Mjpeg(Box::new(Supervised::new(MjpegCamera { address }, stall, vitals())))
-        }
-        CameraKind::Snapshot(address) => {
-            let period = config.period.unwrap_or_default();
-            // Between two pictures a camera that is asked seldom is silent by right.
-            let stall = stall + period;
-            let camera = SnapshotCamera { address, period };
-            AnySource::Snapshot(Box::new(Supervised::new(camera, stall, vitals())))
-        }
-        CameraKind::V4l2 { device, size } => child(ChildCamera::v4l2(&device, size)),
+        SourceKind::Camera(camera) => Ok(Opened {
+            source: AnySource::camera(camera, config.period, vitals),
+            frames: None,
+            resumed: false,
+        }),
     }
 }
 
 /// What stands before and after the networks; tracks are numbered on from those of an earlier tracker.
-pub(super) fn stages<V: Vision>(config: &Config, vision: &V, earlier: Option<&Tracker>) -> Stages {
+///
+/// # Errors
+/// `Settings` where the folder of the backup can't be used.
+pub(super) fn stages<V: Vision>(
+    config: &Config,
+    vision: &V,
+    writer: &Writer,
+    earlier: Option<&Tracker>,
+) -> Result<Stages, AgentError> {
     let tracker = config.tracking.map(|tracking| {
         let same_person = tracking.same_person.unwrap_or_else(|| vision.same_person());
         let tracker = Tracker::new(TrackingOptions { same_person, ..tracking.options });
@@ -77,5 +63,9 @@ pub(super) fn stages<V: Vision>(config: &Config, vision: &V, earlier: Option<&Tr
             None => tracker,
         }
     });
-    Stages { gate: config.motion.map(MotionGate::new), tracker }
+    let backup = config.backup.as_ref().map(|backup| {
+        let failed = |error| AgentError::Settings(format!("backup.path: {}: {error}", backup.path.display()));
+        Backup::open(backup, writer.seal()).map_err(failed)
+    });
+    Ok(Stages { gate: config.motion.map(MotionGate::new), tracker, backup: backup.transpose()? })
 }

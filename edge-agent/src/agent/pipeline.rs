@@ -13,10 +13,10 @@ use super::{AgentError, Totals, opening, store};
 use crate::{
     config::{Config, SourceKind},
     logging,
-    source::{self, Pumped, SourceError},
+    source::{self, AnySource, Pumped, SourceError},
     spool::Writer,
     track::Tracker,
-    vision::{self, Vision},
+    vision::{self, Stages, Vision},
     vitals::Vitals,
 };
 
@@ -99,6 +99,10 @@ impl<V: Vision> Pipeline<V> {
                 return Ok(Self { stop: CancellationToken::new().drop_guard(), end: Box::pin(gone(error)) });
             }
         };
+        let stages = match opening::stages(config, &vision, &writer, tracker.as_ref()) {
+            Ok(stages) => stages,
+            Err(error) => return Err(Box::new(Failed { gear: Gear { vision, writer, tracker }, error })),
+        };
         tracing::info!(
             boot_epoch = writer.boot_epoch(),
             device = config.device_id,
@@ -108,7 +112,8 @@ impl<V: Vision> Pipeline<V> {
             "started"
         );
         let stop = CancellationToken::new();
-        let end = run(config, Gear { vision, writer, tracker }, opened.source, shared, stop.clone());
+        let gear = Gear { vision, writer, tracker };
+        let end = run(config, gear, stages, opened.source, shared, stop.clone());
         Ok(Self { stop: stop.drop_guard(), end: Box::pin(end) })
     }
 
@@ -131,7 +136,8 @@ async fn gone<V>(error: JoinError) -> Result<Ended<V>, AgentError> {
 fn run<V: Vision>(
     config: &Config,
     gear: Gear<V>,
-    source: source::AnySource,
+    stages: Stages,
+    source: AnySource,
     shared: &Shared,
     stop: CancellationToken,
 ) -> impl Future<Output = Result<Ended<V>, AgentError>> + Send + use<V> {
@@ -139,7 +145,6 @@ fn run<V: Vision>(
     let Shared { tracker, vitals, spooled, abort } = shared.clone();
     let (frames, frame_inbox) = mpsc::channel(FRAME_QUEUE);
     let (seen, seen_inbox) = mpsc::channel(SEEN_QUEUE);
-    let stages = opening::stages(config, &vision, earlier.as_ref());
     let period = config.source.period;
     let counted = Arc::clone(&vitals);
     let source = match config.source.kind {

@@ -19,7 +19,9 @@ use overlay::Layers;
 
 pub use source::{CameraConfig, CameraKind, SourceConfig, SourceKind};
 
-use crate::{gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint};
+use crate::{
+    backup::BackupConfig, gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint,
+};
 
 /// The validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub evidence: Option<EvidenceConfig>,
     /// The log.
     pub logging: LoggingConfig,
+    /// Pictures that stay on the device; `None` where none do.
+    pub backup: Option<BackupConfig>,
     /// What the server may push.
     pub settings: SettingsConfig,
     /// What of the file was understood but should be written otherwise.

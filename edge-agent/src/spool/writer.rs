@@ -67,6 +67,12 @@ impl Writer {
         self.boot_epoch
     }
 
+    /// What the spool's records are sealed with.
+    #[must_use]
+    pub fn seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.seal)
+    }
+
     #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         &self.connection

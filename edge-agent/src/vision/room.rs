@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use super::{Analysis, ImageFailure, Vision};
 use crate::{
+    backup::Backup,
     gate::{Luma, MotionGate},
     sighting::Sighting,
     source::{Cursor, Frame},
@@ -32,6 +33,8 @@ pub struct Stages {
     pub gate: Option<MotionGate>,
     /// Makes one sighting of many faces; without it every face of every frame is a sighting.
     pub tracker: Option<Tracker>,
+    /// Keeps pictures on the device.
+    pub backup: Option<Backup>,
 }
 
 /// Analyses frames until there are no more of them or nobody wants them; gives back what it worked
@@ -98,6 +101,9 @@ impl<V: Vision> Room<V> {
             .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })?;
         let faces = analyze_guarded(&mut self.vision, image)?.faces;
         self.faces = faces.len();
+        if let Some(backup) = &mut self.stages.backup {
+            backup.keep(frame.taken, image, &faces);
+        }
         let pack_digest = self.vision.pack_digest();
         Ok(match &mut self.stages.tracker {
             Some(tracker) => tracker
@@ -168,7 +174,7 @@ mod tests {
     #[test]
     fn a_tracked_person_is_one_sighting_and_the_place_waits_for_it() {
         let tracker = Some(Tracker::new(TrackingOptions::default()));
-        let seen = run(Stages { gate: None, tracker }, &["faces 1"; 6]);
+        let seen = run(Stages { tracker, ..Stages::default() }, &["faces 1"; 6]);
         let sightings: Vec<_> = seen.iter().map(|seen| seen.result.as_ref().unwrap().len()).collect();
         assert_eq!(sightings, [0, 0, 1, 0, 0, 0, 1], "after two seconds, and what was left at the end");
         let places: Vec<_> = seen.iter().map(|seen| seen.cursor.is_some()).collect();

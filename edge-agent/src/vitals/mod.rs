@@ -5,6 +5,7 @@ mod reporter;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub(crate) use machine::disk_free;
 pub use reporter::Reporter;
 
 /// What went through the agent since its start. Rooms add to it, heartbeats and the watchdog read it.
