@@ -3,12 +3,7 @@
 
 mod support;
 
-use std::{
-    env,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{env, path::Path, process::Command, time::Duration};
 
 use cavs_edge_agent::{
     agent::{self, Until},
@@ -20,7 +15,7 @@ use cavs_proto::v1::SettingsReport;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use support::FakeServer;
+use support::{FakeServer, start_test};
 
 /// A vision with settings that it can't bear.
 #[derive(Default)]
@@ -177,15 +172,8 @@ async fn settings_that_kill_the_agent_are_given_up_at_the_third_start() {
     let server = FakeServer::start(dir.path(), &[]).await;
     configure(&server, dir.path());
     server.push(1, &[("vision.threads", "14")]);
-    let start = || {
-        Command::new(env::current_exe().unwrap())
-            .args(["--exact", "settings_that_kill_the_agent_are_given_up_at_the_third_start"])
-            .env(CHILD, dir.path().join("agent.toml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
+    let test = "settings_that_kill_the_agent_are_given_up_at_the_third_start";
+    let start = || start_test(test, CHILD, dir.path());
     for _ in 0..2 {
         let mut child = start();
         let killed = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();

@@ -142,7 +142,7 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     let text = r#"{
         "device_id": "pi-7", "classroom_id": "B12", "capture_interval": 2, "max_retries": 3,
         "image_quality": 85, "motion_detection": true, "motion_threshold": 25,
-        "storage": {"path": "data", "max_backup_files": 100},
+        "storage": {"path": "data", "local_backup": true, "max_backup_files": 100, "backup_retention_days": 30},
         "network": {"server_url": "http://cavs.example:7443/"},
         "logging": {"level": "WARNING", "file": "agent.log"}
     }"#;
@@ -154,11 +154,13 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     assert!(config.spool.path.ends_with("data/spool.db"));
     assert_eq!(config.server.address, "https://cavs.example:7443");
     assert_eq!(config.logging.filter, "warn");
+    let backup = config.backup.unwrap();
+    assert!(backup.path.ends_with("data/backup"));
+    assert_eq!((backup.max_files, backup.retention.as_secs()), (100, 30 * 86_400));
     insta::assert_snapshot!(config.warnings.join("\n"), @r#"
     a configuration of the original system; it was translated, but a TOML file says more
     logging.file: ignored: lines go to standard error, and the journal keeps them
     max_retries: ignored: the agent tries until it succeeds
-    storage.max_backup_files: ignored: it has no counterpart
     server.ca is taken to be "ca.pem"
     server.certificate is taken to be "device.pem"
     server.key is taken to be "device.key"

@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    env, fs,
     net::SocketAddr,
     path::Path,
     pin::Pin,
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use cavs_edge_agent::{
     config::{Config, Override},
     sighting::SightingKey,
 };
+use cavs_pg_cluster::parent_death;
 use cavs_proto::v1::{
     BatchAck, DeviceMessage, DeviceSettings, Heartbeat, ServerMessage, SettingsReport, SightingBatch,
     SightingResult, Welcome,
@@ -138,6 +140,16 @@ impl FakeServer {
         let set: Vec<_> = set.iter().map(|text| Override::from_flag(text).unwrap()).collect();
         Config::load(&file, &set).unwrap()
     }
+}
+
+/// Starts a test of this binary as a process of its own, which ends with this one; `variable` tells
+/// it where the agent's configuration is.
+#[allow(dead_code, reason = "not every test needs a process to kill")]
+pub(crate) fn start_test(test: &str, variable: &str, dir: &Path) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test]).env(variable, dir.join("agent.toml"));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    parent_death::spawn(command).unwrap()
 }
 
 /// Writes `count` frames with `faces` faces each.
