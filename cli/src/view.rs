@@ -14,7 +14,7 @@ use cavs_proto::from_timestamp;
 use jiff::Timestamp;
 
 pub use certs::{CertificateView, DevSetView};
-pub use device::{DeviceList, DeviceView};
+pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, RunningView, WantedView};
 pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, QualityView, VerdictView};
 pub use pack::PackView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};

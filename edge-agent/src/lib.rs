@@ -8,13 +8,19 @@
 
 pub mod agent;
 pub mod analyze;
+pub mod backup;
 pub mod clock;
 pub mod config;
+pub mod doctor;
+mod files;
 pub mod gate;
 pub mod logging;
+mod service;
+pub mod settings;
 pub mod sighting;
 pub mod source;
 pub mod spool;
 pub mod track;
 pub mod uplink;
 pub mod vision;
+pub mod vitals;

@@ -1,12 +1,17 @@
 //! Structured log lines on standard error. Personal data stays below INFO, embeddings and pictures
 //! out of every log.
 
-use std::io;
+use std::{io, sync::OnceLock};
 
 use thiserror::Error;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt,
+};
 
 use crate::config::{LogFormat, LoggingConfig};
+
+/// By which the filter of the process's log is changed.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -20,10 +25,24 @@ pub struct LoggingError(String);
 pub fn init(config: &LoggingConfig) -> Result<(), LoggingError> {
     let failed = |error: &dyn std::error::Error| LoggingError(error.to_string());
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| failed(&error))?;
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
-    let result = match config.format {
-        LogFormat::Text => lines.with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match config.format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    result.map_err(|error| failed(error.as_ref()))
+    registry().with(filter).with(lines).try_init().map_err(|error| failed(&error))?;
+    // A second log would have failed above.
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// Has the process's log follow other directives from now on, where there is one.
+///
+/// # Errors
+/// The filter can't be understood.
+pub fn set_filter(directives: &str) -> Result<(), LoggingError> {
+    let failed = |error: &dyn std::error::Error| LoggingError(error.to_string());
+    let filter = EnvFilter::try_new(directives).map_err(|error| failed(&error))?;
+    FILTER.get().map_or(Ok(()), |handle| handle.reload(filter).map_err(|error| failed(&error)))
 }

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -12,8 +14,9 @@ use anyhow::anyhow;
 use cavs_edge_agent::{
     agent::{self, Until},
     analyze::{self, ImageList, ListError},
+    backup,
     config::{Config, Override, VisionConfig},
-    logging,
+    doctor, logging, spool,
     vision::PackVision,
 };
 use clap::{Args, Parser, ValueEnum};
@@ -28,16 +31,44 @@ enum Command {
     Run(RunArgs),
     /// Say what the networks see in image files, one JSON line each.
     Analyze(AnalyzeArgs),
+    /// Try out everything that the agent needs, and say what to do about what fails.
+    Doctor(DoctorArgs),
+    /// Read back the pictures that [backup] has kept.
+    Backup(BackupArgs),
 }
 
 #[derive(Args)]
-struct RunArgs {
+struct ConfigArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE", env = "CAVS_AGENT_CONFIG")]
     config: PathBuf,
     /// A value that goes before environment and file; may be repeated.
     #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = Override::from_flag)]
     set: Vec<Override>,
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// One JSON document for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct BackupArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// A folder to write the pictures into; without it, their names are listed.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Check configuration, certificates and pack, and exit.
     #[arg(long)]
     check_config: bool,
@@ -86,6 +117,8 @@ fn main() -> ExitCode {
     let (result, on_error) = match Command::parse() {
         Command::Run(args) => (run(args), 1),
         Command::Analyze(args) => (analyze(args), 2),
+        Command::Doctor(args) => (doctor(args), 2),
+        Command::Backup(args) => (read_backup(args), 1),
     };
     result.unwrap_or_else(|error| {
         // Not the chain: every error says its cause itself.
@@ -95,9 +128,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let overrides: Vec<_> = Override::from_environment().into_iter().chain(args.set).collect();
-    let config = Config::load(&args.config, &overrides)?;
-    let file = args.config.display();
+    let config = args.config.load()?;
+    let file = args.config.config.display();
     for warning in &config.warnings {
         // Before there is a log, and for --check-config, which has none.
         writeln!(io::stderr(), "{file}: warning: {warning}")?;
@@ -123,6 +155,54 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     let summary = result?;
     Ok(if summary.drained || until == Until::Shutdown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl ConfigArgs {
+    /// All that goes before the file, in increasing precedence.
+    fn overrides(&self) -> Vec<Override> {
+        Override::from_environment().into_iter().chain(self.set.clone()).collect()
+    }
+
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.config, &self.overrides())?)
+    }
+}
+
+fn doctor(DoctorArgs { config, json }: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let diagnosis = runtime.block_on(doctor::examine(&config.config, &config.overrides()));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let text = if json { serde_json::to_string_pretty(&diagnosis)? } else { diagnosis.to_string() };
+    writeln!(io::stdout(), "{}", text.trim_end())?;
+    Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read_backup(BackupArgs { config, out }: BackupArgs) -> anyhow::Result<ExitCode> {
+    let config = config.load()?;
+    let Some(backup) = &config.backup else {
+        anyhow::bail!("backup.enabled is false; --set backup.enabled=true reads what was kept before");
+    };
+    let names = backup::names(&backup.path).map_err(|e| anyhow!("{}: {e}", backup.path.display()))?;
+    let Some(out) = out else {
+        names.iter().try_for_each(|name| writeln!(io::stdout(), "{name}"))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let seal = spool::existing_seal(&config.spool)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&out)?;
+    let mut unreadable = 0;
+    for name in &names {
+        let Some(picture) = backup::read(&backup.path, name, &seal)? else {
+            writeln!(io::stderr(), "{name}: damaged, or sealed with another key")?;
+            unreadable += 1;
+            continue;
+        };
+        let path = out.join(&picture.name);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.as_mut().map(|file| file.write_all(&picture.data));
+        written.map_err(|e| anyhow!("{}: {e}", path.display()))??;
+    }
+    writeln!(io::stderr(), "{} of {} pictures were read back", names.len() - unreadable, names.len())?;
+    Ok(if unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The first signal asks for an orderly end, the second one for an end.

@@ -4,13 +4,7 @@
 
 mod support;
 
-use std::{
-    collections::HashMap,
-    env, fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{collections::HashMap, env, fs, path::Path, time::Duration};
 
 use cavs_edge_agent::{
     agent::{self, AgentError, Summary, Until},
@@ -22,7 +16,7 @@ use cavs_proto::ErrorReason;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use support::{FakeServer, Fault, write_frames};
+use support::{FakeServer, Fault, start_test, write_frames};
 
 async fn drain(config: &Config) -> Result<Summary, AgentError> {
     let run = agent::run(config, FakeVision, Until::Drained, CancellationToken::new());
@@ -170,13 +164,8 @@ async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
     let server = FakeServer::start(dir.path(), &[Fault::LosesAck(2), Fault::BeforeWelcome]).await;
     let config = server.config(dir.path(), &["source.rate=100"]);
     for kill in 0..8 {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "an_agent_that_is_killed_again_and_again_sends_every_face_once"])
-            .env(CHILD, dir.path().join("agent.toml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let test = "an_agent_that_is_killed_again_and_again_sends_every_face_once";
+        let mut child = start_test(test, CHILD, dir.path());
         // A little after it has begun to send, however slow the machine is.
         let before = server.memory(|memory| memory.offered.len());
         let sending = async {

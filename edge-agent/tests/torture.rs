@@ -13,7 +13,6 @@ use std::{
     fs::{self, File},
     io::Write,
     path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -39,7 +38,7 @@ use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use support::{FakeServer, Fault, write_frames};
+use support::{FakeServer, Fault, start_test, write_frames};
 
 /// Prints a bar's line. `at_least` says whether more is better.
 fn bar(name: &str, figure: f64, bar: f64, at_least: bool) {
@@ -217,13 +216,7 @@ async fn kill_agents(kills: u64) -> (usize, usize) {
     let config = server.config(dir.path(), &[]);
     let mut dice = 0x2545_F491_4F6C_DD1D_u64;
     for _ in 0..kills {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "twenty_kills_lose_and_double_nothing"])
-            .env(CHILD, dir.path().join("agent.toml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start_test("twenty_kills_lose_and_double_nothing", CHILD, dir.path());
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         sleep(Duration::from_millis(20 + (dice >> 33) % 280)).await;
         child.kill().unwrap();

@@ -1,10 +1,12 @@
 //! The `cavs.v1` protocol: generated types and services, typed ids, descriptor set. No I/O.
 //!
 //! Conversions between generated types and a crate's own ones live beside the service that uses
-//! them; this crate has only what every party needs: ids, timestamps, and the error details.
+//! them; this crate has only what every party needs: ids, timestamps, the error details, and which settings
+//! may be pushed to a device.
 
 mod error;
 mod ids;
+mod settings;
 mod time;
 
 /// Generated types and services of `cavs.v1`.
@@ -15,6 +17,7 @@ pub mod v1 {
 
 pub use error::{ERROR_DOMAIN, ErrorReason, ProtocolError, error_reason, invalid_argument, status};
 pub use ids::{DeviceId, IdError, SightingId, StudentId, TemplateId, UserId};
+pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use time::{from_timestamp, to_timestamp};
 
 /// The compiled descriptors of `cavs.v1`, for server reflection.

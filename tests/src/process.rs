@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cavs_pg_cluster::parent_death;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -27,7 +28,7 @@ pub fn binary(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is missing: run cargo build --workspace --bins"))
 }
 
-/// A process that is killed when dropped; its output goes to a file.
+/// A process that is killed when dropped, and with this one; its output goes to a file.
 pub struct Process {
     child: Child,
     /// Where standard output and error go.
@@ -41,15 +42,10 @@ impl Process {
     /// It does not start.
     pub fn start(name: &str, arguments: &[&str], log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).unwrap();
-        let child = Command::new(binary(name))
-            .args(arguments)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
-        Self { child, log: log.to_owned() }
+        let mut command = Command::new(binary(name));
+        command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        Self { child: parent_death::spawn(command).unwrap(), log: log.to_owned() }
     }
 
     /// What it has printed.
@@ -117,7 +113,8 @@ impl Cli {
     /// # Panics
     /// It does not start.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(binary("cavs"))
+        let mut command = Command::new(binary("cavs"));
+        command
             .args(arguments)
             .env("CAVS_CONFIG", &self.config)
             .env("CAVS_SERVER", &self.server)
@@ -125,9 +122,8 @@ impl Cli {
             .env_remove("CAVS_TOKEN")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = parent_death::spawn(command).unwrap();
         // A command that reads nothing may have ended by now.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()

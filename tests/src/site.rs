@@ -120,6 +120,16 @@ impl Site {
         self.log_in(ADMIN.0, ADMIN.1);
     }
 
+    /// Starts a server that was killed, without a login: its addresses are to stay what they were.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn restart_server(&mut self) {
+        let (server, addresses) = self.serve("server");
+        self.addresses = addresses;
+        self.server = Some(server);
+    }
+
     /// Starts another server of the site, configured by `NAME.toml`, and gives its command line.
     ///
     /// # Panics

@@ -130,7 +130,7 @@ fn a_site_by_hand_works_as_the_readme_says() {
             }
             let output = run(directory, &words, "a long password\n");
             if line.starts_with("cavs devices add") {
-                let found = json(&["cavs", "devices", "get", "room-b12", "-o", "json"]);
+                let found = json(&["cavs", "devices", "show", "room-b12", "-o", "json"]);
                 device = found["id"].as_str().unwrap().to_owned();
             }
             if line.starts_with("cavs sightings list") {

@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod classroom;
+mod devices;
 mod documents;
 mod main_job;
 mod outages;
 mod privacy;
 mod several_servers;
+mod torture;

@@ -1,6 +1,12 @@
 //! `cavs devices`
 
-use cavs_proto::v1;
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cavs_proto::{SETTINGS, SettingKind, v1};
 
 use crate::{
     client::Api,
@@ -32,12 +38,80 @@ pub enum DevicesCommand {
         #[command(flatten)]
         extent: Extent,
     },
-    /// Show a device
-    Get {
+    /// Show a device: how it is, what its spool holds and has lost, which settings it runs with
+    #[command(alias = "get")]
+    Show {
         /// Name or id
         #[arg(value_name = "DEVICE")]
         device: String,
     },
+    /// Push settings to a device, on top of its own configuration
+    ///
+    /// The device tries them, keeps them where it goes on working, and goes back by itself where it does
+    /// not; `cavs devices show` says what became of them.
+    #[command(after_help = settings_help())]
+    Configure(ConfigureArgs),
+}
+
+/// Options of `cavs devices configure`.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub struct ConfigureArgs {
+    /// Name or id
+    #[arg(value_name = "DEVICE")]
+    device: String,
+    /// A setting to push; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, group = "change")]
+    set: Vec<(String, String)>,
+    /// A setting to leave to the device again; may be repeated
+    #[arg(long, value_name = "KEY", group = "change")]
+    unset: Vec<String>,
+    /// Leave all settings to the device again, but for those of --set
+    #[arg(long, group = "change")]
+    reset: bool,
+    /// Push the settings of a TOML file in the place of all that were pushed before
+    #[arg(long, value_name = "FILE", group = "change", conflicts_with_all = ["unset", "reset"])]
+    file: Option<PathBuf>,
+}
+
+fn settings_help() -> String {
+    let kind = |kind| match kind {
+        SettingKind::Switch => "true or false".to_owned(),
+        SettingKind::Whole { least, most } => format!("whole number, {least} to {most}"),
+        SettingKind::Number { least, most } => format!("{least} to {most}"),
+        SettingKind::LogFilter => "such as info,cavs_edge_agent=debug".to_owned(),
+    };
+    let lines = SETTINGS.iter().map(|setting| format!("  {:27}{}", setting.key, kind(setting.kind)));
+    let lines: Vec<_> = lines.collect();
+    format!("Settings (their meaning is in the agent's manual):\n{}", lines.join("\n"))
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// The settings of a file in the form of the agent's own configuration.
+fn read_settings(path: &Path) -> Result<Vec<(String, String)>, CliError> {
+    let wrong = |problem: &dyn Display| CliError::usage(format!("{}: {problem}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let file: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
+    let mut settings = Vec::new();
+    for (section, values) in file {
+        let toml::Value::Table(values) = values else {
+            return Err(wrong(&format!(
+                "{section} is no section; settings are written [section] key = value"
+            )));
+        };
+        for (key, value) in values {
+            let value = match value {
+                toml::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            settings.push((format!("{section}.{key}"), value));
+        }
+    }
+    Ok(settings)
 }
 
 /// Kinds of devices.
@@ -86,8 +160,19 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             remark.iter().for_each(|remark| printer.note(remark));
             Ok(())
         }
-        DevicesCommand::Get { device } => {
+        DevicesCommand::Show { device } => {
             printer.report(&DeviceView::from(lookup::device(&api, &device).await?))
+        }
+        DevicesCommand::Configure(args) => {
+            let ConfigureArgs { device, set, unset, reset, file } = args;
+            let reset = reset || file.is_some();
+            let mut settings = file.as_deref().map(read_settings).transpose()?.unwrap_or_default();
+            settings.extend(set);
+            let device_id = lookup::device(&api, &device).await?.id;
+            let set = settings.into_iter().collect();
+            let request = v1::ConfigureDeviceRequest { device_id, reset, unset, set };
+            let device = api.call(api.devices().configure_device(request)).await?;
+            printer.report(&DeviceView::from(device))
         }
     }
 }

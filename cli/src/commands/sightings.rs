@@ -1,6 +1,6 @@
 //! `cavs sightings`
 
-use cavs_proto::{to_timestamp, v1};
+use cavs_proto::{SightingId, to_timestamp, v1};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     paging::{self, Extent, Page},
     printer::Printer,
     timespec::TimeSpec,
-    view::SightingList,
+    view::{SightingList, SightingView},
 };
 
 /// What `cavs sightings` does.
@@ -19,6 +19,13 @@ use crate::{
 pub enum SightingsCommand {
     /// List sightings, newest first
     List(ListArgs),
+    /// Show a sighting: what the machine said, when the person came and left, how right the clock was
+    #[command(alias = "get")]
+    Show {
+        /// Id
+        #[arg(value_name = "SIGHTING-ID")]
+        id: SightingId,
+    },
 }
 
 /// Options of `cavs sightings list`.
@@ -69,10 +76,21 @@ impl From<Decision> for v1::Decision {
 }
 
 pub(crate) async fn run(
-    SightingsCommand::List(args): SightingsCommand,
+    command: SightingsCommand,
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
+    match command {
+        SightingsCommand::List(args) => list(args, config, printer).await,
+        SightingsCommand::Show { id } => {
+            let api = Api::connect(config).await?;
+            let request = v1::GetSightingRequest { id: id.to_string() };
+            printer.report(&SightingView::from(api.call(api.sightings().get_sighting(request)).await?))
+        }
+    }
+}
+
+async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     let (from, until) = range(args.from, args.until, &TimeZone::system())?;
     let api = Api::connect(config).await?;
     let filter = v1::SightingFilter {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use cavs_proto::v1;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -33,10 +35,96 @@ pub struct DeviceView {
     pub agent_version: String,
     /// SHA-256 of its model pack.
     pub pack_digest: String,
+    /// It has spoken within the last 45 seconds.
+    pub online: bool,
     /// Sightings that waited in its spool when it spoke last.
     pub spooled: u64,
-    /// Sightings that did not fit into its spool.
+    /// Sightings that it lost, for whatever reason.
     pub lost: u64,
+    /// Its last heartbeat; null until there was one.
+    pub heartbeat: Option<HeartbeatView>,
+    /// Settings that are pushed to it; null where nobody has ever pushed any.
+    pub wanted: Option<WantedView>,
+    /// What became of them.
+    pub running: RunningView,
+}
+
+/// A device's sign of life. Counters of losses are since its spool was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeartbeatView {
+    /// RFC 3339, by the device's clock.
+    pub sent_at: Option<Timestamp>,
+    /// RFC 3339: when the oldest sighting that waits was stored; null where none waits.
+    pub oldest_spooled_at: Option<Timestamp>,
+    /// Those of `lost` that repeated an earlier sighting of their track.
+    pub lost_repeats: u64,
+    /// Those of `lost` that became too old.
+    pub lost_expired: u64,
+    /// Those of `lost` that could not be recovered from a damaged spool.
+    pub lost_damaged: u64,
+    /// Face crops lost.
+    pub lost_evidence: u64,
+    /// Sightings that the server rejected.
+    pub rejected: u64,
+    /// How the machine is.
+    pub health: Option<HealthView>,
+}
+
+/// How a device is. What it can't measure is null.
+#[derive(Debug, Clone, Serialize)]
+pub struct HealthView {
+    /// Degrees Celsius.
+    pub temperature: Option<f32>,
+    /// 0 to 100, of all processors.
+    pub cpu_percent: Option<f32>,
+    /// Bytes.
+    pub memory_resident: Option<u64>,
+    /// Bytes.
+    pub memory_available: Option<u64>,
+    /// Bytes.
+    pub disk_free: Option<u64>,
+    /// Frames that went through the agent.
+    pub frames_per_second: Option<f32>,
+    /// Faces that were found.
+    pub faces_per_second: Option<f32>,
+    /// Since the agent's start.
+    pub frames: u64,
+    /// Those that could not be analysed.
+    pub frames_bad: u64,
+    /// Those that came while the agent was busy.
+    pub frames_dropped: u64,
+    /// Failures of the camera.
+    pub source_failures: u64,
+    /// Since the agent's start.
+    pub uptime_seconds: u64,
+    /// The clock followed a time server or agreed with the server's.
+    pub clock_synchronised: bool,
+}
+
+/// Settings that are pushed to a device.
+#[derive(Debug, Clone, Serialize)]
+pub struct WantedView {
+    /// Counts up with every change.
+    pub version: u64,
+    /// By SECTION.KEY.
+    pub settings: BTreeMap<String, String>,
+    /// RFC 3339.
+    pub pushed_time: Option<Timestamp>,
+    /// User name.
+    pub pushed_by: String,
+}
+
+/// What became of pushed settings.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunningView {
+    /// The version in use; 0 for the device's own configuration.
+    pub version: u64,
+    /// It has yet to prove itself.
+    pub on_trial: bool,
+    /// The last version that the device refused or went back from; 0 where there is none.
+    pub rejected_version: u64,
+    /// Why.
+    pub rejection: String,
 }
 
 /// Devices.
@@ -60,6 +148,8 @@ impl From<v1::Device> for DeviceView {
             v1::DeviceStatus::Revoked => "revoked",
             v1::DeviceStatus::Unspecified => UNRECOGNISED,
         };
+        let (pushed_time, pushed_by) = (time(device.wanted_time.as_ref()), device.wanted_by);
+        let running = device.running.unwrap_or_default();
         Self {
             id: device.id,
             name: device.name,
@@ -72,6 +162,49 @@ impl From<v1::Device> for DeviceView {
             pack_digest: device.pack_digest,
             spooled: device.spooled,
             lost: device.lost,
+            online: device.online,
+            heartbeat: device.heartbeat.map(Into::into),
+            wanted: device.wanted.map(|wanted| WantedView {
+                version: wanted.version,
+                settings: wanted.settings.into_iter().collect(),
+                pushed_time,
+                pushed_by,
+            }),
+            running: RunningView {
+                version: running.running_version,
+                on_trial: running.on_trial,
+                rejected_version: running.rejected_version,
+                rejection: running.rejection,
+            },
+        }
+    }
+}
+
+impl From<v1::Heartbeat> for HeartbeatView {
+    fn from(beat: v1::Heartbeat) -> Self {
+        Self {
+            sent_at: time(beat.sent_at.as_ref()),
+            oldest_spooled_at: time(beat.oldest_spooled_at.as_ref()),
+            lost_repeats: beat.lost_repeats,
+            lost_expired: beat.lost_expired,
+            lost_damaged: beat.lost_damaged,
+            lost_evidence: beat.lost_evidence,
+            rejected: beat.rejected,
+            health: beat.health.map(|health| HealthView {
+                temperature: health.temperature,
+                cpu_percent: health.cpu_percent,
+                memory_resident: health.memory_resident,
+                memory_available: health.memory_available,
+                disk_free: health.disk_free,
+                frames_per_second: health.frames_per_second,
+                faces_per_second: health.faces_per_second,
+                frames: health.frames,
+                frames_bad: health.frames_bad,
+                frames_dropped: health.frames_dropped,
+                source_failures: health.source_failures,
+                uptime_seconds: health.uptime_seconds,
+                clock_synchronised: health.clock_synchronised,
+            }),
         }
     }
 }
@@ -86,26 +219,90 @@ impl DeviceView {
     fn last_seen(&self, style: &Style) -> String {
         self.last_seen_time.map_or_else(|| "never".to_owned(), |time| moment(style, Some(time)))
     }
+
+    fn online(&self) -> &'static str {
+        if self.online { "online" } else { "offline" }
+    }
+
+    /// Which pushed settings are in use, and what became of the last ones that are not.
+    fn settings(&self) -> String {
+        let RunningView { version, on_trial, rejected_version, .. } = self.running;
+        let wanted = self.wanted.as_ref().map_or(0, |wanted| wanted.version);
+        let running = match version {
+            0 => "the device's own".to_owned(),
+            version => format!("version {version}"),
+        };
+        match () {
+            () if on_trial => format!("{running}, on trial"),
+            () if wanted == version => running,
+            () if wanted == rejected_version => format!("{running}; version {wanted} was rejected"),
+            () => format!("{running}; version {wanted} was not taken yet"),
+        }
+    }
+
+    fn health_facts(&self) -> Vec<(&'static str, String)> {
+        let Some(health) = self.heartbeat.as_ref().and_then(|beat| beat.health.as_ref()) else {
+            return vec![];
+        };
+        let text =
+            |value: Option<f32>, unit: &str| value.map(|v| format!("{v:.1}{unit}")).unwrap_or_default();
+        let bytes = |value: Option<u64>| value.map(mebibytes).unwrap_or_default();
+        vec![
+            ("temperature", text(health.temperature, " °C")),
+            ("processors", text(health.cpu_percent, " % busy")),
+            ("memory", bytes(health.memory_resident)),
+            ("memory left", bytes(health.memory_available)),
+            ("disk left", bytes(health.disk_free)),
+            ("frames", text(health.frames_per_second, " a second")),
+            ("faces", text(health.faces_per_second, " a second")),
+            (
+                "frames dropped",
+                format!("{} of {}", health.frames_dropped, health.frames + health.frames_dropped),
+            ),
+            ("frames bad", health.frames_bad.to_string()),
+            ("camera failures", health.source_failures.to_string()),
+            ("running for", format!("{} min", health.uptime_seconds / 60)),
+            ("clock", if health.clock_synchronised { "right" } else { "not known to be right" }.to_owned()),
+        ]
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 impl Report for DeviceView {
     fn table(&self, style: &Style) -> String {
-        facts(
-            style,
-            &[
-                ("name", self.name.clone()),
-                ("kind", self.kind.to_owned()),
-                ("classroom", self.classroom.clone()),
-                ("status", self.status.to_owned()),
-                ("last seen", self.last_seen(style)),
-                ("spooled", self.spooled.to_string()),
-                ("lost", self.lost.to_string()),
-                ("agent version", self.agent_version.clone()),
-                ("model pack", self.pack_digest.clone()),
-                ("created", moment(style, self.create_time)),
-                ("id", self.id.clone()),
-            ],
-        )
+        let beat = self.heartbeat.as_ref();
+        let count = |count: fn(&HeartbeatView) -> u64| beat.map(|b| count(b).to_string()).unwrap_or_default();
+        let mut lines = vec![
+            ("name", self.name.clone()),
+            ("kind", self.kind.to_owned()),
+            ("classroom", self.classroom.clone()),
+            ("status", format!("{}, {}", self.status, self.online())),
+            ("last seen", self.last_seen(style)),
+            ("spooled", self.spooled.to_string()),
+            ("oldest spooled", beat.map(|b| moment(style, b.oldest_spooled_at)).unwrap_or_default()),
+            ("lost", self.lost.to_string()),
+            ("lost crops", count(|b| b.lost_evidence)),
+            ("rejected", count(|b| b.rejected)),
+        ];
+        lines.extend(self.health_facts());
+        lines.extend([
+            ("agent version", self.agent_version.clone()),
+            ("model pack", self.pack_digest.clone()),
+            ("settings", self.settings()),
+        ]);
+        if self.running.rejected_version > 0 {
+            let RunningView { rejected_version, rejection, .. } = &self.running;
+            lines.push(("last rejection", format!("version {rejected_version}: {rejection}")));
+        }
+        lines.extend([("created", moment(style, self.create_time)), ("id", self.id.clone())]);
+        let rows = self.wanted.iter().flat_map(|wanted| &wanted.settings);
+        let rows = rows.map(|(key, value)| [key.clone(), value.clone()]).collect();
+        let mut parts = vec![facts(style, &lines), table(style, ["PUSHED SETTING", "VALUE"], rows)];
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n\n")
     }
 }
 
@@ -117,11 +314,13 @@ impl Report for DeviceList {
                 device.kind.to_owned(),
                 device.classroom.clone(),
                 device.status.to_owned(),
+                device.online().to_owned(),
                 device.last_seen(style),
                 device.spooled.to_string(),
                 device.id.clone(),
             ]
         });
-        table(style, ["NAME", "KIND", "CLASSROOM", "STATUS", "LAST SEEN", "SPOOLED", "ID"], rows.collect())
+        let header = ["NAME", "KIND", "CLASSROOM", "STATUS", "ONLINE", "LAST SEEN", "SPOOLED", "ID"];
+        table(style, header, rows.collect())
     }
 }

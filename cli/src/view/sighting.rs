@@ -1,4 +1,4 @@
-use cavs_proto::v1;
+use cavs_proto::v1::{self, capture_clock::Trust};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -49,6 +49,25 @@ pub struct SightingView {
     pub student: Option<StudentRefView>,
     /// Whether a picture of the face is kept.
     pub has_evidence: bool,
+    /// `synchronised`, `corrected` or `unsynchronised`; null where the device does not say.
+    pub clock: Option<&'static str>,
+    /// How far `captured_at` may be off; null where nobody knows.
+    pub clock_uncertainty_ms: Option<u64>,
+    /// The stay in view that it stands for; null where every face of every frame is a sighting.
+    pub track: Option<TrackView>,
+}
+
+/// Somebody's stay in view.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrackView {
+    /// Unique among the tracks of a device and boot epoch.
+    pub id: u64,
+    /// RFC 3339.
+    pub entered_at: Option<Timestamp>,
+    /// RFC 3339.
+    pub last_seen_at: Option<Timestamp>,
+    /// The person is out of view.
+    pub left: bool,
 }
 
 /// A face's place in a picture, in pixels from the top left corner.
@@ -132,6 +151,12 @@ pub struct ReviewItemView {
 
 impl From<v1::Sighting> for SightingView {
     fn from(sighting: v1::Sighting) -> Self {
+        let clock = match sighting.clock_trust() {
+            Trust::Unspecified => None,
+            Trust::Synchronised => Some("synchronised"),
+            Trust::Corrected => Some("corrected"),
+            Trust::Unsynchronised => Some("unsynchronised"),
+        };
         Self {
             id: sighting.id,
             captured_at: time(sighting.captured_at.as_ref()),
@@ -150,6 +175,14 @@ impl From<v1::Sighting> for SightingView {
             review: sighting.review.map(Into::into),
             student: sighting.student.map(Into::into),
             has_evidence: sighting.has_evidence,
+            clock,
+            clock_uncertainty_ms: sighting.clock_uncertainty_ms,
+            track: sighting.track.map(|track| TrackView {
+                id: track.id,
+                entered_at: time(track.entered_at.as_ref()),
+                last_seen_at: time(track.last_seen_at.as_ref()),
+                left: track.left,
+            }),
         }
     }
 }
@@ -230,14 +263,28 @@ impl SightingView {
         self.review.as_ref().map(|review| review.verdict.to_owned()).unwrap_or_default()
     }
 
+    fn clock_state(&self) -> String {
+        match (self.clock, self.clock_uncertainty_ms) {
+            (None, _) => String::new(),
+            (Some(state), None) => state.to_owned(),
+            (Some(state), Some(ms)) => format!("{state}, within {ms} ms"),
+        }
+    }
+
     fn facts(&self, style: &Style) -> Vec<(&'static str, String)> {
         let prediction = self.prediction.as_ref();
         let review = self.review.as_ref();
         let of_prediction = |text: fn(&PredictionView) -> String| prediction.map(text).unwrap_or_default();
         let of_review = |text: fn(&ReviewView) -> String| review.map(text).unwrap_or_default();
+        let left = self.track.as_ref().is_some_and(|track| track.left);
+        let last_seen = self.track.as_ref().and_then(|track| track.last_seen_at);
         vec![
             ("student", label(self.student.as_ref())),
             ("captured", moment(style, self.captured_at)),
+            ("received", moment(style, self.received_at)),
+            ("clock", self.clock_state()),
+            ("entered", self.track.as_ref().map(|t| moment(style, t.entered_at)).unwrap_or_default()),
+            (if left { "left" } else { "last in view" }, moment(style, last_seen)),
             ("device", self.device_name.clone()),
             ("classroom", self.classroom.clone()),
             ("frame", self.frame.clone()),

@@ -39,6 +39,7 @@ pub(crate) struct State {
     pub(crate) sightings: Vec<v1::Sighting>,
     pub(crate) filters: Vec<v1::SightingFilter>,
     pub(crate) reviews: Vec<v1::ReviewSightingRequest>,
+    pub(crate) configured: Option<v1::ConfigureDeviceRequest>,
 }
 
 /// The server, its certificates, and a home for whoever calls it.

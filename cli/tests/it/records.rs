@@ -89,8 +89,57 @@ fn devices_are_registered() {
     assert!(ran.json()["last_seen_time"].is_null());
     assert!(fake.cavs(&["devices", "add", "pi-1"]).stderr.contains("cavs certs device --ca DIR --device-id"));
     assert!(fake.cavs(&["devices", "list"]).stdout.contains("room-12"));
-    assert_eq!(fake.cavs(&["devices", "get", "room-12"]).code, 0);
-    assert_eq!(fake.cavs(&["devices", "get", "none"]).code, 3);
+    assert_eq!(fake.cavs(&["devices", "show", "room-12"]).code, 0);
+    assert_eq!(fake.cavs(&["devices", "get", "none"]).code, 3, "the older name");
+}
+
+#[test]
+fn settings_are_pushed_from_flags_and_files() {
+    let fake = Fake::with_students(&[]);
+    let ran =
+        fake.cavs(&["devices", "configure", "room-12", "--set", "source.rate=2", "--unset", "motion.hold"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    let pushed = fake.service.state().configured.clone().unwrap();
+    assert_eq!((pushed.set["source.rate"].as_str(), pushed.unset.len(), pushed.reset), ("2", 1, false));
+
+    let file = fake.home().join("room.toml");
+    fs::write(&file, "[motion]\nthreshold = 0.02\nenabled = true\n[logging]\nfilter = 'debug'\n").unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(fake.cavs(&["devices", "configure", "room-12", "--file", file]).code, 0);
+    let pushed = fake.service.state().configured.clone().unwrap();
+    assert_eq!(
+        (pushed.set["motion.threshold"].as_str(), pushed.set["logging.filter"].as_str()),
+        ("0.02", "debug")
+    );
+    assert!(pushed.reset && pushed.set["motion.enabled"] == "true");
+
+    fs::write(file, "threshold = 0.02\n").unwrap();
+    let ran = fake.cavs(&["devices", "configure", "room-12", "--file", file]);
+    assert!(ran.code == 2 && ran.stderr.contains("threshold is no section"), "{ran:?}");
+    assert_eq!(fake.cavs(&["devices", "configure", "room-12"]).code, 2, "nothing to change");
+    assert_eq!(fake.cavs(&["devices", "configure", "room-12", "--set", "source.rate"]).code, 2);
+}
+
+#[test]
+fn a_sighting_is_shown_with_its_clock_and_track() {
+    let fake = with_sighting();
+    {
+        let mut state = fake.service.state();
+        let time = |text: &str| Some(to_timestamp(text.parse().unwrap()));
+        state.sightings[0].set_clock_trust(v1::capture_clock::Trust::Corrected);
+        state.sightings[0].clock_uncertainty_ms = Some(12);
+        state.sightings[0].track = Some(v1::TrackSpan {
+            id: 4,
+            entered_at: time("2026-03-02T08:00:00Z"),
+            last_seen_at: time("2026-03-02T08:05:00Z"),
+            left: true,
+        });
+    }
+    let ran = fake.cavs(&["sightings", "show", ID]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    assert_eq!(fake.cavs(&["sightings", "show", ID, "-o", "json"]).json()["track"]["id"], 4);
 }
 
 #[test]

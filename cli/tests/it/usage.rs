@@ -117,6 +117,7 @@ fn the_help_is_stable() {
         &["students", "list", "--help"],
         &["enroll", "--help"],
         &["devices", "add", "--help"],
+        &["devices", "configure", "--help"],
         &["review", "approve", "--help"],
         &["sightings", "list", "--help"],
         &["certs", "dev", "--help"],

@@ -1,15 +1,16 @@
 //! What the configuration says, opened.
 
+use std::sync::Arc;
+
 use crate::{
-    config::{CameraConfig, CameraKind, Config, SourceConfig, SourceKind},
+    backup::Backup,
+    config::{Config, SourceConfig, SourceKind},
     gate::MotionGate,
-    source::{
-        AnySource, DirectorySource,
-        camera::{ChildCamera, MjpegCamera, SnapshotCamera, Supervised},
-    },
+    source::{AnySource, DirectorySource},
     spool::Writer,
     track::{Tracker, TrackingOptions},
     vision::{Stages, Vision},
+    vitals::Vitals,
 };
 
 use super::AgentError;
@@ -24,7 +25,11 @@ pub(super) struct Opened {
 }
 
 /// Opens the source, from where the spool says that it was.
-pub(super) fn open_source(config: &SourceConfig, writer: &Writer) -> Result<Opened, AgentError> {
+pub(super) fn open_source(
+    config: &SourceConfig,
+    writer: &Writer,
+    vitals: &Arc<Vitals>,
+) -> Result<Opened, AgentError> {
     match &config.kind {
         SourceKind::Directory { path, repeat } => {
             let position = writer.cursor(&DirectorySource::cursor_id(path)?)?;
@@ -32,36 +37,35 @@ pub(super) fn open_source(config: &SourceConfig, writer: &Writer) -> Result<Open
             let frames = Some(source.remaining());
             Ok(Opened { source: AnySource::Directory(source), frames, resumed: position.is_some() })
         }
-        SourceKind::Camera(camera) => {
-            Ok(Opened { source: open_camera(camera.clone(), config), frames: None, resumed: false })
-        }
+        SourceKind::Camera(camera) => Ok(Opened {
+            source: AnySource::camera(camera, config.period, vitals),
+            frames: None,
+            resumed: false,
+        }),
     }
 }
 
-fn open_camera(camera: CameraConfig, config: &SourceConfig) -> AnySource {
-    let CameraConfig { kind, stall } = camera;
-    let child = |camera| AnySource::Child(Box::new(Supervised::new(camera, stall)));
-    match kind {
-        CameraKind::Command { program, arguments } => child(ChildCamera::new(program, arguments)),
-        CameraKind::Rpicam { size, rate } => child(ChildCamera::rpicam(size, rate)),
-        CameraKind::Mjpeg(address) => {
-            AnySource::Mjpeg(Box::new(Supervised::new(MjpegCamera { address }, stall)))
-        }
-        CameraKind::Snapshot(address) => {
-            let period = config.period.unwrap_or_default();
-            // Between two pictures a camera that is asked seldom is silent by right.
-            let stall = stall + period;
-            AnySource::Snapshot(Box::new(Supervised::new(SnapshotCamera { address, period }, stall)))
-        }
-        CameraKind::V4l2 { device, size } => child(ChildCamera::v4l2(&device, size)),
-    }
-}
-
-/// What stands before and after the networks.
-pub(super) fn stages<V: Vision>(config: &Config, vision: &V) -> Stages {
+/// What stands before and after the networks; tracks are numbered on from those of an earlier tracker.
+///
+/// # Errors
+/// `Settings` where the folder of the backup can't be used.
+pub(super) fn stages<V: Vision>(
+    config: &Config,
+    vision: &V,
+    writer: &Writer,
+    earlier: Option<&Tracker>,
+) -> Result<Stages, AgentError> {
     let tracker = config.tracking.map(|tracking| {
         let same_person = tracking.same_person.unwrap_or_else(|| vision.same_person());
-        Tracker::new(TrackingOptions { same_person, ..tracking.options })
+        let tracker = Tracker::new(TrackingOptions { same_person, ..tracking.options });
+        match earlier {
+            Some(earlier) => tracker.after(earlier),
+            None => tracker,
+        }
     });
-    Stages { gate: config.motion.map(MotionGate::new), tracker }
+    let backup = config.backup.as_ref().map(|backup| {
+        let failed = |error| AgentError::Settings(format!("backup.path: {}: {error}", backup.path.display()));
+        Backup::open(backup, writer.seal()).map_err(failed)
+    });
+    Ok(Stages { gate: config.motion.map(MotionGate::new), tracker, backup: backup.transpose()? })
 }

@@ -1,4 +1,5 @@
 use std::{
+    ops::AddAssign,
     thread,
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use crate::{
     clock::Stamp,
     spool::{Appended, FrameRecord, SpoolError, Writer},
     vision::Seen,
+    vitals::Vitals,
 };
 
 /// Most frames of one transaction.
@@ -41,26 +43,42 @@ pub struct Totals {
     pub lost: u64,
 }
 
+impl AddAssign for Totals {
+    fn add_assign(&mut self, more: Self) {
+        let Self { frames, bad_frames, still_frames, dropped_frames, sightings, lost } = more;
+        self.frames += frames;
+        self.bad_frames += bad_frames;
+        self.still_frames += still_frames;
+        self.dropped_frames += dropped_frames;
+        self.sightings += sightings;
+        self.lost += lost;
+    }
+}
+
 /// Stores what was seen until nothing more comes. Blocks: give it a thread.
 ///
 /// # Errors
 /// Damage of the spool, or anything else that did not pass until `abort`.
 pub(super) fn store(
-    mut writer: Writer,
+    writer: &mut Writer,
     mut seen: mpsc::Receiver<Seen>,
     spooled: &Notify,
     abort: &CancellationToken,
+    vitals: &Vitals,
 ) -> Result<Totals, SpoolError> {
     let mut totals = Totals::default();
     let mut expiry = Expiry::default();
     while let Some(first) = seen.blocking_recv() {
-        let mut records = vec![record(first, &mut totals)];
+        let before = totals;
+        let mut records = vec![record(first, &mut totals, vitals)];
         while records.len() < MAX_FRAMES
             && let Ok(next) = seen.try_recv()
         {
-            records.push(record(next, &mut totals));
+            records.push(record(next, &mut totals, vitals));
         }
-        let appended = append(&mut writer, &records, abort)?;
+        let appended = append(writer, &records, abort)?;
+        vitals.bad.add(totals.bad_frames - before.bad_frames);
+        vitals.done.add(totals.frames - before.frames);
         totals.sightings += appended.stored;
         report_losses(&appended, &mut totals, "the spool is full");
         if appended.stored > 0 {
@@ -106,8 +124,9 @@ impl Expiry {
     }
 }
 
-fn record(seen: Seen, totals: &mut Totals) -> FrameRecord {
-    let Seen { frame, cursor, still, result } = seen;
+fn record(seen: Seen, totals: &mut Totals, vitals: &Vitals) -> FrameRecord {
+    let Seen { frame, cursor, still, faces, result } = seen;
+    vitals.faces.add(faces as u64);
     // The tracks' last word comes without a frame.
     let counted = u64::from(!frame.is_empty());
     totals.frames += counted;

@@ -89,6 +89,17 @@ impl Translation {
                 let bytes = number(value)?.clamp(1.0, 1e9) * f64::from(1 << 20);
                 self.set("spool", "max_bytes", Toml::Integer(bytes as i64))
             }
+            "storage.max_backup_files" => {
+                let files = number(value)?.round().clamp(1.0, 1e6);
+                self.set("backup", "max_files", Toml::Integer(files as i64))
+            }
+            "storage.backup_retention_days" => {
+                self.set("backup", "retention_days", Toml::Float(number(value)?.clamp(0.01, 3650.0)))
+            }
+            "storage.backup_enabled" | "storage.local_backup" => {
+                let enabled = value.as_bool().ok_or("must be true or false; ignored")?;
+                self.set("backup", "enabled", Toml::Boolean(enabled))
+            }
             "network.server_url" | "network.server_address" => {
                 let url = value.as_str().ok_or("must be text; ignored")?;
                 let url = url.replacen("http://", "https://", 1).trim_end_matches('/').to_owned();

@@ -9,15 +9,19 @@ mod raw;
 mod source;
 mod validate;
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
 pub use overlay::{ENV_PREFIX, Override};
 
+use overlay::Layers;
+
 pub use source::{CameraConfig, CameraKind, SourceConfig, SourceKind};
 
-use crate::{gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint};
+use crate::{
+    backup::BackupConfig, gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint,
+};
 
 /// The validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +46,22 @@ pub struct Config {
     pub evidence: Option<EvidenceConfig>,
     /// The log.
     pub logging: LoggingConfig,
+    /// Pictures that stay on the device; `None` where none do.
+    pub backup: Option<BackupConfig>,
+    /// What the server may push.
+    pub settings: SettingsConfig,
     /// What of the file was understood but should be written otherwise.
     pub warnings: Vec<String>,
+    layers: Layers,
+}
+
+/// What the server may push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingsConfig {
+    /// It may push settings.
+    pub accept: bool,
+    /// How long pushed settings are on trial.
+    pub trial: Duration,
 }
 
 /// How faces are joined into tracks.
@@ -138,8 +156,26 @@ impl Config {
             .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         let (text, warnings) =
             if legacy::is_legacy(path, &text) { legacy::translate(path, &text)? } else { (text, Vec::new()) };
-        let raw = overlay::parse(path, &text, overrides)?;
-        Ok(Self { warnings, ..validate::validate(path, raw)? })
+        let layers = Layers { path: path.to_path_buf(), text, overrides: overrides.to_vec() };
+        let config = validate::validate(overlay::parse(&layers)?, layers)?;
+        Ok(Self { warnings, ..config })
+    }
+
+    /// This configuration with settings that the server pushed laid over it.
+    ///
+    /// # Errors
+    /// `Parse` for a setting that may not be pushed, any other for what does not go together.
+    pub fn with_pushed(&self, pushed: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        if pushed.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut layers = self.layers.clone();
+        for (key, value) in pushed {
+            layers.overrides.push(Override::pushed(key, value)?);
+        }
+        let layered = validate::validate(overlay::parse(&layers)?, layers)?;
+        // What was there before stays the ground that the next settings are laid over.
+        Ok(Self { layers: self.layers.clone(), warnings: Vec::new(), ..layered })
     }
 }
 

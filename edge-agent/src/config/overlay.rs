@@ -1,5 +1,6 @@
-use std::{env, path::Path};
+use std::{env, fmt, path::PathBuf};
 
+use cavs_proto::setting;
 use toml::{Table, Value};
 
 use super::{ConfigError, raw::Raw};
@@ -49,6 +50,15 @@ impl Override {
         })
     }
 
+    /// A setting of the server's.
+    pub(super) fn pushed(name: &str, value: &str) -> Result<Self, ConfigError> {
+        let origin = format!("pushed {name}");
+        let normal = setting(name).and_then(|setting| setting.normalise(value));
+        let text = normal.map_err(|problem| ConfigError::Parse { origin: origin.clone(), problem })?;
+        let (section, key) = name.split_once('.').unwrap_or_default();
+        Ok(Self { origin, section: section.to_owned(), key: key.to_owned(), text })
+    }
+
     /// `5`, `true` and `"text"` are TOML; everything else is text without its quotes.
     fn value(&self) -> Value {
         let parsed: Option<Table> = toml::from_str(&format!("value = {}", self.text)).ok();
@@ -58,8 +68,27 @@ impl Override {
     }
 }
 
+/// What a configuration is made of.
+#[derive(Clone, PartialEq)]
+pub(super) struct Layers {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// What it says, in TOML.
+    pub(super) text: String,
+    /// What goes before it, in increasing precedence.
+    pub(super) overrides: Vec<Override>,
+}
+
+impl fmt::Debug for Layers {
+    /// Without the values: a camera's password may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Layers({})", self.path.display())
+    }
+}
+
 /// Parses the file's text with the overrides laid over it.
-pub(super) fn parse(path: &Path, text: &str, overrides: &[Override]) -> Result<Raw, ConfigError> {
+pub(super) fn parse(layers: &Layers) -> Result<Raw, ConfigError> {
+    let Layers { path, text, overrides } = layers;
     let failed = |origin: String, error: toml::de::Error| {
         let problem = error.to_string().trim_end().to_owned();
         ConfigError::Parse { origin, problem }

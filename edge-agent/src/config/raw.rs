@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::LogFormat;
+use crate::backup::Kept;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +28,28 @@ pub(super) struct Raw {
     pub(super) evidence: Evidence,
     #[serde(default)]
     pub(super) logging: Logging,
+    #[serde(default)]
+    pub(super) settings: Settings,
+    #[serde(default)]
+    pub(super) backup: Backup,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backup {
+    pub(super) enabled: Option<bool>,
+    pub(super) keep: Option<Kept>,
+    pub(super) path: Option<PathBuf>,
+    pub(super) max_files: Option<usize>,
+    pub(super) max_bytes: Option<u64>,
+    pub(super) retention_days: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    pub(super) accept: Option<bool>,
+    pub(super) trial: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -142,7 +142,7 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     let text = r#"{
         "device_id": "pi-7", "classroom_id": "B12", "capture_interval": 2, "max_retries": 3,
         "image_quality": 85, "motion_detection": true, "motion_threshold": 25,
-        "storage": {"path": "data", "max_backup_files": 100},
+        "storage": {"path": "data", "local_backup": true, "max_backup_files": 100, "backup_retention_days": 30},
         "network": {"server_url": "http://cavs.example:7443/"},
         "logging": {"level": "WARNING", "file": "agent.log"}
     }"#;
@@ -154,11 +154,13 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     assert!(config.spool.path.ends_with("data/spool.db"));
     assert_eq!(config.server.address, "https://cavs.example:7443");
     assert_eq!(config.logging.filter, "warn");
+    let backup = config.backup.unwrap();
+    assert!(backup.path.ends_with("data/backup"));
+    assert_eq!((backup.max_files, backup.retention.as_secs()), (100, 30 * 86_400));
     insta::assert_snapshot!(config.warnings.join("\n"), @r#"
     a configuration of the original system; it was translated, but a TOML file says more
     logging.file: ignored: lines go to standard error, and the journal keeps them
     max_retries: ignored: the agent tries until it succeeds
-    storage.max_backup_files: ignored: it has no counterpart
     server.ca is taken to be "ca.pem"
     server.certificate is taken to be "device.pem"
     server.key is taken to be "device.key"
@@ -166,4 +168,49 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     vision.pack is taken to be "packs/default"
     "#);
     assert!(load("{", &[]).unwrap_err().starts_with("DIR/agent.toml: EOF"));
+}
+
+/// What the server may push is what this agent takes: the same keys, the same bounds.
+#[test]
+fn every_setting_that_can_be_pushed_fits() {
+    use cavs_proto::{SETTINGS, SettingKind};
+    let text = FULL.replace("enabled = false", "");
+    let own = load(&text, &[]).unwrap();
+    let push = |key: &str, value: &str| own.with_pushed(&[(key.to_owned(), value.to_owned())].into());
+    let around = |key: &str, bounds: [String; 2], beyond: [String; 2]| {
+        for value in bounds {
+            assert!(push(key, &value).is_ok(), "{key}={value}");
+            assert!(load(&text, &[&format!("{key}={value}")]).is_ok(), "{key}={value}");
+        }
+        for value in beyond {
+            assert!(push(key, &value).is_err(), "{key}={value}");
+            assert!(load(&text, &[&format!("{key}={value}")]).is_err(), "{key}={value}");
+        }
+    };
+    for setting in SETTINGS {
+        match setting.kind {
+            SettingKind::Switch => assert!(push(setting.key, "true").is_ok(), "{}", setting.key),
+            SettingKind::LogFilter => assert!(push(setting.key, "warn").is_ok()),
+            SettingKind::Whole { least, most } => {
+                let beyond = [i128::from(least) - 1, i128::from(most) + 1].map(|value| value.to_string());
+                around(setting.key, [least, most].map(|value| value.to_string()), beyond);
+            }
+            SettingKind::Number { least, most } => {
+                let beyond = [least - 0.001, most + 0.001].map(|value| value.to_string());
+                around(setting.key, [least, most].map(|value| value.to_string()), beyond);
+            }
+        }
+    }
+    assert!(push("logging.filter", "=,=").is_err(), "only the agent can tell");
+    let error = push("source.path", "/etc").unwrap_err().to_string();
+    assert!(error.starts_with("pushed source.path: can't be pushed"), "{error}");
+}
+
+#[test]
+fn pushed_settings_go_before_everything_and_leave_the_ground_as_it_is() {
+    let own = load(FULL, &["vision.threads=3"]).unwrap();
+    let pushed = own.with_pushed(&[("vision.threads".to_owned(), "4".to_owned())].into()).unwrap();
+    assert_eq!((own.vision.threads, pushed.vision.threads), (3, 4));
+    let next = pushed.with_pushed(&[("source.rate".to_owned(), "2".to_owned())].into()).unwrap();
+    assert_eq!((next.vision.threads, next.source.period), (3, Some(Duration::from_millis(500))));
 }

@@ -9,11 +9,20 @@ use http::Uri;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, ConfigError, EvidenceConfig, LogFormat, LoggingConfig, TrackingConfig, VisionConfig,
+    Config, ConfigError, EvidenceConfig, LogFormat, LoggingConfig, SettingsConfig, TrackingConfig,
+    VisionConfig,
+    overlay::Layers,
     raw::{self, Raw},
     source::SourceKind,
 };
-use crate::{gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint};
+use crate::{
+    backup::{BackupConfig, Kept},
+    files::folder_of,
+    gate::MotionOptions,
+    spool::SpoolOptions,
+    track::TrackingOptions,
+    uplink::Endpoint,
+};
 
 /// Room for about 100,000 sightings without evidence.
 const DEFAULT_SPOOL_BYTES: u64 = 512 << 20;
@@ -21,14 +30,26 @@ const DEFAULT_SPOOL_BYTES: u64 = 512 << 20;
 /// Below this, a busy minute would not fit.
 const LEAST_SPOOL_BYTES: u64 = 1 << 20;
 
+/// Room for a thousand frames of two megapixels.
+const DEFAULT_BACKUP_BYTES: u64 = 1 << 30;
+
+/// The largest frame fits.
+const LEAST_BACKUP_BYTES: u64 = 64 << 20;
+
+/// Long enough for the camera to come up again and a few frames to go through.
+const DEFAULT_TRIAL: Duration = Duration::from_secs(30);
+
 /// Checks every value. Destructured whole, so that no key can be forgotten.
-pub(super) fn validate(path: &Path, raw: Raw) -> Result<Config, ConfigError> {
-    let Raw { server, device, source, motion, vision, tracking, spool, evidence, logging } = raw;
+pub(super) fn validate(raw: Raw, layers: Layers) -> Result<Config, ConfigError> {
+    let Raw { server, device, source, motion, vision, tracking, spool, evidence, logging, settings, backup } =
+        raw;
     let raw::Device { id, classroom } = device;
-    let check = Check { path };
+    let check = Check { path: &layers.path };
     let source = check.source(source)?;
     // A directory is a record to be read whole; a camera shows the same room again and again.
     let live = !matches!(source.kind, SourceKind::Directory { .. });
+    let spool = check.spool(spool)?;
+    let evidence = check.evidence(evidence)?;
     Ok(Config {
         server: check.server(server)?,
         device_id: id,
@@ -37,10 +58,13 @@ pub(super) fn validate(path: &Path, raw: Raw) -> Result<Config, ConfigError> {
         motion: check.motion(motion, live)?,
         vision: check.vision(vision)?,
         tracking: check.tracking(tracking, live)?,
-        spool: check.spool(spool)?,
-        evidence: check.evidence(evidence)?,
+        backup: check.backup(backup, &spool, evidence)?,
+        spool,
+        evidence,
         logging: check.logging(logging)?,
+        settings: check.settings(settings)?,
         warnings: Vec::new(),
+        layers,
     })
 }
 
@@ -147,11 +171,41 @@ impl Check<'_> {
         Ok(enabled.unwrap_or(true).then_some(evidence))
     }
 
+    fn backup(
+        &self,
+        raw: raw::Backup,
+        spool: &SpoolOptions,
+        evidence: Option<EvidenceConfig>,
+    ) -> Result<Option<BackupConfig>, ConfigError> {
+        let raw::Backup { enabled, keep, path, max_files, max_bytes, retention_days } = raw;
+        let path = path.map(|path| self.path_of("backup.path", Some(path))).transpose()?;
+        let days = self.within("backup.retention_days", retention_days.unwrap_or(7.0), 0.01..=3650.0)?;
+        let max_bytes = max_bytes.unwrap_or(DEFAULT_BACKUP_BYTES);
+        let backup = BackupConfig {
+            kept: keep.unwrap_or(Kept::Frames),
+            path: path.unwrap_or_else(|| folder_of(&spool.path).join("backup")),
+            max_files: self.within("backup.max_files", max_files.unwrap_or(1000), 1..=1_000_000)?,
+            max_bytes: self.within("backup.max_bytes", max_bytes, LEAST_BACKUP_BYTES..=1 << 50)?,
+            retention: Duration::from_secs_f64(days * 86_400.0),
+        };
+        let enabled = enabled.unwrap_or(false);
+        if enabled && backup.kept == Kept::Crops && evidence.is_none() {
+            return Err(self.wrong("backup.keep", "there are no crops without evidence.enabled"));
+        }
+        Ok(enabled.then_some(backup))
+    }
+
     fn logging(&self, raw: raw::Logging) -> Result<LoggingConfig, ConfigError> {
         let raw::Logging { filter, format } = raw;
         let filter = filter.unwrap_or_else(|| "info".to_owned());
         EnvFilter::try_new(&filter).map_err(|error| self.wrong("logging.filter", error))?;
         Ok(LoggingConfig { filter, format: format.unwrap_or(LogFormat::Text) })
+    }
+
+    fn settings(&self, raw: raw::Settings) -> Result<SettingsConfig, ConfigError> {
+        let raw::Settings { accept, trial } = raw;
+        let trial = self.seconds("settings.trial", trial, DEFAULT_TRIAL, 1.0..=3600.0)?;
+        Ok(SettingsConfig { accept: accept.unwrap_or(true), trial })
     }
 
     pub(super) fn path_of(&self, key: &'static str, value: Option<PathBuf>) -> Result<PathBuf, ConfigError> {

@@ -1,6 +1,12 @@
+use std::{sync::Arc, time::Duration};
+
 use super::{
     DirectorySource, Frame, Source, SourceError,
     camera::{ChildCamera, MjpegCamera, SnapshotCamera, Supervised},
+};
+use crate::{
+    config::{CameraConfig, CameraKind},
+    vitals::Vitals,
 };
 
 /// Any of the sources that can be configured.
@@ -14,6 +20,30 @@ pub enum AnySource {
     Mjpeg(Box<Supervised<MjpegCamera>>),
     /// A JPEG per HTTP request.
     Snapshot(Box<Supervised<SnapshotCamera>>),
+}
+
+impl AnySource {
+    /// A camera, which is opened when its first frame is asked for, at most one per `period`.
+    #[must_use]
+    pub fn camera(config: &CameraConfig, period: Option<Duration>, vitals: &Arc<Vitals>) -> Self {
+        let stall = config.stall;
+        let vitals = || Arc::clone(vitals);
+        let child = |camera| Self::Child(Box::new(Supervised::new(camera, stall, vitals())));
+        match config.kind.clone() {
+            CameraKind::Command { program, arguments } => child(ChildCamera::new(program, arguments)),
+            CameraKind::Rpicam { size, rate } => child(ChildCamera::rpicam(size, rate)),
+            CameraKind::V4l2 { device, size } => child(ChildCamera::v4l2(&device, size)),
+            CameraKind::Mjpeg(address) => {
+                Self::Mjpeg(Box::new(Supervised::new(MjpegCamera { address }, stall, vitals())))
+            }
+            CameraKind::Snapshot(address) => {
+                let period = period.unwrap_or_default();
+                // Between two pictures a camera that is asked seldom is silent by right.
+                let camera = SnapshotCamera { address, period };
+                Self::Snapshot(Box::new(Supervised::new(camera, stall + period, vitals())))
+            }
+        }
+    }
 }
 
 impl Source for AnySource {

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -7,6 +7,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Frame, Source, SourceError};
+use crate::vitals::Vitals;
 
 /// How much earlier than its time a live frame may come and still be taken: cameras jitter.
 const EARLY: f64 = 0.2;
@@ -30,6 +31,7 @@ pub async fn pump<S: Source>(
     period: Option<Duration>,
     frames: mpsc::Sender<Frame>,
     stop: CancellationToken,
+    vitals: Arc<Vitals>,
 ) -> Result<Pumped, SourceError> {
     let mut ticks = period.map(|period| {
         let mut ticks = interval(period);
@@ -48,6 +50,7 @@ pub async fn pump<S: Source>(
                 return Ok(());
             }
             pumped.frames += 1;
+            vitals.taken.add(1);
         }
     };
     // Stopping between two awaits loses at most one frame that nobody has seen: its cursor is not
@@ -66,6 +69,7 @@ pub async fn pump_live<S: Source>(
     period: Option<Duration>,
     frames: mpsc::Sender<Frame>,
     stop: CancellationToken,
+    vitals: Arc<Vitals>,
 ) -> Result<Pumped, SourceError> {
     let mut pumped = Pumped::default();
     let mut pace = Pace { period, next: None };
@@ -80,12 +84,14 @@ pub async fn pump_live<S: Source>(
                 let (Ok(permit), Some(frame)) = (permit, waiting.take()) else { return Ok(pumped) };
                 permit.send(frame);
                 pumped.frames += 1;
+                vitals.taken.add(1);
             }
             (source, frame) = &mut coming => {
                 let Some(frame) = frame? else { break };
                 coming.set(take(source));
                 if pace.is_due(frame.taken.since_boot) && waiting.replace(frame).is_some() {
                     pumped.dropped += 1;
+                    vitals.dropped.add(1);
                 }
             }
         }
@@ -94,6 +100,7 @@ pub async fn pump_live<S: Source>(
         && frames.send(frame).await.is_ok()
     {
         pumped.frames += 1;
+        vitals.taken.add(1);
     }
     Ok(pumped)
 }
@@ -146,7 +153,7 @@ mod tests {
     async fn a_slow_taker_gets_the_newest_frame() {
         let (sender, mut receiver) = mpsc::channel(1);
         let source = Ticking { count: 100, given: 0 };
-        let pumping = tokio::spawn(pump_live(source, None, sender, CancellationToken::new()));
+        let pumping = tokio::spawn(pump_live(source, None, sender, CancellationToken::new(), Arc::default()));
         let mut names = Vec::new();
         while let Some(frame) = receiver.recv().await {
             names.push(frame.name.parse::<u64>().unwrap());
@@ -164,7 +171,7 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(100);
         let source = Ticking { count: 100, given: 0 };
         let period = Some(Duration::from_millis(100));
-        pump_live(source, period, sender, CancellationToken::new()).await.unwrap();
+        pump_live(source, period, sender, CancellationToken::new(), Arc::default()).await.unwrap();
         let mut count = 0;
         while receiver.recv().await.is_some() {
             count += 1;

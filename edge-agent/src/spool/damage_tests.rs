@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{files::with_suffix, *};
+use super::*;
+use crate::files::with_suffix;
 use crate::{clock::Stamp, sighting::Sighting, vision::fake};
 
 const ALL: BatchLimits = BatchLimits { count: 100_000, bytes: usize::MAX };

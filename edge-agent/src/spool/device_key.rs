@@ -17,9 +17,9 @@ use ring::{
 
 use super::{
     SpoolError,
-    files::{with_suffix, write_durably},
     seal::{KEY_BYTES, Seal},
 };
+use crate::files::{with_suffix, write_durably};
 
 /// Name of the systemd credential that goes before everything else.
 const CREDENTIAL: &str = "cavs-spool-key";
@@ -47,15 +47,30 @@ pub(super) struct DeviceKey {
 
 /// The seal of the spool at `path`; a new one for a new spool.
 pub(super) fn load(path: &Path, key_file: Option<&Path>, mark: &str) -> Result<DeviceKey, SpoolError> {
-    let given = key_file.map(Path::to_path_buf).or_else(credential);
-    if let Some(given) = given {
-        let secret = fs::read(&given).map_err(SpoolError::file(&given))?;
-        if secret.len() < LEAST_GIVEN {
-            return Err(SpoolError::KeyTooShort { path: given, least: LEAST_GIVEN });
-        }
-        return Ok(DeviceKey { seal: derived(b"given", &secret)?, aside: None });
+    match given(key_file)? {
+        Some(seal) => Ok(DeviceKey { seal, aside: None }),
+        None => load_sealed(path, &identity(), mark),
     }
-    load_sealed(path, &identity(), mark)
+}
+
+/// The seal of the spool at `path`, which is there already.
+pub(super) fn existing(path: &Path, key_file: Option<&Path>) -> Result<Seal, SpoolError> {
+    if let Some(seal) = given(key_file)? {
+        return Ok(seal);
+    }
+    let file = with_suffix(path, ".key");
+    let bytes = fs::read(&file).map_err(SpoolError::file(&file))?;
+    unseal(&bytes, &identity())?.ok_or(SpoolError::OtherKey)
+}
+
+/// The seal from a key that the operator gave.
+fn given(key_file: Option<&Path>) -> Result<Option<Seal>, SpoolError> {
+    let Some(given) = key_file.map(Path::to_path_buf).or_else(credential) else { return Ok(None) };
+    let secret = fs::read(&given).map_err(SpoolError::file(&given))?;
+    if secret.len() < LEAST_GIVEN {
+        return Err(SpoolError::KeyTooShort { path: given, least: LEAST_GIVEN });
+    }
+    derived(b"given", &secret).map(Some)
 }
 
 fn credential() -> Option<PathBuf> {
@@ -98,7 +113,7 @@ fn load_sealed(path: &Path, identity: &[u8], mark: &str) -> Result<DeviceKey, Sp
         bytes.extend_from_slice(&salt);
         bytes.extend_from_slice(&derived(&salt, identity)?.seal_with(MAGIC, &key)?);
     }
-    write_durably(&file, &bytes)?;
+    write_durably(&file, &bytes).map_err(SpoolError::file(&file))?;
     Ok(DeviceKey { seal: Seal::new(&key)?, aside })
 }
 

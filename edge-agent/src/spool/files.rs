@@ -2,12 +2,13 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use super::SpoolError;
+use crate::files::with_suffix;
 
 pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {
     let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
@@ -57,26 +58,4 @@ pub(super) fn forget_older(path: &Path, newest: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-/// Replaces a small file so that it is either the old or the new one after any crash.
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
-    let fresh = with_suffix(path, ".new");
-    let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => File::open(".")?.sync_all(),
-        }
-    };
-    write().map_err(SpoolError::file(path))
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

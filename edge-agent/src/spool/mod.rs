@@ -16,16 +16,20 @@ mod recover;
 mod seal;
 mod writer;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
 pub use open::{Spool, SpoolOptions};
 pub use outbox::{BatchLimits, Outbox, Settlement};
 pub use recover::Quarantined;
+pub use seal::Seal;
 pub use writer::{Appended, FrameRecord, Writer};
 
-use seal::{Part, Seal};
+use seal::Part;
 
 /// What a spool holds and what it had to give up. Counters are since the spool was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,6 +94,21 @@ pub enum SpoolError {
     /// SQLite refused.
     #[error("spool: {0}")]
     Database(#[from] rusqlite::Error),
+}
+
+/// Whether an agent has the spool at `path` open now.
+#[must_use]
+pub fn is_in_use(path: &Path) -> bool {
+    let lock = crate::files::with_suffix(path, ".lock");
+    lock.exists() && matches!(files::lock(path), Err(SpoolError::Locked(_)))
+}
+
+/// The seal of the spool that `options` name, to read what was sealed with it.
+///
+/// # Errors
+/// `File` where there is no key, `OtherKey` where it is not this device's, `KeyTooShort`, `Crypto`.
+pub fn existing_seal(options: &SpoolOptions) -> Result<Seal, SpoolError> {
+    device_key::existing(&options.path, options.key_file.as_deref())
 }
 
 impl SpoolError {

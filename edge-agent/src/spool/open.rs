@@ -14,11 +14,14 @@ use super::{
     Outbox, Quarantined, Seal, SpoolError, Writer,
     boots::{self, Boots},
     device_key,
-    files::{create_folder, forget_older, lock, quarantine, with_suffix, write_durably},
+    files::{create_folder, forget_older, lock, quarantine},
     format::{self, corrupt, signed, unsigned},
     recover::recover,
 };
-use crate::clock;
+use crate::{
+    clock,
+    files::{with_suffix, write_durably},
+};
 
 /// What a damaged epoch may claim at most: ten thousand years. Servers store epochs as signed 64-bit
 /// numbers.
@@ -132,7 +135,7 @@ fn next_epoch(connection: &Connection, path: &Path, now: Timestamp) -> Result<u6
     let plausible = |epoch: u64| if epoch <= MAX_EPOCH { epoch } else { 0 };
     let last = plausible(unsigned(stored)).max(plausible(copied));
     let epoch = unsigned(now.as_second()).max(last + 1);
-    write_durably(&epoch_path, format!("{epoch}\n").as_bytes())?;
+    write_durably(&epoch_path, format!("{epoch}\n").as_bytes()).map_err(SpoolError::file(&epoch_path))?;
     connection.execute("UPDATE state SET boot_epoch = ?", [signed(epoch)])?;
     Ok(epoch)
 }

@@ -11,9 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     Part, Seal, SpoolError,
     carve::Carver,
-    files::with_suffix,
     format::{self, SealedRow, signed, unsigned},
 };
+use crate::files::with_suffix;
 
 /// Rows of one transaction.
 const PORTION: usize = 256;

@@ -23,13 +23,16 @@ pub(super) enum Part {
 ///
 /// A sealed record is a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes. Random
 /// nonces of 96 bits are good for 2^32 records of one key, which is forty years at three a second.
-pub(super) struct Seal {
+pub struct Seal {
     key: LessSafeKey,
     random: SystemRandom,
 }
 
 impl Seal {
-    pub(super) fn new(key: &[u8; KEY_BYTES]) -> Result<Self, SpoolError> {
+    /// What sealing adds to a length: nonce and tag.
+    pub(crate) const OVERHEAD: u64 = 28;
+
+    pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Result<Self, SpoolError> {
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| SpoolError::Crypto("the key"))?;
         Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
     }
@@ -44,7 +47,7 @@ impl Seal {
         self.open_with(&context(key, part), sealed)
     }
 
-    pub(super) fn seal_with(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, SpoolError> {
+    pub(crate) fn seal_with(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, SpoolError> {
         let failed = |_| SpoolError::Crypto("encryption");
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(failed)?;
@@ -60,7 +63,7 @@ impl Seal {
         Ok(sealed)
     }
 
-    pub(super) fn open_with(&self, context: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn open_with(&self, context: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let length = self.key.open_in_place(nonce, Aad::from(context), text).ok()?.len();

@@ -67,9 +67,20 @@ impl Writer {
         self.boot_epoch
     }
 
+    /// What the spool's records are sealed with.
+    #[must_use]
+    pub fn seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.seal)
+    }
+
     #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Bounds the spool otherwise from the next append on.
+    pub fn set_bounds(&mut self, max_bytes: u64, max_age: Option<Duration>) {
+        (self.max_bytes, self.max_age) = (max_bytes, max_age);
     }
 
     /// How far a source had come.

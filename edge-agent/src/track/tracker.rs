@@ -56,6 +56,12 @@ impl Tracker {
         Self { options, tracks: Vec::new(), next_id: 1 }
     }
 
+    /// Numbers its tracks on from those of an earlier tracker, so that no two share an id.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        Self { next_id: self.next_id.max(earlier.next_id), ..self }
+    }
+
     /// Somebody came into view and no sighting has said so yet.
     #[must_use]
     pub fn has_unsent_people(&self) -> bool {

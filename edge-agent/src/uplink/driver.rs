@@ -10,14 +10,14 @@ use std::{
 use cavs_proto::{
     from_timestamp, to_timestamp,
     v1::{
-        CapturedSighting, DeviceMessage, Heartbeat, Hello, ServerMessage, SightingBatch, Welcome,
-        device_message::Message as Up, server_message::Message as Down,
+        CapturedSighting, DeviceMessage, DeviceSettings, Heartbeat, Hello, ServerMessage, SettingsReport,
+        SightingBatch, Welcome, device_message::Message as Up, server_message::Message as Down,
     },
 };
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::spawn_blocking,
     time::{sleep_until, timeout},
 };
@@ -32,8 +32,10 @@ use super::{
 };
 use crate::{
     clock::{self, Anchor},
+    settings::Pushed,
     sighting::SightingKey,
     spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
+    vitals::Reporter,
 };
 
 /// How long the server may take to end a stream that the agent has ended.
@@ -70,8 +72,21 @@ pub struct Uplink {
     pub timing: Timing,
     /// Seed of the delays' jitter.
     pub seed: u64,
+    /// What the server wants this device to do otherwise, and what becomes of that.
+    pub settings: SettingsLink,
+    /// Says how the agent is.
+    pub reporter: Reporter,
     /// Give up where only a person can help, instead of trying seldom.
     pub give_up_when_refused: bool,
+}
+
+/// The uplink's end of what is said about pushed settings.
+#[derive(Debug)]
+pub struct SettingsLink {
+    /// What the server last said that it wants; `None` until it did.
+    pub wanted: watch::Sender<Option<Pushed>>,
+    /// What the server is told; a change is told at once.
+    pub report: watch::Receiver<SettingsReport>,
 }
 
 impl Uplink {
@@ -91,6 +106,8 @@ impl Uplink {
             loaded: Vec::new(),
             asked: Duration::ZERO,
             failures: FailureLog::default(),
+            settings: self.settings,
+            reporter: self.reporter,
         };
         driver.run(self.spooled, drain).await
     }
@@ -108,6 +125,8 @@ struct Driver {
     /// When the connection was begun, since the kernel's start.
     asked: Duration,
     failures: FailureLog,
+    settings: SettingsLink,
+    reporter: Reporter,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
@@ -148,6 +167,7 @@ impl Driver {
                 () = sleep_until(self.machine.deadline().into()) => self.machine.on_time(Instant::now()),
                 () = spooled.notified() => self.machine.on_spooled(),
                 event = self.link.event() => self.on_link(event).await?,
+                Ok(()) = self.settings.report.changed() => self.machine.on_news(Instant::now()),
                 () = drain.cancelled(), if !drain.is_cancelled() => {}
             }
         }
@@ -168,9 +188,12 @@ impl Driver {
                     self.failures.recovered(&welcome.device_id);
                     // Before anything is offered: sightings of a wrong clock leave corrected.
                     self.learn_time(&welcome).await?;
+                    // A server that has none wants the device's own configuration.
+                    self.want(welcome.settings.clone().unwrap_or_default());
                     self.machine.on_welcome(&welcome, now);
                 }
                 Some(Down::Ack(ack)) => self.machine.on_ack(ack, now),
+                Some(Down::Settings(settings)) => self.want(settings),
                 // A later server may say more than this agent knows.
                 None => tracing::debug!("an unknown message of the server was left out"),
             },
@@ -184,7 +207,9 @@ impl Driver {
                 // `Hello` goes out while the stream is being opened, so its answer is of some moment
                 // after this one.
                 self.asked = clock::since_boot();
-                let (endpoint, hello) = (self.endpoint.clone(), self.hello.clone());
+                let settings = Some(self.settings.report.borrow_and_update().clone());
+                let (endpoint, hello) = (self.endpoint.clone(), Hello { settings, ..self.hello.clone() });
+                self.reporter.vitals().uplink_steps.add(1);
                 self.link = Link::Opening(Box::pin(async move { endpoint.open(hello).await }));
             }
             Action::Load { after, limit } => self.load(after, limit).await?,
@@ -219,13 +244,22 @@ impl Driver {
     }
 
     async fn settle(&mut self, settlements: Vec<(SightingKey, Settlement)>) -> Result<(), UplinkError> {
-        self.with_outbox(move |outbox| outbox.settle(&settlements)).await.map(drop)
+        let settled = self.with_outbox(move |outbox| outbox.settle(&settlements)).await?;
+        self.reporter.vitals().uplink_steps.add(u64::from(settled.is_some()));
+        Ok(())
+    }
+
+    fn want(&self, settings: DeviceSettings) {
+        self.settings.wanted.send_replace(Some(settings.into()));
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), UplinkError> {
         let read = |outbox: &mut Outbox| Ok((outbox.status()?, outbox.oldest_stored_at()?));
         if let Some((status, oldest)) = self.with_outbox(read).await? {
-            self.send(Up::Heartbeat(heartbeat(status, oldest)));
+            let settings = Some(self.settings.report.borrow_and_update().clone());
+            let health = Some(self.reporter.report(Instant::now()));
+            self.send(Up::Heartbeat(Heartbeat { settings, health, ..heartbeat(status, oldest) }));
+            self.reporter.vitals().uplink_steps.add(1);
         }
         Ok(())
     }
@@ -304,5 +338,6 @@ fn heartbeat(status: SpoolStatus, oldest: Option<i64>) -> Heartbeat {
         lost_evidence: status.lost_evidence,
         rejected: status.rejected,
         oldest_spooled_at: oldest.map(to_timestamp),
+        ..Heartbeat::default()
     }
 }

@@ -235,6 +235,13 @@ impl Machine {
         }
     }
 
+    /// There is something that the server should know at once.
+    pub fn on_news(&mut self, now: Instant) {
+        if let State::Streaming(session) = &mut self.state {
+            session.next_heartbeat = now;
+        }
+    }
+
     /// The server has acknowledged a batch. An acknowledgement that does not fit its batch settles
     /// nothing: the session ends, and the batch is offered again in the next one.
     pub fn on_ack(&mut self, ack: BatchAck, now: Instant) {

@@ -11,8 +11,32 @@ mod failure_log;
 pub mod machine;
 
 pub use channel::{Endpoint, EndpointError};
-pub use driver::{Uplink, UplinkError};
+pub use driver::{SettingsLink, Uplink, UplinkError};
 pub use failure::{Failure, Phase};
+
+use std::time::Duration;
+
+use cavs_proto::v1::{Hello, ServerMessage, Welcome, server_message::Message};
+use tokio::time::timeout;
+
+/// How long [`greet`] waits.
+const GREETING: Duration = Duration::from_secs(20);
 
 /// Most bytes of sightings in one batch: servers receive 4 MiB by default.
 pub const MAX_BATCH_BYTES: usize = 2 << 20;
+
+/// Opens a stream for no more than the server's welcome.
+///
+/// # Errors
+/// Why there was none.
+pub async fn greet(endpoint: &Endpoint, hello: Hello) -> Result<Welcome, Failure> {
+    let greeting = async {
+        let mut connection = endpoint.open(hello).await?;
+        match connection.incoming.message().await? {
+            Some(ServerMessage { message: Some(Message::Welcome(welcome)) }) => Ok(welcome),
+            Some(_) => Err(Failure::Protocol("it did not begin with a welcome".to_owned())),
+            None => Err(Failure::Closed),
+        }
+    };
+    timeout(GREETING, greeting).await.unwrap_or(Err(Failure::Timeout(Phase::Welcome)))
+}

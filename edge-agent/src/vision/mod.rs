@@ -8,7 +8,10 @@ use cavs_embedding::{PackDigest, UnitEmbedding};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::track::TrackingOptions;
+use crate::{
+    config::{EvidenceConfig, VisionConfig},
+    track::TrackingOptions,
+};
 
 pub(crate) use room::analyze_guarded;
 
@@ -24,6 +27,14 @@ pub trait Vision: Send + 'static {
     /// that were not calibrated.
     fn same_person(&self) -> f32 {
         TrackingOptions::default().same_person
+    }
+
+    /// Works otherwise from now on. The default is for a vision that knows one way only.
+    ///
+    /// # Errors
+    /// In words; it goes on working as before.
+    fn configure(&mut self, _config: &VisionConfig, _evidence: Option<EvidenceConfig>) -> Result<(), String> {
+        Ok(())
     }
 
     /// The faces of an encoded image (JPEG, PNG or WebP); none is no error.

@@ -34,6 +34,7 @@ pub enum LoadError {
 
 /// Vision by the networks of a model pack.
 pub struct PackVision {
+    config: VisionConfig,
     pipeline: FacePipeline,
     digest: PackDigest,
     same_person: f32,
@@ -57,7 +58,7 @@ impl PackVision {
         let pipeline = FacePipeline::new(&pack, options)?;
         let same_person = pack.thresholds().accept.get();
         let (digest, limits) = (pack.digest(), DecodeLimits::default());
-        Ok(Self { pipeline, digest, same_person, limits, evidence })
+        Ok(Self { config: config.clone(), pipeline, digest, same_person, limits, evidence })
     }
 
     fn evidence(&self, image: &Image, face: &cavs_models::Face) -> Option<Evidence> {
@@ -83,6 +84,18 @@ impl Vision for PackVision {
 
     fn same_person(&self) -> f32 {
         self.same_person
+    }
+
+    fn configure(&mut self, config: &VisionConfig, evidence: Option<EvidenceConfig>) -> Result<(), String> {
+        if self.config != *config {
+            let fresh = Self::load(config, evidence).map_err(|error| error.to_string())?;
+            if fresh.digest != self.digest {
+                return Err("vision.pack: it was changed on the disk; restart the agent to use it".to_owned());
+            }
+            *self = fresh;
+        }
+        self.evidence = evidence;
+        Ok(())
     }
 
     fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure> {

@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use super::{Analysis, ImageFailure, Vision};
 use crate::{
+    backup::Backup,
     gate::{Luma, MotionGate},
     sighting::Sighting,
     source::{Cursor, Frame},
@@ -19,6 +20,8 @@ pub struct Seen {
     pub cursor: Option<Cursor>,
     /// Nothing moved in it, so it was not analysed.
     pub still: bool,
+    /// Faces found in it.
+    pub faces: usize,
     /// The sightings that are due, or why the frame gave nothing.
     pub result: Result<Vec<Sighting>, ImageFailure>,
 }
@@ -30,23 +33,27 @@ pub struct Stages {
     pub gate: Option<MotionGate>,
     /// Makes one sighting of many faces; without it every face of every frame is a sighting.
     pub tracker: Option<Tracker>,
+    /// Keeps pictures on the device.
+    pub backup: Option<Backup>,
 }
 
-/// Analyses frames until there are no more of them or nobody wants them. Blocks: give it a thread.
+/// Analyses frames until there are no more of them or nobody wants them; gives back what it worked
+/// with. Blocks: give it a thread.
 pub fn watch<V: Vision>(
     vision: V,
     stages: Stages,
     mut frames: mpsc::Receiver<Frame>,
     seen: mpsc::Sender<Seen>,
-) {
-    let mut room = Room { vision, stages, held: None };
+) -> (V, Stages) {
+    let mut room = Room { vision, stages, held: None, faces: 0 };
     while let Some(frame) = frames.blocking_recv() {
         if seen.blocking_send(room.look_at(frame)).is_err() {
-            return;
+            break;
         }
     }
     // Fails only where nobody wants it.
     let _ = room.finish().map(|last| seen.blocking_send(last));
+    (room.vision, room.stages)
 }
 
 struct Room<V> {
@@ -54,10 +61,13 @@ struct Room<V> {
     stages: Stages,
     /// The place of the newest frame, while somebody in it is still to be sent.
     held: Option<Cursor>,
+    /// Faces of the newest frame.
+    faces: usize,
 }
 
 impl<V: Vision> Room<V> {
     fn look_at(&mut self, frame: Frame) -> Seen {
+        self.faces = 0;
         let still = self.is_still(&frame);
         let result = if still { Ok(self.wait(&frame)) } else { self.analyze(&frame) };
         let unsent = self.stages.tracker.as_ref().is_some_and(Tracker::has_unsent_people);
@@ -69,7 +79,7 @@ impl<V: Vision> Room<V> {
             self.held = None;
             frame.cursor
         };
-        Seen { frame: frame.name, cursor, still, result }
+        Seen { frame: frame.name, cursor, still, faces: self.faces, result }
     }
 
     fn is_still(&mut self, frame: &Frame) -> bool {
@@ -90,6 +100,10 @@ impl<V: Vision> Room<V> {
             .as_ref()
             .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })?;
         let faces = analyze_guarded(&mut self.vision, image)?.faces;
+        self.faces = faces.len();
+        if let Some(backup) = &mut self.stages.backup {
+            backup.keep(frame.taken, image, &faces);
+        }
         let pack_digest = self.vision.pack_digest();
         Ok(match &mut self.stages.tracker {
             Some(tracker) => tracker
@@ -108,12 +122,12 @@ impl<V: Vision> Room<V> {
     }
 
     /// What the tracks that go on at the end have to say.
-    fn finish(mut self) -> Option<Seen> {
+    fn finish(&mut self) -> Option<Seen> {
         let pack_digest = self.vision.pack_digest();
         let tracked = self.stages.tracker.as_mut()?.finish();
         let sightings = tracked.into_iter().map(|tracked| Sighting::of_track(tracked, pack_digest));
         let (frame, cursor) = (String::new(), self.held.take());
-        Some(Seen { frame, cursor, still: true, result: Ok(sightings.collect()) })
+        Some(Seen { frame, cursor, still: true, faces: 0, result: Ok(sightings.collect()) })
     }
 }
 
@@ -160,7 +174,7 @@ mod tests {
     #[test]
     fn a_tracked_person_is_one_sighting_and_the_place_waits_for_it() {
         let tracker = Some(Tracker::new(TrackingOptions::default()));
-        let seen = run(Stages { gate: None, tracker }, &["faces 1"; 6]);
+        let seen = run(Stages { tracker, ..Stages::default() }, &["faces 1"; 6]);
         let sightings: Vec<_> = seen.iter().map(|seen| seen.result.as_ref().unwrap().len()).collect();
         assert_eq!(sightings, [0, 0, 1, 0, 0, 0, 1], "after two seconds, and what was left at the end");
         let places: Vec<_> = seen.iter().map(|seen| seen.cursor.is_some()).collect();

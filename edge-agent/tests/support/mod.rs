@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    env, fs,
     net::SocketAddr,
     path::Path,
     pin::Pin,
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,8 +16,10 @@ use cavs_edge_agent::{
     config::{Config, Override},
     sighting::SightingKey,
 };
+use cavs_pg_cluster::parent_death;
 use cavs_proto::v1::{
-    BatchAck, DeviceMessage, Heartbeat, ServerMessage, SightingBatch, SightingResult, Welcome,
+    BatchAck, DeviceMessage, DeviceSettings, Heartbeat, ServerMessage, SettingsReport, SightingBatch,
+    SightingResult, Welcome,
     device_message::Message as Up,
     ingest_service_server::{IngestService, IngestServiceServer},
     server_message::Message as Down,
@@ -59,6 +62,10 @@ pub(crate) struct Memory {
     pub(crate) streams: u32,
     /// The last heartbeat.
     pub(crate) heartbeat: Option<Heartbeat>,
+    /// What devices said of the pushed settings, in greetings and heartbeats; repetitions are left out.
+    pub(crate) reports: Vec<SettingsReport>,
+    /// What is pushed.
+    settings: Option<DeviceSettings>,
     faults: Vec<Fault>,
 }
 
@@ -108,6 +115,14 @@ impl FakeServer {
         look(&self.memory.lock().unwrap())
     }
 
+    /// Pushes settings, to open streams and new ones.
+    #[allow(dead_code, reason = "not every test pushes any")]
+    pub(crate) fn push(&self, version: u64, settings: &[(&str, &str)]) {
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let settings = DeviceSettings { version, settings: settings.collect() };
+        self.memory.lock().unwrap().settings = Some(settings);
+    }
+
     /// A configuration for an agent over `dir/frames`.
     pub(crate) fn config(&self, dir: &Path, set: &[&str]) -> Config {
         let device = &self.certificates.devices[0];
@@ -127,7 +142,18 @@ impl FakeServer {
     }
 }
 
+/// Starts a test of this binary as a process of its own, which ends with this one; `variable` tells
+/// it where the agent's configuration is.
+#[allow(dead_code, reason = "not every test needs a process to kill")]
+pub(crate) fn start_test(test: &str, variable: &str, dir: &Path) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test]).env(variable, dir.join("agent.toml"));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    parent_death::spawn(command).unwrap()
+}
+
 /// Writes `count` frames with `faces` faces each.
+#[allow(dead_code, reason = "not every test has a directory")]
 pub(crate) fn write_frames(dir: &Path, count: usize, faces: usize) {
     fs::create_dir_all(dir.join("frames")).unwrap();
     for index in 0..count {
@@ -152,7 +178,8 @@ impl IngestService for Service {
             return Err(cavs_proto::status(reason, "refused by the test"));
         }
         let (sender, receiver) = mpsc::channel(8);
-        let conversation = Conversation { memory: Arc::clone(&self.memory), fault, sender, batches: 0 };
+        let conversation =
+            Conversation { memory: Arc::clone(&self.memory), fault, sender, batches: 0, pushed: 0 };
         tokio::spawn(conversation.hold(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -163,6 +190,16 @@ struct Conversation {
     fault: Option<Fault>,
     sender: mpsc::Sender<Result<ServerMessage, Status>>,
     batches: u32,
+    pushed: u64,
+}
+
+impl Memory {
+    fn note(&mut self, report: Option<SettingsReport>) {
+        let report = report.unwrap();
+        if self.reports.last() != Some(&report) {
+            self.reports.push(report);
+        }
+    }
 }
 
 impl Conversation {
@@ -170,14 +207,28 @@ impl Conversation {
         while let Ok(Some(message)) = incoming.message().await {
             let reply = match message.message.unwrap() {
                 Up::Hello(_) if self.fault == Some(Fault::BeforeWelcome) => return,
-                Up::Hello(_) => Down::Welcome(Welcome {
-                    max_batch_size: 3,
-                    max_unacknowledged_batches: 2,
-                    ..Welcome::default()
-                }),
+                Up::Hello(hello) => {
+                    let mut memory = self.memory.lock().unwrap();
+                    memory.note(hello.settings);
+                    self.pushed = memory.settings.as_ref().map_or(0, |settings| settings.version);
+                    Down::Welcome(Welcome {
+                        max_batch_size: 3,
+                        max_unacknowledged_batches: 2,
+                        settings: memory.settings.clone(),
+                        ..Welcome::default()
+                    })
+                }
                 Up::Heartbeat(heartbeat) => {
-                    self.memory.lock().unwrap().heartbeat = Some(heartbeat);
-                    continue;
+                    let mut memory = self.memory.lock().unwrap();
+                    memory.note(heartbeat.settings.clone());
+                    memory.heartbeat = Some(heartbeat);
+                    match memory.settings.clone().filter(|settings| settings.version > self.pushed) {
+                        Some(settings) => {
+                            self.pushed = settings.version;
+                            Down::Settings(settings)
+                        }
+                        None => continue,
+                    }
                 }
                 Up::Sightings(batch) => match self.commit(batch) {
                     Some(ack) => Down::Ack(ack),

@@ -8,7 +8,7 @@ mod account;
 mod binaries;
 mod error;
 mod keeper;
-mod parent_death;
+pub mod parent_death;
 
 use std::{
     fs,

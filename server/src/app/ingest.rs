@@ -6,7 +6,10 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{App, AppError};
 use crate::{
-    domain::{CapturedSighting, Decision, Device, DeviceKey, DeviceStatus, Prediction},
+    domain::{
+        CapturedSighting, Decision, Device, DeviceKey, DeviceStatus, Heartbeat, Prediction, PushedSettings,
+        SettingsReport,
+    },
     store::{SightingToStore, StoreOutcome},
     vault::{Key, Owner},
 };
@@ -35,7 +38,8 @@ impl App {
         device.ok_or_else(|| refused(id, None))
     }
 
-    /// Takes note of what a device says at the beginning.
+    /// Takes note of what a device says at the beginning; gives the settings that it is to run with,
+    /// where any were pushed.
     ///
     /// # Errors
     /// `MODEL_PACK_MISMATCH`: its probes could not be compared with any template.
@@ -44,23 +48,41 @@ impl App {
         id: DeviceId,
         agent_version: &str,
         pack: PackDigest,
-    ) -> Result<(), AppError> {
+        settings: &SettingsReport,
+    ) -> Result<Option<PushedSettings>, AppError> {
         let served = self.recognition.pack();
-        self.store.device_connected(id, agent_version, pack).await?;
+        self.store.device_connected(id, agent_version, pack, settings).await?;
         if pack == served {
-            return Ok(());
+            return self.pushed_settings(id).await;
         }
         let message =
             format!("the agent uses model pack {pack}, the server {served}: give both the same pack folder");
         Err(AppError::refused(ErrorReason::ModelPackMismatch, message))
     }
 
-    /// Takes note of a sign of life.
+    /// Takes note of a sign of life; gives the settings that the device is to run with where they
+    /// are newer than the version that this stream has pushed.
     ///
     /// # Errors
     /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`: it may not go on. `Store`.
-    pub async fn device_alive(&self, id: DeviceId, spooled: u64, lost: u64) -> Result<(), AppError> {
-        may_speak(id, self.store.device_alive(id, spooled, lost).await?)
+    pub async fn device_alive(
+        &self,
+        id: DeviceId,
+        heartbeat: &Heartbeat,
+        settings: &SettingsReport,
+        pushed: u64,
+    ) -> Result<Option<PushedSettings>, AppError> {
+        let (status, version) = self.store.device_alive(id, heartbeat, settings).await?.unzip();
+        may_speak(id, status)?;
+        if version.is_some_and(|version| version > pushed) {
+            self.pushed_settings(id).await
+        } else {
+            Ok(None)
+        }
+    }
+
+    async fn pushed_settings(&self, id: DeviceId) -> Result<Option<PushedSettings>, AppError> {
+        Ok(self.store.device(&DeviceKey::Id(id)).await?.and_then(|device| device.wanted))
     }
 
     /// Matches and commits a batch; when this returns, it is in the database, once.

@@ -1,11 +1,13 @@
 //! Students and devices.
 
-use cavs_proto::{ErrorReason, StudentId};
+use cavs_proto::{DeviceId, ErrorReason, StudentId, UserId};
 use tracing::info;
 
 use super::{App, AppError};
 use crate::{
-    domain::{Device, DeviceKey, NewDevice, NewStudent, Page, PageRequest, Student, StudentKey},
+    domain::{
+        Device, DeviceKey, NewDevice, NewStudent, Page, PageRequest, SettingsChange, Student, StudentKey,
+    },
     store::StoreError,
 };
 
@@ -75,6 +77,22 @@ impl App {
             };
             AppError::refused(ErrorReason::DeviceNotFound, message)
         })
+    }
+
+    /// Changes the settings that are pushed to a device; its stream takes them within a heartbeat.
+    ///
+    /// # Errors
+    /// `DEVICE_NOT_FOUND`.
+    pub async fn configure_device(
+        &self,
+        id: DeviceId,
+        change: &SettingsChange,
+        by: UserId,
+    ) -> Result<Device, AppError> {
+        let version = self.store.configure_device(id, change, by).await?;
+        let device = self.device(&DeviceKey::Id(id)).await?;
+        info!(device = %id, version, %by, "configured a device");
+        Ok(device)
     }
 
     /// Devices by name.

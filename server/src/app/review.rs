@@ -81,7 +81,11 @@ impl App {
         }
     }
 
-    async fn sighting(&self, id: SightingId) -> Result<Sighting, AppError> {
+    /// One sighting.
+    ///
+    /// # Errors
+    /// `SIGHTING_NOT_FOUND`.
+    pub async fn sighting(&self, id: SightingId) -> Result<Sighting, AppError> {
         self.store.sighting(id).await?.ok_or_else(|| not_found(id))
     }
 }

@@ -10,7 +10,10 @@ mod template;
 mod text;
 mod user;
 
-pub use device::{Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, NewDevice};
+pub use device::{
+    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Health, Heartbeat, NewDevice, PushedSettings,
+    SettingsChange, SettingsReport,
+};
 pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};
 pub use policy::{Match, Policy};

@@ -268,6 +268,10 @@ pub struct Sighting {
     pub student: Option<StudentRef>,
     /// Whether a picture of the face was kept.
     pub has_evidence: bool,
+    /// How far `captured_at` can be trusted.
+    pub clock: Clock,
+    /// What the sighting stands for, where faces are joined over frames.
+    pub track: Option<Track>,
 }
 
 /// Where a sighting stands in lists: by time, and by id among those of the same time.

@@ -25,8 +25,8 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,
         ("cavs.v1.DeviceService", "GetDevice" | "ListDevices") => viewer,
-        ("cavs.v1.DeviceService", "CreateDevice") => admin,
-        ("cavs.v1.SightingService", "ListSightings") => viewer,
+        ("cavs.v1.DeviceService", "CreateDevice" | "ConfigureDevice") => admin,
+        ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
         ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem" | "ReviewSighting") => reviewer,
         _ => return None,
     })

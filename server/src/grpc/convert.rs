@@ -2,10 +2,12 @@
 
 use cavs_proto::{ErrorReason, ProtocolError, SightingId, StudentId, from_timestamp, to_timestamp, v1};
 use tonic::{Request, Status};
+use v1::capture_clock::Trust;
 
 use super::layer::Caller;
 use crate::domain::{
-    BoundingBox, Decision, PageRequest, Quality, Sighting, SightingFilter, StudentRef, Verdict, lookup,
+    BoundingBox, ClockTrust, Decision, PageRequest, Quality, Sighting, SightingFilter, StudentRef, Verdict,
+    lookup,
 };
 
 /// Who is calling, as the layer found out.
@@ -195,6 +197,20 @@ impl From<Sighting> for v1::Sighting {
             }),
             student: sighting.student.map(student_ref),
             has_evidence: sighting.has_evidence,
+            clock_trust: match sighting.clock.trust {
+                ClockTrust::Unknown => Trust::Unspecified,
+                ClockTrust::Synchronised => Trust::Synchronised,
+                ClockTrust::Corrected => Trust::Corrected,
+                ClockTrust::Unsynchronised => Trust::Unsynchronised,
+            }
+            .into(),
+            clock_uncertainty_ms: sighting.clock.uncertainty_ms,
+            track: sighting.track.map(|track| v1::TrackSpan {
+                id: track.id,
+                entered_at: Some(to_timestamp(track.entered_at)),
+                last_seen_at: Some(to_timestamp(track.last_seen_at)),
+                left: track.left,
+            }),
         }
     }
 }

@@ -1,13 +1,15 @@
 use cavs_proto::{ProtocolError, to_timestamp, v1};
+use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::{page_request, required_id},
+    convert::{caller, page_request, required_id},
+    heartbeat::{heartbeat_to_wire, report_to_wire, settings_to_wire},
     status::required_enum,
 };
 use crate::{
     app::App,
-    domain::{Device, DeviceKey, DeviceKind, DeviceStatus, NewDevice, lookup},
+    domain::{Device, DeviceKey, DeviceKind, DeviceStatus, NewDevice, SettingsChange, lookup},
 };
 
 pub(super) struct Devices(App);
@@ -48,6 +50,25 @@ impl v1::device_service_server::DeviceService for Devices {
             total_size: found.total,
         }))
     }
+
+    async fn configure_device(
+        &self,
+        request: Request<v1::ConfigureDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let by = caller(&request)?.user.id;
+        let request = request.into_inner();
+        let id = required_id("device_id", &request.device_id)?;
+        let change = SettingsChange::try_from(request)?;
+        Ok(Response::new(self.0.configure_device(id, &change, by).await?.into()))
+    }
+}
+
+impl TryFrom<v1::ConfigureDeviceRequest> for SettingsChange {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::ConfigureDeviceRequest) -> Result<Self, ProtocolError> {
+        Self::new(request.reset, request.unset, request.set)
+    }
 }
 
 impl TryFrom<v1::CreateDeviceRequest> for NewDevice {
@@ -78,6 +99,9 @@ impl TryFrom<v1::GetDeviceRequest> for DeviceKey {
 
 impl From<Device> for v1::Device {
     fn from(device: Device) -> Self {
+        let online = device.is_online(Timestamp::now());
+        let (wanted_time, wanted_by) =
+            device.wanted.as_ref().map(|wanted| (wanted.pushed_at, wanted.pushed_by.clone())).unzip();
         Self {
             id: device.id.to_string(),
             name: device.name,
@@ -98,6 +122,12 @@ impl From<Device> for v1::Device {
             pack_digest: device.report.pack.map(|digest| digest.to_string()).unwrap_or_default(),
             spooled: device.report.spooled,
             lost: device.report.lost,
+            online,
+            heartbeat: device.report.heartbeat.map(heartbeat_to_wire),
+            wanted: device.wanted.map(settings_to_wire),
+            wanted_time: wanted_time.map(to_timestamp),
+            wanted_by: wanted_by.unwrap_or_default(),
+            running: Some(report_to_wire(device.report.settings)),
         }
     }
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use v1::{device_message, server_message, sighting_result::Outcome};
 
 use super::{
+    heartbeat::{heartbeat_from_wire, report_from_wire, settings_to_wire},
     layer::{CallingDevice, in_time},
     sighting_from_wire::{Rejection, captured},
 };
@@ -68,6 +69,7 @@ impl v1::ingest_service_server::IngestService for Ingest {
             place: self.streams.take_place(device),
             inbound: request.into_inner(),
             greeted: false,
+            pushed: 0,
         };
         Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
     }
@@ -80,6 +82,8 @@ struct Session {
     place: Place,
     inbound: Streaming<v1::DeviceMessage>,
     greeted: bool,
+    /// Version of the settings that this stream has pushed.
+    pushed: u64,
 }
 
 impl Session {
@@ -94,10 +98,10 @@ impl Session {
             let answer = match (message.message, self.greeted) {
                 (Some(Hello(hello)), false) => in_time(self.welcome(&hello)).await?,
                 (Some(Sightings(batch)), true) => in_time(self.ingest(&batch)).await?,
-                (Some(Heartbeat(beat)), true) => {
-                    self.app.device_alive(self.device, beat.spooled, beat.lost).await?;
-                    continue;
-                }
+                (Some(Heartbeat(beat)), true) => match in_time(self.heartbeat(&beat)).await? {
+                    Some(settings) => settings,
+                    None => continue,
+                },
                 (Some(Hello(_) | Sightings(_) | Heartbeat(_)) | None, _) => {
                     let message = "hello comes first and once, then batches and heartbeats";
                     return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
@@ -128,7 +132,9 @@ impl Session {
         let pack =
             hello.pack_digest.parse().map_err(|error| ProtocolError::invalid("hello.pack_digest", error))?;
         let version = printable(&hello.agent_version, 100);
-        self.app.device_connected(self.device, &version, pack).await?;
+        let settings = report_from_wire(hello.settings.as_ref());
+        let pushed = self.app.device_connected(self.device, &version, pack, &settings).await?;
+        self.pushed = pushed.as_ref().map_or(0, |pushed| pushed.version);
         self.greeted = true;
         info!(device = %self.device, version, boot_epoch = hello.boot_epoch, "a device connected");
         Ok(server_message::Message::Welcome(v1::Welcome {
@@ -136,6 +142,18 @@ impl Session {
             server_time: Some(to_timestamp(Timestamp::now())),
             max_batch_size: MAX_BATCH as u32,
             max_unacknowledged_batches: WINDOW,
+            settings: pushed.map(settings_to_wire),
+        }))
+    }
+
+    /// Takes note of it; the answer is settings that were pushed in the meantime, by any server.
+    async fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<Option<server_message::Message>, Status> {
+        let settings = report_from_wire(beat.settings.as_ref());
+        let heartbeat = heartbeat_from_wire(beat);
+        let pushed = self.app.device_alive(self.device, &heartbeat, &settings, self.pushed).await?;
+        Ok(pushed.map(|pushed| {
+            self.pushed = pushed.version;
+            server_message::Message::Settings(settings_to_wire(pushed))
         }))
     }
 

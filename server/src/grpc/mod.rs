@@ -6,6 +6,7 @@ mod auth;
 mod convert;
 mod devices;
 mod enrollment;
+mod heartbeat;
 mod ingest;
 mod layer;
 mod review;

@@ -1,7 +1,7 @@
 use cavs_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::convert::{filter_from_wire, page_request};
+use super::convert::{filter_from_wire, page_request, required_id};
 use crate::app::App;
 
 pub(super) struct Sightings(App);
@@ -27,5 +27,12 @@ impl v1::sighting_service_server::SightingService for Sightings {
             next_page_token: found.next,
             total_size: found.total,
         }))
+    }
+    async fn get_sighting(
+        &self,
+        request: Request<v1::GetSightingRequest>,
+    ) -> Result<Response<v1::Sighting>, Status> {
+        let id = required_id("id", &request.into_inner().id)?;
+        Ok(Response::new(self.0.sighting(id).await?.into()))
     }
 }

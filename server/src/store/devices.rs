@@ -1,18 +1,32 @@
+use std::collections::BTreeMap;
+
 use cavs_embedding::PackDigest;
-use cavs_proto::DeviceId;
-use tokio_postgres::Row;
+use cavs_proto::{DeviceId, UserId};
+use serde_json::Value;
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql},
+};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     enums::{Column, read_digest, to_bigint},
+    templates::read_json,
 };
 use crate::domain::{
-    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, NewDevice, Page, PageRequest,
+    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Heartbeat, NewDevice, Page, PageRequest,
+    PushedSettings, SettingsChange, SettingsReport,
 };
 
-const COLUMNS: &str = "id, name, kind, classroom, status, created_at, last_seen_at, agent_version, \
-                       pack_digest, spooled, lost";
+/// A device with the newest settings that were pushed to it.
+const SELECT: &str = "
+    SELECT d.*, p.version, p.settings, p.pushed_at, p.pushed_by
+    FROM devices d LEFT JOIN LATERAL (
+        SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by
+        FROM device_settings s JOIN users u ON u.id = s.pushed_by
+        WHERE s.device_id = d.id ORDER BY s.version DESC LIMIT 1
+    ) p ON true";
 
 impl Store {
     /// Registers a device.
@@ -21,15 +35,10 @@ impl Store {
     /// `Taken`: the name.
     pub async fn create_device(&self, new: &NewDevice) -> Result<Device, StoreError> {
         let id = DeviceId::generate();
-        let sql = format!(
-            "INSERT INTO devices (id, name, kind, classroom) VALUES ($1, $2, $3, $4) RETURNING {COLUMNS}"
-        );
-        let row = self
-            .client()
-            .await?
-            .query_one(&sql, &[&id.uuid(), &new.name, &new.kind.text(), &new.classroom])
-            .await?;
-        device(&row)
+        let sql = "INSERT INTO devices (id, name, kind, classroom) VALUES ($1, $2, $3, $4)";
+        let client = self.client().await?;
+        client.execute(sql, &[&id.uuid(), &new.name, &new.kind.text(), &new.classroom]).await?;
+        device(&client.query_one(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?)
     }
 
     /// One device.
@@ -40,12 +49,10 @@ impl Store {
         let client = self.client().await?;
         let row = match key {
             DeviceKey::Id(id) => {
-                let sql = format!("SELECT {COLUMNS} FROM devices WHERE id = $1");
-                client.query_opt(&sql, &[&id.uuid()]).await?
+                client.query_opt(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?
             }
             DeviceKey::Name(name) => {
-                let sql = format!("SELECT {COLUMNS} FROM devices WHERE name = $1");
-                client.query_opt(&sql, &[name]).await?
+                client.query_opt(&format!("{SELECT} WHERE d.name = $1"), &[name]).await?
             }
         };
         row.as_ref().map(device).transpose()
@@ -57,9 +64,7 @@ impl Store {
     /// `Unavailable`.
     pub async fn devices(&self, request: &PageRequest<String>) -> Result<Page<Device>, StoreError> {
         let client = self.client().await?;
-        let sql = format!(
-            "SELECT {COLUMNS} FROM devices WHERE $1::text IS NULL OR name > $1 ORDER BY name LIMIT $2"
-        );
+        let sql = format!("{SELECT} WHERE $1::text IS NULL OR d.name > $1 ORDER BY d.name LIMIT $2");
         let rows = client.query(&sql, &[&request.after, &request.fetch()]).await?;
         let items = rows.iter().map(device).collect::<Result<_, _>>()?;
         let total: i64 = client.query_one("SELECT count(*) FROM devices", &[]).await?.try_get(0)?;
@@ -75,48 +80,123 @@ impl Store {
         id: DeviceId,
         agent_version: &str,
         pack: PackDigest,
+        settings: &SettingsReport,
     ) -> Result<(), StoreError> {
-        let sql =
-            "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3 WHERE id = $1";
-        let pack = pack.as_bytes().as_slice();
-        self.client().await?.execute(sql, &[&id.uuid(), &agent_version, &pack]).await?;
+        let sql = "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3,
+                   settings_running = $4, settings_on_trial = $5, settings_rejected = $6,
+                   settings_rejection = $7 WHERE id = $1";
+        let (pack, SettingsReport { running, on_trial, rejected, rejection }) =
+            (pack.as_bytes().as_slice(), settings);
+        let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
+        let client = self.client().await?;
+        client
+            .execute(sql, &[&id.uuid(), &agent_version, &pack, &running, on_trial, &rejected, rejection])
+            .await?;
         Ok(())
     }
 
-    /// Records what a device said of its spool; gives back whether it may go on.
+    /// Records a heartbeat; gives back whether the device may go on, and the version of the settings
+    /// that it is to run with (0 for its own).
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn device_alive(
         &self,
         id: DeviceId,
-        spooled: u64,
-        lost: u64,
-    ) -> Result<Option<DeviceStatus>, StoreError> {
+        heartbeat: &Heartbeat,
+        settings: &SettingsReport,
+    ) -> Result<Option<(DeviceStatus, u64)>, StoreError> {
+        let sql = "UPDATE devices SET last_seen_at = now(), spooled = $2, lost = $3, heartbeat = $4,
+                   settings_running = $5, settings_on_trial = $6, settings_rejected = $7,
+                   settings_rejection = $8
+                   WHERE id = $1 RETURNING status,
+                   (SELECT coalesce(max(version), 0) FROM device_settings WHERE device_id = id)";
+        let (spooled, lost) = (to_bigint(heartbeat.spooled), to_bigint(heartbeat.lost));
+        let SettingsReport { running, on_trial, rejected, rejection } = settings;
+        let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
+        let heartbeat = Json(heartbeat);
+        let parameters: [&(dyn ToSql + Sync); 8] =
+            [&id.uuid(), &spooled, &lost, &heartbeat, &running, on_trial, &rejected, rejection];
+        let row = self.client().await?.query_opt(sql, &parameters).await?;
+        row.map(|row| {
+            let status = DeviceStatus::read("devices", "status", row.try_get(0)?)?;
+            Ok((status, row.try_get::<_, i64>(1)?.unsigned_abs()))
+        })
+        .transpose()
+    }
+
+    /// Changes what is pushed to a device; a change of nothing makes no version. `None` where there
+    /// is no such device, else the version that it is to run with.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn configure_device(
+        &self,
+        id: DeviceId,
+        change: &SettingsChange,
+        by: UserId,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        // Two changes at once take turns.
+        let lock = "SELECT FROM devices WHERE id = $1 FOR UPDATE";
+        if transaction.query_opt(lock, &[&id.uuid()]).await?.is_none() {
+            return Ok(None);
+        }
+        let newest = "SELECT version, settings FROM device_settings WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
+        let (version, before) = match transaction.query_opt(newest, &[&id.uuid()]).await? {
+            Some(row) => (row.try_get(0)?, read_json(&row, "device_settings", "settings")?),
+            None => (0_i64, BTreeMap::new()),
+        };
+        let after = change.apply(before.clone());
+        if after == before {
+            return Ok(Some(version.unsigned_abs()));
+        }
         let sql =
-            "UPDATE devices SET last_seen_at = now(), spooled = $2, lost = $3 WHERE id = $1 RETURNING status";
-        let row =
-            self.client().await?.query_opt(sql, &[&id.uuid(), &to_bigint(spooled), &to_bigint(lost)]).await?;
-        row.map(|row| DeviceStatus::read("devices", "status", row.try_get(0)?)).transpose()
+            "INSERT INTO device_settings (device_id, version, settings, pushed_by) VALUES ($1, $2, $3, $4)";
+        let next = version + 1;
+        transaction.execute(sql, &[&id.uuid(), &next, &Json(&after), &by.uuid()]).await?;
+        transaction.commit().await?;
+        Ok(Some(next.unsigned_abs()))
     }
 }
 
 fn device(row: &Row) -> Result<Device, StoreError> {
+    const TABLE: &str = "devices";
     let count = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
     let pack: Option<&[u8]> = row.try_get("pack_digest")?;
+    let wanted = match row.try_get::<_, Option<i64>>("version")? {
+        None => None,
+        Some(version) => Some(PushedSettings {
+            version: version.unsigned_abs(),
+            settings: read_json(row, "device_settings", "settings")?,
+            pushed_at: row.try_get("pushed_at")?,
+            pushed_by: row.try_get("pushed_by")?,
+        }),
+    };
+    let heartbeat: Option<Value> = row.try_get("heartbeat")?;
     Ok(Device {
         id: row.try_get::<_, Uuid>("id")?.into(),
         name: row.try_get("name")?,
-        kind: DeviceKind::read("devices", "kind", row.try_get("kind")?)?,
+        kind: DeviceKind::read(TABLE, "kind", row.try_get("kind")?)?,
         classroom: row.try_get("classroom")?,
-        status: DeviceStatus::read("devices", "status", row.try_get("status")?)?,
+        status: DeviceStatus::read(TABLE, "status", row.try_get("status")?)?,
         created_at: row.try_get("created_at")?,
         last_seen_at: row.try_get("last_seen_at")?,
         report: DeviceReport {
             agent_version: row.try_get("agent_version")?,
-            pack: pack.map(|bytes| read_digest("devices", bytes)).transpose()?,
+            pack: pack.map(|bytes| read_digest(TABLE, bytes)).transpose()?,
             spooled: count("spooled")?,
             lost: count("lost")?,
+            // Only informative: one of another version of the server's is none.
+            heartbeat: heartbeat.and_then(|heartbeat| serde_json::from_value(heartbeat).ok()),
+            settings: SettingsReport {
+                running: count("settings_running")?,
+                on_trial: row.try_get("settings_on_trial")?,
+                rejected: count("settings_rejected")?,
+                rejection: row.try_get("settings_rejection")?,
+            },
         },
+        wanted,
     })
 }

@@ -13,8 +13,8 @@ use super::{
     templates::read_json,
 };
 use crate::domain::{
-    BoundingBox, Candidate, Decision, Page, PageRequest, Prediction, Quality, Review, Sighting,
-    SightingFilter, SightingKey, SightingPosition, StudentRef, Verdict,
+    BoundingBox, Candidate, Clock, ClockTrust, Decision, Page, PageRequest, Prediction, Quality, Review,
+    Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track, Verdict,
 };
 
 const SELECT: &str = "
@@ -151,6 +151,16 @@ fn read(
         Some(Candidate { student, similarity: Similarity::clamped(c.similarity) })
     };
     let quality: Quality = read_json(row, TABLE, "quality")?;
+    let track = match row.try_get::<_, Option<i64>>("track_id")? {
+        None => None,
+        Some(id) => Some(Track {
+            id: id.unsigned_abs(),
+            entered_at: row.try_get("track_entered_at")?,
+            last_seen_at: row.try_get("track_last_seen_at")?,
+            left: row.try_get("track_left")?,
+        }),
+    };
+    let uncertainty: Option<i64> = row.try_get("clock_uncertainty_ms")?;
     Ok(Sighting {
         id: row.try_get::<_, Uuid>("id")?.into(),
         device: row.try_get::<_, Uuid>("device_id")?.into(),
@@ -183,5 +193,10 @@ fn read(
         review,
         student: student("student_id")?,
         has_evidence: row.try_get("has_evidence")?,
+        clock: Clock {
+            trust: ClockTrust::read(TABLE, "clock_trust", row.try_get("clock_trust")?)?,
+            uncertainty_ms: uncertainty.map(i64::unsigned_abs),
+        },
+        track,
     })
 }

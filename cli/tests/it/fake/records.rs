@@ -37,7 +37,7 @@ impl v1::device_service_server::DeviceService for Service {
     ) -> Result<Response<v1::Device>, Status> {
         self.authorise(&request)?;
         match request.into_inner().key {
-            Some(Key::Name(name)) if name == "room-12" => Ok(Response::new(device())),
+            Some(Key::Name(name)) if name == "room-12" => Ok(Response::new(self.configured())),
             _ => Err(status(ErrorReason::DeviceNotFound, "no such device")),
         }
     }
@@ -49,6 +49,39 @@ impl v1::device_service_server::DeviceService for Service {
         self.authorise(&request)?;
         let devices = vec![device()];
         Ok(Response::new(v1::ListDevicesResponse { devices, next_page_token: String::new(), total_size: 1 }))
+    }
+
+    async fn configure_device(
+        &self,
+        request: Request<v1::ConfigureDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        self.state().configured = Some(request.into_inner());
+        Ok(Response::new(self.configured()))
+    }
+}
+
+impl Service {
+    /// What was pushed last, as the server answers it.
+    fn configured(&self) -> v1::Device {
+        let state = self.state();
+        let Some(request) = &state.configured else { return device() };
+        let wanted = v1::DeviceSettings { version: 2, settings: request.set.clone() };
+        let running = v1::SettingsReport {
+            running_version: 1,
+            rejected_version: 2,
+            rejection: "no frame came through within 30 s".to_owned(),
+            ..Default::default()
+        };
+        let health = v1::DeviceHealth {
+            temperature: Some(51.25),
+            frames: 95,
+            frames_dropped: 5,
+            ..Default::default()
+        };
+        let heartbeat = v1::Heartbeat { rejected: 3, health: Some(health), ..Default::default() };
+        let (wanted, running, heartbeat) = (Some(wanted), Some(running), Some(heartbeat));
+        v1::Device { online: true, spooled: 7, wanted, running, heartbeat, ..device() }
     }
 }
 
@@ -65,6 +98,14 @@ impl v1::sighting_service_server::SightingService for Service {
         let (sightings, next_page_token) = page(&state.sightings, &request.page_token);
         let total_size = state.sightings.len() as u64;
         Ok(Response::new(v1::ListSightingsResponse { sightings, next_page_token, total_size }))
+    }
+
+    async fn get_sighting(
+        &self,
+        request: Request<v1::GetSightingRequest>,
+    ) -> Result<Response<v1::Sighting>, Status> {
+        self.authorise(&request)?;
+        Ok(Response::new(self.sighting(&request.into_inner().id)?))
     }
 }
 

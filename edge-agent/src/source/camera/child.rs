@@ -173,7 +173,7 @@ mod tests {
     async fn frames_are_back_within_three_seconds_of_killing_the_child() {
         // The camera writes its own process id where a segment may be.
         let script = format!("while true; do printf '{PICTURE}'; sleep 0.05; done");
-        let mut source = Supervised::new(shell(&script), Duration::from_secs(5));
+        let mut source = Supervised::new(shell(&script), Duration::from_secs(5), Default::default());
         for _ in 0..5 {
             source.next_frame().await.unwrap().unwrap();
             let group = source.feed.as_ref().unwrap().group.unwrap();
@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_is_silent_is_replaced() {
         let script = format!("printf '{PICTURE}'; exec sleep 600");
-        let mut source = Supervised::new(shell(&script), Duration::from_millis(200));
+        let mut source = Supervised::new(shell(&script), Duration::from_millis(200), Default::default());
         for _ in 0..3 {
             let frame = timeout(Duration::from_secs(5), source.next_frame()).await.unwrap();
             assert!(frame.unwrap().unwrap().image.unwrap().starts_with(&[0xFF, 0xD8]));

@@ -32,7 +32,7 @@ fn address(port: u16) -> CameraAddress {
 }
 
 async fn frames<C: Camera>(camera: C, count: usize) -> Vec<Vec<u8>> {
-    let mut source = Supervised::new(camera, Duration::from_secs(2));
+    let mut source = Supervised::new(camera, Duration::from_secs(2), Default::default());
     let mut frames = Vec::new();
     while frames.len() < count {
         let frame = timeout(Duration::from_secs(10), source.next_frame()).await.unwrap();

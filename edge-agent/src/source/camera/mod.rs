@@ -8,12 +8,12 @@ mod reader;
 mod restart;
 mod splitter;
 
-use std::{fmt, future::Future, io, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
 use super::{Frame, Source, SourceError};
-use crate::clock::Stamp;
+use crate::{clock::Stamp, vitals::Vitals};
 
 pub use child::ChildCamera;
 pub use http::{AddressError, CameraAddress, MjpegCamera, SnapshotCamera};
@@ -55,12 +55,13 @@ pub struct Supervised<C: Camera> {
     stall: Duration,
     restarts: Restarts,
     frames: u64,
+    vitals: Arc<Vitals>,
 }
 
 impl<C: Camera> Supervised<C> {
     /// Takes a camera; it counts as dead after `stall` without a picture.
-    pub fn new(camera: C, stall: Duration) -> Self {
-        Self { camera, feed: None, stall, restarts: Restarts::default(), frames: 0 }
+    pub fn new(camera: C, stall: Duration, vitals: Arc<Vitals>) -> Self {
+        Self { camera, feed: None, stall, restarts: Restarts::default(), frames: 0, vitals }
     }
 
     async fn open(&mut self) -> io::Result<C::Feed> {
@@ -95,6 +96,7 @@ impl<C: Camera> Source for Supervised<C> {
                     return Ok(Some(Frame { name, taken: Stamp::now(), image: Ok(picture), cursor: None }));
                 }
                 Err(error) => {
+                    self.vitals.source_failures.add(1);
                     let delay = self.restarts.on_failure(Stamp::now().since_boot);
                     tracing::warn!(camera = %self.camera, %error, retry_in = ?delay, "the camera failed");
                     sleep(delay).await;

@@ -1,0 +1,205 @@
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cavs_proto::{
+    from_timestamp,
+    v1::{Hello, Welcome},
+};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::{Check, Finding};
+use crate::{
+    clock::Stamp,
+    config::{Config, SourceConfig, SourceKind},
+    files::{folder_of, with_suffix},
+    settings::{Ledger, Pushed},
+    source::{AnySource, DirectorySource, Frame, Source},
+    spool::{self, SpoolOptions},
+    uplink,
+    vision::{PackVision, Vision, analyze_guarded},
+    vitals::disk_free,
+};
+
+/// How long a camera may take to give its first picture: it is opened again in between.
+const FIRST_FRAME: Duration = Duration::from_secs(20);
+
+/// A spool needs this much to work at all, in bytes.
+const LEAST_SPACE: u64 = 64 << 20;
+
+/// How far the clock may be off before sightings look odd.
+const CLOCK: Duration = Duration::from_secs(5);
+
+pub(super) fn settings(path: &Path, config: &Config, ledger: &Ledger) -> Finding {
+    const CHECK: Check = Check::Config;
+    let name = path.display();
+    if let Some(warning) = config.warnings.first() {
+        let advice = "write it anew as TOML; --check-config shows all warnings";
+        return Finding::warning(CHECK, format!("{name}: {warning}"), advice);
+    }
+    let Pushed { version, settings } = ledger.current();
+    match config.with_pushed(settings) {
+        Ok(_) if *version == 0 => Finding::ok(CHECK, format!("{name}; nothing is pushed")),
+        Ok(_) => Finding::ok(CHECK, format!("{name}, with version {version} of what the server pushed")),
+        Err(error) => {
+            let advice = "the agent will go back to its own; correct them with `cavs devices configure`";
+            Finding::warning(CHECK, format!("version {version} of the pushed settings: {error}"), advice)
+        }
+    }
+}
+
+pub(super) struct Disk {
+    pub(super) findings: Vec<Finding>,
+    /// The spool is in use.
+    pub(super) agent_is_running: bool,
+}
+
+pub(super) fn disk(spool: &SpoolOptions) -> Disk {
+    const CHECK: Check = Check::Disk;
+    let folder = folder_of(&spool.path);
+    let failed = |message, advice| Disk {
+        findings: vec![Finding::failed(CHECK, message, advice)],
+        agent_is_running: false,
+    };
+    let probe = with_suffix(&spool.path, ".doctor");
+    let written = fs::create_dir_all(folder).and_then(|()| File::create(&probe)?.sync_all());
+    if let Err(error) = written.and_then(|()| fs::remove_file(&probe)) {
+        let advice = "give the folder of spool.path to the agent's user; systemd's StateDirectory does that";
+        return failed(format!("{}: {error}", folder.display()), advice);
+    }
+    let Some(free) = disk_free(folder) else {
+        return failed(format!("{}: its file system can't be asked", folder.display()), "use a local disk");
+    };
+    let used = fs::metadata(&spool.path).map_or(0, |metadata| metadata.len());
+    let message = format!("{}: {} MiB are free", folder.display(), free >> 20);
+    let finding = if free < LEAST_SPACE {
+        Finding::failed(CHECK, message, "make room, or put the spool elsewhere (spool.path)")
+    } else if free.saturating_add(used) < spool.max_bytes {
+        let message = format!("{message}, the spool may take {} MiB", spool.max_bytes >> 20);
+        Finding::warning(CHECK, message, "make room, or lower spool.max_bytes")
+    } else {
+        Finding::ok(CHECK, message)
+    };
+    Disk { findings: vec![finding], agent_is_running: spool::is_in_use(&spool.path) }
+}
+
+pub(super) fn pack(config: &Config, vision: &PackVision) -> Finding {
+    let folder = config.vision.pack.display();
+    Finding::ok(Check::Pack, format!("{folder}: verified, digest {}", vision.pack_digest()))
+}
+
+pub(super) async fn source(
+    config: &SourceConfig,
+    vision: Option<&mut PackVision>,
+    agent_is_running: bool,
+) -> Finding {
+    const CHECK: Check = Check::Source;
+    let camera = match &config.kind {
+        SourceKind::Directory { path, .. } => return directory(path, vision).await,
+        SourceKind::Camera(camera) => camera,
+    };
+    if agent_is_running {
+        return Finding::ok(CHECK, "not tried, as an agent is running, which has the camera; see its log");
+    }
+    let mut camera = AnySource::camera(camera, config.period, &Arc::default());
+    let began = Instant::now();
+    match timeout(FIRST_FRAME, camera.next_frame()).await {
+        Ok(Ok(Some(frame))) => {
+            let after = began.elapsed().as_millis();
+            let seen = look_at(Some(frame), vision);
+            Finding::ok(CHECK, format!("a picture after {after} ms{seen}"))
+        }
+        Ok(Err(error)) => Finding::failed(CHECK, error.to_string(), "see source.kind in the agent's manual"),
+        Ok(Ok(None)) | Err(_) => {
+            let message = format!("no picture within {} s", FIRST_FRAME.as_secs());
+            let advice = "check cable and power; try the camera alone (`rpicam-hello`, `v4l2-ctl --list-devices`); \
+                          the agent's user has to be in the group `video`";
+            Finding::failed(CHECK, message, advice)
+        }
+    }
+}
+
+async fn directory(path: &Path, vision: Option<&mut PackVision>) -> Finding {
+    const CHECK: Check = Check::Source;
+    match DirectorySource::open(path, None, false) {
+        Ok(source) if source.remaining() == 0 => {
+            let message = format!("{}: holds no pictures", path.display());
+            Finding::warning(CHECK, message, "put *.jpg, *.png or *.webp files there")
+        }
+        Ok(mut source) => {
+            let count = source.remaining();
+            let seen = look_at(source.next_frame().await.ok().flatten(), vision);
+            Finding::ok(CHECK, format!("{}: {count} pictures{seen}", path.display()))
+        }
+        Err(error) => Finding::failed(CHECK, error.to_string(), "make it readable for the agent's user"),
+    }
+}
+
+/// What the networks see in a picture.
+fn look_at(frame: Option<Frame>, vision: Option<&mut PackVision>) -> String {
+    let (Some(Frame { image: Ok(image), .. }), Some(vision)) = (frame, vision) else { return String::new() };
+    let began = Instant::now();
+    match analyze_guarded(vision, &image) {
+        Ok(seen) => {
+            let (width, height, faces) = (seen.width, seen.height, seen.faces.len());
+            format!(": {width}x{height}, {faces} faces, analysed in {} ms", began.elapsed().as_millis())
+        }
+        Err(error) => format!(", but it can't be analysed: {error}"),
+    }
+}
+
+pub(super) async fn server(
+    config: &Config,
+    vision: Option<&PackVision>,
+    ledger: &Ledger,
+) -> (Finding, Option<Timestamp>) {
+    const CHECK: Check = Check::Server;
+    let hello = Hello {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        pack_digest: vision.map(|vision| vision.pack_digest().to_string()).unwrap_or_default(),
+        boot_epoch: 0,
+        settings: Some(ledger.report()),
+    };
+    if vision.is_none() {
+        let message = "not tried, as the agent has to say which pack it uses";
+        return (Finding::warning(CHECK, message, "see to the pack first"), None);
+    }
+    match uplink::greet(&config.server, hello).await {
+        Ok(welcome) => {
+            let Welcome { device_id, server_time, .. } = welcome;
+            let message = format!("{}: welcomes device {device_id}", config.server.address);
+            (Finding::ok(CHECK, message), from_timestamp("server_time", server_time.as_ref()).ok())
+        }
+        Err(failure) => {
+            let advice = failure.advice().unwrap_or(
+                "check server.address (the device listener), network and firewall, and that server.ca is the \
+                 root of the server's certificate",
+            );
+            (Finding::failed(CHECK, format!("{}: {failure}", config.server.address), advice), None)
+        }
+    }
+}
+
+pub(super) fn clock(server_time: Option<Timestamp>) -> Finding {
+    const CHECK: Check = Check::Clock;
+    let stamp = Stamp::now();
+    let follows =
+        if stamp.synchronised { "follows a time server" } else { "follows no time server known here" };
+    match server_time.map(|time| stamp.wall.duration_since(time).unsigned_abs()) {
+        Some(off) if off > CLOCK => {
+            let message = format!("{} s off the server's, {follows}", off.as_secs());
+            let advice =
+                "sightings are corrected; still, let systemd-timesyncd or another client set the clock";
+            Finding::warning(CHECK, message, advice)
+        }
+        Some(off) => {
+            Finding::ok(CHECK, format!("within {} ms of the server's, {follows}", off.as_millis().max(1)))
+        }
+        None if stamp.synchronised => Finding::ok(CHECK, follows),
+        None => Finding::warning(CHECK, follows, "see to the server first: its clock is the measure"),
+    }
+}

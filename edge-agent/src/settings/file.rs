@@ -1,0 +1,71 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::Ledger;
+use crate::files::{with_suffix, write_durably};
+
+/// Largest file that can be a ledger, in bytes: it holds three times twenty short settings.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// The ledger on disk: `SPOOL.settings`, replaced as a whole.
+#[derive(Debug)]
+pub struct LedgerFile {
+    path: PathBuf,
+    /// What is in it and in force.
+    pub ledger: Ledger,
+}
+
+impl LedgerFile {
+    /// Reads the ledger beside a spool. A damaged one is left out with a warning: the server pushes
+    /// its settings again.
+    #[must_use]
+    pub fn beside(spool: &Path) -> Self {
+        let path = with_suffix(spool, ".settings");
+        let ledger = read(&path).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(path = %path.display(), %error, "the pushed settings can't be read; left out");
+            }
+            Ledger::default()
+        });
+        Self { path, ledger }
+    }
+
+    /// Makes the ledger durable. On a full disk the agent goes on without: then a trial that ends the
+    /// process is not known of, and pushed settings come again with the next welcome.
+    pub fn save(&self) {
+        let bytes = serde_json::to_vec_pretty(&self.ledger).map_err(io::Error::other);
+        if let Err(error) = bytes.and_then(|bytes| write_durably(&self.path, &bytes)) {
+            tracing::error!(path = %self.path.display(), %error, "the pushed settings can't be kept");
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Ledger> {
+    if fs::metadata(path)?.len() > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "is too large"));
+    }
+    serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Pushed;
+
+    #[test]
+    fn a_ledger_survives_a_restart_and_a_damaged_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = dir.path().join("spool.db");
+        let mut file = LedgerFile::beside(&spool);
+        file.ledger.offer(Pushed { version: 3, ..Pushed::default() });
+        file.save();
+        let again = LedgerFile::beside(&spool);
+        assert_eq!(again.ledger, file.ledger);
+        fs::write(dir.path().join("spool.db.settings"), "{").unwrap();
+        assert_eq!(LedgerFile::beside(&spool).ledger, Ledger::default());
+        fs::write(dir.path().join("spool.db.settings"), vec![b' '; 70_000]).unwrap();
+        assert_eq!(LedgerFile::beside(&spool).ledger, Ledger::default());
+    }
+}
