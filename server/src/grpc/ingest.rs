@@ -24,6 +24,7 @@ use super::{
 use crate::{
     app::App,
     domain::{CapturedSighting, printable},
+    metrics::OpenStream,
     store::StoreOutcome,
 };
 
@@ -68,6 +69,7 @@ impl v1::ingest_service_server::IngestService for Ingest {
             place: self.streams.take_place(device),
             inbound: request.into_inner(),
             greeted: false,
+            _open: self.app.metrics.stream(),
         };
         Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
     }
@@ -80,6 +82,7 @@ struct Session {
     place: Place,
     inbound: Streaming<v1::DeviceMessage>,
     greeted: bool,
+    _open: OpenStream,
 }
 
 impl Session {
@@ -172,6 +175,7 @@ impl Session {
             Err(Rejection { reason, problem }) => {
                 let (epoch, sequence) = (wire.boot_epoch, wire.sequence);
                 warn!(device = %self.device, epoch, sequence, reason, %problem, "rejected a sighting");
+                self.app.metrics.rejected(reason);
                 (Outcome::Rejected, reason, problem.to_string())
             }
         };
