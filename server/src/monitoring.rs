@@ -107,7 +107,7 @@ impl Monitor {
         const PLAIN: &str = "text/plain; charset=utf-8";
         const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let (status, kind, text) = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/metrics") => match self.metrics.render(self.observe().await.as_ref()) {
+            (&Method::GET, "/metrics") => match self.metrics.render(self.observe().as_ref()) {
                 Ok(text) => (StatusCode::OK, METRICS, text),
                 Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".to_owned()),
             },
@@ -140,7 +140,7 @@ impl Monitor {
         }
     }
 
-    async fn observe(&self) -> Option<Observed> {
+    fn observe(&self) -> Option<Observed> {
         let recognition = &self.app.get()?.recognition;
         let (state, thresholds) = (recognition.state(), recognition.thresholds());
         let accept = thresholds.thresholds.accept;
@@ -153,7 +153,7 @@ impl Monitor {
             ],
             bytes: state.stats.memory,
             quarantined: state.quarantined,
-            sequence: recognition.sequence().await,
+            sequence: recognition.sequence(),
             searches: state.stats.counters,
             threshold_version: thresholds.version,
             accept: accept.get(),

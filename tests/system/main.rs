@@ -5,6 +5,7 @@
 mod bad_input;
 mod classroom;
 mod documents;
+mod gallery;
 mod main_job;
 mod outages;
 mod privacy;

@@ -86,7 +86,7 @@ impl App {
         Ok(GalleryReport {
             calibration: self.recognition.calibration().await?,
             state: self.recognition.state(),
-            sequence: self.recognition.sequence().await,
+            sequence: self.recognition.sequence(),
             thresholds: self.recognition.thresholds(),
         })
     }

@@ -2,7 +2,10 @@ mod calibrating;
 mod loading;
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -46,6 +49,8 @@ pub struct Recognition {
     quarantine: Arc<Quarantine>,
     /// How far the gallery is. Held while changes are applied.
     follower: Mutex<Follower>,
+    /// The same, for those who don't wait.
+    applied: AtomicI64,
     in_force: RwLock<ThresholdVersion>,
     calibrating: Mutex<()>,
     calibrated: RwLock<Option<Arc<Calibrated>>>,
@@ -118,13 +123,14 @@ impl Recognition {
             running: RwLock::new(Running { gallery, before: Counters::default() }),
             quarantine: Arc::default(),
             follower: Mutex::default(),
+            applied: AtomicI64::new(0),
             in_force,
             calibrating: Mutex::default(),
             calibrated: RwLock::default(),
         };
         new.refresh_thresholds().await?;
         let loaded = new.reload().await?;
-        new.follower.lock().await.advance(loaded);
+        new.advance(&mut *new.follower.lock().await, loaded);
         Ok(new)
     }
 
@@ -169,9 +175,15 @@ impl Recognition {
         GalleryState { setup: self.setup.clone(), stats, epoch, quarantined: self.quarantine.len() }
     }
 
-    /// The number of the latest change that is surely in the gallery. Waits while changes are applied.
-    pub async fn sequence(&self) -> i64 {
-        self.follower.lock().await.applied()
+    /// The number of the latest change that is surely in the gallery.
+    #[must_use]
+    pub fn sequence(&self) -> i64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    fn advance(&self, follower: &mut Follower, sequence: i64) {
+        follower.advance(sequence);
+        self.applied.store(sequence, Ordering::Relaxed);
     }
 
     fn gallery(&self) -> Arc<dyn Gallery> {
@@ -244,12 +256,13 @@ impl Recognition {
                 Step::Done => return Ok(()),
                 Step::Apply(last) => {
                     self.apply(changes).await?;
-                    follower.advance(last);
+                    self.advance(&mut follower, last);
                 }
                 Step::Reload => {
                     let applied = follower.applied();
                     warn!(applied, latest, "gallery changes are missing; loading everything again");
-                    follower.advance(self.reload().await?);
+                    let loaded = self.reload().await?;
+                    self.advance(&mut follower, loaded);
                 }
             }
         }
