@@ -71,6 +71,9 @@ pub enum Command {
     /// Enrolled faces
     #[command(subcommand)]
     Templates(commands::templates::TemplatesCommand),
+    /// What faces are compared with, and from which similarity on they are taken for somebody's
+    #[command(subcommand)]
+    Gallery(commands::gallery::GalleryCommand),
     /// Agents and cameras
     #[command(subcommand)]
     Devices(commands::devices::DevicesCommand),

@@ -10,8 +10,9 @@ use std::{
 
 use cavs_proto::v1::{
     auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
-    enrollment_service_client::EnrollmentServiceClient, review_service_client::ReviewServiceClient,
-    sighting_service_client::SightingServiceClient, student_service_client::StudentServiceClient,
+    enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
+    review_service_client::ReviewServiceClient, sighting_service_client::SightingServiceClient,
+    student_service_client::StudentServiceClient,
 };
 use jiff::Timestamp;
 use rustls::CertificateError;
@@ -75,6 +76,7 @@ services! {
     auth: AuthServiceClient,
     devices: DeviceServiceClient,
     enrollment: EnrollmentServiceClient,
+    galleries: GalleryServiceClient,
     reviews: ReviewServiceClient,
     sightings: SightingServiceClient,
     students: StudentServiceClient,

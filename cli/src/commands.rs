@@ -3,6 +3,7 @@
 pub mod certs;
 pub mod devices;
 pub mod enroll;
+pub mod gallery;
 pub mod login;
 mod logout;
 pub mod models;
@@ -33,6 +34,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Students(command) => students::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,
+        Command::Gallery(command) => gallery::run(command, &config()?, printer).await,
         Command::Devices(command) => devices::run(command, &config()?, printer).await,
         Command::Review(command) => review::run(command, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,

@@ -305,6 +305,8 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::Overloaded | R::ShuttingDown | R::DatabaseUnavailable | R::IdleTimeout | R::CallTimeout => {
             Some("try again later")
         }
+        R::GalleryTooSmall => Some("enroll more students first"),
+        R::StudentErased => Some("to enroll the person again, add them as a new student"),
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),
         R::InvalidArgument
         | R::PageTokenInvalid

@@ -41,6 +41,8 @@ impl Exit {
             R::PageTokenInvalid
             | R::StreamReplaced
             | R::StudentExists
+            | R::StudentErased
+            | R::GalleryTooSmall
             | R::DeviceExists
             | R::AlreadyReviewed
             | R::StreamOrder

@@ -3,6 +3,7 @@
 mod certs;
 mod device;
 mod enrollment;
+mod gallery;
 mod layout;
 mod pack;
 mod sighting;
@@ -16,9 +17,13 @@ use jiff::Timestamp;
 pub use certs::{CertificateView, DevSetView};
 pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, RunningView, WantedView};
 pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, QualityView, VerdictView};
+pub use gallery::{
+    CalibrationView, GalleryView, GraphView, SearchesView, SideView, SuggestionView, ThresholdChangeView,
+    ThresholdList, ThresholdsView,
+};
 pub use pack::PackView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
-pub use student::{StudentList, StudentRefView, StudentView};
+pub use student::{StudentErased, StudentList, StudentRefView, StudentView};
 pub use template::{TemplateDeleted, TemplateList, TemplateView};
 pub use user::{LoggedIn, LoggedOut, UserView, WhoAmI};
 

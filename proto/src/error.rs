@@ -62,6 +62,10 @@ reasons! {
     StudentNotFound = "STUDENT_NOT_FOUND" => NotFound,
     /// A student of that number exists.
     StudentExists = "STUDENT_EXISTS" => AlreadyExists,
+    /// The student's face was erased.
+    StudentErased = "STUDENT_ERASED" => FailedPrecondition,
+    /// The gallery holds too few faces to conclude anything from them.
+    GalleryTooSmall = "GALLERY_TOO_SMALL" => FailedPrecondition,
     /// No device of that id or name.
     DeviceNotFound = "DEVICE_NOT_FOUND" => NotFound,
     /// A device of that name exists.

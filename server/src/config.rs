@@ -1,5 +1,7 @@
 //! The server's one configuration file: parsed with unknown keys refused, then checked as a whole.
 
+mod monitoring;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -7,11 +9,12 @@ use std::{
 };
 
 use cavs_embedding::Similarity;
-use cavs_gallery::Mode;
+use cavs_gallery::{Grouping, Mode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
+use self::monitoring::RawMonitoring;
 use crate::domain::Decision;
 
 /// Why a configuration is refused.
@@ -55,6 +58,8 @@ pub struct Config {
     pub api_listen: SocketAddr,
     /// Where devices connect.
     pub devices_listen: SocketAddr,
+    /// Where monitoring connects, if anywhere.
+    pub monitoring_listen: Option<SocketAddr>,
     /// Certificates and keys.
     pub tls: Tls,
     /// The database.
@@ -99,6 +104,8 @@ pub struct RecognitionConfig {
     pub pack: PathBuf,
     /// How the gallery searches.
     pub gallery: Mode,
+    /// How the similarities of a student's templates become one.
+    pub grouping: Grouping,
     /// Lowest similarity that is accepted without a person.
     pub accept: Option<Similarity>,
     /// Lowest similarity that is worth a reviewer's time.
@@ -153,6 +160,8 @@ pub enum LogFormat {
 struct Raw {
     api: RawListener,
     devices: RawListener,
+    #[serde(default)]
+    monitoring: RawMonitoring,
     tls: Tls,
     #[serde(default)]
     database: RawDatabase,
@@ -194,6 +203,8 @@ struct RawRecognition {
     pack: PathBuf,
     #[serde(default)]
     gallery: RawMode,
+    #[serde(default)]
+    grouping: RawGrouping,
     accept: Option<f32>,
     review: Option<f32>,
     margin: Option<f32>,
@@ -213,6 +224,14 @@ enum RawMode {
     Auto,
     Exact,
     Hnsw,
+}
+
+#[derive(Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawGrouping {
+    #[default]
+    Best,
+    Mean,
 }
 
 #[derive(Deserialize)]
@@ -269,7 +288,20 @@ impl Config {
             key,
             problem: problem.to_owned(),
         };
-        let Raw { api, devices, tls, database, vault, recognition, enrollment, evidence, logging } = raw;
+        let Raw {
+            api,
+            devices,
+            monitoring,
+            tls,
+            database,
+            vault,
+            recognition,
+            enrollment,
+            evidence,
+            logging,
+        } = raw;
+        let monitoring_listen =
+            monitoring.checked().map_err(|problem| value("monitoring.listen", problem))?;
         let database = match (database.embedded, database.data_dir, database.url) {
             (None | Some(true), directory, None) => {
                 Database::Embedded(base.join(directory.unwrap_or_else(|| DATA_DIRECTORY.into())))
@@ -310,6 +342,7 @@ impl Config {
         Ok(Self {
             api_listen: api.listen,
             devices_listen: devices.listen,
+            monitoring_listen,
             tls: Tls {
                 certificate: base.join(tls.certificate),
                 key: base.join(tls.key),
@@ -323,6 +356,10 @@ impl Config {
                     RawMode::Auto => Mode::Auto,
                     RawMode::Exact => Mode::Exact,
                     RawMode::Hnsw => Mode::Graph,
+                },
+                grouping: match recognition.grouping {
+                    RawGrouping::Best => Grouping::Best,
+                    RawGrouping::Mean => Grouping::Mean,
                 },
                 accept,
                 review,
@@ -393,6 +430,17 @@ mod tests {
         );
         let both = MINIMAL.replace("embedded = true", "embedded = true, url = \"x\"");
         assert!(parse(&both).unwrap_err().contains("database.url: goes neither with"));
+    }
+
+    #[test]
+    fn monitoring_stays_on_the_machine_unless_told_otherwise() {
+        let with = |line: &str| parse(&format!("{MINIMAL}\n{line}"));
+        assert_eq!(with("").unwrap().monitoring_listen, None);
+        let here = with("monitoring.listen = \"127.0.0.1:7445\"").unwrap();
+        assert_eq!(here.monitoring_listen.map(|a| a.port()), Some(7445));
+        let everywhere = "monitoring.listen = \"0.0.0.0:7445\"";
+        assert!(with(everywhere).unwrap_err().contains("monitoring.listen: is no loopback address"));
+        assert!(with(&format!("{everywhere}\nmonitoring.allow_remote = true")).is_ok());
     }
 
     #[test]

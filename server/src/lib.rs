@@ -1,12 +1,15 @@
 //! The CAVS server: ingest, matching, enrollment and review over gRPC.
 //!
 //! `grpc` (thin) calls `app` (what the server does), which uses `domain` (pure), `store` (Postgres),
-//! the gallery, `vault` (encryption) and `security`. [`run`] puts them together.
+//! the gallery, `vault` (encryption) and `security`. [`run`] puts them together; `monitoring` tells the
+//! operator.
 
 pub mod app;
 pub mod config;
 pub mod domain;
 pub mod grpc;
+pub mod metrics;
+pub mod monitoring;
 mod run;
 pub mod security;
 pub mod store;

@@ -14,8 +14,10 @@ use crate::{
         Vision,
     },
     config::{Config, Database},
-    domain::Policy,
+    domain::Thresholds,
     grpc,
+    metrics::Metrics,
+    monitoring::Monitor,
     security::{TlsError, api_tls, device_tls, listen},
     store::{Address, Store, StoreError},
     vault::{KeyError, VaultError, load_key},
@@ -104,6 +106,8 @@ pub struct Addresses {
     pub api: SocketAddr,
     /// For devices.
     pub devices: SocketAddr,
+    /// For monitoring, where there is such a listener.
+    pub monitoring: Option<SocketAddr>,
 }
 
 /// The database with its schema up to date, and the private cluster where it is in one.
@@ -203,10 +207,19 @@ async fn serve(
     shutdown: CancellationToken,
     ready: impl FnOnce(Addresses),
 ) -> Result<(), StartError> {
-    let app = assemble(config, key, pack, store).await?;
-
     let tasks = TaskTracker::new();
     let failed = |key, address| move |cause| StartError::Listen { key, address, cause };
+    let metrics = Arc::new(Metrics::default());
+    // First of all, so that monitoring hears that the gallery is being loaded.
+    let monitor = Monitor::new(store.clone(), Arc::clone(&metrics), shutdown.clone());
+    let monitoring = match config.monitoring_listen {
+        None => None,
+        Some(address) => {
+            let listening = Arc::clone(&monitor).listen(address, &tasks).await;
+            Some(listening.map_err(failed("monitoring.listen", address))?)
+        }
+    };
+    let app = assemble(config, key, pack, store, metrics).await?;
     let (api_address, api_incoming) = listen(config.api_listen, api, &tasks, shutdown.clone())
         .await
         .map_err(failed("api.listen", config.api_listen))?;
@@ -215,10 +228,13 @@ async fn serve(
             .await
             .map_err(failed("devices.listen", config.devices_listen))?;
     info!(api = %api_address, devices = %devices_address, pack = %pack.digest(), "ready");
-    ready(Addresses { api: api_address, devices: devices_address });
+    monitor.serves(app.clone());
+    ready(Addresses { api: api_address, devices: devices_address, monitoring });
 
     let (follower, until) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { follower.recognition.follow(until).await });
+    let (calibrator, until) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move { calibrator.recognition.calibrate_regularly(until).await });
     let serving = async {
         tokio::try_join!(
             grpc::serve_api(app.clone(), api_incoming, shutdown.clone()),
@@ -239,7 +255,7 @@ async fn serve(
     shutdown.cancel();
     tasks.close();
     tasks.wait().await;
-    info!(searches = ?app.recognition.counters(), "stopped");
+    info!(searches = ?app.recognition.state().stats.counters, "stopped");
     Ok(result?)
 }
 
@@ -248,48 +264,44 @@ async fn assemble(
     key: crate::vault::Key,
     pack: &Pack,
     store: &Store,
+    metrics: Arc<Metrics>,
 ) -> Result<App, StartError> {
     let keys = Arc::new(Keys::verified(key, store).await?);
-    let thresholds = pack.thresholds();
+    let of_pack = pack.thresholds();
     let recognition = &config.recognition;
-    let policy = Policy {
-        accept: recognition.accept.unwrap_or(thresholds.accept),
-        review: recognition.review.unwrap_or(thresholds.review),
-        margin: recognition.margin.unwrap_or(thresholds.margin),
-        min_quality: recognition.min_quality,
+    let thresholds = Thresholds {
+        accept: recognition.accept.unwrap_or(of_pack.accept),
+        review: recognition.review.unwrap_or(of_pack.review),
+        margin: recognition.margin.unwrap_or(of_pack.margin),
     };
-    if policy.review > policy.accept {
-        let (review, accept) = (policy.review.get(), policy.accept.get());
+    if thresholds.review > thresholds.accept {
+        let (review, accept) = (thresholds.review.get(), thresholds.accept.get());
         return Err(StartError::Thresholds { review, accept });
     }
     let setup = RecognitionSetup {
         pack: pack.digest(),
         dimension: pack.dimension(),
-        policy,
+        thresholds,
+        min_quality: recognition.min_quality,
         mode: recognition.gallery,
-        options: cavs_gallery::Options {
-            templates_per_student: config.enrollment.templates_per_student as usize,
-            ..Default::default()
-        },
+        grouping: recognition.grouping,
+        // Enrollment has a limit of its own; who had more before it was lowered keeps them.
+        options: cavs_gallery::Options::default(),
     };
     let options = PipelineOptions { threads: recognition.threads, ..Default::default() };
     Ok(App::new(Parts {
         store: store.clone(),
         keys: Arc::clone(&keys),
-        recognition: Recognition::load(setup, store, keys).await?,
+        recognition: Recognition::load(setup, store, keys, Arc::clone(&metrics)).await?,
         vision: Vision::start(FacePipeline::new(pack, options)?, DecodeLimits::default())?,
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
         enrollment: Enrollment {
             templates_per_student: config.enrollment.templates_per_student,
             min_quality: config.enrollment.min_quality,
             same_picture: Similarity::clamped(0.995),
-            // Well above what is accepted as the same person: a sibling must not be refused, a
-            // second enrollment of one person under two numbers must.
-            same_person: config
-                .enrollment
-                .same_person
-                .unwrap_or_else(|| Similarity::clamped((policy.accept.get() + 0.2).min(0.9))),
+            same_person: config.enrollment.same_person,
         },
         accounts: Accounts::default(),
+        metrics,
     }))
 }

@@ -1,6 +1,7 @@
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -190,6 +191,20 @@ impl Site {
         port(&self.addresses["api"])
     }
 
+    /// What the server tells monitoring at a path: the status and the text.
+    ///
+    /// # Panics
+    /// There is no answer.
+    #[must_use]
+    pub fn monitoring(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port(&self.addresses["monitoring"]))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), text.to_owned())
+    }
+
     /// The digest of the site's model pack.
     ///
     /// # Panics
@@ -287,6 +302,7 @@ fn server_toml(pack: &Path, options: &SiteOptions) -> String {
     format!(
         r#"api.listen = "127.0.0.1:0"
 devices.listen = "127.0.0.1:0"
+monitoring.listen = "127.0.0.1:0"
 tls = {{ certificate = "certs/server.pem", key = "certs/server.key", device_authority = "certs/ca.pem" }}
 {database}
 vault.key_file = "vault.key"

@@ -58,3 +58,55 @@ async fn embeddings_and_evidence_are_sealed_on_disk() {
     // The search would find it: the device's number of the sighting is there in the clear.
     assert!(contains(&database, b"camera"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_student_leaves_sightings_without_a_face() {
+    let options = SiteOptions {
+        server_toml: "evidence.keep = [\"accepted\", \"pending\", \"unknown\"]".into(),
+        ..SiteOptions::default()
+    };
+    let Some(site) = TestSite::start_with(&options) else { return };
+    let photograph = people(&site.shared).0.remove(0).photographs.remove(0);
+    assert_eq!(site.enroll("1", std::slice::from_ref(&photograph)), 1);
+    let frames = site.path("frames");
+    fs::create_dir(&frames).unwrap();
+    fs::copy(&photograph, frames.join("1.jpg")).unwrap();
+    let device = site.add_device("camera");
+    let config = site.configure_agent(&device, &frames, "");
+    let mut agent = site.start_agent(&device, &config);
+    assert_eq!(agent.wait(std::time::Duration::from_secs(120)), Some(0), "{}", agent.output());
+    let sighting = site.cli.json(&["sightings", "list"])["sightings"][0].clone();
+    assert_eq!((&sighting["student"]["number"], &sighting["has_evidence"]), (&"1".into(), &true.into()));
+
+    let database = site.database().await;
+    let sql = "SELECT wrapped FROM student_keys";
+    let wrapped: Vec<u8> = database.query_one(sql, &[]).await.unwrap().get(0);
+    database.batch_execute("CHECKPOINT").await.unwrap();
+    let tables = site.path("db/base");
+    assert!(contains(&tables, &wrapped), "the search finds what is there");
+
+    site.cli.fails(2, &["students", "erase", "1"]);
+    let erased = site.cli.json(&["students", "erase", "1", "--yes"]);
+    assert_eq!((&erased["templates"], &erased["sightings"]), (&1.into(), &1.into()));
+    // Another server would have the same to say: it is all in the database.
+    let sql = "SELECT (SELECT count(*) FROM templates), (SELECT count(*) FROM student_keys),
+                   (SELECT count(*) FROM evidence), (SELECT sum(octet_length(probe)) FROM sightings)";
+    let left = database.query_one(sql, &[]).await.unwrap();
+    assert_eq!([0, 1, 2, 3].map(|column| left.get::<_, i64>(column)), [0; 4]);
+    database.batch_execute("CHECKPOINT").await.unwrap();
+    assert!(!contains(&tables, &wrapped), "the destroyed key is in a table's file");
+
+    // The attendance stays, the face does not.
+    let id = sighting["id"].as_str().unwrap();
+    let sighting = site.cli.json(&["sightings", "list"])["sightings"][0].clone();
+    assert_eq!((&sighting["student"]["number"], &sighting["has_evidence"]), (&"1".into(), &false.into()));
+    let picture = site.path("evidence.jpg");
+    site.cli.fails(3, &["review", "show", id, "--evidence-out", picture.to_str().unwrap()]);
+    assert!(site.cli.json(&["students", "get", "1"])["erase_time"].is_string());
+    assert_eq!(site.cli.json(&["gallery", "stats"])["templates"], 0);
+    let photograph = photograph.to_str().unwrap();
+    assert!(site.cli.fails(1, &["enroll", "1", photograph]).contains("erased"));
+    // Nobody remembers the face: it may be enrolled as somebody else's.
+    assert_eq!(site.enroll("2", &[photograph.into()]), 1);
+    assert_eq!(site.cli.json(&["students", "erase", "1", "--yes"])["templates"], 0);
+}

@@ -11,7 +11,7 @@ use cavs_tests::{Cli, Process, TestSite, people};
 const SOON: Duration = Duration::from_secs(1);
 
 /// Starts a second server on the first one's database, and gives its command line.
-fn second_server(site: &TestSite) -> (Process, Cli) {
+pub(crate) fn second_server(site: &TestSite) -> (Process, Cli) {
     let embedded = "database = { embedded = true, data_dir = \"db\" }";
     let host = site.path("db").canonicalize().unwrap();
     let url = format!("database.url = \"host={} user=cavs dbname=cavs\"", host.display());

@@ -9,7 +9,7 @@ use crate::{
     lookup,
     paging::{self, Extent, Page},
     printer::Printer,
-    view::{StudentList, StudentView},
+    view::{StudentErased, StudentList, StudentView},
 };
 
 /// What `cavs students` does.
@@ -42,6 +42,15 @@ pub enum StudentsCommand {
         #[arg(value_name = "STUDENT")]
         student: String,
     },
+    /// Destroy a student's face for good: key, templates, pictures; the sightings stay without it
+    Erase {
+        /// Number or id
+        #[arg(value_name = "STUDENT")]
+        student: String,
+        /// Says that it is meant: nobody can undo it
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
 pub(crate) async fn run(
@@ -71,6 +80,11 @@ pub(crate) async fn run(
         }
         StudentsCommand::Get { student } => {
             printer.report(&StudentView::from(lookup::student(&api, &student).await?))
+        }
+        StudentsCommand::Erase { student, yes: _ } => {
+            let student_id = lookup::student(&api, &student).await?.id;
+            let request = v1::EraseStudentRequest { student_id };
+            printer.report(&StudentErased::from(api.call(api.students().erase_student(request)).await?))
         }
     }
 }

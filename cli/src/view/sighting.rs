@@ -92,6 +92,8 @@ pub struct PredictionView {
     pub margin: Option<f32>,
     /// The similarity that would have been accepted.
     pub threshold: f32,
+    /// Version of the thresholds that decided.
+    pub threshold_version: u32,
     /// SHA-256 of the model pack.
     pub pack_digest: String,
 }
@@ -211,6 +213,7 @@ impl From<v1::Prediction> for PredictionView {
             candidates: candidates.collect(),
             margin: prediction.margin,
             threshold: prediction.threshold,
+            threshold_version: prediction.threshold_version,
             pack_digest: prediction.pack_digest,
         }
     }
@@ -290,7 +293,10 @@ impl SightingView {
             ("frame", self.frame.clone()),
             ("decision", of_prediction(|p| format!("{} ({})", p.decision, p.reason))),
             ("margin", of_prediction(|p| p.margin.map(similarity).unwrap_or_default())),
-            ("threshold", of_prediction(|p| similarity(p.threshold))),
+            (
+                "threshold",
+                of_prediction(|p| format!("{} (version {})", similarity(p.threshold), p.threshold_version)),
+            ),
             ("quality", self.quality.map(|q| q.unified_score.to_string()).unwrap_or_default()),
             ("liveness", self.liveness.map(|live| format!("{live:.2}")).unwrap_or_default()),
             ("review", of_review(|r| format!("{} by {}", r.verdict, r.reviewer))),

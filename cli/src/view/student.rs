@@ -9,6 +9,7 @@ use super::{
 use crate::{
     paging::Listing,
     printer::{Report, Style},
+    text::harmless,
 };
 
 /// A student.
@@ -26,6 +27,20 @@ pub struct StudentView {
     pub create_time: Option<Timestamp>,
     /// Active templates.
     pub template_count: u32,
+    /// When the face was erased; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erase_time: Option<Timestamp>,
+}
+
+/// A student whose face is no more.
+#[derive(Debug, Serialize)]
+pub struct StudentErased {
+    /// Who.
+    pub student: StudentRefView,
+    /// Templates that were destroyed.
+    pub templates: u64,
+    /// Sightings whose face was taken away.
+    pub sightings: u64,
 }
 
 /// Students.
@@ -50,8 +65,9 @@ pub struct StudentRefView {
 
 impl From<v1::Student> for StudentView {
     fn from(student: v1::Student) -> Self {
-        let v1::Student { id, number, name, section, create_time, template_count } = student;
-        Self { id, number, name, section, create_time: time(create_time.as_ref()), template_count }
+        let v1::Student { id, number, name, section, create_time, template_count, erase_time } = student;
+        let (create_time, erase_time) = (time(create_time.as_ref()), time(erase_time.as_ref()));
+        Self { id, number, name, section, create_time, template_count, erase_time }
     }
 }
 
@@ -91,6 +107,7 @@ impl Report for StudentView {
                 ("section", self.section.clone()),
                 ("templates", self.template_count.to_string()),
                 ("created", moment(style, self.create_time)),
+                ("erased", moment(style, self.erase_time)),
                 ("id", self.id.clone()),
             ],
         )
@@ -109,5 +126,24 @@ impl Report for StudentList {
             ]
         });
         table(style, ["NUMBER", "NAME", "SECTION", "TEMPLATES", "ID"], rows.collect())
+    }
+}
+
+impl From<v1::EraseStudentResponse> for StudentErased {
+    fn from(done: v1::EraseStudentResponse) -> Self {
+        let v1::Student { id, number, name, .. } = done.student.unwrap_or_default();
+        let student = StudentRefView { id, number, name };
+        Self { student, templates: done.templates, sightings: done.sightings }
+    }
+}
+
+impl Report for StudentErased {
+    fn table(&self, _style: &Style) -> String {
+        format!(
+            "erased {}: {} templates destroyed, {} sightings left without a face",
+            harmless(&self.student.label()),
+            self.templates,
+            self.sightings
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! A server that holds everything in memory and checks nothing that the real one would.
 
+mod gallery;
 mod records;
 
 use std::{
@@ -89,6 +90,7 @@ impl Fake {
             .add_service(v1::auth_service_server::AuthServiceServer::new(service.clone()))
             .add_service(v1::student_service_server::StudentServiceServer::new(service.clone()))
             .add_service(v1::enrollment_service_server::EnrollmentServiceServer::new(service.clone()))
+            .add_service(v1::gallery_service_server::GalleryServiceServer::new(service.clone()))
             .add_service(v1::device_service_server::DeviceServiceServer::new(service.clone()))
             .add_service(v1::review_service_server::ReviewServiceServer::new(service.clone()))
             .add_service(v1::sighting_service_server::SightingServiceServer::new(service.clone()));
@@ -133,6 +135,7 @@ pub(crate) fn student(number: &str, name: &str) -> v1::Student {
         section: "7b".to_owned(),
         create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
         template_count: 2,
+        erase_time: None,
     }
 }
 
@@ -233,6 +236,24 @@ impl v1::student_service_server::StudentService for Service {
         let (students, next_page_token) = page(&state.students, &request.page_token);
         let total_size = state.students.len() as u64;
         Ok(Response::new(v1::ListStudentsResponse { students, next_page_token, total_size }))
+    }
+
+    async fn erase_student(
+        &self,
+        request: Request<v1::EraseStudentRequest>,
+    ) -> Result<Response<v1::EraseStudentResponse>, Status> {
+        self.authorise(&request)?;
+        let id = request.into_inner().student_id;
+        let mut state = self.state();
+        let found = state.students.iter_mut().find(|student| student.id == id);
+        let student = found.ok_or_else(|| status(ErrorReason::StudentNotFound, "no such student"))?;
+        let templates = std::mem::take(&mut student.template_count).into();
+        student.erase_time = Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap()));
+        Ok(Response::new(v1::EraseStudentResponse {
+            student: Some(student.clone()),
+            templates,
+            sightings: 7,
+        }))
     }
 }
 

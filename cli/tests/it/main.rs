@@ -5,6 +5,7 @@
 mod certs;
 mod enroll;
 mod fake;
+mod gallery;
 mod models;
 mod program;
 mod records;

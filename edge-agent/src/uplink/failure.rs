@@ -86,6 +86,8 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::StreamReplaced
         | R::StudentNotFound
         | R::StudentExists
+        | R::StudentErased
+        | R::GalleryTooSmall
         | R::DeviceNotFound
         | R::DeviceExists
         | R::SightingNotFound

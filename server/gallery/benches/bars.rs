@@ -2,7 +2,7 @@
 //! same vectors where its rivals can read them, and measures what it is told to, one line per command.
 //!
 //! Run alone it reads commands from standard input: `exact N`, `batch N`, `hybrid N`, `hybrid-batch N`,
-//! `miss N`, `first N`, `graph`, `memory`. Times are in milliseconds per probe of the searching
+//! `miss N`, `first N`, `graph`, `memory`, `counters`. Times are in milliseconds per probe of the searching
 //! thread's processor time: other programs on the machine disturb it least.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -89,11 +89,20 @@ impl Bench {
                 "miss" => self.strange(&*hybrid, &quick, count),
                 "graph" => {
                     // Only now, so that nothing builds in the background of what was measured before.
-                    let insert = std::mem::take(&mut self.all);
-                    let start = Instant::now();
-                    hybrid.apply(&Change { insert, ..Change::default() }).unwrap();
+                    let all = Change { insert: std::mem::take(&mut self.all), ..Change::default() };
+                    hybrid.hold();
+                    hybrid.apply(&all).unwrap();
+                    let (start, before) = (Instant::now(), resident());
+                    hybrid.release();
                     assert!(hybrid.settle(Duration::from_secs(36_000)));
-                    println!("{:.1} {:?}", start.elapsed().as_secs_f64(), hybrid.stats());
+                    let bytes = resident().saturating_sub(before) as f64 / hybrid.len() as f64;
+                    println!("{:.1} {bytes:.0}", start.elapsed().as_secs_f64());
+                    // Freed before, its memory would have been the graph's.
+                    drop(all);
+                    continue;
+                }
+                "counters" => {
+                    println!("{:?}", hybrid.stats().counters);
                     continue;
                 }
                 "first" => {
@@ -161,6 +170,12 @@ impl Times {
         let mean = self.millis.iter().sum::<f64>() / self.millis.len() as f64;
         println!("{:.4} {mean:.4} {:.4} {} {}", at(0.5), at(0.99), self.right, self.probes);
     }
+}
+
+/// Bytes of memory that this process holds.
+fn resident() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 fn write<'a>(path: &Path, embeddings: impl Iterator<Item = &'a UnitEmbedding>) {

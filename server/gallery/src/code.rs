@@ -74,16 +74,21 @@ impl Code {
     pub(crate) fn new(embedding: &UnitEmbedding) -> Self {
         let components = embedding.as_slice();
         let scale = components.iter().fold(0.0f32, |largest, c| largest.max(c.abs())) / FULL_SCALE;
-        let fixed = |c: &f32| (c / scale).round() as i32;
-        let high = |c: &f32| (fixed(c) + 128) >> 8;
-        let low = |c: &f32| fixed(c) - 256 * high(c);
-        let squares: i64 = components.iter().map(|c| i64::from(low(c)).pow(2)).sum();
-        Self {
-            high: Lane::pack(components.len(), components.iter().map(|c| high(c) as i8)),
-            low: Lane::pack(components.len(), components.iter().map(|c| low(c) as i8)),
-            scale,
-            residual: (squares as f64).sqrt() as f32 * scale,
+        let mut high = vec![Lane::ZERO; Lane::count(components.len())];
+        let mut low = high.clone();
+        let mut squares = 0i64;
+        for ((high, low), some) in high.iter_mut().zip(&mut low).zip(components.chunks(Lane::WIDTH)) {
+            let mut of_lane = 0;
+            for ((high, low), component) in high.0.iter_mut().zip(&mut low.0).zip(some) {
+                let fixed = round(component / scale);
+                let digit = (fixed + 128) >> 8;
+                let rest = fixed - 256 * digit;
+                (*high, *low) = (digit as i8, rest as i8);
+                of_lane += rest * rest;
+            }
+            squares += i64::from(of_lane);
         }
+        Self { high, low, scale, residual: (squares as f64).sqrt() as f32 * scale }
     }
 
     pub(crate) fn as_ref(&self) -> CodeRef<'_> {
@@ -100,6 +105,12 @@ impl Code {
     pub(crate) fn slack(&self) -> (f32, f32) {
         (self.residual * NORM + ROUNDING, NORM + self.residual)
     }
+}
+
+/// To the nearest integer. `f32::round` is a call of a library where the processor has no instruction for it
+/// that every processor has, and quantising is what a load spends most on.
+pub(crate) fn round(number: f32) -> i32 {
+    (number + 0.5f32.copysign(number)) as i32
 }
 
 impl CodeRef<'_> {

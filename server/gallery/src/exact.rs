@@ -144,7 +144,7 @@ impl Gallery for ExactGallery {
         Ok(search.ranking.into_candidates())
     }
 
-    fn calibrate(&self, samples: usize) -> Option<Calibration> {
+    fn calibrate(&self, samples: usize, grouping: Grouping) -> Option<Calibration> {
         let ids: Vec<_> = self.store().ids().collect();
         let step = ids.len().div_ceil(samples.max(1)).max(1);
         let mut impostors = Vec::new();
@@ -156,7 +156,7 @@ impl Gallery for ExactGallery {
                 .map(|(student, code)| Search {
                     code: code.to_owned(),
                     scope: Scope::Except(student),
-                    grouping: Grouping::Best,
+                    grouping,
                     ranking: Ranking::new(1, Similarity::MIN),
                 })
                 .collect();
@@ -170,6 +170,10 @@ impl Gallery for ExactGallery {
 
     /// Removed templates are erased at once; there is nothing to do.
     fn compact(&self) {}
+
+    fn hold(&self) {}
+
+    fn release(&self) {}
 
     fn settle(&self, _timeout: Duration) -> bool {
         true

@@ -5,7 +5,8 @@ use cavs_embedding::{MAX_DIMENSION, Similarity, UnitEmbedding};
 use crate::{
     Calibration, ExactGallery, HybridGallery,
     types::{
-        Answer, Applied, Candidate, Change, GalleryError, Query, Stats, StudentKey, Template, TemplateId,
+        Answer, Applied, Candidate, Change, GalleryError, Grouping, Query, Stats, StudentKey, Template,
+        TemplateId,
     },
 };
 
@@ -50,11 +51,18 @@ pub trait Gallery: Send + Sync {
     /// Measures how similar the gallery's own students are to each other, from about `samples` templates
     /// looked up among all others. It takes as long as as many searches. `None` for a gallery of fewer
     /// than 20 templates or of one student.
-    fn calibrate(&self, samples: usize) -> Option<Calibration>;
+    fn calibrate(&self, samples: usize, grouping: Grouping) -> Option<Calibration>;
 
     /// Starts to rid the graph of removed templates. The background thread builds it anew without them;
     /// when [`settle`](Self::settle) returns true, nothing of them is left in memory.
     fn compact(&self);
+
+    /// Keeps the background thread from beginning anything until [`release`](Self::release): a gallery that
+    /// is being filled is ready sooner so.
+    fn hold(&self);
+
+    /// Lets the background thread begin.
+    fn release(&self);
 
     /// Waits until the background thread has nothing to do; false where `timeout` passed before.
     fn settle(&self, timeout: Duration) -> bool;

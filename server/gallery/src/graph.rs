@@ -10,7 +10,7 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 use parking_lot::RwLock;
 
 use crate::{
-    code::{CodeRef, Lane},
+    code::{CodeRef, Lane, round},
     simd,
     types::TemplateId,
 };
@@ -82,7 +82,7 @@ impl Graph {
 
     /// The graph's code of components.
     pub(crate) fn encode(&self, components: impl Iterator<Item = f32>) -> Vec<Lane> {
-        Lane::pack(self.dimension, components.map(|c| (c * self.density).round().clamp(-127.0, 127.0) as i8))
+        Lane::pack(self.dimension, components.map(|c| round(c * self.density).clamp(-127, 127) as i8))
     }
 
     /// The graph's code of a stored template.

@@ -16,8 +16,8 @@ use crate::{
     graph::Graph,
     store::Search,
     types::{
-        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Query, Source,
-        Stats, StudentKey, TemplateId,
+        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Grouping, Query,
+        Source, Stats, StudentKey, TemplateId,
     },
     worker::{Control, Worker},
 };
@@ -214,8 +214,16 @@ impl Gallery for HybridGallery {
         self.shared.exact.find_duplicates(embedding, threshold, except)
     }
 
-    fn calibrate(&self, samples: usize) -> Option<Calibration> {
-        self.shared.exact.calibrate(samples)
+    fn calibrate(&self, samples: usize, grouping: Grouping) -> Option<Calibration> {
+        self.shared.exact.calibrate(samples, grouping)
+    }
+
+    fn hold(&self) {
+        self.shared.control.hold(true);
+    }
+
+    fn release(&self) {
+        self.shared.control.hold(false);
     }
 
     fn compact(&self) {

@@ -10,6 +10,7 @@ mod code;
 #[cfg(target_os = "linux")]
 mod erasure;
 mod exact;
+mod follower;
 mod gallery;
 mod graph;
 mod hybrid;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use calibration::Calibration;
 pub use exact::ExactGallery;
+pub use follower::{Follower, Step};
 pub use gallery::{Gallery, Mode, Options, open};
 pub use hybrid::HybridGallery;
 pub use types::{

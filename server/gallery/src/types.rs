@@ -51,6 +51,15 @@ pub struct Change {
     pub insert: Vec<Template>,
 }
 
+impl Change {
+    /// Says what becomes of a template, whatever was said of it before: it is `template` from now on, or gone.
+    pub fn set(&mut self, id: TemplateId, template: Option<Template>) {
+        self.insert.retain(|earlier| earlier.id != id);
+        self.remove.push(id);
+        self.insert.extend(template);
+    }
+}
+
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {

@@ -22,6 +22,8 @@ struct Orders {
     /// Something has changed since the worker last looked.
     changed: bool,
     compact: bool,
+    /// Nothing new is begun.
+    held: bool,
     stop: bool,
     busy: bool,
 }
@@ -36,6 +38,10 @@ impl Control {
             orders.changed = true;
             orders.compact = true;
         });
+    }
+
+    pub(crate) fn hold(&self, held: bool) {
+        self.order(|orders| orders.held = held);
     }
 
     pub(crate) fn stop(&self) {
@@ -81,7 +87,7 @@ impl Control {
         let mut orders = self.orders.lock();
         orders.busy = false;
         self.from_worker.notify_all();
-        while !orders.changed && !orders.stop {
+        while (!orders.changed || orders.held) && !orders.stop {
             self.to_worker.wait(&mut orders);
         }
         orders.changed = false;

@@ -286,7 +286,7 @@ fn the_hybrid_finds_all_that_the_exact_scan_finds() {
     assert!(counters.graph > PEOPLE * 9 / 10, "the graph answers most: {counters:?}");
     assert_eq!(counters.refuted, 0);
 
-    let calibration = exact.calibrate(300).unwrap();
+    let calibration = exact.calibrate(300, Grouping::Best).unwrap();
     let threshold = calibration.threshold_for(10.0);
     let strangers: Vec<_> = (PEOPLE..2 * PEOPLE).map(|s| face(s, 0, 128)).collect();
     let matched = exact.search_batch(&strangers, &Query::top(1)).unwrap();

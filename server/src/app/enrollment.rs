@@ -20,8 +20,17 @@ pub struct Enrollment {
     pub min_quality: u8,
     /// From this similarity on, two pictures are the same picture.
     pub same_picture: Similarity,
-    /// From this similarity on, a face belongs to the student who has it already.
-    pub same_person: Similarity,
+    /// From this similarity on, a face belongs to the student who has it already; from 0.2 above the accept
+    /// threshold on where it is `None`.
+    pub same_person: Option<Similarity>,
+}
+
+impl Enrollment {
+    /// Well above what is accepted as the same person: a sibling must not be refused, a second enrollment
+    /// of one person under two numbers must.
+    fn same_person(&self, accept: Similarity) -> Similarity {
+        self.same_person.unwrap_or_else(|| Similarity::clamped((accept.get() + 0.2).min(0.9)))
+    }
 }
 
 /// An accepted picture.
@@ -45,12 +54,18 @@ pub struct Refusal {
 }
 
 impl App {
-    /// Whether the student is there: asked before pictures are sent.
+    /// Whether the student can be enrolled: asked before pictures are sent.
     ///
     /// # Errors
-    /// `STUDENT_NOT_FOUND`.
-    pub async fn check_student(&self, id: StudentId) -> Result<(), AppError> {
-        self.student(&StudentKey::Id(id)).await.map(drop)
+    /// `STUDENT_NOT_FOUND`, `STUDENT_ERASED`.
+    pub async fn check_enrollable(&self, id: StudentId) -> Result<(), AppError> {
+        match self.student(&StudentKey::Id(id)).await?.erased_at {
+            None => Ok(()),
+            Some(at) => {
+                let message = format!("the student's face was erased at {at}");
+                Err(AppError::refused(ErrorReason::StudentErased, message))
+            }
+        }
     }
 
     /// Makes a template of a picture with one face. The outer error is the server's; the inner one
@@ -84,8 +99,8 @@ impl App {
         {
             return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
         }
-        let others =
-            self.recognition.others_like(&face.embedding, self.enrollment.same_person, student).await?;
+        let same_person = self.enrollment.same_person(self.recognition.thresholds().thresholds.accept);
+        let others = self.recognition.others_like(&face.embedding, same_person, student).await?;
         if let Some(other) = others.first() {
             let known = self.store.student(&StudentKey::Id(other.student)).await?;
             let number = known.map_or_else(|| other.student.to_string(), |student| student.number);
@@ -112,7 +127,7 @@ impl App {
     /// # Errors
     /// `STUDENT_NOT_FOUND`.
     pub async fn templates(&self, student: StudentId) -> Result<Vec<TemplateInfo>, AppError> {
-        self.check_student(student).await?;
+        self.student(&StudentKey::Id(student)).await?;
         Ok(self.store.student_templates(student).await?)
     }
 

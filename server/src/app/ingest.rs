@@ -103,7 +103,18 @@ impl App {
             .zip(&predictions)
             .map(|(captured, prediction)| self.seal(captured, prediction, received_at, month, &key))
             .collect::<Result<_, _>>()?;
-        self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))
+        let outcomes =
+            self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))?;
+        self.count(&outcomes, &predictions);
+        Ok(outcomes)
+    }
+
+    fn count(&self, outcomes: &[StoreOutcome], predictions: &[Prediction]) {
+        let stored = |outcome: &&StoreOutcome| **outcome == StoreOutcome::Stored;
+        let new = outcomes.iter().filter(stored).count();
+        self.metrics.acknowledged(new, outcomes.len() - new);
+        let new = outcomes.iter().zip(predictions).filter(|(outcome, _)| stored(outcome));
+        new.for_each(|(_, prediction)| self.metrics.decided(prediction.decision));
     }
 
     fn seal<'a>(

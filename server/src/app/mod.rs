@@ -3,6 +3,7 @@
 mod accounts;
 mod enrollment;
 mod error;
+mod gallery;
 mod ingest;
 mod keys;
 mod people;
@@ -15,12 +16,13 @@ use std::sync::Arc;
 pub use accounts::{Accounts, LoggedIn, create_user};
 pub use enrollment::{Enrolled, Enrollment, Refusal};
 pub use error::AppError;
+pub use gallery::{DecisionCounts, GalleryReport, Suggestion, ThresholdEffect};
 pub use ingest::{EvidencePolicy, IngestOutcome};
 pub use keys::Keys;
-pub use recognition::{Recognition, RecognitionSetup};
+pub use recognition::{Calibrated, GalleryState, Recognition, RecognitionSetup};
 pub use vision::{Vision, VisionFailure};
 
-use crate::store::Store;
+use crate::{metrics::Metrics, store::Store};
 
 /// Everything that the services share.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub struct Parts {
     pub enrollment: Enrollment,
     /// Logins.
     pub accounts: Accounts,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl App {

@@ -1,12 +1,13 @@
 //! Students and devices.
 
 use cavs_proto::{DeviceId, ErrorReason, StudentId, UserId};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{App, AppError};
 use crate::{
     domain::{
-        Device, DeviceKey, NewDevice, NewStudent, Page, PageRequest, SettingsChange, Student, StudentKey,
+        Device, DeviceKey, Erased, NewDevice, NewStudent, Page, PageRequest, SettingsChange, Student,
+        StudentKey,
     },
     store::StoreError,
 };
@@ -51,6 +52,24 @@ impl App {
         page: &PageRequest<String>,
     ) -> Result<Page<Student>, AppError> {
         Ok(self.store.students(section, page).await?)
+    }
+
+    /// Destroys a student's face for good; the sightings stay, without it. When this returns, no search here
+    /// finds the student, and what the graph knew of them leaves its memory as soon as it is built anew.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`.
+    pub async fn erase_student(&self, id: StudentId, by: UserId) -> Result<(Student, Erased), AppError> {
+        let key = StudentKey::Id(id);
+        // Names the one who is not there.
+        self.student(&key).await?;
+        let erased = self.store.erase_student(id).await?;
+        self.recognition.catch_up().await?;
+        if let Err(cause) = self.store.purge_student_keys().await {
+            warn!(%cause, student = %id, "the destroyed data key is still in the database's file; erase again");
+        }
+        info!(student = %id, %by, templates = erased.templates, sightings = erased.sightings, "erased a student");
+        Ok((self.student(&key).await?, erased))
     }
 
     /// Registers a device.

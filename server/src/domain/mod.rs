@@ -8,6 +8,7 @@ mod sighting;
 mod student;
 mod template;
 mod text;
+mod threshold;
 mod user;
 
 pub use device::{
@@ -16,13 +17,14 @@ pub use device::{
 };
 pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};
-pub use policy::{Match, Policy};
+pub use policy::{Judged, Match, Policy};
 pub use sighting::{
     Candidate, CapturedSighting, Clock, ClockTrust, Decision, EARLIEST, LATEST, NewReview, Prediction,
     PredictionReason, Review, Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track,
     Verdict,
 };
-pub use student::{NewStudent, Student, StudentKey};
+pub use student::{Erased, NewStudent, Student, StudentKey};
 pub use template::TemplateInfo;
 pub use text::{lookup, printable};
+pub use threshold::{ThresholdChange, ThresholdVersion, Thresholds};
 pub use user::{Credentials, Role, User};

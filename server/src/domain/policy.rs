@@ -1,7 +1,7 @@
 use cavs_embedding::Similarity;
 use cavs_proto::StudentId;
 
-use super::{Candidate, Decision, Prediction, PredictionReason, Quality};
+use super::{Candidate, Decision, Prediction, PredictionReason, Quality, Thresholds};
 
 /// A student whom a search found.
 pub type Match = Candidate<StudentId>;
@@ -9,14 +9,23 @@ pub type Match = Candidate<StudentId>;
 /// When a match is believed, left to a person, or none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
-    /// Lowest similarity that is accepted without a person.
-    pub accept: Similarity,
-    /// Lowest similarity that is worth a reviewer's time.
-    pub review: Similarity,
-    /// Least distance to any other student.
-    pub margin: f32,
+    /// From which similarity on.
+    pub thresholds: Thresholds,
+    /// Version of the thresholds.
+    pub version: u32,
     /// Least unified quality score of a face that is accepted without a person, 0 to 100.
     pub min_quality: u8,
+}
+
+/// What a decision depends on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    /// Similarity of the best candidate, where there is one.
+    pub similarity: Option<Similarity>,
+    /// Its distance to the next student, where there is one.
+    pub margin: Option<f32>,
+    /// Unified quality score of the face, 0 to 100.
+    pub quality: u8,
 }
 
 impl Policy {
@@ -27,23 +36,25 @@ impl Policy {
             [best, next, ..] => Some(best.similarity.get() - next.similarity.get()),
             _ => None,
         };
-        let (decision, reason) = match candidates.first() {
+        let similarity = candidates.first().map(|best| best.similarity);
+        let (decision, reason) = self.judge(Judged { similarity, margin, quality: quality.unified_score });
+        self.prediction(decision, reason, candidates, margin)
+    }
+
+    /// What follows from a face's best candidate.
+    #[must_use]
+    pub fn judge(&self, face: Judged) -> (Decision, PredictionReason) {
+        let Thresholds { accept, review, margin } = self.thresholds;
+        match face.similarity {
             None => (Decision::Unknown, PredictionReason::EmptyGallery),
-            Some(best) if best.similarity < self.review => {
-                (Decision::Unknown, PredictionReason::LowSimilarity)
-            }
-            Some(best) if best.similarity < self.accept => {
-                (Decision::Pending, PredictionReason::LowSimilarity)
-            }
-            Some(_) if margin.is_some_and(|m| m < self.margin) => {
+            Some(best) if best < review => (Decision::Unknown, PredictionReason::LowSimilarity),
+            Some(best) if best < accept => (Decision::Pending, PredictionReason::LowSimilarity),
+            Some(_) if face.margin.is_some_and(|lead| lead < margin) => {
                 (Decision::Pending, PredictionReason::NarrowMargin)
             }
-            Some(_) if quality.unified_score < self.min_quality => {
-                (Decision::Pending, PredictionReason::LowQuality)
-            }
+            Some(_) if face.quality < self.min_quality => (Decision::Pending, PredictionReason::LowQuality),
             Some(_) => (Decision::Accepted, PredictionReason::Matched),
-        };
-        self.prediction(decision, reason, candidates, margin)
+        }
     }
 
     /// What is said of a probe that can't be compared with any template.
@@ -59,8 +70,14 @@ impl Policy {
         candidates: Vec<Match>,
         margin: Option<f32>,
     ) -> Prediction {
-        let threshold = self.accept.get();
-        Prediction { decision, reason: reason.as_str().to_owned(), candidates, margin, threshold }
+        Prediction {
+            decision,
+            reason: reason.as_str().to_owned(),
+            candidates,
+            margin,
+            threshold: self.thresholds.accept.get(),
+            threshold_version: self.version,
+        }
     }
 }
 
@@ -70,11 +87,9 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy =
-        Policy { accept: Similarity::MIN, review: Similarity::MIN, margin: 0.05, min_quality: 20 };
-
     fn policy() -> Policy {
-        Policy { accept: Similarity::clamped(0.5), review: Similarity::clamped(0.3), ..POLICY }
+        let (accept, review) = (Similarity::clamped(0.5), Similarity::clamped(0.3));
+        Policy { thresholds: Thresholds { accept, review, margin: 0.05 }, version: 3, min_quality: 20 }
     }
 
     fn quality(unified_score: u8) -> Quality {
@@ -97,6 +112,7 @@ mod tests {
             .map(|s| Match { student: StudentId::generate(), similarity: Similarity::clamped(*s) })
             .collect();
         let prediction = policy().decide(candidates, &quality(unified_score));
+        assert_eq!((prediction.threshold, prediction.threshold_version), (0.5, 3));
         (prediction.decision, prediction.reason)
     }
 

@@ -150,6 +150,8 @@ pub struct Prediction<S = StudentId> {
     pub margin: Option<f32>,
     /// The similarity that would have been accepted.
     pub threshold: f32,
+    /// Version of the thresholds that decided.
+    pub threshold_version: u32,
 }
 
 impl Prediction {

@@ -18,6 +18,17 @@ pub struct Student {
     pub created_at: Timestamp,
     /// Enrolled templates.
     pub template_count: u32,
+    /// When the face was erased.
+    pub erased_at: Option<Timestamp>,
+}
+
+/// What an erasure destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erased {
+    /// Templates.
+    pub templates: u64,
+    /// Sightings whose probe and picture are gone.
+    pub sightings: u64,
 }
 
 /// A student to be added.

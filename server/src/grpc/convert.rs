@@ -181,6 +181,7 @@ impl From<Sighting> for v1::Sighting {
                     .collect(),
                 margin: prediction.margin,
                 threshold: prediction.threshold,
+                threshold_version: prediction.threshold_version,
                 pack_digest: sighting.pack.to_string(),
             }),
             review: sighting.review.map(|review| v1::Review {

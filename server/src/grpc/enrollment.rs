@@ -93,7 +93,7 @@ impl Session {
             match (message.message, self.student) {
                 (Some(Message::StudentId(text)), None) => {
                     let id = required_id("student_id", &text)?;
-                    self.app.check_student(id).await?;
+                    self.app.check_enrollable(id).await?;
                     self.student = Some(id);
                 }
                 (Some(Message::Image(image)), Some(student)) => {

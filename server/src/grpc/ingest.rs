@@ -25,6 +25,7 @@ use super::{
 use crate::{
     app::App,
     domain::{CapturedSighting, printable},
+    metrics::OpenStream,
     store::StoreOutcome,
 };
 
@@ -70,6 +71,7 @@ impl v1::ingest_service_server::IngestService for Ingest {
             inbound: request.into_inner(),
             greeted: false,
             pushed: 0,
+            _open: self.app.metrics.stream(),
         };
         Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
     }
@@ -84,6 +86,7 @@ struct Session {
     greeted: bool,
     /// Version of the settings that this stream has pushed.
     pushed: u64,
+    _open: OpenStream,
 }
 
 impl Session {
@@ -190,6 +193,7 @@ impl Session {
             Err(Rejection { reason, problem }) => {
                 let (epoch, sequence) = (wire.boot_epoch, wire.sequence);
                 warn!(device = %self.device, epoch, sequence, reason, %problem, "rejected a sighting");
+                self.app.metrics.rejected(reason);
                 (Outcome::Rejected, reason, problem.to_string())
             }
         };

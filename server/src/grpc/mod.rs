@@ -6,6 +6,7 @@ mod auth;
 mod convert;
 mod devices;
 mod enrollment;
+mod gallery;
 mod heartbeat;
 mod ingest;
 mod layer;
@@ -21,9 +22,9 @@ use cavs_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
         auth_service_server::AuthServiceServer, device_service_server::DeviceServiceServer,
-        enrollment_service_server::EnrollmentServiceServer, ingest_service_server::IngestServiceServer,
-        review_service_server::ReviewServiceServer, sighting_service_server::SightingServiceServer,
-        student_service_server::StudentServiceServer,
+        enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
+        ingest_service_server::IngestServiceServer, review_service_server::ReviewServiceServer,
+        sighting_service_server::SightingServiceServer, student_service_server::StudentServiceServer,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -99,6 +100,7 @@ pub async fn serve_api(
         .add_service(StudentServiceServer::new(students::Students::new(app.clone())))
         .add_service(DeviceServiceServer::new(devices::Devices::new(app.clone())))
         .add_service(enrollment)
+        .add_service(GalleryServiceServer::new(gallery::Galleries::new(app.clone())))
         .add_service(ReviewServiceServer::new(review::Reviews::new(app.clone())))
         .add_service(SightingServiceServer::new(sightings::Sightings::new(app)))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())

@@ -1,7 +1,7 @@
 use cavs_proto::{ProtocolError, to_timestamp, v1};
 use tonic::{Request, Response, Status};
 
-use super::convert::{optional_text, page_request, required_id};
+use super::convert::{caller, optional_text, page_request, required_id};
 use crate::{
     app::App,
     domain::{NewStudent, Student, StudentKey, lookup},
@@ -48,6 +48,20 @@ impl v1::student_service_server::StudentService for Students {
             total_size: found.total,
         }))
     }
+
+    async fn erase_student(
+        &self,
+        request: Request<v1::EraseStudentRequest>,
+    ) -> Result<Response<v1::EraseStudentResponse>, Status> {
+        let by = caller(&request)?.user.id;
+        let id = required_id("student_id", &request.into_inner().student_id)?;
+        let (student, erased) = self.0.erase_student(id, by).await?;
+        Ok(Response::new(v1::EraseStudentResponse {
+            student: Some(student.into()),
+            templates: erased.templates,
+            sightings: erased.sightings,
+        }))
+    }
 }
 
 impl TryFrom<v1::GetStudentRequest> for StudentKey {
@@ -72,6 +86,7 @@ impl From<Student> for v1::Student {
             section: student.section,
             create_time: Some(to_timestamp(student.created_at)),
             template_count: student.template_count,
+            erase_time: student.erased_at.map(to_timestamp),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Store {
         Ok(client.query_one("SELECT sequence FROM gallery_clock", &[]).await?.try_get(0)?)
     }
 
-    /// Up to [`CHANGES`] changes after a number, in order.
+    /// The number of the latest change, and up to [`CHANGES`] changes after a number, in order.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -47,47 +47,52 @@ impl Store {
         &self,
         after: i64,
         pack: PackDigest,
-    ) -> Result<Vec<GalleryChange>, StoreError> {
+    ) -> Result<(i64, Vec<GalleryChange>), StoreError> {
         let client = self.client().await?;
+        // One statement, so that number and changes are of one moment.
         let statement = client
             .prepare_cached(
-                "SELECT c.sequence, c.template_id, t.student_id, k.wrapped, t.embedding
-                 FROM gallery_changes c
+                "SELECT g.sequence AS latest, c.sequence, c.template_id, t.student_id, k.wrapped, t.embedding
+                 FROM gallery_clock g
+                 LEFT JOIN gallery_changes c ON c.sequence > $1
                  LEFT JOIN (templates t JOIN student_keys k USING (student_id))
                      ON t.id = c.template_id AND t.pack_digest = $2
-                 WHERE c.sequence > $1 ORDER BY c.sequence LIMIT $3",
+                 ORDER BY c.sequence LIMIT $3",
             )
             .await?;
         let rows = client.query(&statement, &[&after, &pack.as_bytes().as_slice(), &CHANGES]).await?;
-        rows.iter()
-            .map(|row| {
-                let template = row.try_get::<_, Uuid>("template_id")?.into();
-                let student: Option<Uuid> = row.try_get("student_id")?;
-                let stored = match student {
-                    None => None,
-                    Some(student) => Some(StoredTemplate {
-                        id: template,
-                        student: StudentId::from(student),
-                        wrapped_key: row.try_get("wrapped")?,
-                        sealed: row.try_get("embedding")?,
-                    }),
-                };
-                Ok(GalleryChange { sequence: row.try_get("sequence")?, template, stored })
-            })
-            .collect()
+        // There is always a row, as there is always a clock; without it, nothing is as it was.
+        let latest = rows.first().map_or(Ok(0), |row| row.try_get("latest"))?;
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let Some(sequence) = row.try_get("sequence")? else { continue };
+            let template = row.try_get::<_, Uuid>("template_id")?.into();
+            let stored = match row.try_get::<_, Option<Uuid>>("student_id")? {
+                None => None,
+                Some(student) => Some(StoredTemplate {
+                    id: template,
+                    student: StudentId::from(student),
+                    wrapped_key: row.try_get("wrapped")?,
+                    sealed: row.try_get("embedding")?,
+                }),
+            };
+            changes.push(GalleryChange { sequence, template, stored });
+        }
+        Ok((latest, changes))
     }
 
-    /// Listens for changes on a connection of its own until it breaks; each one wakes `changed`.
+    /// Listens for changes of templates and of thresholds on a connection of its own until it breaks; each
+    /// one wakes `changed`.
     ///
     /// # Errors
     /// `Unavailable`: there is no connection, or no more.
-    pub async fn listen_for_gallery_changes(&self, changed: &Notify) -> Result<(), StoreError> {
+    pub async fn listen_for_changes(&self, changed: &Notify) -> Result<(), StoreError> {
         let lost = || StoreError::Unavailable("the connection was closed".into());
         let connect = self.config.connect(NoTls);
         let limit = tokio::time::timeout(Duration::from_secs(10), connect);
         let (client, mut connection) = limit.await.map_err(|_| lost())??;
         let listening = async {
-            client.batch_execute("LISTEN cavs_gallery").await?;
+            client.batch_execute("LISTEN cavs_gallery; LISTEN cavs_thresholds").await?;
             // What happened before this moment was not announced to us.
             changed.notify_one();
             // The client must live, or the connection closes.

@@ -50,3 +50,8 @@ pub(super) fn read_digest(table: &'static str, bytes: &[u8]) -> Result<PackDiges
 pub(super) fn to_bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+/// As [`to_bigint`], for `integer`.
+pub(super) fn to_integer(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -3,11 +3,13 @@
 mod changes;
 mod devices;
 mod enums;
+mod erasure;
 mod error;
 mod sighting_queries;
 mod sightings;
 mod students;
 mod templates;
+mod thresholds;
 mod users;
 mod vault_proof;
 
@@ -36,6 +38,19 @@ pub enum Address<'a> {
     Url(&'a str),
     /// A private cluster behind a Unix socket.
     Cluster(&'a cavs_pg_cluster::Cluster),
+}
+
+/// How connections to the database are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// That there are.
+    pub open: usize,
+    /// That wait for work.
+    pub idle: usize,
+    /// That there may be.
+    pub most: usize,
+    /// Work that waits for one.
+    pub waiting: usize,
 }
 
 /// The database.
@@ -111,6 +126,18 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.client().await?.execute("SELECT 1", &[]).await?;
         Ok(())
+    }
+
+    /// How the pool's connections are used.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let status = self.pool.status();
+        Connections {
+            open: status.size,
+            idle: status.available,
+            most: status.max_size,
+            waiting: status.waiting,
+        }
     }
 
     /// Closes all connections.

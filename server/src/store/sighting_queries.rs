@@ -189,6 +189,7 @@ fn read(
             candidates: candidates.iter().filter_map(named).collect(),
             margin: row.try_get("margin")?,
             threshold: row.try_get("threshold")?,
+            threshold_version: row.try_get::<_, i32>("threshold_version")?.unsigned_abs(),
         },
         review,
         student: student("student_id")?,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    enums::{Column, to_bigint},
+    enums::{Column, to_bigint, to_integer},
 };
 use crate::domain::{CapturedSighting, DeviceStatus, NewReview, Prediction, Verdict};
 
@@ -53,9 +53,10 @@ const INSERT: &str = "
         box_x, box_y, box_width, box_height, detection_score, quality, liveness,
         key_month, pack_digest, probe,
         decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
-        clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left)
+        clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left,
+        threshold_version)
     SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30
+        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31
     FROM devices d WHERE d.id = $2
     ON CONFLICT (device_id, boot_epoch, sequence) DO NOTHING";
 
@@ -170,7 +171,7 @@ async fn insert_sighting(
         .collect();
     let best = prediction.candidates.first().map(|c| c.similarity.get());
     let (clock, track) = (captured.clock, captured.track);
-    let parameters: [&(dyn ToSql + Sync); 30] = [
+    let parameters: [&(dyn ToSql + Sync); 31] = [
         &id.uuid(),
         &device.uuid(),
         &to_bigint(captured.key.boot_epoch),
@@ -201,6 +202,7 @@ async fn insert_sighting(
         &track.map(|t| t.entered_at),
         &track.map(|t| t.last_seen_at),
         &track.map(|t| t.left),
+        &to_integer(prediction.threshold_version),
     ];
     Ok(transaction.execute(insert, &parameters).await?)
 }

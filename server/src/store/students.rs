@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::domain::{NewStudent, Page, PageRequest, Student, StudentKey};
 
-const COLUMNS: &str = "s.id, s.number, s.name, s.section, s.created_at,
+const COLUMNS: &str = "s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
     (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count";
 
 impl Store {
@@ -98,6 +98,7 @@ fn student(row: &Row) -> Result<Student, StoreError> {
         name: row.try_get("name")?,
         section: row.try_get("section")?,
         created_at: row.try_get("created_at")?,
+        erased_at: row.try_get("erased_at")?,
         template_count: u32::try_from(row.try_get::<_, i64>("template_count")?).unwrap_or(u32::MAX),
     })
 }

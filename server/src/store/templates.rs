@@ -1,5 +1,6 @@
 use cavs_embedding::PackDigest;
 use cavs_proto::{StudentId, TemplateId};
+use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 use tokio_postgres::{Row, types::Json};
@@ -48,7 +49,12 @@ impl Store {
         let pack = new.pack.as_bytes().as_slice();
         // Enrollments of one student take turns, or two would both see room for the last one.
         transaction
-            .query_opt("SELECT 1 FROM students WHERE id = $1 FOR UPDATE", &[&student])
+            .query_opt(
+                // The key's row, too: without its key, what is stored now would never open.
+                "SELECT 1 FROM students s JOIN student_keys k ON k.student_id = s.id
+                 WHERE s.id = $1 FOR UPDATE OF s, k",
+                &[&student],
+            )
             .await?
             .ok_or(StoreError::NotFound)?;
         let sql = "SELECT count(*) FROM templates WHERE student_id = $1 AND pack_digest = $2";
@@ -97,7 +103,7 @@ impl Store {
         Ok(self.client().await?.execute(sql, &[&id.uuid()]).await? > 0)
     }
 
-    /// All templates of a pack, student by student.
+    /// All templates of a pack, as they lie: mostly those of a student together.
     ///
     /// # Errors
     /// `Unavailable`, at the start or in the middle.
@@ -105,12 +111,13 @@ impl Store {
         &self,
         pack: PackDigest,
     ) -> Result<impl Stream<Item = Result<StoredTemplate, StoreError>> + use<>, StoreError> {
-        let client = self.client().await?;
+        // A connection of its own: its settings go with it, and the stream ends with it. The keys are held in
+        // memory whole; with less, the join would write all templates to disk and read them again.
+        let client = Object::take(self.client().await?);
+        client.batch_execute("SET statement_timeout = '10min'; SET work_mem = '256MB'").await?;
         let sql = "SELECT t.id, t.student_id, k.wrapped, t.embedding
-                   FROM templates t JOIN student_keys k USING (student_id)
-                   WHERE t.pack_digest = $1 ORDER BY t.student_id, t.id";
+                   FROM templates t JOIN student_keys k USING (student_id) WHERE t.pack_digest = $1";
         let rows = client.query_raw(sql, [pack.as_bytes().as_slice()]).await?;
-        // The stream ends with its connection, which must not go back to the pool before.
         Ok(rows.map(move |row| {
             let _held = &client;
             template(&row?)

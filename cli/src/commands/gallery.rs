@@ -1,0 +1,77 @@
+//! `cavs gallery`
+
+use cavs_proto::v1;
+
+use crate::{
+    client::Api,
+    config::Config,
+    error::CliError,
+    printer::Printer,
+    view::{GalleryView, SuggestionView, ThresholdChangeView, ThresholdList},
+};
+
+/// What `cavs gallery` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum GalleryCommand {
+    /// Show size, memory and counters of the server's gallery, and the false matches to be expected
+    #[command(after_help = "The false matches are those that this gallery's own faces suggest: a sample of \
+templates is looked up among all other students', as strangers before a camera would be.")]
+    Stats,
+    /// Suggest an accept threshold for a rate of false matches
+    #[command(after_help = "The suggestion is not set: try it with `cavs gallery set-threshold --dry-run`.")]
+    SuggestThreshold {
+        /// Strangers, of 1,000, that may be taken for somebody: 0.001 to 100
+        #[arg(long, value_name = "RATE")]
+        false_matches_per_1000: f64,
+    },
+    /// Set thresholds of the model pack in use, on all servers and without a restart
+    #[command(after_help = "What is not given stays. Every set of thresholds is a version, each decision \
+records the version that made it, and earlier decisions stay as they are. With --dry-run nothing is set: \
+the output shows how many of the latest 10,000 sightings would be accepted, pending and unknown, and how \
+many strangers of 1,000 would be accepted. To go back, set the values of an earlier version; see \
+`cavs gallery thresholds`.")]
+    SetThreshold {
+        /// Lowest similarity that is accepted without a person: 0.05 to 0.95
+        #[arg(long, value_name = "SIMILARITY", required_unless_present_any = ["review", "margin"])]
+        accept: Option<f32>,
+        /// Lowest similarity that is worth a reviewer's time: 0 to the accept threshold
+        #[arg(long, value_name = "SIMILARITY")]
+        review: Option<f32>,
+        /// Least distance to any other student: 0 to 0.5
+        #[arg(long, value_name = "DIFFERENCE")]
+        margin: Option<f32>,
+        /// Show what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the versions of the thresholds, newest first
+    Thresholds,
+}
+
+pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    let api = Api::connect(config).await?;
+    match command {
+        GalleryCommand::Stats => {
+            let gallery = api.call(api.galleries().get_gallery(v1::GetGalleryRequest {})).await?;
+            printer.report(&GalleryView::from(gallery))
+        }
+        GalleryCommand::SuggestThreshold { false_matches_per_1000 } => {
+            let request = v1::SuggestThresholdRequest { false_matches_per_thousand: false_matches_per_1000 };
+            let found = api.call(api.galleries().suggest_threshold(request)).await?;
+            printer.report(&SuggestionView::from(found))
+        }
+        GalleryCommand::SetThreshold { accept, review, margin, dry_run } => {
+            let request = v1::SetThresholdsRequest { accept, review, margin, validate_only: dry_run };
+            let done = api.call(api.galleries().set_thresholds(request)).await?;
+            printer.report(&ThresholdChangeView::from(done))?;
+            if dry_run {
+                printer.note("nothing was changed");
+            }
+            Ok(())
+        }
+        GalleryCommand::Thresholds => {
+            let found = api.call(api.galleries().list_thresholds(v1::ListThresholdsRequest {})).await?;
+            printer.report(&ThresholdList::from(found))
+        }
+    }
+}

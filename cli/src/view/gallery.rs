@@ -1,0 +1,353 @@
+use cavs_proto::v1;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    UNRECOGNISED,
+    layout::{facts, moment, similarity, table},
+    time,
+};
+use crate::printer::{Report, Style};
+
+/// The gallery of the server that answered.
+#[derive(Debug, Serialize)]
+pub struct GalleryView {
+    /// The model pack whose faces are compared.
+    pub pack_digest: String,
+    /// Components of an embedding.
+    pub dimension: u32,
+    /// `auto`, `exact` or `hnsw`.
+    pub mode: &'static str,
+    /// `best` or `mean`.
+    pub grouping: &'static str,
+    /// Templates that can be found.
+    pub templates: u64,
+    /// Students that have at least one.
+    pub students: u64,
+    /// Templates of the database that are left out.
+    pub quarantined: u64,
+    /// Bytes of the exact store.
+    pub memory_bytes: u64,
+    /// Number of the latest change in it.
+    pub sequence: i64,
+    /// Changes applied since it was loaded.
+    pub epoch: u64,
+    /// The graph, where the mode keeps one.
+    pub graph: Option<GraphView>,
+    /// How probes were answered since the server started.
+    pub searches: SearchesView,
+    /// In force.
+    pub thresholds: ThresholdsView,
+    /// What its own faces say; none where there are too few.
+    pub calibration: Option<CalibrationView>,
+}
+
+/// The graph of a gallery.
+#[derive(Debug, Serialize)]
+pub struct GraphView {
+    /// Templates that it knows; 0 while there is none.
+    pub templates: u64,
+    /// Templates that it does not know yet.
+    pub waiting: u64,
+    /// Whether it is worked on.
+    pub busy: bool,
+    /// Times that it was built.
+    pub builds: u64,
+}
+
+/// How probes were answered.
+#[derive(Debug, Serialize)]
+pub struct SearchesView {
+    /// By the exact scan alone.
+    pub exact: u64,
+    /// By the graph alone.
+    pub graph: u64,
+    /// By the graph, confirmed by the scan.
+    pub confirmed: u64,
+    /// Confirmations that changed the outcome.
+    pub changed: u64,
+    /// Decisive answers of the graph that were scanned all the same.
+    pub audited: u64,
+    /// Audited ones that the scan contradicted.
+    pub refuted: u64,
+}
+
+/// Thresholds.
+#[derive(Debug, Clone, Serialize)]
+pub struct ThresholdsView {
+    /// 0: from the server's configuration and the model pack, or only tried.
+    pub version: u32,
+    /// Lowest similarity that is accepted without a person.
+    pub accept: f32,
+    /// Lowest similarity that is worth a reviewer's time.
+    pub review: f32,
+    /// Least distance to any other student.
+    pub margin: f32,
+    /// RFC 3339; none for version 0.
+    pub set_time: Option<Timestamp>,
+    /// User name; empty for version 0.
+    pub set_by: String,
+}
+
+/// What a gallery's own faces say about false matches.
+#[derive(Debug, Serialize)]
+pub struct CalibrationView {
+    /// Templates that were looked up.
+    pub samples: u32,
+    /// RFC 3339.
+    pub time: Option<Timestamp>,
+    /// Strangers, of 1,000, expected to be accepted.
+    pub false_matches_per_thousand: f64,
+}
+
+/// A suggested threshold.
+#[derive(Debug, Serialize)]
+pub struct SuggestionView {
+    /// The accept threshold.
+    pub accept: f32,
+    /// Strangers, of 1,000, expected to be accepted by it.
+    pub false_matches_per_thousand: f64,
+    /// The thresholds in force.
+    pub in_force: ThresholdsView,
+    /// What it was concluded from.
+    pub calibration: Option<CalibrationView>,
+}
+
+/// What other thresholds do.
+#[derive(Debug, Serialize)]
+pub struct ThresholdChangeView {
+    /// In force before.
+    pub before: SideView,
+    /// In force after; of version 0 where they were only tried.
+    pub after: SideView,
+}
+
+/// Thresholds, and what they do.
+#[derive(Debug, Serialize)]
+pub struct SideView {
+    /// The thresholds.
+    pub thresholds: ThresholdsView,
+    /// Strangers, of 1,000, expected to be accepted; none where the gallery is too small to say.
+    pub false_matches_per_thousand: Option<f64>,
+    /// Of the latest sightings, those taken for somebody.
+    pub accepted: u32,
+    /// Those left to a person.
+    pub pending: u32,
+    /// Those taken for nobody.
+    pub unknown: u32,
+}
+
+/// Versions of thresholds.
+#[derive(Debug, Serialize)]
+pub struct ThresholdList {
+    /// Newest first.
+    pub thresholds: Vec<ThresholdsView>,
+}
+
+impl From<v1::Gallery> for GalleryView {
+    fn from(gallery: v1::Gallery) -> Self {
+        let (mode, grouping) = (gallery.mode(), gallery.grouping());
+        let searches = gallery.searches.unwrap_or_default();
+        Self {
+            pack_digest: gallery.pack_digest,
+            dimension: gallery.dimension,
+            mode: match mode {
+                v1::GalleryMode::Unspecified => UNRECOGNISED,
+                v1::GalleryMode::Auto => "auto",
+                v1::GalleryMode::Exact => "exact",
+                v1::GalleryMode::Hnsw => "hnsw",
+            },
+            grouping: match grouping {
+                v1::Grouping::Unspecified => UNRECOGNISED,
+                v1::Grouping::Best => "best",
+                v1::Grouping::Mean => "mean",
+            },
+            templates: gallery.templates,
+            students: gallery.students,
+            quarantined: gallery.quarantined,
+            memory_bytes: gallery.memory_bytes,
+            sequence: gallery.sequence,
+            epoch: gallery.epoch,
+            graph: gallery.graph.map(|graph| GraphView {
+                templates: graph.templates,
+                waiting: graph.waiting,
+                busy: graph.busy,
+                builds: graph.builds,
+            }),
+            searches: SearchesView {
+                exact: searches.exact,
+                graph: searches.graph,
+                confirmed: searches.confirmed,
+                changed: searches.changed,
+                audited: searches.audited,
+                refuted: searches.refuted,
+            },
+            thresholds: gallery.thresholds.unwrap_or_default().into(),
+            calibration: gallery.calibration.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::Thresholds> for ThresholdsView {
+    fn from(thresholds: v1::Thresholds) -> Self {
+        let v1::Thresholds { version, accept, review, margin, set_time, set_by } = thresholds;
+        Self { version, accept, review, margin, set_time: time(set_time.as_ref()), set_by }
+    }
+}
+
+impl From<v1::Calibration> for CalibrationView {
+    fn from(calibration: v1::Calibration) -> Self {
+        let v1::Calibration { samples, time: at, false_matches_per_thousand } = calibration;
+        Self { samples, time: time(at.as_ref()), false_matches_per_thousand }
+    }
+}
+
+impl From<v1::SuggestThresholdResponse> for SuggestionView {
+    fn from(found: v1::SuggestThresholdResponse) -> Self {
+        Self {
+            accept: found.accept,
+            false_matches_per_thousand: found.false_matches_per_thousand,
+            in_force: found.in_force.unwrap_or_default().into(),
+            calibration: found.calibration.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::SetThresholdsResponse> for ThresholdChangeView {
+    fn from(done: v1::SetThresholdsResponse) -> Self {
+        let side = |thresholds: Option<v1::Thresholds>, rate, decisions: Option<v1::DecisionCounts>| {
+            let v1::DecisionCounts { accepted, pending, unknown } = decisions.unwrap_or_default();
+            let thresholds = thresholds.unwrap_or_default().into();
+            SideView { thresholds, false_matches_per_thousand: rate, accepted, pending, unknown }
+        };
+        Self {
+            before: side(done.before, done.false_matches_before, done.decisions_before),
+            after: side(done.after, done.false_matches_after, done.decisions_after),
+        }
+    }
+}
+
+impl From<v1::ListThresholdsResponse> for ThresholdList {
+    fn from(found: v1::ListThresholdsResponse) -> Self {
+        Self { thresholds: found.thresholds.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl Report for GalleryView {
+    fn table(&self, style: &Style) -> String {
+        let SearchesView { exact, graph, confirmed, changed, audited, refuted } = &self.searches;
+        let searches = format!("{exact} by the scan, {graph} by the graph, {confirmed} by both");
+        let graph = match &self.graph {
+            None => "none".to_owned(),
+            Some(graph) => {
+                let busy = if graph.busy { ", being built" } else { "" };
+                format!("{} templates, {} waiting{busy}", graph.templates, graph.waiting)
+            }
+        };
+        let calibration = self.calibration.as_ref();
+        let rate = calibration.map_or_else(
+            || "unknown: the gallery is too small".to_owned(),
+            |c| format!("{} of 1,000 strangers ({} samples)", rate(c.false_matches_per_thousand), c.samples),
+        );
+        facts(
+            style,
+            &[
+                ("templates", self.templates.to_string()),
+                ("students", self.students.to_string()),
+                ("quarantined", self.quarantined.to_string()),
+                ("mode", self.mode.to_owned()),
+                ("grouping", self.grouping.to_owned()),
+                ("graph", graph),
+                ("memory", format!("{:.1} MB", self.memory_bytes as f64 / 1e6)),
+                ("sequence", self.sequence.to_string()),
+                ("epoch", self.epoch.to_string()),
+                ("searches", searches),
+                ("confirmations", format!("{confirmed}, of which {changed} changed the answer")),
+                ("audits", format!("{audited}, of which {refuted} contradicted the graph")),
+                ("thresholds", self.thresholds.label()),
+                ("false matches", rate),
+                ("pack", self.pack_digest.clone()),
+            ],
+        )
+    }
+}
+
+impl ThresholdsView {
+    fn label(&self) -> String {
+        let Self { version, accept, review, margin, .. } = self;
+        let [accept, review, margin] = [accept, review, margin].map(|value| similarity(*value));
+        format!("accept {accept}, review {review}, margin {margin} (version {version})")
+    }
+}
+
+impl Report for SuggestionView {
+    fn table(&self, style: &Style) -> String {
+        let line = |accept, false_matches| {
+            format!("{} ({} false matches of 1,000)", similarity(accept), rate(false_matches))
+        };
+        let calibration = self.calibration.as_ref();
+        let now = calibration.map(|c| line(self.in_force.accept, c.false_matches_per_thousand));
+        facts(
+            style,
+            &[
+                ("suggested", line(self.accept, self.false_matches_per_thousand)),
+                ("in force", now.unwrap_or_default()),
+                ("samples", calibration.map(|c| c.samples.to_string()).unwrap_or_default()),
+            ],
+        )
+    }
+}
+
+impl Report for ThresholdChangeView {
+    fn table(&self, style: &Style) -> String {
+        let row =
+            |name: &str, of: fn(&SideView) -> String| [name.to_owned(), of(&self.before), of(&self.after)];
+        let rows = vec![
+            [
+                "version".to_owned(),
+                self.before.thresholds.version.to_string(),
+                match self.after.thresholds.version {
+                    0 => "not set".to_owned(),
+                    version => version.to_string(),
+                },
+            ],
+            row("accept", |side| similarity(side.thresholds.accept)),
+            row("review", |side| similarity(side.thresholds.review)),
+            row("margin", |side| similarity(side.thresholds.margin)),
+            row("false matches of 1,000", |side| {
+                side.false_matches_per_thousand.map(rate).unwrap_or_default()
+            }),
+            row("sightings accepted", |side| side.accepted.to_string()),
+            row("sightings pending", |side| side.pending.to_string()),
+            row("sightings unknown", |side| side.unknown.to_string()),
+        ];
+        table(style, ["THRESHOLDS", "BEFORE", "AFTER"], rows)
+    }
+}
+
+impl Report for ThresholdList {
+    fn table(&self, style: &Style) -> String {
+        let rows = self.thresholds.iter().map(|one| {
+            let by = if one.version == 0 { "configuration" } else { &one.set_by };
+            [
+                one.version.to_string(),
+                similarity(one.accept),
+                similarity(one.review),
+                similarity(one.margin),
+                moment(style, one.set_time),
+                by.to_owned(),
+            ]
+        });
+        table(style, ["VERSION", "ACCEPT", "REVIEW", "MARGIN", "SET", "BY"], rows.collect())
+    }
+}
+
+/// Three digits that count.
+fn rate(per_thousand: f64) -> String {
+    match per_thousand {
+        rate if rate >= 100.0 => format!("{rate:.0}"),
+        rate if rate >= 0.01 => format!("{rate:.2}"),
+        rate if rate > 0.0 => format!("{rate:.1e}"),
+        _ => "0".to_owned(),
+    }
+}

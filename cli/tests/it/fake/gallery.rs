@@ -1,0 +1,101 @@
+//! The gallery of the server.
+
+use cavs_proto::{ErrorReason, invalid_argument, status, to_timestamp, v1};
+use tonic::{Request, Response, Status};
+
+use super::Service;
+
+fn in_force() -> v1::Thresholds {
+    v1::Thresholds {
+        version: 3,
+        accept: 0.42,
+        review: 0.28,
+        margin: 0.06,
+        set_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
+        set_by: "ada\u{1b}[2J".to_owned(),
+    }
+}
+
+fn calibration() -> v1::Calibration {
+    let time = Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap()));
+    v1::Calibration { samples: 1000, time, false_matches_per_thousand: 1.234 }
+}
+
+#[tonic::async_trait]
+impl v1::gallery_service_server::GalleryService for Service {
+    async fn get_gallery(
+        &self,
+        request: Request<v1::GetGalleryRequest>,
+    ) -> Result<Response<v1::Gallery>, Status> {
+        self.authorise(&request)?;
+        Ok(Response::new(v1::Gallery {
+            pack_digest: "ab".repeat(32),
+            dimension: 512,
+            mode: v1::GalleryMode::Auto.into(),
+            grouping: v1::Grouping::Best.into(),
+            templates: 200_000,
+            students: 50_000,
+            quarantined: 2,
+            memory_bytes: 226_000_000,
+            sequence: 200_017,
+            epoch: 196,
+            graph: Some(v1::GalleryGraph { templates: 199_990, waiting: 10, busy: true, builds: 1 }),
+            searches: Some(v1::GallerySearches {
+                exact: 5,
+                graph: 900,
+                confirmed: 90,
+                changed: 12,
+                audited: 3,
+                refuted: 0,
+            }),
+            thresholds: Some(in_force()),
+            calibration: Some(calibration()),
+        }))
+    }
+
+    async fn suggest_threshold(
+        &self,
+        request: Request<v1::SuggestThresholdRequest>,
+    ) -> Result<Response<v1::SuggestThresholdResponse>, Status> {
+        self.authorise(&request)?;
+        if self.state().students.is_empty() {
+            return Err(status(ErrorReason::GalleryTooSmall, "too few faces"));
+        }
+        Ok(Response::new(v1::SuggestThresholdResponse {
+            accept: 0.5,
+            false_matches_per_thousand: request.into_inner().false_matches_per_thousand,
+            in_force: Some(in_force()),
+            calibration: Some(calibration()),
+        }))
+    }
+
+    async fn set_thresholds(
+        &self,
+        request: Request<v1::SetThresholdsRequest>,
+    ) -> Result<Response<v1::SetThresholdsResponse>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let accept = request.accept.unwrap_or(in_force().accept);
+        if accept < in_force().review {
+            return Err(invalid_argument("review", "exceeds the accept threshold"));
+        }
+        let version = if request.validate_only { 0 } else { 4 };
+        Ok(Response::new(v1::SetThresholdsResponse {
+            before: Some(in_force()),
+            after: Some(v1::Thresholds { version, accept, ..in_force() }),
+            false_matches_before: Some(1.234),
+            false_matches_after: Some(0.0004),
+            decisions_before: Some(v1::DecisionCounts { accepted: 900, pending: 60, unknown: 40 }),
+            decisions_after: Some(v1::DecisionCounts { accepted: 850, pending: 110, unknown: 40 }),
+        }))
+    }
+
+    async fn list_thresholds(
+        &self,
+        request: Request<v1::ListThresholdsRequest>,
+    ) -> Result<Response<v1::ListThresholdsResponse>, Status> {
+        self.authorise(&request)?;
+        let configured = v1::Thresholds { accept: 0.4, review: 0.28, margin: 0.06, ..Default::default() };
+        Ok(Response::new(v1::ListThresholdsResponse { thresholds: vec![in_force(), configured] }))
+    }
+}

@@ -1,0 +1,48 @@
+//! The gallery and its thresholds.
+
+use crate::fake::Fake;
+
+#[test]
+fn the_gallery_shows_its_state_and_what_its_faces_suggest() {
+    let fake = Fake::with_students(&["1001"]);
+    let ran = fake.cavs(&["gallery", "stats"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    let json = fake.cavs(&["gallery", "stats", "-o", "json"]).json();
+    assert_eq!((&json["mode"], &json["searches"]["changed"]), (&"auto".into(), &12.into()));
+    assert_eq!(json["calibration"]["false_matches_per_thousand"], 1.234);
+
+    let ran = fake.cavs(&["gallery", "suggest-threshold", "--false-matches-per-1000", "0.1"]);
+    insta::assert_snapshot!(ran.stdout);
+    let ran = fake.cavs(&["gallery", "thresholds"]);
+    insta::assert_snapshot!(ran.stdout);
+    fake.service.state().students.clear();
+    let ran = fake.cavs(&["gallery", "suggest-threshold", "--false-matches-per-1000", "1"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("enroll more students"), "{ran:?}");
+}
+
+#[test]
+fn thresholds_are_tried_and_set() {
+    let fake = Fake::with_students(&["1001"]);
+    let ran = fake.cavs(&["gallery", "set-threshold", "--accept", "0.5", "--dry-run"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "nothing was changed\n"), "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    let ran = fake.cavs(&["gallery", "set-threshold", "--accept", "0.5", "-o", "json"]);
+    assert_eq!(ran.json()["after"]["thresholds"]["version"], 4);
+    let ran = fake.cavs(&["gallery", "set-threshold", "--accept", "0.1", "-o", "json"]);
+    assert_eq!((ran.code, &ran.error()["field_violations"][0]["field"]), (2, &"review".into()), "{ran:?}");
+    assert_eq!(fake.cavs(&["gallery", "set-threshold"]).code, 2);
+}
+
+#[test]
+fn a_student_is_erased_only_when_it_is_meant() {
+    let fake = Fake::with_students(&["1001"]);
+    assert_eq!(fake.cavs(&["students", "erase", "1001"]).code, 2);
+    let ran = fake.cavs(&["students", "erase", "1001", "--yes"]);
+    let expected = "erased 1001 Ada Lovelace: 2 templates destroyed, 7 sightings left without a face\n";
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, expected), "{ran:?}");
+    let json = fake.cavs(&["students", "get", "1001", "-o", "json"]).json();
+    assert_eq!((&json["erase_time"], &json["template_count"]), (&"2026-03-02T10:00:00Z".into(), &0.into()));
+    assert_eq!(fake.cavs(&["students", "erase", "none", "--yes"]).code, 3);
+}

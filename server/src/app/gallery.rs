@@ -1,0 +1,150 @@
+use std::sync::Arc;
+
+use cavs_embedding::Similarity;
+use cavs_proto::{ErrorReason, ProtocolError, UserId};
+use tracing::info;
+
+use super::{App, AppError, Calibrated, GalleryState};
+use crate::domain::{Decision, Judged, Policy, ThresholdChange, ThresholdVersion};
+
+/// Rates of false matches, in 1,000, that a threshold is suggested for.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=100.0;
+/// Versions of thresholds that are listed.
+const VERSIONS: u32 = 100;
+/// Sightings that other thresholds are tried on.
+const TRIED: u32 = 10_000;
+
+/// What is known of the running gallery.
+#[derive(Debug)]
+pub struct GalleryReport {
+    /// Sizes and counters.
+    pub state: GalleryState,
+    /// Number of the latest change of the database that is in it.
+    pub sequence: i64,
+    /// The thresholds in force.
+    pub thresholds: ThresholdVersion,
+    /// What its faces say about false matches; `None` where there are too few.
+    pub calibration: Option<Arc<Calibrated>>,
+}
+
+/// A threshold for a wanted rate of false matches.
+#[derive(Debug)]
+pub struct Suggestion {
+    /// The accept threshold.
+    pub accept: Similarity,
+    /// What was it concluded from.
+    pub calibration: Arc<Calibrated>,
+    /// The thresholds in force.
+    pub in_force: ThresholdVersion,
+}
+
+/// Decisions on some sightings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DecisionCounts {
+    /// Taken for somebody.
+    pub accepted: u32,
+    /// Left to a person.
+    pub pending: u32,
+    /// Taken for nobody.
+    pub unknown: u32,
+}
+
+/// What other thresholds do.
+#[derive(Debug)]
+pub struct ThresholdEffect {
+    /// In force before.
+    pub before: ThresholdVersion,
+    /// In force after; of version 0 where they were only tried.
+    pub after: ThresholdVersion,
+    /// What strangers are expected to do; `None` where the gallery is too small to say.
+    pub calibration: Option<Arc<Calibrated>>,
+    /// The latest sightings, as decided by either.
+    pub decisions: [DecisionCounts; 2],
+}
+
+impl DecisionCounts {
+    fn of(faces: &[Judged], policy: &Policy) -> Self {
+        let mut counts = Self::default();
+        for face in faces {
+            let count = match policy.judge(*face).0 {
+                Decision::Accepted => &mut counts.accepted,
+                Decision::Pending => &mut counts.pending,
+                Decision::Unknown => &mut counts.unknown,
+            };
+            *count += 1;
+        }
+        counts
+    }
+}
+
+impl App {
+    /// What is known of the running gallery. Takes up to seconds where it is calibrated anew.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn gallery(&self) -> Result<GalleryReport, AppError> {
+        Ok(GalleryReport {
+            calibration: self.recognition.calibration().await?,
+            state: self.recognition.state(),
+            sequence: self.recognition.sequence(),
+            thresholds: self.recognition.thresholds(),
+        })
+    }
+
+    /// The accept threshold at which so many of 1,000 strangers are expected to be accepted.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`, `GALLERY_TOO_SMALL`.
+    pub async fn suggest_threshold(&self, per_thousand: f64) -> Result<Suggestion, AppError> {
+        if !RATES.contains(&per_thousand) {
+            let problem = format!("{per_thousand} is not {} to {}", RATES.start(), RATES.end());
+            return Err(ProtocolError::invalid("false_matches_per_thousand", problem).into());
+        }
+        let calibration = self.recognition.calibration().await?.ok_or_else(|| {
+            let message = "a threshold is suggested from 20 templates of at least two students on";
+            AppError::refused(ErrorReason::GalleryTooSmall, message)
+        })?;
+        let accept = calibration.calibration.threshold_for(per_thousand);
+        Ok(Suggestion { accept, calibration, in_force: self.recognition.thresholds() })
+    }
+
+    /// Says what a change of the thresholds does, and does it unless `only_try`: then they are in force here
+    /// when this returns, and elsewhere within a second.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`.
+    pub async fn set_thresholds(
+        &self,
+        change: ThresholdChange,
+        only_try: bool,
+        by: UserId,
+    ) -> Result<ThresholdEffect, AppError> {
+        let pack = self.recognition.pack();
+        self.recognition.refresh_thresholds().await?;
+        let before = self.recognition.thresholds();
+        let thresholds = change.apply(&before.thresholds)?;
+        let faces = self.store.latest_judged(pack, TRIED).await?;
+        let tried = ThresholdVersion { version: 0, thresholds, set: None };
+        let decisions = [&before, &tried].map(|t| DecisionCounts::of(&faces, &self.recognition.policy(t)));
+        let calibration = self.recognition.calibration().await?;
+        let after = if only_try {
+            tried
+        } else {
+            let set = self.store.set_thresholds(pack, &thresholds, by).await?;
+            self.recognition.refresh_thresholds().await?;
+            info!(version = set.version, accept = thresholds.accept.get(), %by, "set thresholds");
+            set
+        };
+        Ok(ThresholdEffect { before, after, calibration, decisions })
+    }
+
+    /// Versions of the thresholds that people set, newest first, and at the end those of the configuration.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn threshold_versions(&self) -> Result<Vec<ThresholdVersion>, AppError> {
+        let mut versions = self.store.thresholds(self.recognition.pack(), VERSIONS).await?;
+        versions.push(self.recognition.configured_thresholds());
+        Ok(versions)
+    }
+}

@@ -1,0 +1,149 @@
+use cavs_gallery::{Grouping, Mode};
+use cavs_proto::{to_timestamp, v1};
+use tonic::{Request, Response, Status};
+
+use super::convert::caller;
+use crate::{
+    app::{App, Calibrated, DecisionCounts, GalleryReport, Suggestion, ThresholdEffect},
+    domain::{ThresholdChange, ThresholdVersion, Thresholds},
+};
+
+pub(super) struct Galleries(App);
+
+impl Galleries {
+    pub(super) fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::gallery_service_server::GalleryService for Galleries {
+    async fn get_gallery(
+        &self,
+        _request: Request<v1::GetGalleryRequest>,
+    ) -> Result<Response<v1::Gallery>, Status> {
+        Ok(Response::new(self.0.gallery().await?.into()))
+    }
+
+    async fn suggest_threshold(
+        &self,
+        request: Request<v1::SuggestThresholdRequest>,
+    ) -> Result<Response<v1::SuggestThresholdResponse>, Status> {
+        let wanted = request.into_inner().false_matches_per_thousand;
+        Ok(Response::new(self.0.suggest_threshold(wanted).await?.into()))
+    }
+
+    async fn set_thresholds(
+        &self,
+        request: Request<v1::SetThresholdsRequest>,
+    ) -> Result<Response<v1::SetThresholdsResponse>, Status> {
+        let by = caller(&request)?.user.id;
+        let v1::SetThresholdsRequest { accept, review, margin, validate_only } = request.into_inner();
+        let change = ThresholdChange { accept, review, margin };
+        Ok(Response::new(self.0.set_thresholds(change, validate_only, by).await?.into()))
+    }
+
+    async fn list_thresholds(
+        &self,
+        _request: Request<v1::ListThresholdsRequest>,
+    ) -> Result<Response<v1::ListThresholdsResponse>, Status> {
+        let thresholds = self.0.threshold_versions().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListThresholdsResponse { thresholds }))
+    }
+}
+
+impl From<GalleryReport> for v1::Gallery {
+    fn from(report: GalleryReport) -> Self {
+        let GalleryReport { state, sequence, thresholds, calibration } = report;
+        let (stats, counters) = (state.stats, state.stats.counters);
+        Self {
+            pack_digest: state.setup.pack.to_string(),
+            dimension: u32::try_from(state.setup.dimension).unwrap_or(u32::MAX),
+            mode: match state.setup.mode {
+                Mode::Auto => v1::GalleryMode::Auto,
+                Mode::Exact => v1::GalleryMode::Exact,
+                Mode::Graph => v1::GalleryMode::Hnsw,
+            }
+            .into(),
+            grouping: match state.setup.grouping {
+                Grouping::Best => v1::Grouping::Best,
+                Grouping::Mean => v1::Grouping::Mean,
+            }
+            .into(),
+            templates: stats.templates as u64,
+            students: stats.students as u64,
+            quarantined: state.quarantined as u64,
+            memory_bytes: stats.memory as u64,
+            sequence,
+            epoch: state.epoch,
+            graph: stats.graph.map(|graph| v1::GalleryGraph {
+                templates: graph.templates as u64,
+                waiting: graph.waiting as u64,
+                busy: graph.busy,
+                builds: graph.builds,
+            }),
+            searches: Some(v1::GallerySearches {
+                exact: counters.exact,
+                graph: counters.graph,
+                confirmed: counters.confirmed,
+                changed: counters.changed,
+                audited: counters.audited,
+                refuted: counters.refuted,
+            }),
+            calibration: calibration.map(|c| calibration_to_wire(&c, &thresholds)),
+            thresholds: Some(thresholds.into()),
+        }
+    }
+}
+
+impl From<Suggestion> for v1::SuggestThresholdResponse {
+    fn from(Suggestion { accept, calibration, in_force }: Suggestion) -> Self {
+        Self {
+            accept: accept.get(),
+            false_matches_per_thousand: calibration.calibration.false_matches_per_thousand(accept),
+            calibration: Some(calibration_to_wire(&calibration, &in_force)),
+            in_force: Some(in_force.into()),
+        }
+    }
+}
+
+impl From<ThresholdEffect> for v1::SetThresholdsResponse {
+    fn from(effect: ThresholdEffect) -> Self {
+        let ThresholdEffect { before, after, calibration, decisions: [decided, would] } = effect;
+        let rate = |version: &ThresholdVersion| {
+            let calibration = &calibration.as_ref()?.calibration;
+            Some(calibration.false_matches_per_thousand(version.thresholds.accept))
+        };
+        Self {
+            false_matches_before: rate(&before),
+            false_matches_after: rate(&after),
+            before: Some(before.into()),
+            after: Some(after.into()),
+            decisions_before: Some(decided.into()),
+            decisions_after: Some(would.into()),
+        }
+    }
+}
+
+impl From<ThresholdVersion> for v1::Thresholds {
+    fn from(ThresholdVersion { version, thresholds, set }: ThresholdVersion) -> Self {
+        let Thresholds { accept, review, margin } = thresholds;
+        let (set_by, set_time) = set.map_or((String::new(), None), |(by, at)| (by, Some(to_timestamp(at))));
+        Self { version, accept: accept.get(), review: review.get(), margin, set_time, set_by }
+    }
+}
+
+impl From<DecisionCounts> for v1::DecisionCounts {
+    fn from(DecisionCounts { accepted, pending, unknown }: DecisionCounts) -> Self {
+        Self { accepted, pending, unknown }
+    }
+}
+
+fn calibration_to_wire(calibrated: &Calibrated, in_force: &ThresholdVersion) -> v1::Calibration {
+    let calibration = &calibrated.calibration;
+    v1::Calibration {
+        samples: u32::try_from(calibration.samples()).unwrap_or(u32::MAX),
+        time: Some(to_timestamp(calibrated.at)),
+        false_matches_per_thousand: calibration.false_matches_per_thousand(in_force.thresholds.accept),
+    }
+}

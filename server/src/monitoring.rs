@@ -1,0 +1,164 @@
+//! The listener for the operator's monitoring: `/metrics`, `/healthz`, `/readyz`, over plain HTTP on a
+//! loopback address.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, sync::OnceLock, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{
+    app::App,
+    metrics::{Metrics, Observed},
+    store::Store,
+};
+
+/// Connections at a time.
+const CONNECTIONS: usize = 16;
+/// How long a connection may take for all it asks.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
+/// How long a request's header may take.
+const HEADER_LIMIT: Duration = Duration::from_secs(5);
+/// How long the database may take to show that it is there.
+const DATABASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What monitoring is told from.
+pub struct Monitor {
+    store: Store,
+    metrics: Arc<Metrics>,
+    /// Set once the gallery is loaded.
+    app: OnceLock<App>,
+    shutdown: CancellationToken,
+}
+
+impl Monitor {
+    /// A monitor of a server that is starting.
+    #[must_use]
+    pub fn new(store: Store, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { store, metrics, app: OnceLock::new(), shutdown })
+    }
+
+    /// From now on the server serves.
+    pub fn serves(&self, app: App) {
+        // Said once.
+        let _ = self.app.set(app);
+    }
+
+    /// Answers until `shutdown`.
+    ///
+    /// # Errors
+    /// The address can't be listened on.
+    pub async fn listen(self: Arc<Self>, address: SocketAddr, tasks: &TaskTracker) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        let (accepting, shutdown) =
+            (Arc::clone(&self).accept(listener, tasks.clone()), self.shutdown.clone());
+        tasks.spawn(async move { shutdown.run_until_cancelled(accepting).await });
+        Ok(bound)
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (monitor, shutdown) = (Arc::clone(&self), self.shutdown.clone());
+                    tasks.spawn(async move {
+                        let _permit = permit;
+                        shutdown
+                            .run_until_cancelled(timeout(CONNECTION_LIMIT, monitor.converse(stream)))
+                            .await
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "can't accept a connection of monitoring");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn converse(self: Arc<Self>, stream: TcpStream) {
+        let answer = |request| {
+            let monitor = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(monitor.answer(&request).await) }
+        };
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_LIMIT)
+            .serve_connection(TokioIo::new(stream), service_fn(answer))
+            .await;
+        if let Err(error) = served {
+            debug!(%error, "a connection of monitoring broke");
+        }
+    }
+
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        const PLAIN: &str = "text/plain; charset=utf-8";
+        const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let (status, kind, text) = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/metrics") => match self.metrics.render(self.observe().as_ref()) {
+                Ok(text) => (StatusCode::OK, METRICS, text),
+                Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".to_owned()),
+            },
+            (&Method::GET, "/healthz") => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            (&Method::GET, "/readyz") => match self.ready().await {
+                Ok(()) => (StatusCode::OK, PLAIN, "ready\n".to_owned()),
+                Err(why) => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{why}\n")),
+            },
+            (&Method::GET, _) => {
+                (StatusCode::NOT_FOUND, PLAIN, "there are /metrics, /healthz, /readyz\n".into())
+            }
+            _ => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET only\n".to_owned()),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        response
+    }
+
+    async fn ready(&self) -> Result<(), &'static str> {
+        if self.shutdown.is_cancelled() {
+            return Err("the server is stopping");
+        }
+        if self.app.get().is_none() {
+            return Err("the gallery is being loaded");
+        }
+        match timeout(DATABASE_LIMIT, self.store.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err("the database does not answer"),
+        }
+    }
+
+    fn observe(&self) -> Option<Observed> {
+        let recognition = &self.app.get()?.recognition;
+        let (state, thresholds) = (recognition.state(), recognition.thresholds());
+        let accept = thresholds.thresholds.accept;
+        let calibrated = recognition.last_calibration();
+        Some(Observed {
+            sizes: [
+                state.stats.templates,
+                state.stats.students,
+                state.stats.graph.map_or(0, |graph| graph.templates),
+            ],
+            bytes: state.stats.memory,
+            quarantined: state.quarantined,
+            sequence: recognition.sequence(),
+            searches: state.stats.counters,
+            threshold_version: thresholds.version,
+            accept: accept.get(),
+            false_matches: calibrated.map(|c| c.calibration.false_matches_per_thousand(accept)),
+            connections: self.store.connections(),
+        })
+    }
+}

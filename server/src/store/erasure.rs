@@ -1,0 +1,47 @@
+//! How a student's face is destroyed.
+
+use cavs_proto::StudentId;
+
+use super::{Store, StoreError};
+use crate::domain::Erased;
+
+/// Sightings that show the student, as far as anybody knows: those that are theirs, and those that wait for a
+/// person while the machine thinks of them.
+const FACES: &str = "SELECT id FROM sightings WHERE student_id = $1
+    UNION SELECT id FROM sightings WHERE in_queue AND predicted_student_id = $1";
+
+impl Store {
+    /// Destroys a student's data key and templates, and the probes and pictures of their sightings.
+    ///
+    /// # Errors
+    /// `NotFound`: the student.
+    pub async fn erase_student(&self, id: StudentId) -> Result<Erased, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        let student = id.uuid();
+        // An enrollment under way takes this row, too: it is through, or finds no key any more.
+        let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()) WHERE id = $1";
+        if transaction.execute(sql, &[&student]).await? == 0 {
+            return Err(StoreError::NotFound);
+        }
+        let templates =
+            transaction.execute("DELETE FROM templates WHERE student_id = $1", &[&student]).await?;
+        transaction.execute("DELETE FROM student_keys WHERE student_id = $1", &[&student]).await?;
+        let sql = format!("DELETE FROM evidence WHERE sighting_id IN ({FACES})");
+        transaction.execute(&sql, &[&student]).await?;
+        let sql = format!("UPDATE sightings SET probe = '' WHERE probe <> '' AND id IN ({FACES})");
+        let sightings = transaction.execute(&sql, &[&student]).await?;
+        transaction.commit().await?;
+        Ok(Erased { templates, sightings })
+    }
+
+    /// Rewrites the table of the students' data keys, so that its file holds none that was deleted. It has a
+    /// short row for each student and is only read during loads and enrollments.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn purge_student_keys(&self) -> Result<(), StoreError> {
+        self.client().await?.batch_execute("VACUUM FULL student_keys").await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! The gallery's figures and thresholds, as an operator sees and sets them.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use cavs_tests::{TestSite, people};
+use serde_json::Value;
+
+use crate::several_servers::second_server;
+
+/// Plays one picture to a new device; the sighting.
+fn play(site: &TestSite, device: &str, photograph: &Path) -> Value {
+    let frames = site.path(&format!("frames-{device}"));
+    fs::create_dir(&frames).unwrap();
+    fs::copy(photograph, frames.join("1.jpg")).unwrap();
+    let device = site.add_device(device);
+    let config = site.configure_agent(&device, &frames, "");
+    let mut agent = site.start_agent(&device, &config);
+    assert_eq!(agent.wait(Duration::from_secs(120)), Some(0), "{}", agent.output());
+    let listed = site.cli.json(&["sightings", "list", "--device", &device.id]);
+    listed["sightings"][0].clone()
+}
+
+fn assert_metric(site: &TestSite, line: &str) {
+    let (status, text) = site.monitoring("/metrics");
+    assert!(status == 200 && text.lines().any(|l| l == line), "{line} is missing:\n{text}");
+}
+
+#[test]
+fn thresholds_are_suggested_tried_and_set_on_all_servers() {
+    let Some(site) = TestSite::start() else { return };
+    let (_second, other) = second_server(&site);
+    let stats = site.cli.json(&["gallery", "stats"]);
+    assert_eq!((&stats["templates"], &stats["thresholds"]["version"]), (&0.into(), &0.into()));
+    let suggest = ["gallery", "suggest-threshold", "--false-matches-per-1000", "1"];
+    assert!(site.cli.fails(1, &suggest).contains("20 templates"));
+
+    // Enough strangers to each other, and somebody who will be seen.
+    let (persons, others) = people(&site.shared);
+    let person = &persons[0];
+    assert_eq!(site.enroll("seen", &person.photographs[..1]), 1);
+    for (number, photograph) in others.iter().take(40).enumerate() {
+        let number = number.to_string();
+        site.cli.json(&["students", "add", "--number", &number, "--name", &number]);
+        // A picture that shows nobody, or several, is refused.
+        site.cli.run(&["enroll", &number, photograph.to_str().unwrap()]);
+    }
+    let stats = site.cli.json(&["gallery", "stats"]);
+    let templates = stats["templates"].as_u64().unwrap();
+    assert!(templates >= 20, "{stats}");
+    assert_eq!(stats["sequence"].as_u64(), Some(templates));
+    assert!(stats["calibration"]["samples"].as_u64().unwrap() >= 20, "{stats}");
+    let suggested = site.cli.json(&suggest);
+    assert!((0.05..0.95).contains(&suggested["accept"].as_f64().unwrap()), "{suggested}");
+
+    let sighting = play(&site, "before", &person.photographs[1]);
+    let prediction = &sighting["prediction"];
+    assert_eq!((&prediction["decision"], &prediction["threshold_version"]), (&"accepted".into(), &0.into()));
+    let tried = site.cli.json(&["gallery", "set-threshold", "--accept", "0.94", "--dry-run"]);
+    assert_eq!((&tried["before"]["accepted"], &tried["after"]["accepted"]), (&1.into(), &0.into()));
+    let rate = |side: &str| tried[side]["false_matches_per_thousand"].as_f64().unwrap();
+    assert!(rate("after") <= rate("before"));
+    assert_eq!(site.cli.json(&["gallery", "stats"])["thresholds"]["version"], 0);
+
+    let set = other.json(&["gallery", "set-threshold", "--accept", "0.94"]);
+    assert_eq!(set["after"]["thresholds"]["version"], 1);
+    thread::sleep(Duration::from_secs(1));
+    let stats = site.cli.json(&["gallery", "stats"]);
+    assert_eq!(stats["thresholds"]["version"], 1, "not in force on the other server within a second");
+    let sighting = play(&site, "after", &person.photographs[1]);
+    let prediction = &sighting["prediction"];
+    assert_eq!((&prediction["decision"], &prediction["threshold_version"]), (&"pending".into(), &1.into()));
+    let versions = site.cli.json(&["gallery", "thresholds"]);
+    assert_eq!(versions["thresholds"].as_array().unwrap().len(), 2);
+    assert_eq!(versions["thresholds"][0]["set_by"], "admin");
+    assert!(site.cli.fails(2, &["gallery", "set-threshold", "--accept", "0.1"]).contains("review"));
+
+    for line in [
+        "cavs_threshold_version 1",
+        "cavs_sightings_total{outcome=\"stored\"} 2",
+        "cavs_decisions_total{decision=\"pending\"} 1",
+        &format!("cavs_gallery_size{{of=\"templates\"}} {templates}"),
+    ] {
+        assert_metric(&site, line);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_template_is_counted_and_monitoring_says_when_the_server_is_not_ready() {
+    let Some(site) = TestSite::start() else { return };
+    let photograph = people(&site.shared).0.remove(0).photographs.remove(0);
+    assert_eq!(site.enroll("1", std::slice::from_ref(&photograph)), 1);
+    assert_eq!(site.monitoring("/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(site.monitoring("/readyz"), (200, "ready\n".to_owned()));
+    assert_eq!(site.monitoring("/").0, 404);
+
+    let database = site.database().await;
+    database.execute("UPDATE templates SET embedding = embedding || '\\x00'::bytea", &[]).await.unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let stats = site.cli.json(&["gallery", "stats"]);
+    assert_eq!((&stats["templates"], &stats["quarantined"]), (&0.into(), &1.into()));
+    let id: uuid::Uuid = database.query_one("SELECT id FROM templates", &[]).await.unwrap().get(0);
+    let log = fs::read_to_string(site.path("server.log")).unwrap();
+    assert!(log.lines().any(|line| line.contains("damaged") && line.contains(&id.to_string())));
+    assert_metric(&site, "cavs_gallery_quarantined 1");
+
+    // The server's pool has no connection left, and gets none.
+    database.batch_execute("ALTER ROLE cavs CONNECTION LIMIT 0").await.unwrap();
+    database.batch_execute("ALTER ROLE cavs NOSUPERUSER").await.unwrap();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+                  AND usename = 'cavs'";
+    database.execute(others, &[]).await.unwrap();
+    let (status, why) = site.monitoring("/readyz");
+    assert_eq!((status, why.as_str()), (503, "the database does not answer\n"));
+    assert_eq!(site.monitoring("/healthz").0, 200);
+}
