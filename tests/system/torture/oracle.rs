@@ -15,7 +15,7 @@ use cavs_edge_agent::{
     sighting::Sighting,
     spool::{FrameRecord, Spool, SpoolOptions, Writer},
     uplink::{Endpoint, SettingsLink, Uplink, machine::Timing},
-    vision::{Evidence, Face, fake},
+    vision::{Evidence, fake},
     vitals::{Reporter, Vitals},
 };
 use cavs_embedding::{PackDigest, UnitEmbedding};
