@@ -104,10 +104,7 @@ fn read_settings(path: &Path) -> Result<Vec<(String, String)>, CliError> {
             )));
         };
         for (key, value) in values {
-            let value = match value {
-                toml::Value::String(text) => text,
-                other => other.to_string(),
-            };
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             settings.push((format!("{section}.{key}"), value));
         }
     }

@@ -64,11 +64,11 @@ struct Trial {
 enum Line<V> {
     Running(Pipeline<V>),
     /// The source has ended.
-    Resting(Gear<V>),
+    Resting(Box<Gear<V>>),
 }
 
 enum Event<V> {
-    Ended(Ended<V>),
+    Ended(Box<Ended<V>>),
     Uplink(AgentError),
     Settings,
     Shutdown,
@@ -104,13 +104,15 @@ impl<'a> Conductor<'a> {
         service::ready();
         loop {
             let event = tokio::select! {
-                ended = line.ended() => Event::Ended(ended.inspect_err(|error| self.blame(error))?),
+                ended = line.ended() => {
+                    Event::Ended(Box::new(ended.inspect_err(|error| self.blame(error))?))
+                }
                 result = &mut uplink => Event::Uplink(ended_early(result)),
                 () = shutdown.cancelled() => Event::Shutdown,
                 () = self.changed() => Event::Settings,
             };
             line = match (event, line) {
-                (Event::Ended(ended), _) => self.after(ended).await?,
+                (Event::Ended(ended), _) => self.after(*ended).await?,
                 (Event::Uplink(error), line) => {
                     if let Line::Running(pipeline) = line {
                         // What it ends with is nothing against that the uplink gave up.
@@ -122,7 +124,7 @@ impl<'a> Conductor<'a> {
                     let gear = self.stop(pipeline).await?;
                     Line::Running(self.begin(gear).await?)
                 }
-                (Event::Settings, Line::Resting(gear)) => Line::Running(self.begin(gear).await?),
+                (Event::Settings, Line::Resting(gear)) => Line::Running(self.begin(*gear).await?),
                 (Event::Shutdown, Line::Running(pipeline)) => {
                     self.stop(pipeline).await?;
                     break;
@@ -220,7 +222,7 @@ impl<'a> Conductor<'a> {
         match error {
             None => {
                 self.judge(true);
-                Ok(Line::Resting(gear))
+                Ok(Line::Resting(Box::new(gear)))
             }
             Some(error) if self.trial.is_some() && self.give_up(&error.to_string()) => {
                 Ok(Line::Running(self.begin(gear).await?))

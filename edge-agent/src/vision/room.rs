@@ -51,8 +51,10 @@ pub fn watch<V: Vision>(
             break;
         }
     }
-    // Fails only where nobody wants it.
-    let _ = room.finish().map(|last| seen.blocking_send(last));
+    if let Some(last) = room.finish() {
+        // Fails only where nobody wants it.
+        let _ = seen.blocking_send(last);
+    }
     (room.vision, room.stages)
 }
 

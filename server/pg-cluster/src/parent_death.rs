@@ -70,9 +70,9 @@ mod tests {
             let mut command = Command::new("sleep");
             command.arg("600");
             // From a thread that ends at once, which is no reason to kill the child.
-            let child = thread::spawn(|| spawn(command).unwrap()).join().unwrap();
+            let mut child = thread::spawn(|| spawn(command).unwrap()).join().unwrap();
             println!("child {}", child.id());
-            thread::sleep(Duration::from_secs(600));
+            child.wait().unwrap();
         }
         let mut command = Command::new(env::current_exe().unwrap());
         let test = "parent_death::tests::a_child_ends_with_a_parent_that_is_killed";

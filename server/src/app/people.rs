@@ -6,8 +6,8 @@ use tracing::{info, warn};
 use super::{App, AppError};
 use crate::{
     domain::{
-        Device, DeviceKey, Erased, NewDevice, NewStudent, Page, PageRequest, SettingsChange, Student,
-        StudentKey,
+        Device, DeviceKey, Erased, Fleet, NewDevice, NewStudent, Page, PageRequest, SettingsChange,
+        Student, StudentKey,
     },
     store::StoreError,
 };
@@ -112,6 +112,14 @@ impl App {
         let device = self.device(&DeviceKey::Id(id)).await?;
         info!(device = %id, version, %by, "configured a device");
         Ok(device)
+    }
+
+    /// All devices together, in numbers.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn fleet(&self) -> Result<Fleet, AppError> {
+        Ok(self.store.fleet().await?)
     }
 
     /// Devices by name.

@@ -9,7 +9,7 @@ use super::text;
 
 /// How long a device may be silent and still count as online: agents send a heartbeat every ten
 /// seconds.
-const ONLINE_FOR: Duration = Duration::from_secs(45);
+pub const ONLINE_FOR: Duration = Duration::from_secs(45);
 
 /// What a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +203,19 @@ impl SettingsChange {
         settings.extend(self.set.clone());
         settings
     }
+}
+
+/// All devices together, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Devices that may speak.
+    pub active: u64,
+    /// Those of them that have spoken lately.
+    pub online: u64,
+    /// Sightings that wait in their spools.
+    pub spooled: u64,
+    /// Sightings that they lost.
+    pub lost: u64,
 }
 
 /// A device to be registered.

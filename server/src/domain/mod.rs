@@ -12,8 +12,8 @@ mod threshold;
 mod user;
 
 pub use device::{
-    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Health, Heartbeat, NewDevice, PushedSettings,
-    SettingsChange, SettingsReport,
+    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Health, Heartbeat, NewDevice,
+    ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
 };
 pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};

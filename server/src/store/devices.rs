@@ -15,8 +15,8 @@ use super::{
     templates::read_json,
 };
 use crate::domain::{
-    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Heartbeat, NewDevice, Page, PageRequest,
-    PushedSettings, SettingsChange, SettingsReport,
+    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Heartbeat, NewDevice, ONLINE_FOR, Page,
+    PageRequest, PushedSettings, SettingsChange, SettingsReport,
 };
 
 /// A device with the newest settings that were pushed to it.
@@ -123,6 +123,20 @@ impl Store {
             Ok((status, row.try_get::<_, i64>(1)?.unsigned_abs()))
         })
         .transpose()
+    }
+
+    /// What the devices that may speak said last, added up.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn fleet(&self) -> Result<Fleet, StoreError> {
+        let sql =
+            "SELECT count(*), count(*) FILTER (WHERE last_seen_at >= now() - make_interval(secs => $1)),
+                   coalesce(sum(spooled), 0)::bigint, coalesce(sum(lost), 0)::bigint
+                   FROM devices WHERE status = 'active'";
+        let row = self.client().await?.query_one(sql, &[&ONLINE_FOR.as_secs_f64()]).await?;
+        let count = |column: usize| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(Fleet { active: count(0)?, online: count(1)?, spooled: count(2)?, lost: count(3)? })
     }
 
     /// Changes what is pushed to a device; a change of nothing makes no version. `None` where there

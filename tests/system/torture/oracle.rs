@@ -46,7 +46,7 @@ fn sighting(index: u64, pack_digest: PackDigest) -> Sighting {
     face.embedding = UnitEmbedding::normalize((0..DIMENSION).map(component).collect()).unwrap();
     face.quality.unified_quality_score = (index % 101) as u8;
     face.score = (index % 1000) as f32 / 1000.0;
-    face.evidence = (index % 4 == 0).then(|| Evidence(format!("face {index}").into_bytes()));
+    face.evidence = index.is_multiple_of(4).then(|| Evidence(format!("face {index}").into_bytes()));
     // Whole milliseconds: the database keeps microseconds.
     let wall = Timestamp::from_millisecond(1_790_000_000_000 + index as i64 * 40).unwrap();
     let taken = Stamp { wall, since_boot: Duration::from_secs(9), synchronised: true };
@@ -140,7 +140,8 @@ impl Oracle {
     /// Waits until everything was acknowledged, and compares it with what the database has.
     pub(super) async fn judge(self, site: &Site, client: &Client) -> Judgement {
         self.drain.cancel();
-        timeout(Duration::from_secs(300), self.uplink).await.expect("it did not drain").unwrap();
+        let drained = timeout(Duration::from_secs(300), self.uplink).await;
+        assert!(drained.is_ok_and(|ended| ended.is_ok()), "it did not drain");
         let sql =
             "SELECT s.*, k.wrapped, e.image FROM sightings s JOIN sighting_keys k ON k.month = s.key_month
                    LEFT JOIN evidence e ON e.sighting_id = s.id WHERE device_id = $1";
