@@ -82,7 +82,7 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     let sql = "SELECT wrapped FROM student_keys";
     let wrapped: Vec<u8> = database.query_one(sql, &[]).await.unwrap().get(0);
     database.batch_execute("CHECKPOINT").await.unwrap();
-    let tables = site.path("db/base");
+    let tables = site.path("db/data/base");
     assert!(contains(&tables, &wrapped), "the search finds what is there");
 
     site.cli.fails(2, &["students", "erase", "1"]);
