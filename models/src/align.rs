@@ -52,6 +52,11 @@ impl Similarity2 {
         Some(Self { a, b, tx: to.x - a * from.x + b * from.y, ty: to.y - b * from.x - a * from.y })
     }
 
+    /// Pixels of the picture that one pixel of the aligned face covers a side.
+    pub(crate) fn scale(&self) -> f32 {
+        self.a.hypot(self.b)
+    }
+
     fn apply(&self, x: f32, y: f32) -> (f32, f32) {
         (self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty)
     }

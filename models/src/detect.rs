@@ -20,6 +20,16 @@ pub(crate) struct Detection {
     pub(crate) score: f32,
 }
 
+impl Detection {
+    /// In pixels of a picture that is larger by a factor.
+    pub(crate) fn grow(&mut self, factor: f32) {
+        let b = self.bounding_box;
+        let [x, y, width, height] = [b.x, b.y, b.width, b.height].map(|v| v * factor);
+        self.bounding_box = BoundingBox { x, y, width, height };
+        self.landmarks = self.landmarks.map(|p| Point { x: p.x * factor, y: p.y * factor });
+    }
+}
+
 /// The four maps of one stride, row-major over cells (and anchors within a cell).
 pub(crate) struct Maps<'a> {
     pub(crate) stride: usize,

@@ -50,6 +50,12 @@ impl Detector {
         Ok(Self { network, kind, input, levels, resizer: Resizer::default(), scaled: vec![], maps })
     }
 
+    /// The longer side of the input, where the network has only one.
+    pub(crate) fn long_side(&self) -> Option<u32> {
+        let [height, width] = self.network.input();
+        (height > 0 && width > 0).then_some(height.max(width) as u32)
+    }
+
     /// Faces in pixels of the picture, strongest first.
     ///
     /// # Errors

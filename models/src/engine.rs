@@ -3,6 +3,7 @@
 //! A network is packed once for the machine's best instruction set and planned once for each input
 //! size; a run then allocates nothing.
 
+mod chain;
 mod kernels;
 mod memory;
 mod merge;
@@ -127,7 +128,7 @@ impl Engine {
         let changed = known.is_none_or(|at| at + 1 != self.plans.len());
         let plan = match known {
             Some(at) => self.plans.remove(at),
-            None => plan::plan(&self.graph, &self.params, &self.weights, self.isa.lanes(), size)?,
+            None => plan::plan(&self.graph, &self.params, &self.weights, self.isa, size)?,
         };
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
@@ -161,7 +162,7 @@ impl Engine {
     /// Where no input was written.
     pub(crate) fn run(&mut self) -> Result<(), String> {
         let plan = self.plans.last().ok_or("there is no input")?;
-        run::run(plan, &self.weights, &mut self.buffers, self.threads)
+        run::run(plan, &self.weights, &mut self.buffers, self.isa, self.threads)
     }
 
     /// An output of the last run, by its position in the graph.

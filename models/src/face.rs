@@ -56,7 +56,8 @@ pub struct Face {
     pub quality: Quality,
     /// What the embedder makes of the aligned face.
     pub embedding: UnitEmbedding,
-    /// 0 (looks like a print or a screen) to 1 (looks live), where the pack has a liveness network.
+    /// 0 (looks like a print or a screen) to 1 (looks live), where the pack has a liveness network:
+    /// the mean of the networks' probabilities, or its place among the camera's live faces.
     pub liveness: Option<f32>,
 }
 

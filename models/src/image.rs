@@ -51,15 +51,10 @@ impl Image {
     /// # Errors
     /// Any [`ImageError`] but those of crops.
     pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Self, ImageError> {
-        if bytes.is_empty() {
-            return Err(ImageError::Empty);
-        }
-        if bytes.len() > limits.max_bytes {
-            return Err(ImageError::FileTooLarge { bytes: bytes.len(), max_bytes: limits.max_bytes });
-        }
-        // Decoders of hostile bytes have been seen to panic; a camera must not stop the process.
-        catch_unwind(AssertUnwindSafe(|| decode(bytes, limits)))
-            .unwrap_or_else(|_| Err(ImageError::Corrupt("the decoder panicked".into())))
+        guarded(|| {
+            length(bytes.len(), limits)?;
+            decode(bytes, limits)
+        })
     }
 
     /// Takes raw pixels: rows from the top, three bytes (red, green, blue) a pixel.
@@ -156,12 +151,32 @@ impl std::fmt::Debug for Image {
     }
 }
 
+/// Decoders of hostile bytes have been seen to panic; a camera must not stop the process.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ImageError>) -> Result<T, ImageError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(ImageError::Corrupt("the decoder panicked".into())))
+}
+
+fn length(bytes: usize, limits: &DecodeLimits) -> Result<(), ImageError> {
+    match bytes {
+        0 => Err(ImageError::Empty),
+        _ if bytes > limits.max_bytes => Err(ImageError::FileTooLarge { bytes, max_bytes: limits.max_bytes }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a JPEG's length and what its header claims.
+pub(crate) fn checked(bytes: usize, size: (u32, u32), limits: &DecodeLimits) -> Result<(), ImageError> {
+    length(bytes, limits)?;
+    within(size, limits)?;
+    plausible(bytes, size)
+}
+
 fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     match bytes {
         [0xff, 0xd8, ..] => {
             let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(corrupt)?;
-            within(decoder.dimensions(), limits)?;
-            plausible(bytes.len(), decoder.dimensions())?;
+            checked(bytes.len(), decoder.dimensions(), limits)?;
             finish(decoder, limits)
         }
         [0x89, b'P', b'N', b'G', ..] => {

@@ -69,7 +69,7 @@ impl Network {
     /// # Errors
     /// `Network` where the input does not fit.
     pub fn run(&mut self, input: &[f32], size: [usize; 3]) -> Result<Vec<Output>, VisionError> {
-        self.write(input, size)?;
+        self.set_input(input, size)?;
         self.execute()?;
         Ok((0..self.outputs().count()).filter_map(|at| self.read(at)).collect())
     }
@@ -130,11 +130,11 @@ impl Network {
         self.engine.input([3, height, width]).map_err(|problem| VisionError::network(name, problem))
     }
 
-    /// Runs on the input that was written last.
+    /// Runs on the input that was written last; may be repeated.
     ///
     /// # Errors
-    /// `Network`, which a prepared network never gives.
-    pub(crate) fn execute(&mut self) -> Result<(), VisionError> {
+    /// `Network` where no input was written.
+    pub fn execute(&mut self) -> Result<(), VisionError> {
         let name = &self.name;
         self.engine.run().map_err(|problem| VisionError::network(name, problem))
     }
@@ -147,8 +147,15 @@ impl Network {
         self.engine.output(at).ok_or_else(|| self.failed("there is no output".into()))
     }
 
-    /// Writes an input in the order `[3, H, W]`.
-    fn write(&mut self, input: &[f32], [channels, height, width]: [usize; 3]) -> Result<(), VisionError> {
+    /// Writes an input in the order `[3, H, W]`, for [`execute`](Self::execute).
+    ///
+    /// # Errors
+    /// `Network` where the input does not fit.
+    pub fn set_input(
+        &mut self,
+        input: &[f32],
+        [channels, height, width]: [usize; 3],
+    ) -> Result<(), VisionError> {
         let plane = height * width;
         if channels != 3 || plane == 0 || input.len() != 3 * plane {
             return Err(self.failed(format!("{} numbers for {channels}x{height}x{width}", input.len())));

@@ -2,7 +2,10 @@
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-use crate::{Face, Image, Pack, VisionError, detect::Detection, detector::Detector, reader::Reader};
+use crate::{
+    DecodeLimits, Face, Image, ImageError, LivenessCalibration, Pack, Picture, VisionError,
+    detect::Detection, detector::Detector, reader::Reader,
+};
 
 /// How a pipeline works.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,11 +18,13 @@ pub struct PipelineOptions {
     pub max_faces: usize,
     /// Threads that work on one picture, the caller's included.
     pub threads: usize,
+    /// What liveness scores mean at the camera; without, faces have the networks' own.
+    pub liveness: Option<LivenessCalibration>,
 }
 
 impl Default for PipelineOptions {
     fn default() -> Self {
-        Self { detect_long_side: 640, min_score: 0.6, max_faces: 256, threads: 1 }
+        Self { detect_long_side: 640, min_score: 0.6, max_faces: 256, threads: 1, liveness: None }
     }
 }
 
@@ -31,6 +36,9 @@ pub struct FacePipeline {
     readers: Vec<Reader>,
     /// The threads beside the caller's, where more than one was asked for.
     pool: Option<ThreadPool>,
+    /// Whether the last picture had faces that are too small in a picture of half the size: the
+    /// next one of the same camera likely has, too, and is then decoded once instead of twice.
+    whole: bool,
 }
 
 impl FacePipeline {
@@ -54,33 +62,69 @@ impl FacePipeline {
         let pool =
             (options.threads > 1).then(|| ThreadPoolBuilder::new().num_threads(options.threads).build());
         let pool = pool.transpose().map_err(|e| wrong("threads", &e.to_string()))?;
-        Ok(Self { options, detector, readers, pool })
+        Ok(Self { options, detector, readers, pool, whole: false })
     }
 
-    /// The faces of a picture, largest first; none is no error.
+    /// Decodes a picture for [`analyze_picture`](Self::analyze_picture), as far as this pipeline's
+    /// detector needs it.
+    ///
+    /// # Errors
+    /// Those of [`Image::decode`].
+    pub fn open<'a>(&self, bytes: &'a [u8], limits: &DecodeLimits) -> Result<Picture<'a>, ImageError> {
+        let least_side = match (self.whole, self.detector.long_side()) {
+            (true, _) => u32::MAX,
+            (false, Some(side)) => side,
+            (false, None) => self.options.detect_long_side,
+        };
+        Picture::open(bytes, limits, least_side)
+    }
+
+    /// The faces of a picture in pixels of the whole picture, largest first; none is no error. If
+    /// some are too small in what is decoded, the whole picture is decoded for them.
     ///
     /// # Errors
     /// `Network` or `Embedding`, which a valid pack never gives.
-    pub fn analyze(&mut self, image: &Image) -> Result<Vec<Face>, VisionError> {
-        let Self { options, detector, readers, pool } = self;
+    pub fn analyze_picture(&mut self, picture: &mut Picture<'_>) -> Result<Vec<Face>, VisionError> {
+        let Self { options, detector, readers, pool, whole } = self;
         let mut work = || {
-            let mut found = detector.detect(image, options)?;
+            let mut found = detector.detect(picture.image(), options)?;
+            found.iter_mut().for_each(|d| d.grow(picture.scale()));
             found.sort_by(|a, b| b.bounding_box.area().total_cmp(&a.bounding_box.area()));
             found.truncate(options.max_faces);
-            read(image, &found, readers)
+            *whole = readers.first().is_some_and(|r| found.iter().any(|d| r.needs_whole(d)));
+            if *whole {
+                picture.complete();
+            }
+            let mut faces = read(picture, &found, readers)?;
+            if let Some(calibration) = options.liveness {
+                faces.iter_mut().for_each(|f| f.liveness = f.liveness.map(|live| calibration.apply(live)));
+            }
+            Ok(faces)
         };
         match pool {
             Some(pool) => pool.install(work),
             None => work(),
         }
     }
+
+    /// As [`analyze_picture`](Self::analyze_picture), for a decoded picture.
+    ///
+    /// # Errors
+    /// As [`analyze_picture`](Self::analyze_picture).
+    pub fn analyze(&mut self, image: &Image) -> Result<Vec<Face>, VisionError> {
+        self.analyze_picture(&mut Picture::whole(image))
+    }
 }
 
 /// Reads all faces: side by side where there are several, each with all threads where there is one.
-fn read(image: &Image, found: &[Detection], readers: &mut [Reader]) -> Result<Vec<Face>, VisionError> {
+fn read(
+    picture: &Picture<'_>,
+    found: &[Detection],
+    readers: &mut [Reader],
+) -> Result<Vec<Face>, VisionError> {
     let threads = readers.len();
     let serial = |reader: &mut Reader, part: &[Detection]| -> Result<Vec<Face>, VisionError> {
-        part.iter().filter_map(|d| reader.read(image, d).transpose()).collect()
+        part.iter().filter_map(|d| reader.read(picture, d).transpose()).collect()
     };
     if found.len() < 2 || threads == 1 {
         let Some(reader) = readers.first_mut() else { return Ok(vec![]) };

@@ -3,7 +3,7 @@
 use cavs_embedding::UnitEmbedding;
 
 use crate::{
-    BoundingBox, Face, Image, Pack, VisionError,
+    BoundingBox, Face, Image, Pack, Picture, VisionError,
     align::{Similarity2, bilinear, warp},
     detect::Detection,
     network::Network,
@@ -41,13 +41,26 @@ impl Reader {
         self.liveness.iter_mut().for_each(|l| l.network.set_threads(threads));
     }
 
+    /// Whether a face can't be read as well from a picture of half the size: its pixels would be
+    /// fewer than those of the aligned face, or a liveness network looks at their finest detail.
+    pub(crate) fn needs_whole(&self, detection: &Detection) -> bool {
+        let transform = Similarity2::from_template(&detection.landmarks, self.side);
+        !self.liveness.is_empty() || transform.is_some_and(|t| t.scale() < 2.0)
+    }
+
     /// Reads a face; `None` where its landmarks coincide, which no recognisable face does.
     ///
     /// # Errors
     /// `Network` or `Embedding`, which a valid pack never gives.
-    pub(crate) fn read(&mut self, image: &Image, detection: &Detection) -> Result<Option<Face>, VisionError> {
+    pub(crate) fn read(
+        &mut self,
+        picture: &Picture<'_>,
+        detection: &Detection,
+    ) -> Result<Option<Face>, VisionError> {
         let Detection { bounding_box, landmarks, score } = *detection;
-        let Some(transform) = Similarity2::from_template(&landmarks, self.side) else { return Ok(None) };
+        let image = picture.image();
+        let seen = landmarks.map(|point| picture.place(point));
+        let Some(transform) = Similarity2::from_template(&seen, self.side) else { return Ok(None) };
         warp(image, &transform, self.side, &mut self.aligned);
         let quality = quality::measure(&bounding_box, &landmarks, &self.aligned, self.side);
         let mut view = self.network.prepare([self.side, self.side])?;

@@ -1,5 +1,6 @@
 //! Weights as safetensors, and checksums.
 
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::graph::{Param, Params};
@@ -35,7 +36,7 @@ pub(crate) fn encode(params: &Params) -> Result<Vec<u8>, String> {
     safetensors::serialize(views, None).map_err(|e| e.to_string())
 }
 
-/// Reads tensors of f32.
+/// Reads tensors of f32 or f16.
 ///
 /// # Errors
 /// Damaged bytes, another element type, numbers that are not finite.
@@ -43,11 +44,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Params, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let mut params = Params::new();
     for (name, view) in file.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(format!("tensor {name}: 32-bit floats are expected"));
-        }
-        let (chunks, _) = view.data().as_chunks::<4>();
-        let data: Vec<f32> = chunks.iter().map(|c| f32::from_le_bytes(*c)).collect();
+        let data: Vec<f32> = if view.dtype() == Dtype::F32 {
+            view.data().as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect()
+        } else if view.dtype() == Dtype::F16 {
+            view.data().as_chunks::<2>().0.iter().map(|c| f16::from_le_bytes(*c).to_f32()).collect()
+        } else {
+            return Err(format!("tensor {name}: floats of 32 or 16 bits are expected"));
+        };
         if data.iter().any(|v| !v.is_finite()) {
             return Err(format!("tensor {name}: an element is not finite"));
         }
@@ -69,6 +72,25 @@ mod tests {
         assert_eq!(decode(&encode(&params).unwrap()).unwrap(), params);
         let wrong = Params::from([("w".into(), Param { dims: vec![3], data: vec![1.0] })]);
         assert!(encode(&wrong).is_err());
+    }
+
+    #[test]
+    fn halves_are_read() {
+        let values = [1.0f32, -0.5, 65504.0, 6.1e-5];
+        let bytes: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F16, vec![2, 2], &bytes).unwrap();
+        let file = safetensors::serialize([("w", view)], None).unwrap();
+        let params = decode(&file).unwrap();
+        assert_eq!(params["w"].dims, [2, 2]);
+        for (read, wanted) in params["w"].data.iter().zip(values) {
+            assert!((read - wanted).abs() <= wanted.abs() / 1024.0, "{read} {wanted}");
+        }
+        let infinite = f16::INFINITY.to_le_bytes();
+        let view = TensorView::new(Dtype::F16, vec![1], &infinite).unwrap();
+        assert!(decode(&safetensors::serialize([("w", view)], None).unwrap()).is_err());
+        let whole = [0; 8];
+        let view = TensorView::new(Dtype::I64, vec![1], &whole).unwrap();
+        assert!(decode(&safetensors::serialize([("w", view)], None).unwrap()).is_err());
     }
 
     proptest! {

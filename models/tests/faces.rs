@@ -68,6 +68,40 @@ fn the_same_faces_as_opencv() {
     assert!(landmarks_off * 50 <= wanted, "{landmarks_off} of {wanted}");
 }
 
+/// Large pictures are decoded at half their size where that is enough: the same faces, and
+/// embeddings that differ less than two photographs of a person do.
+#[test]
+fn half_a_picture_has_the_same_faces() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pack = pack(&shared, folder.path());
+    let options = PipelineOptions { detect_long_side: 320, ..PipelineOptions::default() };
+    let limits = DecodeLimits::default();
+    let (mut halved, mut faces) = (0, 0);
+    for entry in fs::read_dir(shared.join("images/people")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        // Fresh ones: a pipeline remembers whether the last picture had to be decoded as a whole.
+        let mut pipeline = FacePipeline::new(&pack, options).unwrap();
+        let mut picture = pipeline.open(&bytes, &limits).unwrap();
+        let found = pipeline.analyze_picture(&mut picture).unwrap();
+        let image = Image::decode(&bytes, &limits).unwrap();
+        assert_eq!((picture.width(), picture.height()), (image.width(), image.height()));
+        let wanted = pipeline.analyze(&image).unwrap();
+        halved += usize::from(image.width().max(image.height()) >= 640);
+        for face in wanted.iter().filter(|f| f.score > 0.8) {
+            let overlap = |f: &cavs_models::Face| f.bounding_box.intersection_over_union(&face.bounding_box);
+            let best = found.iter().max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
+            let best = best.filter(|b| overlap(b) > 0.7).unwrap_or_else(|| panic!("{}", path.display()));
+            let similarity = best.embedding.similarity(&face.embedding).unwrap().get();
+            assert!(similarity > 0.85, "{}: {similarity}", path.display());
+            faces += 1;
+        }
+    }
+    println!("{faces} faces in pictures of which {halved} were large");
+    assert!(halved > 5 && faces > 20, "{halved} {faces}");
+}
+
 /// Pictures of one person are alike, pictures of different people are not.
 #[test]
 fn the_same_person_is_the_same_person() {

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use cavs_models::Network;
 use common::{cosine, difference, npz, shared};
 
@@ -65,4 +67,34 @@ fn minifasnet_v2() {
 #[test]
 fn minifasnet_v1se() {
     compare("minifasnet_v1se_4.0.onnx", "minifasnet_v1se_8.npz");
+}
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    dims: Vec<usize>,
+    largest: f32,
+    every_211th: Vec<f32>,
+}
+
+/// The same network with a fixed input, against outputs that `golden/yunet_n_640_640.py` wrote.
+#[test]
+fn yunet_640() {
+    let Some(shared) = shared() else { return };
+    let golden: BTreeMap<String, Golden> =
+        serde_json::from_str(include_str!("golden/yunet_n_640_640.json")).unwrap();
+    let mut network = Network::from_onnx(&shared.join("models/yunet_n_640_640.onnx")).unwrap();
+    let input: Vec<f32> = (0..3 * 640 * 640u64).map(|i| (i * 7919 % 255) as f32).collect();
+    for threads in [1, 2] {
+        network.set_threads(threads);
+        let outputs = network.run(&input, [3, 640, 640]).unwrap();
+        let names: Vec<String> = network.outputs().map(str::to_owned).collect();
+        assert_eq!(names.len(), golden.len());
+        for (name, output) in names.iter().zip(outputs) {
+            let wanted = &golden[name];
+            assert_eq!(output.dims, wanted.dims, "{name}");
+            let sampled: Vec<f32> = output.data.iter().step_by(211).copied().collect();
+            let off = difference(&sampled, &wanted.every_211th);
+            assert!(off <= TOLERANCE * wanted.largest, "{name}: {off} of {}", wanted.largest);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cavs_embedding::PackDigest;
 use cavs_models::{
-    DecodeLimits, FacePipeline, Image, ImageError, Pack, PackError, PipelineOptions, VisionError,
+    DecodeLimits, FacePipeline, ImageError, Pack, PackError, Picture, PipelineOptions, VisionError,
 };
 use thiserror::Error;
 
@@ -61,10 +61,10 @@ impl PackVision {
         Ok(Self { config: config.clone(), pipeline, digest, same_person, limits, evidence })
     }
 
-    fn evidence(&self, image: &Image, face: &cavs_models::Face) -> Option<Evidence> {
+    fn evidence(&self, picture: &mut Picture<'_>, face: &cavs_models::Face) -> Option<Evidence> {
         let EvidenceConfig { mut max_side, quality } = self.evidence?;
         loop {
-            match image.crop_jpeg(face.bounding_box, EVIDENCE_MARGIN, max_side, quality) {
+            match picture.crop_jpeg(face.bounding_box, EVIDENCE_MARGIN, max_side, quality) {
                 Ok(jpeg) if jpeg.len() <= MAX_EVIDENCE_BYTES => return Some(Evidence(jpeg)),
                 Ok(_) if max_side >= 2 * LEAST_SIDE => max_side /= 2,
                 Ok(_) => return None,
@@ -99,13 +99,14 @@ impl Vision for PackVision {
     }
 
     fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure> {
-        let image = Image::decode(image, &self.limits)?;
-        let faces = self.pipeline.analyze(&image)?;
+        let mut picture = self.pipeline.open(image, &self.limits)?;
+        let faces = self.pipeline.analyze_picture(&mut picture)?;
         let faces = faces.into_iter().map(|face| {
-            let evidence = self.evidence(&image, &face);
+            let evidence = self.evidence(&mut picture, &face);
             convert(face, evidence)
         });
-        Ok(Analysis { width: image.width(), height: image.height(), faces: faces.collect() })
+        let faces = faces.collect();
+        Ok(Analysis { width: picture.width(), height: picture.height(), faces })
     }
 }
 

@@ -3,7 +3,7 @@
 //! This is the only module with `unsafe`. Two things need it: the instruction sets, which are
 //! detected once ([`Isa::detect`]) before any function compiled for them is called; and loads and
 //! stores without bounds checks, whose bounds the safe entry points ([`conv()`],
-//! [`depthwise_row`]) check once for the whole call. Tests compare every instruction set with the
+//! [`depthwise_row`], [`pool_row`]) check once for the whole call. Tests compare every instruction set with the
 //! portable one on random shapes.
 
 #![allow(unsafe_code, reason = "SIMD; see the module's description")]
@@ -11,6 +11,7 @@
 mod conv;
 mod depthwise;
 mod finish;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     conv::{PackedConv, Walk, conv},
     depthwise::{PackedDepthwise, RowShape, depthwise_row},
     finish::{Finish, Fused},
+    pool::{PoolRow, Pooling, pool_row},
 };
 
 use self::vector::{Portable, Vector};
@@ -74,7 +76,7 @@ impl Isa {
         }
     }
 
-    const fn tiles(self) -> [usize; 3] {
+    const fn tiles(self) -> [usize; 4] {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => vector::x86::Avx512::TILES,

@@ -44,7 +44,21 @@ fn key(op: &Op) -> Option<(String, &str, usize)> {
     if matches!(activation, Activation::Prelu(_)) {
         return None;
     }
-    Some((format!("{window:?} {dilation:?} {activation:?}"), weight, *groups))
+    let (fused, _) = parted(activation);
+    Some((format!("{window:?} {dilation:?} {fused:?}"), weight, *groups))
+}
+
+/// What the joined convolution applies, and what each slice does for itself: activations that the
+/// kernels do not have are a pass of their own anyway, and then over a few channels only.
+fn parted(activation: &Activation) -> (Activation, Activation) {
+    match activation {
+        Activation::None | Activation::Relu | Activation::LeakyRelu(_) | Activation::Prelu(_) => {
+            (activation.clone(), Activation::None)
+        }
+        Activation::Sigmoid | Activation::HardSigmoid(..) | Activation::HardSwish | Activation::Clip(..) => {
+            (Activation::None, activation.clone())
+        }
+    }
 }
 
 /// The first group of dense convolutions without residual that read one value.
@@ -107,7 +121,7 @@ fn join(graph: &Graph, params: &mut Params, group: &[usize]) -> Option<Graph> {
     let (mut weights, mut biases, mut counts) = (vec![], vec![], vec![]);
     let mut dims = vec![];
     for at in group {
-        let Op::Conv { weight, bias, .. } = &graph.nodes[*at].op else { return None };
+        let Op::Conv { weight, bias, activation, .. } = &graph.nodes[*at].op else { return None };
         let weight = params.get(weight)?;
         let rows = *weight.dims.first()?;
         dims.clone_from(&weight.dims);
@@ -116,9 +130,9 @@ fn join(graph: &Graph, params: &mut Params, group: &[usize]) -> Option<Graph> {
             Some(bias) => biases.extend_from_slice(&params.get(bias)?.data),
             None => biases.resize(biases.len() + rows, 0.0),
         }
-        counts.push(rows);
+        counts.push((rows, parted(activation).1));
     }
-    let total: usize = counts.iter().sum();
+    let total = counts.iter().map(|(rows, _)| rows).sum();
     let Node { name, inputs, op } = &graph.nodes[group[0]];
     let Op::Conv { window, dilation, activation, .. } = op else { return None };
     // Depthwise convolutions read slices; the joined one reads what they are slices of.
@@ -135,7 +149,7 @@ fn join(graph: &Graph, params: &mut Params, group: &[usize]) -> Option<Graph> {
         window: *window,
         dilation: *dilation,
         groups: if sliced.is_some() { total } else { 1 },
-        activation: activation.clone(),
+        activation: parted(activation).0,
     };
 
     let mut joined = Graph { input: graph.input, nodes: vec![], outputs: graph.outputs.clone() };
@@ -148,9 +162,15 @@ fn join(graph: &Graph, params: &mut Params, group: &[usize]) -> Option<Graph> {
             joined.nodes.push(Node { name: weight.clone(), inputs: vec![input], op: conv.clone() });
             let whole = joined.nodes.len();
             let mut channel = 0;
-            for (member, count) in group.iter().zip(&counts) {
+            for (member, (count, activation)) in group.iter().zip(&counts) {
+                let name = &graph.nodes[*member].name;
                 let op = Op::Slice { first: channel, count: *count };
-                joined.nodes.push(Node { name: graph.nodes[*member].name.clone(), inputs: vec![whole], op });
+                joined.nodes.push(Node { name: name.clone(), inputs: vec![whole], op });
+                if *activation != Activation::None {
+                    let op = Op::Activate { activation: activation.clone() };
+                    let inputs = vec![joined.nodes.len()];
+                    joined.nodes.push(Node { name: name.clone(), inputs, op });
+                }
                 slices.insert(*member, joined.nodes.len());
                 channel += count;
             }

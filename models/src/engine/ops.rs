@@ -5,7 +5,10 @@ use super::{
     run::View,
     weights::{Elementwise, NodeWeights},
 };
-use crate::{graph::Window, sampling::source};
+use crate::{
+    graph::{Coordinates, Sampling},
+    sampling::source,
+};
 
 /// Runs a step that is no convolution.
 pub(super) fn run<'a>(
@@ -36,10 +39,6 @@ pub(super) fn run<'a>(
                 activate(activation, &mut out[..count], pitch, channels);
             }
         }
-        (Action::Pool { window, average }, Layout::Pixels(to)) => {
-            let (data, from) = x.pixels()?;
-            pool(data, from, to, window, *average, out);
-        }
         (Action::GlobalAverage, Layout::Pixels(to)) => {
             let (data, from) = x.pixels()?;
             let sums = &mut out[..to.pitch];
@@ -50,28 +49,26 @@ pub(super) fn run<'a>(
             let count = (from.height * from.width) as f32;
             sums.iter_mut().for_each(|s| *s /= count);
         }
-        (Action::Resize { sampling, coordinates, scale }, Layout::Pixels(to)) => {
+        (Action::Nearest { rows, columns }, Layout::Pixels(to)) => {
             let (data, from) = x.pixels()?;
-            for row in 0..to.height {
-                let (top, bottom, down) =
-                    source(row, from.height, to.height, scale.map(|s| s[0]), *sampling, *coordinates);
-                for column in 0..to.width {
-                    let (left, right, across) =
-                        source(column, from.width, to.width, scale.map(|s| s[1]), *sampling, *coordinates);
-                    let at = |y: usize, x: usize| &data[y * from.row + x * from.pitch..][..from.pitch];
-                    let pixel = &mut out[row * to.row + column * to.pitch..][..to.pitch];
-                    if down == 0.0 && across == 0.0 {
-                        pixel.copy_from_slice(at(top, left));
-                        continue;
-                    }
-                    let corners =
-                        at(top, left).iter().zip(at(top, right)).zip(at(bottom, left)).zip(at(bottom, right));
-                    for (p, (((a, b), c), d)) in pixel.iter_mut().zip(corners) {
-                        *p = (a * (1.0 - across) + b * across) * (1.0 - down)
-                            + (c * (1.0 - across) + d * across) * down;
+            let other = view(1).map(|v| v.data);
+            for (row, (line, source)) in out.chunks_exact_mut(to.row).zip(rows).enumerate() {
+                let source = &data[source * from.row..][..from.row];
+                for (column, (pixel, at)) in line.chunks_exact_mut(to.pitch).zip(columns).enumerate() {
+                    let source = &source[at * from.pitch..][..to.pitch];
+                    if let Some(other) = other {
+                        let other = &other[row * to.row + column * to.pitch..][..to.pitch];
+                        let pairs = source.iter().zip(other);
+                        pixel.iter_mut().zip(pairs).for_each(|(p, (a, b))| *p = a + b);
+                    } else {
+                        pixel.copy_from_slice(source);
                     }
                 }
             }
+        }
+        (Action::Bilinear { coordinates, scale }, Layout::Pixels(to)) => {
+            let (data, from) = x.pixels()?;
+            bilinear(data, from, to, *coordinates, *scale, out);
         }
         (Action::ConcatChannels, Layout::Pixels(to)) => {
             let mut first = 0;
@@ -188,33 +185,29 @@ fn combine(
     Ok(())
 }
 
-fn pool(data: &[f32], from: Pixels, to: Pixels, window: &Window, average: Option<bool>, out: &mut [f32]) {
-    let span = |at: usize, axis: usize, size: usize| {
-        let start = at * window.stride[axis];
-        let end = (start + window.kernel[axis]).min(size + window.pads[axis] + window.pads[axis + 2]);
-        (start.saturating_sub(window.pads[axis])..(end - window.pads[axis]).min(size), end - start)
+/// Enlarges or shrinks by bilinear interpolation.
+fn bilinear(
+    data: &[f32],
+    from: Pixels,
+    to: Pixels,
+    coordinates: Coordinates,
+    scale: Option<[f32; 2]>,
+    out: &mut [f32],
+) {
+    let place = |at: usize, axis: usize, from: usize, to: usize| {
+        source(at, from, to, scale.map(|s| s[axis]), Sampling::Linear, coordinates)
     };
     for row in 0..to.height {
-        let (rows, tall) = span(row, 0, from.height);
+        let (top, bottom, down) = place(row, 0, from.height, to.height);
         for column in 0..to.width {
-            let (columns, wide) = span(column, 1, from.width);
+            let (left, right, across) = place(column, 1, from.width, to.width);
+            let at = |y: usize, x: usize| &data[y * from.row + x * from.pitch..][..from.pitch];
             let pixel = &mut out[row * to.row + column * to.pitch..][..to.pitch];
-            pixel.fill(if average.is_some() { 0.0 } else { f32::MIN });
-            let inside = rows.len() * columns.len();
-            for r in rows.clone() {
-                for c in columns.clone() {
-                    let other = &data[r * from.row + c * from.pitch..][..to.pitch];
-                    match average {
-                        Some(_) => pixel.iter_mut().zip(other).for_each(|(p, o)| *p += o),
-                        None => {
-                            pixel.iter_mut().zip(other).for_each(|(p, o)| *p = if *o > *p { *o } else { *p })
-                        }
-                    }
-                }
-            }
-            if let Some(count_pads) = average {
-                let count = if count_pads { tall * wide } else { inside } as f32;
-                pixel.iter_mut().for_each(|p| *p /= count);
+            let corners =
+                at(top, left).iter().zip(at(top, right)).zip(at(bottom, left)).zip(at(bottom, right));
+            for (p, (((a, b), c), d)) in pixel.iter_mut().zip(corners) {
+                *p = (a * (1.0 - across) + b * across) * (1.0 - down)
+                    + (c * (1.0 - across) + d * across) * down;
             }
         }
     }

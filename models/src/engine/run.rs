@@ -1,14 +1,14 @@
 //! Executes the steps of a plan over its buffers.
 
 use super::{
-    kernels::{self, Finish, RowShape, Walk},
+    chain::Chain,
+    kernels::{self, Isa, Walk},
     memory::Memory,
     ops,
-    plan::{Action, Layout, Pixels, Plan, Step},
+    plan::{Action, Layout, Pixels, Plan, Reach, Step},
     threads::split,
     weights::{Epilogue, NodeWeights},
 };
-use crate::graph::Window;
 
 /// An input of a step.
 #[derive(Clone, Copy)]
@@ -43,9 +43,36 @@ pub(super) fn run(
     plan: &Plan,
     weights: &[NodeWeights],
     buffers: &mut [Vec<f32>],
+    isa: Isa,
     threads: usize,
 ) -> Result<(), String> {
-    plan.steps.iter().try_for_each(|step| run_one(&plan.memory, step, weights, buffers, threads))
+    if std::env::var_os("CAVS_PROF").is_some() {
+        let mut best = vec![f64::MAX; plan.steps.len()];
+        for _ in 0..60 {
+            for (step, best) in plan.steps.iter().zip(&mut best) {
+                let t = std::time::Instant::now();
+                run_one(&plan.memory, step, weights, buffers, isa, threads)?;
+                *best = best.min(t.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        let total: f64 = best.iter().sum();
+        eprintln!("total {total:.0} us");
+        for (step, b) in plan.steps.iter().zip(&best) {
+            let shape = |p: &super::plan::Place| match p.layout {
+                Layout::Pixels(p) => format!("{}x{}x{}/{}", p.height, p.width, p.channels, p.pitch),
+                Layout::Flat(n) => format!("{n}"),
+            };
+            let action = format!("{:?}", step.action);
+            eprintln!(
+                "{b:8.1} {:24} {:?} -> {}",
+                action.split([' ', '(']).next().unwrap_or_default(),
+                step.inputs.iter().map(shape).collect::<Vec<_>>(),
+                shape(&step.output)
+            );
+        }
+        std::process::exit(0);
+    }
+    plan.steps.iter().try_for_each(|step| run_one(&plan.memory, step, weights, buffers, isa, threads))
 }
 
 /// Runs one step.
@@ -54,6 +81,7 @@ pub(super) fn run_one(
     step: &Step,
     weights: &[NodeWeights],
     buffers: &mut [Vec<f32>],
+    isa: Isa,
     threads: usize,
 ) -> Result<(), String> {
     let target = memory.buffer(step.output.storage);
@@ -63,7 +91,7 @@ pub(super) fn run_one(
         let place = step.inputs.get(i)?;
         Some(View { data: &buffers[memory.buffer(place.storage)], layout: place.layout })
     };
-    let result = run_step(step, weights, &view, &mut out, threads);
+    let result = run_step(step, weights, &view, &mut out, isa, threads);
     buffers[target] = out;
     result
 }
@@ -73,25 +101,27 @@ fn run_step<'a>(
     weights: &[NodeWeights],
     view: &impl Fn(usize) -> Option<View<'a>>,
     out: &mut [f32],
+    isa: Isa,
     threads: usize,
 ) -> Result<(), String> {
     let first = view(0).ok_or("an input is missing")?;
     match (&step.action, &weights[step.node]) {
-        (
-            Action::Conv { walk: [width, next, row], taps, run, offset },
-            NodeWeights::Conv(packed, epilogue),
-        ) => {
+        (Action::Conv(reach), NodeWeights::Conv(packed, epilogue)) => {
             let (data, _) = first.pixels()?;
-            let residual = view(1).map_or(Ok(&[][..]), |v| v.pixels().map(|(data, _)| data))?;
+            let residual = residual(view(1))?;
             let to = output(step)?;
-            let walk = Walk { width: *width, step: [*next, *row], taps, run: *run };
-            let out = &mut out[..to.height * to.row];
-            split(threads, out, to.pitch, 24, |from, part| {
+            split(threads, &mut out[..to.height * to.row], to.pitch, 24, |from, part| {
                 let residual =
                     residual.get(from * to.pitch..from * to.pitch + part.len()).unwrap_or_default();
-                kernels::conv(packed, &data[*offset..], &walk, from, &epilogue.finish(residual), part);
+                let data = &data[reach.offset..];
+                kernels::conv(packed, data, &walk(reach), from, &epilogue.finish(residual), part);
                 post(epilogue, part, to);
             });
+        }
+        (Action::Chain(stages), _) => {
+            let (data, _) = first.pixels()?;
+            let chain = Chain::new(stages, weights, data, residual(view(1))?, isa)?;
+            chain.run(&mut out[..], threads);
         }
         (Action::Linear, NodeWeights::Conv(packed, epilogue)) => {
             let data = first.flat()?;
@@ -103,25 +133,6 @@ fn run_step<'a>(
             let out = &mut out[..epilogue.channels()];
             kernels::conv(packed, data, &walk, 0, &epilogue.finish(&[]), out);
             post(epilogue, out, to);
-        }
-        (Action::Depthwise { window }, NodeWeights::Depthwise(packed, epilogue)) => {
-            let (data, from) = first.pixels()?;
-            let residual = view(1).map_or(Ok(&[][..]), |v| v.pixels().map(|(data, _)| data))?;
-            let to = output(step)?;
-            let shape = row_shape(from.width, from.pitch, window);
-            split(threads, &mut out[..to.height * to.row], to.row, 4, |first, part| {
-                for (y, line) in part.chunks_exact_mut(to.row).enumerate() {
-                    let y = first + y;
-                    let rows =
-                        Rows::new(window, y, from.height, |r| &data[from.start + r * from.row..][..from.row]);
-                    let residual = residual.get(y * to.row..(y + 1) * to.row).unwrap_or_default();
-                    kernels::depthwise_row(packed, rows.get(), &shape, &epilogue.finish(residual), line);
-                    post(epilogue, line, to);
-                }
-            });
-        }
-        (Action::PointwiseDepthwise { second, middle, window }, _) => {
-            fused(step, weights, *second, *middle, window, first, out, threads)?;
         }
         (_, own) => ops::run(step, own, view, out)?,
     }
@@ -137,86 +148,19 @@ fn output(step: &Step) -> Result<Pixels, String> {
 }
 
 /// Applies an activation that the kernels do not have.
-fn post(epilogue: &Epilogue, out: &mut [f32], to: Pixels) {
+pub(super) fn post(epilogue: &Epilogue, out: &mut [f32], to: Pixels) {
     if let Some(activation) = &epilogue.post {
         out.chunks_exact_mut(to.pitch).for_each(|pixel| activation.pixel(&mut pixel[..to.channels]));
     }
 }
 
-const fn row_shape(width: usize, pitch: usize, window: &Window) -> RowShape {
-    RowShape { width, pitch, stride: window.stride[1], pad_left: window.pads[1] }
+/// The walk of a convolution over the value in memory.
+pub(super) fn walk(reach: &Reach) -> Walk<'_> {
+    let [width, next, row] = reach.walk;
+    Walk { width, step: [next, row], taps: &reach.taps, run: reach.run }
 }
 
-/// Highest kernel of a depthwise convolution without an allocation per row.
-pub(super) const MAX_ROWS: usize = 16;
-
-/// The input rows of one output row; rows in the padding are empty.
-struct Rows<'a> {
-    rows: [&'a [f32]; MAX_ROWS],
-    count: usize,
-}
-
-impl<'a> Rows<'a> {
-    fn new(window: &Window, y: usize, height: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
-        let mut rows: [&[f32]; MAX_ROWS] = [&[]; MAX_ROWS];
-        let count = window.kernel[0].min(MAX_ROWS);
-        for (k, slot) in rows[..count].iter_mut().enumerate() {
-            match (y * window.stride[0] + k).checked_sub(window.pads[0]) {
-                Some(r) if r < height => *slot = row(r),
-                _ => {}
-            }
-        }
-        Self { rows, count }
-    }
-
-    fn get(&self) -> &[&'a [f32]] {
-        &self.rows[..self.count]
-    }
-}
-
-/// Pointwise, then depthwise, over a rolling window of rows.
-#[expect(clippy::too_many_arguments, reason = "the parts of one step")]
-fn fused(
-    step: &Step,
-    weights: &[NodeWeights],
-    second: usize,
-    middle: usize,
-    window: &Window,
-    input: View<'_>,
-    out: &mut [f32],
-    threads: usize,
-) -> Result<(), String> {
-    let (NodeWeights::Conv(pointwise, before), NodeWeights::Depthwise(depthwise, after)) =
-        (&weights[step.node], &weights[second])
-    else {
-        return Err("a pointwise and a depthwise convolution are expected".into());
-    };
-    let (data, from) = input.pixels()?;
-    let to = output(step)?;
-    let shape = row_shape(from.width, middle, window);
-    let line = from.width * middle;
-    let height = window.kernel[0];
-    let finish: Finish<'_> = before.finish(&[]);
-    split(threads, &mut out[..to.height * to.row], to.row, 4, |first, part| {
-        super::threads::scratch(height * line, |ring| {
-            // Rows of the middle value that are in the ring end before this one.
-            let mut done = (first * window.stride[0]).saturating_sub(window.pads[0]);
-            for (y, out) in part.chunks_exact_mut(to.row).enumerate() {
-                let y = first + y;
-                let end = (y * window.stride[0] + height).saturating_sub(window.pads[0]).min(from.height);
-                while done < end {
-                    let walk =
-                        Walk { width: from.width, step: [from.pitch, 0], taps: &[0], run: from.channels };
-                    let row = &mut ring[(done % height) * line..][..line];
-                    kernels::conv(pointwise, &data[from.start + done * from.row..], &walk, 0, &finish, row);
-                    done += 1;
-                }
-                let ring = &*ring;
-                let rows = Rows::new(window, y, from.height, |r| &ring[(r % height) * line..][..line]);
-                kernels::depthwise_row(depthwise, rows.get(), &shape, &after.finish(&[]), out);
-                post(after, out, to);
-            }
-        });
-    });
-    Ok(())
+/// The elements that are added; none where there is no such input.
+fn residual(view: Option<View<'_>>) -> Result<&[f32], String> {
+    view.map_or(Ok(&[]), |v| v.pixels().map(|(data, _)| data))
 }

@@ -3,6 +3,9 @@
 use super::kernels::{Finish, Fused, Isa, PackedConv, PackedDepthwise};
 use crate::graph::{Activation, Graph, Op, Param, Params};
 
+/// Most weights of a convolution whose groups were filled up with zeros: 1 GiB of f32.
+const MAX_WEIGHTS: usize = 1 << 28;
+
 /// What a node needs beside its inputs.
 pub(super) enum NodeWeights {
     /// Nothing.
@@ -91,12 +94,12 @@ pub(super) fn pack(graph: &Graph, params: &Params, isa: Isa) -> Result<Vec<NodeW
 }
 
 /// Whether a convolution has one filter per channel.
-pub(super) fn is_depthwise(weight: &Param, groups: usize) -> bool {
+fn is_depthwise(weight: &Param, groups: usize) -> bool {
     let kernel = weight.dims.get(2).copied().unwrap_or(0);
     groups > 1
         && weight.dims.first() == Some(&groups)
         && weight.dims.get(1) == Some(&1)
-        && kernel <= super::run::MAX_ROWS
+        && kernel <= super::chain::MAX_ROWS
 }
 
 fn node_weights(op: &Op, params: &Params, isa: Isa) -> Result<NodeWeights, String> {
@@ -108,14 +111,18 @@ fn node_weights(op: &Op, params: &Params, isa: Isa) -> Result<NodeWeights, Strin
             let [outputs, per_group, kh, kw] = weight.dims[..] else {
                 return Err("four dimensions are expected".into());
             };
-            if weight.data.len() != outputs * per_group * kh * kw || outputs == 0 || [kh, kw] != window.kernel
-            {
+            let count = [outputs, per_group, kh, kw].iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+            let dense = count.and_then(|n| n.checked_mul(*groups)).filter(|n| *n <= MAX_WEIGHTS);
+            let fits = count == Some(weight.data.len()) && count > Some(0) && [kh, kw] == window.kernel;
+            if !fits || *groups == 0 || outputs % groups != 0 {
                 return Err("the weights do not fit".into());
             }
             let epilogue = epilogue(params, isa, outputs, bias(b)?, activation)?;
             if is_depthwise(weight, *groups) && *dilation == [1, 1] {
                 let packed = PackedDepthwise::new(isa, &weight.data, outputs, window.kernel);
                 NodeWeights::Depthwise(packed, epilogue)
+            } else if dense.is_none() {
+                return Err(format!("{groups} groups of {outputs} filters are too many"));
             } else {
                 let order = channels_last(&weight.data, [outputs, per_group, kh, kw], *groups);
                 NodeWeights::Conv(PackedConv::new(isa, &order, outputs), epilogue)
@@ -124,7 +131,7 @@ fn node_weights(op: &Op, params: &Params, isa: Isa) -> Result<NodeWeights, Strin
         Op::Linear { weight, bias: b, activation } => {
             let weight = get(weight)?;
             let [outputs, width] = weight.dims[..] else { return Err("a matrix is expected".into()) };
-            if weight.data.len() != outputs * width || outputs == 0 {
+            if outputs.checked_mul(width) != Some(weight.data.len()) || outputs == 0 {
                 return Err("the weights do not fit".into());
             }
             let epilogue = epilogue(params, isa, outputs, bias(b)?, activation)?;

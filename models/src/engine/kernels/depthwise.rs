@@ -76,91 +76,160 @@ unsafe fn row<V: Vector>(mut job: Job<'_, '_>) {
     let first = pad_left.div_ceil(stride).min(pixels);
     let inside = (width + pad_left).checked_sub(job.packed.kernel[1]).map_or(0, |span| span / stride + 1);
     let last = inside.clamp(first, pixels);
-    let mut channel = 0;
-    while channel < job.packed.pitch {
-        // SAFETY: `first..last` are the pixels for which `three` needs no border.
-        unsafe {
-            edge::<V>(&mut job, channel, 0, first);
-            match (job.packed.kernel, stride) {
-                ([3, 3], 1) => three::<V, 4, 6, 1>(&mut job, channel, first, last),
-                ([3, 3], 2) => three::<V, 4, 9, 2>(&mut job, channel, first, last),
-                _ => edge::<V>(&mut job, channel, first, last),
+    // SAFETY: `first..last` are the pixels for which `inner` needs no border.
+    unsafe {
+        match (job.packed.kernel, stride) {
+            ([3, 3], 1) => {
+                edge::<V>(&mut job, 0, first);
+                inner::<V, 6, 4, 1>(&mut job, first, last);
+                edge::<V>(&mut job, last, pixels);
             }
-            edge::<V>(&mut job, channel, last, pixels);
+            ([3, 3], 2) => {
+                edge::<V>(&mut job, 0, first);
+                inner::<V, 9, 5, 2>(&mut job, first, last);
+                edge::<V>(&mut job, last, pixels);
+            }
+            _ => edge::<V>(&mut job, 0, pixels),
         }
-        channel += V::LANES;
     }
 }
 
-/// Pixels of any kernel, with the border checked at each tap.
+/// Pixels of any kernel, with the border cut off.
 #[inline(always)]
-unsafe fn edge<V: Vector>(job: &mut Job<'_, '_>, channel: usize, from: usize, to: usize) {
+unsafe fn edge<V: Vector>(job: &mut Job<'_, '_>, from: usize, to: usize) {
+    for pixel in from..to {
+        let mut channel = 0;
+        // SAFETY: the registers of a pixel, four at a time and then singly.
+        unsafe {
+            while channel + 4 * V::LANES <= job.packed.pitch {
+                edge_registers::<V, 4>(job, pixel, channel);
+                channel += 4 * V::LANES;
+            }
+            while channel < job.packed.pitch {
+                edge_registers::<V, 1>(job, pixel, channel);
+                channel += V::LANES;
+            }
+        }
+    }
+}
+
+/// `N` registers of one pixel of any kernel: taps outside the row are left out.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "constant trip counts, unrolled into registers")]
+unsafe fn edge_registers<V: Vector, const N: usize>(job: &mut Job<'_, '_>, pixel: usize, channel: usize) {
     let RowShape { width, pitch, stride, pad_left } = job.shape;
     let [_, columns] = job.packed.kernel;
-    for pixel in from..to {
-        // SAFETY: taps outside the row are left out, those inside were checked by `depthwise_row`.
-        unsafe {
-            let mut sum = V::load(job.finish.bias.as_ptr().add(channel));
-            for (y, row) in job.rows.iter().enumerate().filter(|(_, row)| !row.is_empty()) {
-                for x in 0..columns {
-                    let at = pixel * stride + x;
-                    if at >= pad_left && at - pad_left < width {
-                        let value = V::load(row.as_ptr().add((at - pad_left) * pitch + channel));
-                        let tap =
-                            job.packed.weights.as_ptr().add((y * columns + x) * job.packed.pitch + channel);
-                        sum = value.mul_add(V::load(tap), sum);
-                    }
+    let left = pixel * stride;
+    let taps = pad_left.saturating_sub(left)..columns.min((width + pad_left).saturating_sub(left));
+    // SAFETY: the taps lie inside the row, whose length was checked by `depthwise_row`.
+    unsafe {
+        let mut sums = [V::splat(0.0); N];
+        for n in 0..N {
+            sums[n] = V::load(job.finish.bias.as_ptr().add(channel + n * V::LANES));
+        }
+        for (y, row) in job.rows.iter().enumerate().filter(|(_, row)| !row.is_empty()) {
+            for x in taps.clone() {
+                let value = row.as_ptr().add((left + x - pad_left) * pitch + channel);
+                let tap = job.packed.weights.as_ptr().add((y * columns + x) * job.packed.pitch + channel);
+                for n in 0..N {
+                    let value = V::load(value.add(n * V::LANES));
+                    sums[n] = value.mul_add(V::load(tap.add(n * V::LANES)), sums[n]);
                 }
             }
-            finish::store::<V>(job.finish, sum, channel, pixel * job.packed.pitch + channel, job.out);
         }
+        let offset = pixel * job.packed.pitch + channel;
+        finish::store(job.finish, [sums], channel, offset, job.packed.pitch, job.out);
     }
 }
 
-/// Pixels `from..to` of a 3x3 kernel, `M` at a time: `W` input pixels cover them all, and each is
-/// loaded once a row.
+/// Pixels `from..to` of a 3x3 kernel with stride `S`, four, two and one at a time; `W4` and `W2`
+/// input pixels cover four and two output pixels. Pixels are the outer loop: memory is then read in
+/// the order in which it lies.
 #[inline(always)]
-unsafe fn three<V: Vector, const M: usize, const W: usize, const S: usize>(
+unsafe fn inner<V: Vector, const W4: usize, const W2: usize, const S: usize>(
     job: &mut Job<'_, '_>,
-    channel: usize,
     from: usize,
     to: usize,
 ) {
-    // SAFETY: for pixels in `from..to` all three columns lie inside the row; rows in the padding
-    // are left out.
+    // The rows that are there, and their weights.
+    let mut rows = [(std::ptr::null(), std::ptr::null()); 3];
+    let mut count = 0;
+    for (y, row) in job.rows.iter().enumerate().filter(|(_, row)| !row.is_empty()).take(3) {
+        // SAFETY: there are three rows of weights.
+        rows[count] = unsafe { (row.as_ptr(), job.packed.weights.as_ptr().add(y * 3 * job.packed.pitch)) };
+        count += 1;
+    }
+    // SAFETY: the caller's promise.
     unsafe {
-        let RowShape { pitch, pad_left, .. } = job.shape;
-        let weights = job.packed.weights.as_ptr().add(channel);
-        let bias = V::load(job.finish.bias.as_ptr().add(channel));
-        let mut taps = [[V::splat(0.0); 3]; 3];
-        for (y, taps) in taps.iter_mut().enumerate() {
-            for (x, tap) in taps.iter_mut().enumerate() {
-                *tap = V::load(weights.add((y * 3 + x) * job.packed.pitch));
-            }
+        match count {
+            3 => blocks::<V, W4, W2, S, 3>(job, &rows, from, to),
+            2 => blocks::<V, W4, W2, S, 2>(job, &rows, from, to),
+            1 => blocks::<V, W4, W2, S, 1>(job, &rows, from, to),
+            _ => blocks::<V, W4, W2, S, 0>(job, &rows, from, to),
         }
-        let mut at = from;
-        while at + M <= to {
-            let mut sums = [bias; M];
-            for (row, taps) in job.rows.iter().zip(&taps) {
-                if row.is_empty() {
-                    continue;
-                }
-                let start = row.as_ptr().add((at * S - pad_left) * pitch + channel);
-                let mut values = [bias; W];
-                for (w, value) in values.iter_mut().enumerate() {
-                    *value = V::load(start.add(w * pitch));
+    }
+}
+
+/// A row of the input, and its three rows of weights.
+type Taps = (*const f32, *const f32);
+
+/// [`inner`] for `R` rows.
+#[inline(always)]
+unsafe fn blocks<V: Vector, const W4: usize, const W2: usize, const S: usize, const R: usize>(
+    job: &mut Job<'_, '_>,
+    rows: &[Taps; 3],
+    from: usize,
+    to: usize,
+) {
+    let mut at = from;
+    // SAFETY: the caller's promise, for a part of the pixels.
+    unsafe {
+        while at + 4 <= to {
+            block::<V, 4, W4, S, R>(job, rows, at);
+            at += 4;
+        }
+        if at + 2 <= to {
+            block::<V, 2, W2, S, R>(job, rows, at);
+            at += 2;
+        }
+        if at < to {
+            block::<V, 1, 3, S, R>(job, rows, at);
+        }
+    }
+}
+
+/// `M` pixels of a 3x3 kernel, covered by `W` input pixels, each loaded once a row.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "constant trip counts, unrolled into registers")]
+unsafe fn block<V: Vector, const M: usize, const W: usize, const S: usize, const R: usize>(
+    job: &mut Job<'_, '_>,
+    rows: &[Taps; 3],
+    at: usize,
+) {
+    let RowShape { pitch, pad_left, .. } = job.shape;
+    let packed = job.packed.pitch;
+    let start = (at * S - pad_left) * pitch;
+    let mut channel = 0;
+    while channel < packed {
+        // SAFETY: for these pixels all three columns lie inside the row.
+        unsafe {
+            let mut sums = [[V::load(job.finish.bias.as_ptr().add(channel)); 1]; M];
+            for (row, weights) in &rows[..R] {
+                let weights = weights.add(channel);
+                let taps = [V::load(weights), V::load(weights.add(packed)), V::load(weights.add(2 * packed))];
+                let start = row.add(start + channel);
+                let mut values = [taps[0]; W];
+                for w in 0..W {
+                    values[w] = V::load(start.add(w * pitch));
                 }
                 for m in 0..M {
                     for x in 0..3 {
-                        sums[m] = values[m * S + x].mul_add(taps[x], sums[m]);
+                        sums[m][0] = values[m * S + x].mul_add(taps[x], sums[m][0]);
                     }
                 }
             }
-            for (m, sum) in sums.into_iter().enumerate() {
-                finish::store::<V>(job.finish, sum, channel, (at + m) * job.packed.pitch + channel, job.out);
-            }
-            at += M;
+            finish::store(job.finish, sums, channel, at * packed + channel, packed, job.out);
         }
-        edge::<V>(job, channel, at, to);
+        channel += V::LANES;
     }
 }

@@ -33,32 +33,55 @@ impl Finish<'_> {
     }
 }
 
-/// Stores one register of sums, which belongs to the channels from `channel`, at `offset`.
+/// Finishes the sums of `M` pixels, `pitch` elements apart, by `N` registers of channels from
+/// `channel`, and stores them at `offset`.
 ///
 /// # Safety
-/// `V`'s instruction set is there; [`Finish::check`] passed for a pitch above `channel` and a
-/// length above `offset`, each with a whole register to go.
+/// `V`'s instruction set is there; `out`, and what [`Finish::check`] passed for, hold these
+/// registers of all `M` pixels.
 #[inline(always)]
-pub(super) unsafe fn store<V: Vector>(
+#[expect(clippy::needless_range_loop, reason = "constant trip counts, unrolled into registers")]
+pub(super) unsafe fn store<V: Vector, const M: usize, const N: usize>(
     f: &Finish<'_>,
-    sum: V,
+    mut sums: [[V; N]; M],
     channel: usize,
     offset: usize,
+    pitch: usize,
     out: &mut [f32],
 ) {
+    // SAFETY: as above. One decision for the whole tile, so that it stays in registers.
     unsafe {
-        let mut v = sum;
         if !f.residual.is_empty() {
-            v = v.add(V::load(f.residual.as_ptr().add(offset)));
-        }
-        v = match f.fused {
-            Fused::None => v,
-            Fused::Relu => v.max(V::splat(0.0)),
-            Fused::Slopes => {
-                let zero = V::splat(0.0);
-                v.min(zero).mul_add(V::load(f.slopes.as_ptr().add(channel)), v.max(zero))
+            for m in 0..M {
+                for n in 0..N {
+                    let residual = V::load(f.residual.as_ptr().add(offset + m * pitch + n * V::LANES));
+                    sums[m][n] = sums[m][n].add(residual);
+                }
             }
-        };
-        v.store(out.as_mut_ptr().add(offset));
+        }
+        let zero = V::splat(0.0);
+        match f.fused {
+            Fused::None => {}
+            Fused::Relu => {
+                for m in 0..M {
+                    for n in 0..N {
+                        sums[m][n] = sums[m][n].max(zero);
+                    }
+                }
+            }
+            Fused::Slopes => {
+                for n in 0..N {
+                    let slope = V::load(f.slopes.as_ptr().add(channel + n * V::LANES));
+                    for m in 0..M {
+                        sums[m][n] = sums[m][n].min(zero).mul_add(slope, sums[m][n].max(zero));
+                    }
+                }
+            }
+        }
+        for m in 0..M {
+            for n in 0..N {
+                sums[m][n].store(out.as_mut_ptr().add(offset + m * pitch + n * V::LANES));
+            }
+        }
     }
 }

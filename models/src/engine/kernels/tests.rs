@@ -130,4 +130,50 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn pools(
+        channels in 1usize..40,
+        width in 1usize..20,
+        (tall, columns) in (1usize..4, 1usize..4),
+        stride in 1usize..3,
+        pad in 0usize..2,
+        absent in 0usize..4,
+        pooling in prop_oneof![Just(Pooling::Max), Just(Pooling::Average), Just(Pooling::AverageWithPads)],
+        seed: u32,
+    ) {
+        let pad = pad.min(columns - 1);
+        prop_assume!(width + 2 * pad >= columns);
+        // A row in the padding, but never all of them.
+        let absent = if tall > 1 { absent % tall } else { tall };
+        let pixels = (width + 2 * pad - columns) / stride + 1;
+        for isa in Isa::available() {
+            let pitch = channels.next_multiple_of(isa.lanes());
+            let rows: Vec<Vec<f32>> = (0..tall)
+                .map(|y| if y == absent { vec![] } else { noise(width * pitch, seed ^ y as u32) })
+                .collect();
+            let rows: Vec<&[f32]> = rows.iter().map(|r| &r[..]).collect();
+            let shape = PoolRow { tall, width, pad_left: pad, pads: 2 * pad, columns, stride, pitch };
+            let mut out = vec![f32::NAN; pixels * pitch];
+            pool_row(isa, pooling, &rows, &shape, &mut out);
+            for pixel in 0..pixels {
+                let columns = (0..columns).map(|x| pixel * stride + x).filter(|x| *x >= pad && x - pad < width);
+                let columns: Vec<usize> = columns.map(|x| x - pad).collect();
+                for c in 0..channels {
+                    let values: Vec<f32> = rows
+                        .iter()
+                        .filter(|r| !r.is_empty())
+                        .flat_map(|r| columns.iter().map(|x| r[x * pitch + c]))
+                        .collect();
+                    let wanted = match pooling {
+                        Pooling::Max => values.iter().copied().fold(f32::MIN, f32::max),
+                        Pooling::Average => values.iter().sum::<f32>() / values.len() as f32,
+                        Pooling::AverageWithPads => values.iter().sum::<f32>() / (tall * shape.columns) as f32,
+                    };
+                    let got = out[pixel * pitch + c];
+                    prop_assert!((got - wanted).abs() < 1e-4, "{isa:?} pixel {pixel} channel {c}: {got} {wanted}");
+                }
+            }
+        }
+    }
 }

@@ -8,10 +8,13 @@
 pub(super) trait Vector: Copy {
     /// Elements in a register.
     const LANES: usize;
-    /// How many registers there are decides the shape of the tiles: pixels that a convolution
-    /// holds in accumulators at once, with four, two and one register of channels; zero where
-    /// such a tile does not fit.
-    const TILES: [usize; 3];
+    /// How many registers there are decides the shape of the tiles: most pixels that a convolution
+    /// holds in accumulators at once, with one, two, three and four registers of channels; zero
+    /// where such a tile does not fit.
+    const TILES: [usize; 4];
+    /// Input positions that a convolution with one register of channels takes at once; as many as
+    /// compilers unroll with the widest tile.
+    const UNROLL: usize;
 
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -35,7 +38,8 @@ pub(super) mod x86 {
 
     impl Vector for Avx512 {
         const LANES: usize = 16;
-        const TILES: [usize; 3] = [6, 8, 12];
+        const TILES: [usize; 4] = [12, 12, 8, 6];
+        const UNROLL: usize = 2;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -73,7 +77,8 @@ pub(super) mod x86 {
 
     impl Vector for Avx2 {
         const LANES: usize = 8;
-        const TILES: [usize; 3] = [0, 6, 8];
+        const TILES: [usize; 4] = [12, 6, 4, 0];
+        const UNROLL: usize = 2;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -118,7 +123,8 @@ pub(super) mod arm {
 
     impl Vector for Neon {
         const LANES: usize = 4;
-        const TILES: [usize; 3] = [6, 8, 8];
+        const TILES: [usize; 4] = [12, 12, 8, 6];
+        const UNROLL: usize = 2;
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -164,7 +170,8 @@ impl Portable {
 
 impl Vector for Portable {
     const LANES: usize = 4;
-    const TILES: [usize; 3] = [0, 4, 4];
+    const TILES: [usize; 4] = [6, 4, 0, 0];
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {

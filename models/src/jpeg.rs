@@ -1,0 +1,327 @@
+//! Decodes a JPEG at half its size, for less than half the work of decoding and shrinking it.
+//!
+//! The transform of the lower half of the frequencies gives the smaller picture directly. Only what
+//! cameras send is decoded: baseline, grey or YCbCr with 4:4:4, 4:2:2 or 4:2:0 chroma in one scan.
+//! Everything else, and everything damaged, is left to the full decoder, which says what is wrong.
+//! ITU-T T.81, <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>.
+
+mod entropy;
+mod transform;
+
+use self::{
+    entropy::{Bits, Huffman, MAX_BLOCK, Scan},
+    transform::Quantizer,
+};
+
+/// A picture of half the size, rounded up: rows from the top, three bytes (red, green, blue) a pixel.
+pub(crate) struct Half {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) pixels: Vec<u8>,
+}
+
+/// What the header says.
+struct Header<'a> {
+    width: usize,
+    height: usize,
+    components: Vec<Component>,
+    quantizers: [Option<Quantizer>; 4],
+    dc: [Option<Huffman>; 4],
+    ac: [Option<Huffman>; 4],
+    /// Units between restart markers; 0 where there are none.
+    restart: usize,
+    scan: &'a [u8],
+}
+
+/// A colour component.
+#[derive(Clone, Copy)]
+struct Component {
+    id: u8,
+    /// Blocks of a unit, horizontally and vertically.
+    across: usize,
+    down: usize,
+    quantizer: usize,
+    dc: usize,
+    ac: usize,
+}
+
+/// Width and height of a picture that [`decode`] may be able to decode.
+pub(crate) fn dimensions(bytes: &[u8]) -> Option<(usize, usize)> {
+    header(bytes).map(|h| (h.width, h.height))
+}
+
+/// Decodes; `None` where the full decoder must be asked. Allocates what the half picture and the
+/// file's own bytes take.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Half> {
+    let header = header(bytes)?;
+    let (width, height) = (header.width.div_ceil(2), header.height.div_ceil(2));
+    let scan = Scan::read(header.scan);
+    let first = header.components.first()?;
+    // A unit's pixels in the half picture.
+    let (wide, high) = (first.across * 4, first.down * 4);
+    let (columns, rows) = (width.div_ceil(wide), height.div_ceil(high));
+    let mut pixels = vec![0; width * height * 3];
+    let mut lines = Lines::new(&header, columns * wide, high);
+    let mut bits = Bits::new(scan.segment(0)?);
+    let mut last = [0i32; 3];
+    let (mut segment, mut units) = (0, 0);
+    for row in 0..rows {
+        for column in 0..columns {
+            if header.restart > 0 && units == header.restart {
+                segment += 1;
+                bits = Bits::new(scan.segment(segment)?);
+                (last, units) = ([0; 3], 0);
+            }
+            units += 1;
+            for (at, component) in header.components.iter().enumerate() {
+                lines.unit(&header, at, component, column, &mut bits, &mut last[at])?;
+            }
+        }
+        if bits.overrun() {
+            return None;
+        }
+        let done = row * high;
+        for (y, line) in pixels[done * width * 3..].chunks_exact_mut(width * 3).take(high).enumerate() {
+            lines.colour(y, line);
+        }
+    }
+    Some(Half { width, height, pixels })
+}
+
+/// One row of units, each component with as many pixels as the half picture has.
+struct Lines {
+    stride: usize,
+    planes: [Vec<u8>; 3],
+    grey: bool,
+}
+
+impl Lines {
+    fn new(header: &Header<'_>, stride: usize, high: usize) -> Self {
+        let grey = header.components.len() == 1;
+        let plane = || vec![128; stride * high];
+        let other = || if grey { vec![] } else { plane() };
+        Self { stride, planes: [plane(), other(), other()], grey }
+    }
+
+    /// Decodes the blocks of one component of a unit.
+    fn unit(
+        &mut self,
+        header: &Header<'_>,
+        at: usize,
+        component: &Component,
+        column: usize,
+        bits: &mut Bits<'_>,
+        last: &mut i32,
+    ) -> Option<()> {
+        let quantizer = header.quantizers[component.quantizer].as_ref()?;
+        let (dc, ac) = (header.dc[component.dc].as_ref()?, header.ac[component.ac].as_ref()?);
+        let luma = header.components.first()?;
+        let (plane, stride) = (&mut self.planes[at], self.stride);
+        // How often a component's block is repeated to cover what the luma blocks cover.
+        let (wider, higher) = (luma.across / component.across, luma.down / component.down);
+        for down in 0..component.down {
+            for across in 0..component.across {
+                let mut block = [0f32; MAX_BLOCK];
+                let end = bits.block(dc, ac, quantizer, last, &mut block)?;
+                let x = (column * component.across + across) * 4 * wider;
+                let out = &mut plane[down * 4 * higher * stride + x..];
+                match (wider, higher) {
+                    (1, 1) => transform::quarter(&block, end, out, stride),
+                    (2, 2) => transform::whole(&block, end, out, stride),
+                    _ => transform::wide(&block, end, out, stride),
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Colours one line (JFIF 1.02: full-range BT.601).
+    fn colour(&self, y: usize, out: &mut [u8]) {
+        let line = |plane: usize| &self.planes[plane][y * self.stride..];
+        if self.grey {
+            out.as_chunks_mut::<3>().0.iter_mut().zip(line(0)).for_each(|(to, v)| *to = [*v; 3]);
+            return;
+        }
+        let chroma = line(1).iter().zip(line(2));
+        for (to, (y, (cb, cr))) in out.as_chunks_mut::<3>().0.iter_mut().zip(line(0).iter().zip(chroma)) {
+            // Sixteen fractional bits.
+            let (y, cb, cr) = (i32::from(*y) << 16 | 1 << 15, i32::from(*cb) - 128, i32::from(*cr) - 128);
+            let byte = |v: i32| (v >> 16).clamp(0, 255) as u8;
+            *to = [byte(y + 91_881 * cr), byte(y - 22_554 * cb - 46_802 * cr), byte(y + 116_130 * cb)];
+        }
+    }
+}
+
+/// Reads all segments up to the scan; `None` where something is not of the decodable kind.
+fn header(bytes: &[u8]) -> Option<Header<'_>> {
+    let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
+    let mut header = Header {
+        width: 0,
+        height: 0,
+        components: vec![],
+        quantizers: [const { None }; 4],
+        dc: [const { None }; 4],
+        ac: [const { None }; 4],
+        restart: 0,
+        scan: &[],
+    };
+    loop {
+        let [0xff, marker, tail @ ..] = rest else { return None };
+        if *marker == 0xff {
+            rest = &rest[1..];
+            continue;
+        }
+        let [high, low, ..] = tail else { return None };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let segment = tail.get(2..length.max(2))?;
+        match marker {
+            0xdb => quantizers(segment, &mut header.quantizers)?,
+            0xc4 => tables(segment, &mut header)?,
+            0xc0 | 0xc1 if header.components.is_empty() => frame(segment, &mut header)?,
+            0xdd => header.restart = usize::from(u16::from_be_bytes(segment.try_into().ok()?)),
+            // A picture that must be turned, or whose colours are others.
+            0xe1 if segment.starts_with(b"Exif") => return None,
+            0xee if segment.starts_with(b"Adobe") => return None,
+            0xe0..=0xef | 0xfe => {}
+            0xda => {
+                scan_header(segment, &mut header)?;
+                header.scan = tail.get(length..)?;
+                return Some(header);
+            }
+            _ => return None,
+        }
+        rest = tail.get(length..)?;
+    }
+}
+
+fn quantizers(mut segment: &[u8], to: &mut [Option<Quantizer>; 4]) -> Option<()> {
+    while let [kind, rest @ ..] = segment {
+        let values = rest.get(..64)?;
+        // Sixteen-bit tables belong to twelve-bit pictures.
+        *to.get_mut(usize::from(*kind))? = Some(Quantizer::new(values.try_into().ok()?));
+        segment = &rest[64..];
+    }
+    Some(())
+}
+
+fn tables(mut segment: &[u8], header: &mut Header<'_>) -> Option<()> {
+    while let [kind, rest @ ..] = segment {
+        let (counts, rest) = rest.split_first_chunk::<16>()?;
+        let total = counts.iter().map(|c| usize::from(*c)).sum();
+        let symbols = rest.get(..total)?;
+        let at = usize::from(kind & 15);
+        let table = Huffman::new(counts, symbols, kind >> 4 == 1)?;
+        match kind >> 4 {
+            0 => *header.dc.get_mut(at)? = Some(table),
+            1 => *header.ac.get_mut(at)? = Some(table),
+            _ => return None,
+        }
+        segment = &rest[total..];
+    }
+    Some(())
+}
+
+fn frame(segment: &[u8], header: &mut Header<'_>) -> Option<()> {
+    let [8, h1, h0, w1, w0, count @ (1 | 3), parts @ ..] = segment else { return None };
+    header.height = usize::from(u16::from_be_bytes([*h1, *h0]));
+    header.width = usize::from(u16::from_be_bytes([*w1, *w0]));
+    if header.width == 0 || header.height == 0 || parts.len() != usize::from(*count) * 3 {
+        return None;
+    }
+    for [id, sampling, quantizer] in parts.as_chunks::<3>().0 {
+        let (across, down) = (usize::from(sampling >> 4), usize::from(sampling & 15));
+        let quantizer = usize::from(*quantizer);
+        if quantizer > 3 {
+            return None;
+        }
+        header.components.push(Component { id: *id, across, down, quantizer, dc: 0, ac: 0 });
+    }
+    let sampling: Vec<_> = header.components.iter().map(|c| (c.across, c.down)).collect();
+    match sampling[..] {
+        // Alone, a component has one block a unit whatever its factors say.
+        [_] => header.components.iter_mut().for_each(|c| (c.across, c.down) = (1, 1)),
+        [(1 | 2, 1) | (2, 2), (1, 1), (1, 1)] => {}
+        _ => return None,
+    }
+    Some(())
+}
+
+fn scan_header(segment: &[u8], header: &mut Header<'_>) -> Option<()> {
+    let [count, parts @ ..] = segment else { return None };
+    let (parts, end) = parts.split_at_checked(usize::from(*count) * 2)?;
+    if header.components.is_empty() || parts.len() != header.components.len() * 2 || end != [0, 63, 0] {
+        return None;
+    }
+    for (component, [id, tables]) in header.components.iter_mut().zip(parts.as_chunks::<2>().0) {
+        if component.id != *id || tables >> 4 > 3 || tables & 15 > 3 {
+            return None;
+        }
+        (component.dc, component.ac) = (usize::from(tables >> 4), usize::from(tables & 15));
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{DecodeLimits, Image};
+
+    /// Made-up pictures of 97x61 with each kind of chroma, by OpenCV: `tests/golden/shapes.py`.
+    const SHAPES: [(&str, &[u8]); 5] = [
+        ("4:2:0", include_bytes!("../tests/golden/shapes-420.jpg")),
+        ("4:2:2", include_bytes!("../tests/golden/shapes-422.jpg")),
+        ("4:4:4", include_bytes!("../tests/golden/shapes-444.jpg")),
+        ("grey", include_bytes!("../tests/golden/shapes-grey.jpg")),
+        ("restarts", include_bytes!("../tests/golden/shapes-restarts.jpg")),
+    ];
+
+    #[test]
+    fn half_is_the_mean_of_four() {
+        for (name, file) in SHAPES {
+            let half = decode(file).unwrap();
+            let full = Image::decode(file, &DecodeLimits::default()).unwrap();
+            assert_eq!((half.width, half.height), (49, 31), "{name}");
+            assert_eq!(dimensions(file), Some((97, 61)), "{name}");
+            let mut off = 0;
+            for y in 0..30 {
+                for x in 0..48 * 3 {
+                    let at = |dy: usize, dx: usize| {
+                        i32::from(full.pixels()[((2 * y + dy) * 97 + x / 3 * 2 + dx) * 3 + x % 3])
+                    };
+                    let mean = (at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1)) / 4;
+                    off += (i32::from(half.pixels[y * 49 * 3 + x]) - mean).abs();
+                }
+            }
+            let off = off as f32 / (48.0 * 30.0 * 3.0);
+            assert!(off < 4.0, "{name}: {off}");
+        }
+    }
+
+    #[test]
+    fn what_is_turned_or_progressive_is_left_to_the_full_decoder() {
+        let (_, file) = SHAPES[0];
+        let mut turned = file.to_vec();
+        turned.splice(2..2, *b"\xff\xe1\x00\x08Exif\0\0");
+        assert!(decode(&turned).is_none());
+        let mut progressive = file.to_vec();
+        let at = file.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        progressive[at + 1] = 0xc2;
+        assert!(decode(&progressive).is_none());
+        assert!(decode(&file[..file.len() / 2]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(which in 0usize..5, at in 0usize..4000, value: u8, cut in 4usize..4000) {
+            let mut file = SHAPES[which].1.to_vec();
+            let at = at % file.len();
+            file[at] = value;
+            file.truncate(cut);
+            if dimensions(&file).is_some_and(|(w, h)| w * h < 1 << 20) {
+                let _ = decode(&file);
+            }
+        }
+    }
+}
