@@ -4,9 +4,8 @@
 //! Needs the data folder beside the checkout; benchmarks without their files are left out. The slim
 //! network of dense convolutions is made here, with random weights.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "a benchmark")]
 
-#[allow(dead_code, reason = "a part of it is enough here")]
 #[path = "../tests/common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "a part of it is enough here")]

@@ -114,12 +114,11 @@ impl std::fmt::Debug for Picture<'_> {
     }
 }
 
-/// The half picture and the size of the whole one; `None` where it can't or should not be halved.
-fn half(
-    bytes: &[u8],
-    limits: &DecodeLimits,
-    least_side: u32,
-) -> Result<Option<(Image, (u32, u32))>, ImageError> {
+/// A half picture and the size of the whole one.
+type Half = (Image, (u32, u32));
+
+/// `None` where a picture can't or should not be halved.
+fn half(bytes: &[u8], limits: &DecodeLimits, least_side: u32) -> Result<Option<Half>, ImageError> {
     let Some((width, height)) = jpeg::dimensions(bytes) else { return Ok(None) };
     let size = (width as u32, height as u32);
     if size.0.max(size.1) / 2 < least_side {

@@ -68,8 +68,9 @@ fn the_same_faces_as_opencv() {
     assert!(landmarks_off * 50 <= wanted, "{landmarks_off} of {wanted}");
 }
 
-/// Large pictures are decoded at half their size where that is enough: the same faces, and
-/// embeddings that differ less than two photographs of a person do.
+/// Large pictures are decoded at half their size where that is enough: the same faces, and the same
+/// embeddings but for what a landmark that lies half a pixel of the detector's input elsewhere does
+/// to a small face. Two photographs of a person have a similarity near 0.55.
 #[test]
 fn half_a_picture_has_the_same_faces() {
     let Some(shared) = shared() else { return };
@@ -77,7 +78,7 @@ fn half_a_picture_has_the_same_faces() {
     let pack = pack(&shared, folder.path());
     let options = PipelineOptions { detect_long_side: 320, ..PipelineOptions::default() };
     let limits = DecodeLimits::default();
-    let (mut halved, mut faces) = (0, 0);
+    let (mut halved, mut similarities) = (0, vec![]);
     for entry in fs::read_dir(shared.join("images/people")).unwrap() {
         let path = entry.unwrap().path();
         let bytes = fs::read(&path).unwrap();
@@ -94,12 +95,13 @@ fn half_a_picture_has_the_same_faces() {
             let best = found.iter().max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
             let best = best.filter(|b| overlap(b) > 0.7).unwrap_or_else(|| panic!("{}", path.display()));
             let similarity = best.embedding.similarity(&face.embedding).unwrap().get();
-            assert!(similarity > 0.85, "{}: {similarity}", path.display());
-            faces += 1;
+            assert!(similarity > 0.7, "{}: {similarity}", path.display());
+            similarities.push(similarity);
         }
     }
-    println!("{faces} faces in pictures of which {halved} were large");
-    assert!(halved > 5 && faces > 20, "{halved} {faces}");
+    let (faces, mean) = (similarities.len(), similarities.iter().sum::<f32>() / similarities.len() as f32);
+    println!("{faces} faces in pictures of which {halved} were large: mean similarity {mean}");
+    assert!(halved > 5 && faces > 20 && mean > 0.95, "{halved} {faces} {mean}");
 }
 
 /// Pictures of one person are alike, pictures of different people are not.

@@ -46,32 +46,6 @@ pub(super) fn run(
     isa: Isa,
     threads: usize,
 ) -> Result<(), String> {
-    if std::env::var_os("CAVS_PROF").is_some() {
-        let mut best = vec![f64::MAX; plan.steps.len()];
-        for _ in 0..60 {
-            for (step, best) in plan.steps.iter().zip(&mut best) {
-                let t = std::time::Instant::now();
-                run_one(&plan.memory, step, weights, buffers, isa, threads)?;
-                *best = best.min(t.elapsed().as_secs_f64() * 1e6);
-            }
-        }
-        let total: f64 = best.iter().sum();
-        eprintln!("total {total:.0} us");
-        for (step, b) in plan.steps.iter().zip(&best) {
-            let shape = |p: &super::plan::Place| match p.layout {
-                Layout::Pixels(p) => format!("{}x{}x{}/{}", p.height, p.width, p.channels, p.pitch),
-                Layout::Flat(n) => format!("{n}"),
-            };
-            let action = format!("{:?}", step.action);
-            eprintln!(
-                "{b:8.1} {:24} {:?} -> {}",
-                action.split([' ', '(']).next().unwrap_or_default(),
-                step.inputs.iter().map(shape).collect::<Vec<_>>(),
-                shape(&step.output)
-            );
-        }
-        std::process::exit(0);
-    }
     plan.steps.iter().try_for_each(|step| run_one(&plan.memory, step, weights, buffers, isa, threads))
 }
 
