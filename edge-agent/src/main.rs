@@ -85,9 +85,9 @@ struct AnalyzeArgs {
     /// A file with a path per line, after the others; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     files_from: Option<PathBuf>,
-    /// Folder of the model pack.
+    /// Folder of the model pack; the built-in one without it.
     #[arg(long, value_name = "DIR")]
-    pack: PathBuf,
+    pack: Option<PathBuf>,
     /// The form of the output.
     #[arg(long, value_enum, default_value = "jsonl")]
     output: Output,

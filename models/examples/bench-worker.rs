@@ -67,7 +67,8 @@ fn main() {
                 version: "1".into(),
                 license: "for measuring only".into(),
                 source: "the data folder".into(),
-                thresholds: None,
+                calibration: None,
+                precision: cavs_models::Precision::Single,
                 out: out.into(),
             })
             .unwrap();

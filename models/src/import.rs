@@ -16,12 +16,12 @@ use cavs_embedding::PackDigest;
 pub(crate) use self::kinds::SCRFD_ANCHORS;
 
 use crate::{
-    ImportError, Pack, PackError, Thresholds,
+    Calibration, ImportError, Pack, PackError, Precision, Thresholds,
     graph::{Graph, Params},
     onnx::Onnx,
     pack::manifest::{
-        DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LivenessEntry, Manifest, NetworkFiles,
-        ThresholdValues,
+        CalibrationFile, DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LivenessEntry,
+        Manifest, NetworkFiles, ThresholdValues,
     },
     weights,
 };
@@ -55,8 +55,10 @@ pub struct ImportOptions {
     pub license: String,
     /// Where the weights came from.
     pub source: String,
-    /// Calibrated thresholds; the cautious defaults where `None`.
-    pub thresholds: Option<Thresholds>,
+    /// A TOML file with the tables `thresholds` and `calibration`; the cautious defaults where `None`.
+    pub calibration: Option<PathBuf>,
+    /// How the weights are stored.
+    pub precision: Precision,
     /// The folder to make; it must not exist.
     pub out: PathBuf,
 }
@@ -104,7 +106,19 @@ fn check(options: &ImportOptions) -> Result<(), ImportError> {
     Ok(())
 }
 
+/// Thresholds and what is known of the errors at them.
+fn calibration(file: Option<&Path>) -> Result<(ThresholdValues, Option<Calibration>), ImportError> {
+    let Some(path) = file else {
+        return Ok((Thresholds::default().into(), None));
+    };
+    let text = fs::read_to_string(path).map_err(ImportError::file(path))?;
+    let read: CalibrationFile =
+        toml::from_str(&text).map_err(|e| PackError::invalid(path, e.message().to_owned()))?;
+    Ok((read.thresholds, read.calibration))
+}
+
 fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportError> {
+    let (thresholds, calibration) = calibration(options.calibration.as_deref())?;
     let detector = {
         let (architecture, path) = match &options.detector {
             DetectorSource::Yunet(path) => (DetectorKind::Yunet, path),
@@ -112,20 +126,20 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
         };
         let (mut graph, params) = read(path)?;
         let traits = kinds::detector(path, architecture, &mut graph, &params)?;
-        let files = save(folder, "detector", &graph, &params)?;
+        let files = save(folder, "detector", &graph, &params, options.precision)?;
         DetectorEntry { architecture, input: traits.input, files, levels: traits.levels }
     };
     let embedder = {
         let (mut graph, params) = read(&options.embedder)?;
         let traits = kinds::embedder(&options.embedder, &mut graph, &params)?;
-        let files = save(folder, "embedder", &graph, &params)?;
+        let files = save(folder, "embedder", &graph, &params, options.precision)?;
         EmbedderEntry { side: traits.side, dimension: traits.outputs, input: traits.input, files }
     };
     let mut liveness = Vec::with_capacity(options.liveness.len());
     for (at, (scale, path)) in options.liveness.iter().enumerate() {
         let (mut graph, params) = read(path)?;
         let traits = kinds::liveness(path, &mut graph, &params)?;
-        let files = save(folder, &format!("liveness-{at}"), &graph, &params)?;
+        let files = save(folder, &format!("liveness-{at}"), &graph, &params, options.precision)?;
         // Class 1 of MiniFASNet is a live face; 0 and 2 are prints and screens.
         liveness.push(LivenessEntry {
             scale: *scale,
@@ -141,10 +155,11 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
         version: options.version.clone(),
         license: options.license.clone(),
         source: options.source.clone(),
-        thresholds: ThresholdValues::from(options.thresholds.unwrap_or_default()),
+        thresholds,
         detector,
         embedder,
         liveness,
+        calibration,
     };
     let path = folder.join("pack.toml");
     let text = toml::to_string(&manifest).map_err(|e| PackError::invalid(&path, e))?;
@@ -169,13 +184,19 @@ pub(crate) fn read(path: &Path) -> Result<(Graph, Params), ImportError> {
     })
 }
 
-fn save(folder: &Path, name: &str, graph: &Graph, params: &Params) -> Result<NetworkFiles, ImportError> {
+fn save(
+    folder: &Path,
+    name: &str,
+    graph: &Graph,
+    params: &Params,
+    precision: Precision,
+) -> Result<NetworkFiles, ImportError> {
     let store = |file: String, bytes: &[u8]| -> Result<FileRef, ImportError> {
         put(&folder.join(&file), bytes)?;
         Ok(FileRef { sha256: weights::sha256_hex(bytes), file })
     };
     let json = serde_json::to_vec(graph).map_err(|e| PackError::invalid(folder, e))?;
-    let tensors = weights::encode(params).map_err(|e| PackError::invalid(folder, e))?;
+    let tensors = weights::encode(params, precision).map_err(|e| PackError::invalid(folder, e))?;
     Ok(NetworkFiles {
         graph: store(format!("{name}.graph.json"), &json)?,
         weights: store(format!("{name}.safetensors"), &tensors)?,

@@ -1,15 +1,17 @@
-//! Model packs: folders with `pack.toml`, graphs and weights, every byte of them verified.
+//! Model packs: `pack.toml`, graphs and weights, every byte of them verified.
 
+mod files;
 pub(crate) mod manifest;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{borrow::Cow, fmt, io, path::Path};
 
 use cavs_embedding::{PackDigest, Similarity};
+use serde::{Deserialize, Serialize};
 
-use self::manifest::{FORMAT, FileRef, Manifest, NetworkFiles};
+use self::{
+    files::Files,
+    manifest::{FORMAT, FileRef, Manifest, NetworkFiles},
+};
 use crate::{
     PackError,
     graph::{Graph, Params},
@@ -44,10 +46,44 @@ impl Default for Thresholds {
     }
 }
 
-/// A verified model pack: a folder with `pack.toml`, graphs and weights.
+/// What a pack's makers found out about the errors of its embeddings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// On which faces.
+    pub data: String,
+    /// Similarity of two pictures of one person.
+    pub genuine: Distribution,
+    /// Similarity of two persons.
+    pub impostor: Distribution,
+    /// How often strangers are taken for somebody at the pack's `accept`.
+    pub false_matches: Vec<FalseMatches>,
+}
+
+/// Mean and standard deviation of similarities.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distribution {
+    /// The mean.
+    pub mean: f32,
+    /// The standard deviation.
+    pub deviation: f32,
+}
+
+/// Expected errors in a gallery of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FalseMatches {
+    /// Templates in the gallery.
+    pub gallery: u32,
+    /// Probes of strangers, out of 1,000, that would be accepted as somebody.
+    pub per_1000: f32,
+}
+
+/// A verified model pack: `pack.toml`, graphs and weights.
 #[derive(Debug)]
 pub struct Pack {
-    dir: PathBuf,
+    files: Files,
     digest: PackDigest,
     thresholds: Thresholds,
     manifest: Manifest,
@@ -59,15 +95,35 @@ impl Pack {
     /// # Errors
     /// Any [`PackError`].
     pub fn open(dir: &Path) -> Result<Self, PackError> {
-        let path = dir.join("pack.toml");
-        let bytes = match read(&path, MAX_MANIFEST_BYTES) {
+        match Self::load_manifest(Files::Folder(dir.to_path_buf())) {
             Err(PackError::Read { source, .. })
                 if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
             {
-                return Err(PackError::NotFound(dir.to_path_buf()));
+                Err(PackError::NotFound(dir.to_path_buf()))
             }
-            other => other?,
-        };
+            other => other?.verify(),
+        }
+    }
+
+    /// The pack that comes with the program.
+    ///
+    /// # Errors
+    /// Any [`PackError`]: only where the program's file was damaged.
+    pub fn built_in() -> Result<Self, PackError> {
+        Self::load_manifest(Files::BuiltIn)?.verify()
+    }
+
+    /// The pack of a folder, or the built-in one.
+    ///
+    /// # Errors
+    /// Any [`PackError`].
+    pub fn open_or_built_in(dir: Option<&Path>) -> Result<Self, PackError> {
+        dir.map_or_else(Self::built_in, Self::open)
+    }
+
+    fn load_manifest(files: Files) -> Result<Self, PackError> {
+        let path = files.path("pack.toml");
+        let bytes = files.read("pack.toml", MAX_MANIFEST_BYTES)?;
         let text = str::from_utf8(&bytes).map_err(|e| PackError::invalid(&path, e))?;
         let manifest: Manifest = toml::from_str(text).map_err(|e| PackError::invalid(&path, e.message()))?;
         if manifest.format != FORMAT {
@@ -78,12 +134,15 @@ impl Pack {
         let thresholds =
             Thresholds::try_from(manifest.thresholds).map_err(|e| PackError::invalid(&path, e))?;
         let digest = PackDigest::from_bytes(weights::sha256(&bytes));
-        let pack = Self { dir: dir.to_path_buf(), digest, thresholds, manifest };
-        for files in pack.networks() {
-            pack.verified(&files.graph)?;
-            pack.verified(&files.weights)?;
+        Ok(Self { files, digest, thresholds, manifest })
+    }
+
+    fn verify(self) -> Result<Self, PackError> {
+        for files in self.networks() {
+            self.verified(&files.graph)?;
+            self.verified(&files.weights)?;
         }
-        Ok(pack)
+        Ok(self)
     }
 
     /// The pack's name.
@@ -128,10 +187,18 @@ impl Pack {
         &self.manifest.source
     }
 
-    /// The folder.
+    /// What its makers measured, if they say.
     #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.manifest.calibration.as_ref()
+    }
+
+    /// The folder, or `built-in`.
+    pub fn location(&self) -> impl fmt::Display + '_ {
+        match &self.files {
+            Files::Folder(dir) => dir.display().to_string(),
+            Files::BuiltIn => "built-in".to_owned(),
+        }
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -144,10 +211,10 @@ impl Pack {
     /// Any [`PackError`].
     pub(crate) fn load(&self, files: &NetworkFiles) -> Result<(Graph, Params), PackError> {
         let graph: Graph = serde_json::from_slice(&self.verified(&files.graph)?)
-            .map_err(|e| PackError::invalid(self.dir.join(&files.graph.file), e))?;
-        graph.check().map_err(|e| PackError::invalid(self.dir.join(&files.graph.file), e))?;
+            .map_err(|e| PackError::invalid(self.files.path(&files.graph.file), e))?;
+        graph.check().map_err(|e| PackError::invalid(self.files.path(&files.graph.file), e))?;
         let params = weights::decode(&self.verified(&files.weights)?)
-            .map_err(|e| PackError::invalid(self.dir.join(&files.weights.file), e))?;
+            .map_err(|e| PackError::invalid(self.files.path(&files.weights.file), e))?;
         Ok((graph, params))
     }
 
@@ -157,31 +224,18 @@ impl Pack {
     }
 
     /// The bytes of a file whose checksum is right.
-    fn verified(&self, file: &FileRef) -> Result<Vec<u8>, PackError> {
+    fn verified(&self, file: &FileRef) -> Result<Cow<'static, [u8]>, PackError> {
         // A manifest must not make anyone read files elsewhere.
         if Path::new(&file.file).file_name() != Some(file.file.as_ref()) {
             return Err(PackError::invalid(
-                self.dir.join("pack.toml"),
+                self.files.path("pack.toml"),
                 format!("file {:?}: a name without folders is expected", file.file),
             ));
         }
-        let path = self.dir.join(&file.file);
-        let bytes = read(&path, MAX_FILE_BYTES)?;
+        let bytes = self.files.read(&file.file, MAX_FILE_BYTES)?;
         if weights::sha256_hex(&bytes) != file.sha256.to_ascii_lowercase() {
-            return Err(PackError::ChecksumMismatch { path });
+            return Err(PackError::ChecksumMismatch { path: self.files.path(&file.file) });
         }
         Ok(bytes)
     }
-}
-
-/// Reads a file of limited length.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PackError> {
-    let failed = |source| PackError::Read { path: path.to_path_buf(), source };
-    let file = fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(file, limit + 1), &mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(PackError::invalid(path, format!("longer than {limit} bytes")));
-    }
-    Ok(bytes)
 }

@@ -76,14 +76,18 @@ struct Golden {
     every_211th: Vec<f32>,
 }
 
-/// The same network with a fixed input, against outputs that `golden/yunet_n_640_640.py` wrote.
+/// YuNet of a fixed size sees the reference input tiled, against outputs that `golden/yunet_n_640_640.py`
+/// wrote.
 #[test]
 fn yunet_640() {
     let Some(shared) = shared() else { return };
     let golden: BTreeMap<String, Golden> =
         serde_json::from_str(include_str!("golden/yunet_n_640_640.json")).unwrap();
     let mut network = Network::from_onnx(&shared.join("models/yunet_n_640_640.onnx")).unwrap();
-    let input: Vec<f32> = (0..3 * 640 * 640u64).map(|i| (i * 7919 % 255) as f32).collect();
+    let tile = npz(&shared.join("reference/yunet_n_320.npz")).remove("input").unwrap();
+    let at = |c: usize, y: usize, x: usize| tile.item(0)[(c * 320 + y % 320) * 320 + x % 320];
+    let rows = (0..3).flat_map(|c| (0..640).map(move |y| (c, y)));
+    let input: Vec<f32> = rows.flat_map(|(c, y)| (0..640).map(move |x| at(c, y, x))).collect();
     for threads in [1, 2] {
         network.set_threads(threads);
         let outputs = network.run(&input, [3, 640, 640]).unwrap();

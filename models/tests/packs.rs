@@ -70,7 +70,8 @@ fn wrong_files_are_named() {
 fn a_changed_pack_is_refused() {
     let Some(shared) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let dir = pack(&shared, folder.path()).dir().to_path_buf();
+    let _ = pack(&shared, folder.path());
+    let dir = folder.path().join("pack");
     let reason = || Pack::open(&dir).unwrap_err().reason();
 
     let weights = dir.join("embedder.safetensors");

@@ -97,11 +97,14 @@ pub enum Database {
     Url(SecretString),
 }
 
+/// Lowest `unified_quality_score` that is matched, unless the configuration says otherwise.
+const DEFAULT_MIN_QUALITY: u8 = 10;
+
 /// Matching. Thresholds that are not set are the pack's.
 #[derive(Debug, Clone)]
 pub struct RecognitionConfig {
-    /// The model pack's folder.
-    pub pack: PathBuf,
+    /// The model pack's folder; the built-in pack where `None`.
+    pub pack: Option<PathBuf>,
     /// How the gallery searches.
     pub gallery: Mode,
     /// How the similarities of a student's templates become one.
@@ -167,6 +170,7 @@ struct Raw {
     database: RawDatabase,
     #[serde(default)]
     vault: RawVault,
+    #[serde(default)]
     recognition: RawRecognition,
     #[serde(default)]
     enrollment: RawEnrollment,
@@ -197,10 +201,10 @@ struct RawVault {
     key_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRecognition {
-    pack: PathBuf,
+    pack: Option<PathBuf>,
     #[serde(default)]
     gallery: RawMode,
     #[serde(default)]
@@ -208,13 +212,8 @@ struct RawRecognition {
     accept: Option<f32>,
     review: Option<f32>,
     margin: Option<f32>,
-    #[serde(default = "default_min_quality")]
-    min_quality: u8,
+    min_quality: Option<u8>,
     threads: Option<usize>,
-}
-
-fn default_min_quality() -> u8 {
-    10
 }
 
 #[derive(Default, Clone, Copy, Deserialize)]
@@ -329,7 +328,7 @@ impl Config {
             return Err(value("recognition.margin", "must be 0 to 2"));
         }
         for (key, quality) in [
-            ("recognition.min_quality", recognition.min_quality),
+            ("recognition.min_quality", recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY)),
             ("enrollment.min_quality", enrollment.min_quality),
         ] {
             if quality > 100 {
@@ -351,7 +350,7 @@ impl Config {
             database,
             key_file: vault.key_file.map(|file| base.join(file)),
             recognition: RecognitionConfig {
-                pack: base.join(recognition.pack),
+                pack: recognition.pack.map(|folder| base.join(folder)),
                 gallery: match recognition.gallery {
                     RawMode::Auto => Mode::Auto,
                     RawMode::Exact => Mode::Exact,
@@ -364,7 +363,7 @@ impl Config {
                 accept,
                 review,
                 margin: recognition.margin,
-                min_quality: recognition.min_quality,
+                min_quality: recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY),
                 threads: recognition.threads.unwrap_or(1).clamp(1, 64),
             },
             enrollment: EnrollmentConfig {
@@ -406,7 +405,7 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let config = parse(MINIMAL).unwrap();
         assert_eq!(config.tls.key, Path::new("/etc/cavs/server.key"));
-        assert_eq!(config.recognition.pack, Path::new("/packs/a"));
+        assert_eq!(config.recognition.pack.as_deref(), Some(Path::new("/packs/a")));
         assert!(matches!(config.database, Database::Embedded(d) if d == Path::new("/etc/cavs/db")));
         assert_eq!(config.keep_evidence, [Decision::Pending]);
     }

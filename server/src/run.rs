@@ -186,7 +186,7 @@ pub async fn run(
     let key = load_key(config.key_file.as_deref())?;
     let api = api_tls(&config.tls.certificate, &config.tls.key)?;
     let devices = device_tls(&config.tls.certificate, &config.tls.key, &config.tls.device_authority)?;
-    let pack = Pack::open(&config.recognition.pack)?;
+    let pack = Pack::open_or_built_in(config.recognition.pack.as_deref())?;
     let backend = Backend::open(&config.database).await?;
     let served = tokio::select! {
         served = serve(&config, key, &pack, (api, devices), &backend.store, shutdown.clone(), ready) => served,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cavs_models::{BoundingBox, DetectorSource, Image, ImportOptions, import};
+use cavs_models::{BoundingBox, DetectorSource, Image, ImportOptions, Precision, import};
 use tempfile::TempDir;
 
 use crate::{Site, SiteOptions};
@@ -15,16 +15,22 @@ use crate::{Site, SiteOptions};
 pub struct SharedData(PathBuf);
 
 impl SharedData {
+    /// The folder, where it is.
+    #[must_use]
+    pub fn locate() -> Option<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+        folder.join("models/yunet_n_dynamic.onnx").is_file().then_some(Self(folder))
+    }
+
     /// `None`, with the reason printed, where the folder is missing: the test can't say anything
     /// then. `scripts/test` counts these lines.
     #[must_use]
     pub fn find() -> Option<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-        if folder.join("models/yunet_n_dynamic.onnx").is_file() {
-            return Some(Self(folder));
+        let found = Self::locate();
+        if found.is_none() {
+            eprintln!("SKIPPED: no networks and photographs in ../shared");
         }
-        eprintln!("SKIPPED: no networks and photographs in ../shared");
-        None
+        found
     }
 
     /// Imports YuNet and MobileFaceNet into a pack.
@@ -40,7 +46,8 @@ impl SharedData {
             version: "1".into(),
             license: "weights for non-commercial use".into(),
             source: "libfacedetection.train and insightface".into(),
-            thresholds: None,
+            calibration: None,
+            precision: Precision::Single,
             out: out.to_owned(),
         };
         import(&options).unwrap();
@@ -78,7 +85,11 @@ impl TestSite {
         let directory = tempfile::tempdir().unwrap();
         let pack = directory.path().join("pack");
         shared.import_pack(&pack);
-        Some(Self { site: Site::create(directory.path(), &pack, options), shared, _directory: directory })
+        Some(Self {
+            site: Site::create(directory.path(), Some(&pack), options),
+            shared,
+            _directory: directory,
+        })
     }
 }
 

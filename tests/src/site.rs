@@ -27,7 +27,7 @@ pub struct SiteOptions {
 /// A school in a folder: certificates, key, a server with its own database, and an administrator.
 pub struct Site {
     directory: PathBuf,
-    pack: PathBuf,
+    pack: Option<PathBuf>,
     /// The administrator's command line.
     pub cli: Cli,
     server: Option<Process>,
@@ -48,12 +48,12 @@ pub struct Device {
 const ADMIN: (&str, &str) = ("admin", "correct horse battery");
 
 impl Site {
-    /// Makes a site in an empty folder and starts its server.
+    /// Makes a site in an empty folder and starts its server. Without `pack` it uses the built-in one.
     ///
     /// # Panics
     /// Anything fails.
     #[must_use]
-    pub fn create(directory: &Path, pack: &Path, options: &SiteOptions) -> Self {
+    pub fn create(directory: &Path, pack: Option<&Path>, options: &SiteOptions) -> Self {
         // PostgreSQL runs as another user when this is root, and must be able to pass.
         fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         write_dev_set(&directory.join("certs"), &["localhost".into()], &[]).unwrap();
@@ -70,7 +70,7 @@ impl Site {
             server: String::new(),
             authority: directory.join("certs/ca.pem"),
         };
-        let (directory, pack) = (directory.to_owned(), pack.to_owned());
+        let (directory, pack) = (directory.to_owned(), pack.map(Path::to_owned));
         let mut site = Self { directory, pack, cli, server: None, addresses: Value::Null };
         site.add_user(ADMIN.0, "admin", ADMIN.1);
         site.start_server();
@@ -211,7 +211,7 @@ impl Site {
     /// The pack is damaged.
     #[must_use]
     pub fn pack_digest(&self) -> cavs_embedding::PackDigest {
-        Pack::open(&self.pack).unwrap().digest()
+        Pack::open_or_built_in(self.pack.as_deref()).unwrap().digest()
     }
 
     /// Registers a device and issues its certificate.
@@ -239,13 +239,13 @@ impl Site {
         let text = format!(
             "[server]\naddress = \"https://localhost:{}\"\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\
              [source]\nkind = \"directory\"\npath = {:?}\n{more}\n\
-             [vision]\npack = {:?}\n[spool]\npath = {:?}\n",
+             [vision]\n{}\n[spool]\npath = {:?}\n",
             self.device_port(),
             self.path("certs/ca.pem"),
             device.certificate.certificate,
             device.certificate.key,
             frames,
-            self.pack,
+            pack_toml("pack", self.pack.as_deref()),
             device.directory.join("spool.db"),
         );
         fs::write(&file, text).unwrap();
@@ -294,7 +294,12 @@ fn port(address: &Value) -> u16 {
     address.as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
 }
 
-fn server_toml(pack: &Path, options: &SiteOptions) -> String {
+/// The line of a configuration that names a pack, if it is not the built-in one.
+fn pack_toml(key: &str, pack: Option<&Path>) -> String {
+    pack.map(|folder| format!("{key} = {folder:?}")).unwrap_or_default()
+}
+
+fn server_toml(pack: Option<&Path>, options: &SiteOptions) -> String {
     let database = match &options.database_url {
         Some(url) => format!("database.url = {url:?}"),
         None => "database = { embedded = true, data_dir = \"db\" }".to_owned(),
@@ -306,9 +311,10 @@ monitoring.listen = "127.0.0.1:0"
 tls = {{ certificate = "certs/server.pem", key = "certs/server.key", device_authority = "certs/ca.pem" }}
 {database}
 vault.key_file = "vault.key"
-recognition.pack = {pack:?}
+{}
 {}
 "#,
+        pack_toml("recognition.pack", pack),
         options.server_toml
     )
 }

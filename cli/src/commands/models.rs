@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cavs_models::{DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, import};
+use cavs_models::{DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, Precision, import};
 
 use crate::{error::CliError, printer::Printer, view::PackView};
 
@@ -10,18 +10,18 @@ use crate::{error::CliError, printer::Printer, view::PackView};
 #[derive(Debug, clap::Subcommand)]
 pub enum ModelsCommand {
     /// Make a model pack from ONNX files
-    Import(ImportArgs),
+    Import(Box<ImportArgs>),
     /// Check every file of a model pack, and that its networks can be built
     Verify {
-        /// Folder of the pack
+        /// Folder of the pack; the built-in one without it
         #[arg(value_name = "DIR")]
-        pack: PathBuf,
+        pack: Option<PathBuf>,
     },
     /// Show what a model pack says of itself
     Show {
-        /// Folder of the pack
+        /// Folder of the pack; the built-in one without it
         #[arg(value_name = "DIR")]
-        pack: PathBuf,
+        pack: Option<PathBuf>,
     },
 }
 
@@ -49,6 +49,12 @@ pub struct ImportArgs {
     /// Where the weights came from
     #[arg(long, value_name = "TEXT", default_value = "")]
     source: String,
+    /// Thresholds and measured errors: a TOML file with the tables `thresholds` and `calibration`
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Store weights as 16-bit floats: half the size
+    #[arg(long)]
+    half: bool,
     /// Folder to make; it must not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -58,25 +64,38 @@ pub(crate) fn run(command: ModelsCommand, printer: &Printer) -> Result<(), CliEr
     match command {
         ModelsCommand::Import(args) => {
             let out = args.out.clone();
-            import(&args.into())?;
+            import(&(*args).into())?;
             printer.report(&PackView::from(&Pack::open(&out)?))
         }
         ModelsCommand::Verify { pack } => {
-            let pack = Pack::open(&pack)?;
+            let pack = Pack::open_or_built_in(pack.as_deref())?;
             FacePipeline::new(&pack, PipelineOptions::default())?;
             printer.report(&PackView::from(&pack))?;
             printer.note("every file is as it was imported, and the networks can be built");
             Ok(())
         }
-        ModelsCommand::Show { pack } => printer.report(&PackView::from(&Pack::open(&pack)?)),
+        ModelsCommand::Show { pack } => {
+            printer.report(&PackView::from(&Pack::open_or_built_in(pack.as_deref())?))
+        }
     }
 }
 
 impl From<ImportArgs> for ImportOptions {
     fn from(args: ImportArgs) -> Self {
-        let ImportArgs { detector, embedder, liveness, name, pack_version, license, source, out } = args;
-        let (version, thresholds) = (pack_version, None);
-        Self { detector, embedder, liveness, name, version, license, source, thresholds, out }
+        let ImportArgs {
+            detector,
+            embedder,
+            liveness,
+            name,
+            pack_version: version,
+            license,
+            source,
+            calibration,
+            half,
+            out,
+        } = args;
+        let precision = if half { Precision::Half } else { Precision::Single };
+        Self { detector, embedder, liveness, name, version, license, source, calibration, precision, out }
     }
 }
 

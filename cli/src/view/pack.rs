@@ -1,4 +1,4 @@
-use cavs_models::Pack;
+use cavs_models::{Calibration, Pack};
 use serde::Serialize;
 
 use super::layout::{facts, similarity};
@@ -7,8 +7,8 @@ use crate::printer::{Report, Style};
 /// A model pack.
 #[derive(Debug, Serialize)]
 pub struct PackView {
-    /// Its folder.
-    pub dir: String,
+    /// Its folder, or `built-in`.
+    pub location: String,
     /// Its name.
     pub name: String,
     /// Its version.
@@ -23,6 +23,9 @@ pub struct PackView {
     pub dimension: usize,
     /// From which similarity a match is believed.
     pub thresholds: ThresholdsView,
+    /// What its makers measured, if they say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// From which similarity a match is believed.
@@ -37,7 +40,7 @@ impl From<&Pack> for PackView {
     fn from(pack: &Pack) -> Self {
         let thresholds = pack.thresholds();
         Self {
-            dir: pack.dir().display().to_string(),
+            location: pack.location().to_string(),
             name: pack.name().to_owned(),
             version: pack.version().to_owned(),
             license: pack.license().to_owned(),
@@ -49,6 +52,7 @@ impl From<&Pack> for PackView {
                 review: thresholds.review.get(),
                 margin: thresholds.margin,
             },
+            calibration: pack.calibration().cloned(),
         }
     }
 }
@@ -67,7 +71,7 @@ impl Report for PackView {
                 ("review from", similarity(self.thresholds.review)),
                 ("margin", similarity(self.thresholds.margin)),
                 ("digest", self.digest.clone()),
-                ("folder", self.dir.clone()),
+                ("location", self.location.clone()),
             ],
         )
     }

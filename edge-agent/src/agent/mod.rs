@@ -1,7 +1,7 @@
 //! Owns the agent's rooms and the queues between them: source -> vision -> spool -> uplink.
 //!
-//! The first three are a [`pipeline`], which is made anew where the server's settings change what it
-//! does; the uplink lives as long as the agent. [`conduct`] says when.
+//! The first three are a `pipeline`, which is made anew where the server's settings change what it
+//! does; the uplink lives as long as the agent. `conduct` says when.
 
 mod conduct;
 mod opening;

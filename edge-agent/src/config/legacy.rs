@@ -141,7 +141,6 @@ impl Translation {
             ("server", "certificate", "device.pem"),
             ("server", "key", "device.key"),
             ("source", "kind", "rpicam"),
-            ("vision", "pack", "packs/default"),
             ("spool", "path", "state/spool.db"),
         ] {
             let missing = self.table.get(section).is_none_or(|table| table.get(key).is_none());

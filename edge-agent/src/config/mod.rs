@@ -76,8 +76,8 @@ pub struct TrackingConfig {
 /// Which networks, and how they work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VisionConfig {
-    /// Folder of the model pack.
-    pub pack: PathBuf,
+    /// Folder of the model pack; the built-in pack where `None`.
+    pub pack: Option<PathBuf>,
     /// The longer side to which a frame is shrunk for the detector, in pixels.
     pub detect_long_side: u32,
     /// Faces below this detector score are left out, 0 to 1.

@@ -75,7 +75,8 @@ fn errors_name_the_file_and_the_key() {
     insta::assert_snapshot!(wrong("rate = 5", "rate = 0"), @"DIR/agent.toml: source.rate: must be 0.001 to 1000 frames a second");
     insta::assert_snapshot!(wrong("https:", "http:"), @"DIR/agent.toml: server.address: must be of the form https://HOST:PORT");
     insta::assert_snapshot!(wrong(":7443", ""), @"DIR/agent.toml: server.address: must be of the form https://HOST:PORT");
-    insta::assert_snapshot!(wrong("pack = \"/packs/default\"", ""), @"DIR/agent.toml: vision.pack: is required");
+    insta::assert_snapshot!(wrong("pack = \"/packs/default\"", "pack = \"\""), @"DIR/agent.toml: vision.pack: is empty");
+    assert_eq!(load(&FULL.replace("pack = \"/packs/default\"", ""), &[]).unwrap().vision.pack, None);
     insta::assert_snapshot!(wrong("min_score = 0.5", "min_score = nan"), @"DIR/agent.toml: vision.min_score: NaN is not within 0 to 1");
     insta::assert_snapshot!(wrong("max_bytes = 10000000", "max_bytes = 1"), @"DIR/agent.toml: spool.max_bytes: 1 is not within 1048576 to 1125899906842624");
     insta::assert_snapshot!(wrong("\"debug\"", "\"a=b=c\""), @r#"DIR/agent.toml: logging.filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5"#);
@@ -165,7 +166,6 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
     server.certificate is taken to be "device.pem"
     server.key is taken to be "device.key"
     source.kind is taken to be "rpicam"
-    vision.pack is taken to be "packs/default"
     "#);
     assert!(load("{", &[]).unwrap_err().starts_with("DIR/agent.toml: EOF"));
 }

@@ -136,7 +136,7 @@ impl Check<'_> {
     fn vision(&self, raw: raw::Vision) -> Result<VisionConfig, ConfigError> {
         let raw::Vision { pack, detect_long_side, min_score, threads } = raw;
         Ok(VisionConfig {
-            pack: self.path_of("vision.pack", pack)?,
+            pack: pack.map(|folder| self.path_of("vision.pack", Some(folder))).transpose()?,
             detect_long_side: self.within(
                 "vision.detect_long_side",
                 detect_long_side.unwrap_or(640),

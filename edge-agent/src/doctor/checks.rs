@@ -88,8 +88,8 @@ pub(super) fn disk(spool: &SpoolOptions) -> Disk {
 }
 
 pub(super) fn pack(config: &Config, vision: &PackVision) -> Finding {
-    let folder = config.vision.pack.display();
-    Finding::ok(Check::Pack, format!("{folder}: verified, digest {}", vision.pack_digest()))
+    let pack = config.vision.pack.as_ref().map_or("built-in pack".to_owned(), |p| p.display().to_string());
+    Finding::ok(Check::Pack, format!("{pack}: verified, digest {}", vision.pack_digest()))
 }
 
 pub(super) async fn source(

@@ -1,7 +1,5 @@
 //! The trait over the networks of a model pack: the only file that names `cavs_models`.
 
-use std::path::Path;
-
 use cavs_embedding::PackDigest;
 use cavs_models::{
     DecodeLimits, FacePipeline, ImageError, Pack, PackError, Picture, PipelineOptions, VisionError,
@@ -48,7 +46,7 @@ impl PackVision {
     /// # Errors
     /// Any [`LoadError`].
     pub fn load(config: &VisionConfig, evidence: Option<EvidenceConfig>) -> Result<Self, LoadError> {
-        let pack = Pack::open(Path::new(&config.pack))?;
+        let pack = Pack::open_or_built_in(config.pack.as_deref())?;
         let options = PipelineOptions {
             detect_long_side: config.detect_long_side,
             min_score: config.min_score,

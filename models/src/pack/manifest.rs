@@ -3,7 +3,7 @@
 use cavs_embedding::Similarity;
 use serde::{Deserialize, Serialize};
 
-use crate::Thresholds;
+use crate::{Calibration, Thresholds};
 
 /// Version of the format of `pack.toml` and of the graph files.
 pub(crate) const FORMAT: u32 = 1;
@@ -21,6 +21,16 @@ pub(crate) struct Manifest {
     pub(crate) embedder: EmbedderEntry,
     #[serde(default)]
     pub(crate) liveness: Vec<LivenessEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
+}
+
+/// What `cavs models import --calibration FILE` reads.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CalibrationFile {
+    pub(crate) thresholds: ThresholdValues,
+    pub(crate) calibration: Option<Calibration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cavs_models::{DetectorSource, ImportOptions, Pack, import};
+use cavs_models::{DetectorSource, ImportOptions, Pack, Precision, import};
 
 /// The data folder, or a printed reason to skip.
 pub fn shared() -> Option<PathBuf> {
@@ -29,7 +29,8 @@ pub fn options(shared: &Path, out: PathBuf) -> ImportOptions {
         version: "1".into(),
         license: "non-commercial".into(),
         source: "the data folder".into(),
-        thresholds: None,
+        calibration: None,
+        precision: Precision::Single,
         out,
     }
 }

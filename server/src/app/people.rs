@@ -6,8 +6,8 @@ use tracing::{info, warn};
 use super::{App, AppError};
 use crate::{
     domain::{
-        Device, DeviceKey, Erased, Fleet, NewDevice, NewStudent, Page, PageRequest, SettingsChange,
-        Student, StudentKey,
+        Device, DeviceKey, Erased, Fleet, NewDevice, NewStudent, Page, PageRequest, SettingsChange, Student,
+        StudentKey,
     },
     store::StoreError,
 };

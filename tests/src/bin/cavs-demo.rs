@@ -24,9 +24,13 @@ struct Arguments {
     /// The photographs in ../shared/images instead of a made-up class
     #[arg(long, conflicts_with = "images")]
     photographs: bool,
-    /// A model pack; see `cavs models import`
+    /// A model pack; see `cavs models import`. Without it, one of the networks in ../shared where they are, else the
+    /// built-in one
     #[arg(long, value_name = "DIR")]
     pack: Option<PathBuf>,
+    /// The built-in model pack, even where better networks are
+    #[arg(long, conflicts_with = "pack")]
+    built_in: bool,
     /// The folder to work in; what an earlier demonstration left in it is deleted
     #[arg(long, value_name = "DIR", default_value = ".demo")]
     directory: PathBuf,
@@ -65,18 +69,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     fs::write(&marker, "")?;
     let directory = arguments.directory.canonicalize()?;
 
-    let shared = SharedData::find();
+    let shared = SharedData::locate();
     let pack = match (&arguments.pack, &shared) {
-        (Some(pack), _) => pack.canonicalize().with_context(|| format!("--pack {}", pack.display()))?,
-        (None, Some(shared)) => {
+        (Some(pack), _) => Some(pack.canonicalize().with_context(|| format!("--pack {}", pack.display()))?),
+        (None, Some(shared)) if !arguments.built_in => {
             println!("== Importing YuNet and MobileFaceNet into a model pack");
             let pack = directory.join("pack");
             shared.import_pack(&pack);
-            pack
+            Some(pack)
         }
-        (None, None) => {
-            bail!("give --pack DIR: this version ships no networks; see `cavs models import --help`")
-        }
+        (None, _) => None,
     };
     let cast = match (&arguments.images, &shared) {
         (Some(images), _) => Cast::of_folder(images)?,
@@ -89,5 +91,5 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             Cast::of_class(CLASS)?
         }
     };
-    Ok(play(&cast, &pack, &directory))
+    Ok(play(&cast, pack.as_deref(), &directory))
 }

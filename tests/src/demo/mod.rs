@@ -25,7 +25,7 @@ const PLAY_LIMIT: Duration = Duration::from_secs(1800);
 /// # Panics
 /// A part of the system fails.
 #[must_use]
-pub fn play(cast: &Cast, pack: &Path, directory: &Path) -> bool {
+pub fn play(cast: &Cast, pack: Option<&Path>, directory: &Path) -> bool {
     step("Starting a school: certificates, key, database, server, administrator");
     let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
     let mut site = Site::create(directory, pack, &options);

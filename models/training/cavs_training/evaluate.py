@@ -1,0 +1,136 @@
+"""The bars: what a pack does on people and pictures that training never saw, by the agent's own `analyze`."""
+
+import json
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .paths import ROOT, SHARED, cargo_run, work
+
+#: Sets of pictures of one person each in `images/people`.
+SAME_PERSON = ("stock-emotions-a", "stock-emotions-b", "person-vlado")
+
+
+def analyze(pack: Path | None, pictures: list[Path], long_side: int = 640) -> dict[str, list[dict]]:
+    """Faces of each picture, largest first."""
+    command = [*cargo_run(), "-p", "cavs-edge-agent", "--", "analyze", "--embeddings",
+               "--detect-long-side", str(long_side), "--files-from", "-"]
+    if pack is not None:
+        command += ["--pack", str(pack.resolve())]
+    listed = "\n".join(str(p) for p in pictures)
+    done = subprocess.run(command, input=listed, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode == 2:
+        raise RuntimeError(done.stderr)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {line["image"]: line["faces"] for line in lines}
+
+
+def orl_pictures() -> list[tuple[str, Path]]:
+    """ORL's pictures, four times as large, with their persons."""
+    found = []
+    for picture in sorted((SHARED / "images" / "orl").glob("s*/*.pgm")):
+        person = picture.parent.name
+        target = work("orl") / f"{person}-{picture.stem}.png"
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            with Image.open(picture) as small:
+                small.convert("RGB").resize((small.width * 4, small.height * 4), Image.BICUBIC).save(target)
+        found.append((person, target))
+    return found
+
+
+def orl(pack: Path | None) -> dict[str, float]:
+    pictures = orl_pictures()
+    faces = analyze(pack, [path for _, path in pictures])
+    persons, vectors = [], []
+    for person, path in pictures:
+        if faces[str(path)]:
+            persons.append(person)
+            vectors.append(faces[str(path)][0]["embedding"])
+    persons, vectors = np.array(persons), np.array(vectors, np.float32)
+    similarity = vectors @ vectors.T
+    same = persons[:, None] == persons[None]
+    pairs = np.triu_indices(len(persons), 1)
+    genuine, impostor = similarity[pairs][same[pairs]], similarity[pairs][~same[pairs]]
+    threshold = np.quantile(impostor, 0.99)
+    # Three enrolled pictures, drawn twenty times; a picture without a found face is a miss.
+    rng, right, asked = np.random.default_rng(0), 0, 0
+    for _ in range(20):
+        found = [np.flatnonzero(persons == p) for p in np.unique(persons)]
+        enrolled = np.concatenate([rng.choice(f, min(3, len(f)), replace=False) for f in found])
+        probes = np.setdiff1d(np.arange(len(persons)), enrolled)
+        best = enrolled[similarity[probes][:, enrolled].argmax(1)]
+        right += (persons[best] == persons[probes]).sum()
+        asked += len(probes) + len(pictures) - len(persons)
+    return {
+        "orl_found": len(persons) / len(pictures),
+        "orl_rank1": right / asked,
+        "orl_tar_at_far_1": float((genuine >= threshold).mean() * (len(persons) / len(pictures)) ** 2),
+        "genuine_mean": float(genuine.mean()), "genuine_deviation": float(genuine.std()),
+        "impostor_mean": float(impostor.mean()), "impostor_deviation": float(impostor.std()),
+    }
+
+
+def people(pack: Path | None) -> dict[str, float]:
+    """Each picture's nearest other picture, where it has one of the same person."""
+    pictures = sorted((SHARED / "images" / "people").glob("*.jpg"))
+    pictures = [p for p in pictures if "group" not in p.name and p.stem not in ("background", "solvay1927")]
+    faces = analyze(pack, pictures)
+    named = [(p, faces[str(p)][0]["embedding"]) for p in pictures if faces[str(p)]]
+    vectors = np.array([v for _, v in named], np.float32)
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -1)
+    group = [next((s for s in SAME_PERSON if p.name.startswith(s)), p.name) for p, _ in named]
+    asked = [i for i, g in enumerate(group) if g in SAME_PERSON]
+    wrong = [named[i][0].name for i in asked if group[similarity[i].argmax()] != group[i]]
+    expected = sum(any(p.name.startswith(s) for s in SAME_PERSON) for p in pictures)
+    if wrong:
+        print("people: wrongly matched:", *wrong)
+    return {"people_right": (len(asked) - len(wrong)) / expected}
+
+
+def _overlap(a: list[float], b: list[float]) -> float:
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    common = max(width, 0) * max(height, 0)
+    return common / (a[2] * a[3] + b[2] * b[3] - common)
+
+
+def detection(pack: Path | None) -> dict[str, float]:
+    """Against the reference detector's faces: of 24 pixels or more, scoring above 0.8."""
+    reference = json.loads((SHARED / "reference" / "yunet_faces.json").read_text())
+    faces = analyze(pack, [SHARED / name for name in reference])
+    counts: dict[str, int] = defaultdict(int)
+    for name, known in reference.items():
+        found = [[f["box"][k] for k in ("x", "y", "width", "height")] for f in faces[str(SHARED / name)]]
+        for face in known["faces"]:
+            if face["score"] > 0.8 and min(face["box_xywh"][2:]) >= 24:
+                counts["wanted"] += 1
+                counts["found"] += any(_overlap(face["box_xywh"], box) >= 0.5 for box in found)
+        counts["detections"] += len(found)
+        # A box that lies on a smaller part or a rim of a known face is a false one, too.
+        counts["false"] += sum(all(_overlap(face["box_xywh"], box) < 0.4 for face in known["faces"]) for box in found)
+    return {"detector_recall": counts["found"] / counts["wanted"], "detector_false": counts["false"] / counts["detections"],
+            "detections": counts["detections"], "wanted": counts["wanted"]}
+
+
+BARS = {"orl_rank1": (0.97, "least"), "orl_tar_at_far_1": (0.90, "least"), "people_right": (1.0, "least"),
+        "detector_recall": (0.95, "least"), "detector_false": (0.03, "most")}
+
+
+def report(pack: Path | None) -> tuple[dict[str, float], bool]:
+    """Prints a line a bar; false where any is short."""
+    figures = orl(pack) | people(pack) | detection(pack)
+    good = True
+    for name, figure in figures.items():
+        bar, kind = BARS.get(name, (None, None))
+        if bar is None:
+            print(f"{name} {figure:.4f}")
+            continue
+        met = figure >= bar if kind == "least" else figure <= bar
+        good &= met
+        print(f"{name} {figure:.4f} {bar} {'ok' if met else 'SHORT'}")
+    return figures, good
