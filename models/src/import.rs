@@ -114,6 +114,8 @@ fn calibration(file: Option<&Path>) -> Result<(ThresholdValues, Option<Calibrati
     let text = fs::read_to_string(path).map_err(ImportError::file(path))?;
     let read: CalibrationFile =
         toml::from_str(&text).map_err(|e| PackError::invalid(path, e.message().to_owned()))?;
+    // Here, the message can still name the file that says so.
+    Thresholds::try_from(read.thresholds).map_err(|e| PackError::invalid(path, e))?;
     Ok((read.thresholds, read.calibration))
 }
 

@@ -3,7 +3,7 @@
 mod files;
 pub(crate) mod manifest;
 
-use std::{borrow::Cow, fmt, io, path::Path};
+use std::{borrow::Cow, io, path::Path};
 
 use cavs_embedding::{PackDigest, Similarity};
 use serde::{Deserialize, Serialize};
@@ -194,7 +194,8 @@ impl Pack {
     }
 
     /// The folder, or `built-in`.
-    pub fn location(&self) -> impl fmt::Display + '_ {
+    #[must_use]
+    pub fn location(&self) -> String {
         match &self.files {
             Files::Folder(dir) => dir.display().to_string(),
             Files::BuiltIn => "built-in".to_owned(),

@@ -8,16 +8,13 @@ use cavs_models::{DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
 fn it_opens_and_is_small() {
     let pack = Pack::built_in().unwrap();
     assert_eq!((pack.name(), pack.dimension()), ("cavs-nano", 128));
-    assert_eq!(pack.location().to_string(), "built-in");
+    assert_eq!(pack.location(), "built-in");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packs/cavs-nano");
     let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
     assert!(files.sum::<u64>() <= 4_000_000);
     // The folder is a pack like any other, and the same one.
     assert_eq!(Pack::open(&folder).unwrap().digest(), pack.digest());
-    assert_eq!(
-        Pack::open_or_built_in(Some(&folder)).unwrap().location().to_string(),
-        folder.display().to_string()
-    );
+    assert_eq!(Pack::open_or_built_in(Some(&folder)).unwrap().location(), folder.display().to_string());
 }
 
 #[test]

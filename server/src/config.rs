@@ -402,6 +402,13 @@ mod tests {
     }
 
     #[test]
+    fn the_built_in_pack_is_the_default() {
+        let recognition =
+            parse(&MINIMAL.replace(r#"recognition.pack = "/packs/a""#, "")).unwrap().recognition;
+        assert_eq!((recognition.pack, recognition.min_quality), (None, DEFAULT_MIN_QUALITY));
+    }
+
+    #[test]
     fn paths_are_relative_to_the_file() {
         let config = parse(MINIMAL).unwrap();
         assert_eq!(config.tls.key, Path::new("/etc/cavs/server.key"));

@@ -21,7 +21,7 @@ fn play(cast: &Cast, site: &Site) -> Report {
 
 #[test]
 fn the_built_in_pack_recognises_a_class() {
-    let cast = Cast::of_class(CLASS).unwrap();
+    let cast = Cast::of_class(CLASS).unwrap().for_built_in_pack();
     let directory = tempfile::tempdir().unwrap();
     let site = Site::create(directory.path(), None, &options(&cast));
     let report = play(&cast, &site);

@@ -40,7 +40,7 @@ impl From<&Pack> for PackView {
     fn from(pack: &Pack) -> Self {
         let thresholds = pack.thresholds();
         Self {
-            location: pack.location().to_string(),
+            location: pack.location(),
             name: pack.name().to_owned(),
             version: pack.version().to_owned(),
             license: pack.license().to_owned(),

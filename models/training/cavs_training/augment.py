@@ -45,7 +45,7 @@ def _blur(x: torch.Tensor) -> torch.Tensor:
     at = torch.arange(-4, 5, dtype=x.dtype)
     line = torch.exp(-(at**2) / (2 * sigma**2))
     line = (line / line.sum()).repeat(3, 1, 1)
-    across, down = line[:, None], line[:, :, :, None].permute(0, 1, 2, 3)
+    across, down = line[:, None], line[:, :, :, None]
     kind = np.random.randint(3)
     if kind != 1:
         x = F.conv2d(F.pad(x, (4, 4, 0, 0), "replicate"), across, groups=3)

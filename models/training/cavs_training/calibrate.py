@@ -42,7 +42,7 @@ def threshold_for(similarities: np.ndarray, wanted: float, gallery: int) -> floa
 
 
 def write(sources: dict[str, str], genuine: tuple[float, float]) -> None:
-    """Writes `calibration.toml`. `genuine` is mean and deviation of the evaluation's genuine pairs."""
+    """Writes `calibration.toml`. `genuine` is mean and deviation of ORL's genuine pairs."""
     faces = Faces(sources)
     chosen = np.array([i for i in faces.validation if faces.names[i].startswith("faces/")])
     found = embeddings(faces, chosen)
@@ -59,7 +59,7 @@ def write(sources: dict[str, str], genuine: tuple[float, float]) -> None:
     lines = [
         "[thresholds]", f"accept = {accept:.3f}", f"review = {review:.3f}", "margin = 0.05", "",
         "[calibration]",
-        f'data = "{len(chosen)} faces that training never saw, each against all that the teacher takes for others; genuine pairs of ORL"',
+        f'data = "{len(chosen)} faces that training never saw, each against all that the teacher takes for others; genuine pairs of ORL, aligned by landmarks of the teacher"',
         f"genuine = {{ mean = {genuine[0]:.3f}, deviation = {genuine[1]:.3f} }}",
         f"impostor = {{ mean = {pairs.mean():.3f}, deviation = {pairs.std():.3f} }}",
     ]

@@ -14,8 +14,6 @@ CARD = Path(__file__).resolve().parents[1] / "MODEL_CARD.md"
 
 #: Skin tones by individual typology angle, degrees (Del Bino and Bernerd 2013), darkest first.
 TONES = (("dark", -90), ("brown", -30), ("tan", 10), ("intermediate", 28), ("light", 41), ("very light", 55))
-#: The groups that SCUT-FBP5500's file names tell.
-SCUT = {"AF": "Asian women", "AM": "Asian men", "CF": "Caucasian women", "CM": "Caucasian men"}
 
 
 def typology_angle(face: np.ndarray) -> float:
@@ -37,10 +35,8 @@ def groups(faces: Faces) -> list[tuple[str, int, float, float]]:
     chosen = np.array([i for i in faces.validation if faces.names[i].startswith("faces/")])
     cosine = agreement(student, faces, chosen).numpy()
     angle = np.array([typology_angle(faces.picture(i)) for i in chosen])
-    stem = [faces.names[i].rsplit("/", 1)[1] for i in chosen]
     ends = [low for _, low in TONES[1:]] + [91]
     members = [(f"skin tone: {name}", (angle >= low) & (angle < end)) for (name, low), end in zip(TONES, ends)]
-    members += [(f"SCUT-FBP5500: {name}", np.array([s.startswith(prefix) for s in stem])) for prefix, name in SCUT.items()]
     members.append(("all", np.ones(len(chosen), bool)))
     return [(name, int(m.sum()), float(cosine[m].mean()), float(np.quantile(cosine[m], 0.1))) for name, m in members if m.sum() >= 10]
 
@@ -54,7 +50,7 @@ def write(sources: dict[str, str], figures: dict[str, float], teacher: dict[str,
     text = (CARD.with_name("MODEL_CARD.in.md")).read_text()
     for key, value in {
         "FIGURES": "\n".join(bars), "GROUPS": "\n".join(rows), "STEPS": str(state["step"]), "SIZE": f"{size / 1e6:.2f} MB",
-        "AGREEMENT": f"{state['best']:.3f}", "CALIBRATION": work("calibration.toml").read_text().strip(),
+        "DETECTOR_STEPS": str(torch.load(work("detector.pt"))["step"]), "AGREEMENT": f"{state['best']:.3f}", "CALIBRATION": work("calibration.toml").read_text().strip(),
     }.items():
         text = text.replace(f"@{key}@", value)
     CARD.write_text(text)

@@ -23,16 +23,21 @@ def _onnx(model: torch.nn.Module, example: torch.Tensor, file: str, outputs: lis
     return str(work(file).resolve())
 
 
-def networks() -> tuple[str, str]:
-    """Writes both networks as ONNX; their paths."""
-    student, detector = Student(), Detector()
+def _embedder() -> str:
+    student = Student()
     student.load_state_dict(torch.load(work("embedder.pt"))["student"])
+    return _onnx(student, torch.zeros(1, 3, 112, 112), "embedder.onnx", ["embedding"])
+
+
+def _detector() -> str:
+    detector = Detector()
     detector.load_state_dict(torch.load(work("detector.pt"))["detector"])
     kinds = [f"{kind}_{stride}" for kind in OUTPUTS for stride in STRIDES]
-    return (
-        _onnx(detector, torch.zeros(1, 3, 320, 320), "detector.onnx", kinds),
-        _onnx(student, torch.zeros(1, 3, 112, 112), "embedder.onnx", ["embedding"]),
-    )
+    return _onnx(detector, torch.zeros(1, 3, 320, 320), "detector.onnx", kinds)
+
+
+def _teacher(name: str) -> str:
+    return str((SHARED / "models" / f"{name}.onnx").resolve())
 
 
 def _import(detector: str, embedder: str, name: str, license: str, source: str, out: Path, more: list[str]) -> None:
@@ -46,20 +51,27 @@ def _import(detector: str, embedder: str, name: str, license: str, source: str, 
 
 def pack(version: str) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
-    detector, embedder = networks()
     made, calibration = work("pack"), work("calibration.toml")
     more = ["--half", "--pack-version", version]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
-    _import(detector, embedder, "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
+    _import(_detector(), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
     PACK.mkdir(parents=True, exist_ok=True)
     for file in made.iterdir():
         shutil.copyfile(file, PACK / file.name)
 
 
+def _compared(embedder: str, name: str) -> Path:
+    """A pack to measure with, which has the teacher's detector."""
+    _import(_teacher("yunet_n_dynamic"), embedder, name, "for measurements only", "", work(name), [])
+    return work(name)
+
+
+def embedder_alone() -> Path:
+    """A pack of the student behind the teacher's detector."""
+    return _compared(_embedder(), "embedder-alone")
+
+
 def teachers() -> Path:
-    """A pack of the two teachers, to compare with."""
-    models, made = SHARED / "models", work("teachers")
-    _import(str((models / "yunet_n_dynamic.onnx").resolve()), str((models / "mobilefacenet_y1.onnx").resolve()),
-            "teachers", "weights for non-commercial use", "", made, [])
-    return made
+    """A pack of the two teachers."""
+    return _compared(_teacher("mobilefacenet_y1"), "teachers")

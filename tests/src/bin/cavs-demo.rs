@@ -13,10 +13,6 @@ use clap::Parser;
 /// Two minutes of a class of 24 with two strangers in the room.
 const CLASS: Class = Class { students: 24, strangers: 2, seconds: 120, frames: 40, seed: 5 };
 
-/// What renders need of the built-in pack: they are more alike than people.
-const BUILT_IN_THRESHOLDS: &str =
-    "recognition.accept = 0.61\nrecognition.review = 0.55\nrecognition.margin = 0.08";
-
 /// Sets a school up, enrolls people, plays a camera's frames, and compares with the truth
 #[derive(Parser)]
 #[command(name = "scripts/demo")]
@@ -84,7 +80,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         (None, _) => None,
     };
-    let mut cast = match (&arguments.images, &shared) {
+    let cast = match (&arguments.images, &shared) {
         (Some(images), _) => Cast::of_folder(images)?,
         (None, Some(shared)) if arguments.photographs => {
             Cast::of_photographs(shared, directory.join("frames"))?
@@ -92,11 +88,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         (None, None) if arguments.photographs => bail!("there are no photographs in ../shared"),
         (None, _) => {
             println!("\n== Rendering a class of {} people who do not exist (once)", CLASS.students);
-            Cast::of_class(CLASS)?
+            let class = Cast::of_class(CLASS)?;
+            if pack.is_some() { class } else { class.for_built_in_pack() }
         }
     };
-    if pack.is_none() && !cast.server_toml.is_empty() {
-        cast.server_toml = BUILT_IN_THRESHOLDS.to_owned();
-    }
     Ok(play(&cast, pack.as_deref(), &directory))
 }
