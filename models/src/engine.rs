@@ -3,6 +3,7 @@
 //! A network is packed once for the machine's best instruction set and planned once for each input
 //! size; a run then allocates nothing.
 
+mod aligned;
 mod chain;
 mod kernels;
 mod memory;
@@ -14,6 +15,7 @@ mod threads;
 mod weights;
 
 use self::{
+    aligned::Aligned,
     kernels::Isa,
     plan::{Layout, Plan},
     weights::NodeWeights,
@@ -32,7 +34,7 @@ pub(crate) struct Engine {
     weights: Vec<NodeWeights>,
     /// The most recently used last.
     plans: Vec<Plan>,
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Aligned>,
 }
 
 /// Where an input's pixels are written: channels together, rows apart by `row` elements.
@@ -133,11 +135,9 @@ impl Engine {
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
-        self.buffers.resize_with(self.buffers.len().max(plan.memory.lengths.len()), Vec::new);
+        self.buffers.resize_with(self.buffers.len().max(plan.memory.lengths.len()), Aligned::default);
         for (buffer, length) in self.buffers.iter_mut().zip(&plan.memory.lengths) {
-            if buffer.len() < *length {
-                buffer.resize(*length, 0.0);
-            }
+            buffer.reserve(*length);
         }
         let buffer = plan.memory.buffer(plan.input.storage);
         if changed {

@@ -1,6 +1,7 @@
 //! Executes the steps of a plan over its buffers.
 
 use super::{
+    aligned::Aligned,
     chain::Chain,
     kernels::{self, Isa, Walk},
     memory::Memory,
@@ -42,7 +43,7 @@ impl<'a> View<'a> {
 pub(super) fn run(
     plan: &Plan,
     weights: &[NodeWeights],
-    buffers: &mut [Vec<f32>],
+    buffers: &mut [Aligned],
     isa: Isa,
     threads: usize,
 ) -> Result<(), String> {
@@ -54,7 +55,7 @@ pub(super) fn run_one(
     memory: &Memory,
     step: &Step,
     weights: &[NodeWeights],
-    buffers: &mut [Vec<f32>],
+    buffers: &mut [Aligned],
     isa: Isa,
     threads: usize,
 ) -> Result<(), String> {

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
+use super::aligned::Aligned;
+
 /// Cuts `out` into equal parts of whole units, one a thread, none with fewer than `grain` units,
 /// and calls `work` with each part and the index of its first unit.
 pub(super) fn split(
@@ -28,12 +30,10 @@ pub(super) fn split(
 
 /// Lends a buffer of the thread; what is in it is left from before.
 pub(super) fn scratch(length: usize, work: impl FnOnce(&mut [f32])) {
-    thread_local!(static BUFFER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
+    thread_local!(static BUFFER: RefCell<Aligned> = RefCell::default());
     // Taken out, so that work that lends again gets a buffer of its own.
     let mut buffer = BUFFER.take();
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
+    buffer.reserve(length);
     work(&mut buffer[..length]);
     BUFFER.set(buffer);
 }

@@ -10,29 +10,48 @@ const LOOKUP: u32 = 10;
 
 /// A Huffman table.
 pub(super) struct Huffman {
-    /// For the next [`LOOKUP`] bits: the symbol and the length of its code, 0 where it is longer;
-    /// in tables of AC coefficients, where the coefficient's own bits fit too, all of it.
-    lookup: Vec<Entry>,
+    /// For the next [`LOOKUP`] bits: the symbol and the length of its code, 0 where it is longer.
+    codes: Box<[(u8, u8); 1 << LOOKUP]>,
+    /// For the next [`LOOKUP`] bits of an AC coefficient: all of it, where its own bits fit, too.
+    coefficients: Box<[Coefficient; 1 << LOOKUP]>,
     /// For each length: the first code that is longer, shifted to sixteen bits, and what is added
     /// to a code to get its symbol's place.
     limits: [(u32, i32); 17],
     symbols: [u8; 256],
 }
 
+/// A coefficient in one word, which is one load: its value, how many zeros lie before it, and the bits
+/// of its code and of itself together; none where they are not known.
 #[derive(Clone, Copy, Default)]
-struct Entry {
-    /// Bits of the code, and with those of the coefficient; 0 where they are not known.
-    code: u8,
-    whole: u8,
-    symbol: u8,
-    value: i16,
+struct Coefficient(i32);
+
+impl Coefficient {
+    const fn new(value: i32, run: u8, bits: u32) -> Self {
+        Self(value << 16 | (run as i32) << 8 | bits as i32)
+    }
+
+    const fn value(self) -> i32 {
+        self.0 >> 16
+    }
+
+    const fn run(self) -> usize {
+        (self.0 >> 8 & 0xff) as usize
+    }
+
+    const fn bits(self) -> u32 {
+        (self.0 & 0xff) as u32
+    }
 }
 
 impl Huffman {
     /// From the number of codes of each length and their symbols; `None` where they make no code.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8], coefficients: bool) -> Option<Self> {
-        let mut table =
-            Self { lookup: vec![Entry::default(); 1 << LOOKUP], limits: [(0, 0); 17], symbols: [0; 256] };
+        let mut table = Self {
+            codes: Box::new([(0, 0); 1 << LOOKUP]),
+            coefficients: Box::new([Coefficient::default(); 1 << LOOKUP]),
+            limits: [(0, 0); 17],
+            symbols: [0; 256],
+        };
         table.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
         let (mut code, mut at) = (0u32, 0usize);
         for length in 1..=16u32 {
@@ -45,13 +64,13 @@ impl Huffman {
                 for symbol in &symbols[at..at + count as usize] {
                     let spare = LOOKUP - length;
                     let first = (code << spare) as usize;
-                    for (rest, entry) in table.lookup[first..first + (1 << spare)].iter_mut().enumerate() {
-                        *entry = Entry { code: length as u8, symbol: *symbol, ..Entry::default() };
-                        let size = u32::from(symbol & 15);
-                        if coefficients && size > 0 && size <= spare {
-                            let bits = rest as u32 >> (spare - size);
-                            entry.value = extend(bits, size) as i16;
-                            entry.whole = (length + size) as u8;
+                    table.codes[first..first + (1 << spare)].fill((*symbol, length as u8));
+                    let size = u32::from(symbol & 15);
+                    if coefficients && size > 0 && size <= spare {
+                        for rest in 0..1 << spare {
+                            let value = extend(rest >> (spare - size), size);
+                            table.coefficients[first + rest as usize] =
+                                Coefficient::new(value, symbol >> 4, length + size);
                         }
                     }
                     code += 1;
@@ -174,10 +193,10 @@ impl<'a> Bits<'a> {
     /// The next symbol.
     #[inline(always)]
     fn symbol(&mut self, table: &Huffman) -> Option<u8> {
-        let entry = table.lookup[(self.buffer >> (64 - LOOKUP)) as usize];
-        if entry.code > 0 {
-            self.take(u32::from(entry.code));
-            return Some(entry.symbol);
+        let (symbol, length) = table.codes[(self.buffer >> (64 - LOOKUP)) as usize];
+        if length > 0 {
+            self.take(u32::from(length));
+            return Some(symbol);
         }
         self.long_symbol(table)
     }
@@ -210,12 +229,15 @@ impl<'a> Bits<'a> {
         let mut at = 1;
         let mut end = 1;
         while at < 64 {
-            self.fill();
-            let entry = ac.lookup[(self.buffer >> (64 - LOOKUP)) as usize];
-            let value = if entry.whole > 0 {
-                self.take(u32::from(entry.whole));
-                at += usize::from(entry.symbol >> 4);
-                i32::from(entry.value)
+            // A code has at most 16 bits, and its number 15.
+            if self.count < 32 {
+                self.fill();
+            }
+            let known = ac.coefficients[(self.buffer >> (64 - LOOKUP)) as usize];
+            let value = if known.bits() > 0 {
+                self.take(known.bits());
+                at += known.run();
+                known.value()
             } else {
                 let symbol = self.symbol(ac)?;
                 let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));

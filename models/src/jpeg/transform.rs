@@ -30,13 +30,20 @@ const COS4: [[f32; 4]; 4] = [
     [0.270_598_05, -0.653_281_5, 0.653_281_5, -0.270_598_05],
 ];
 
-fn byte(v: f32) -> u8 {
-    // Saturates.
-    (v + 128.5) as u8
+/// Pixels from values around zero, rounded and saturated.
+fn bytes<const N: usize>(values: [f32; N]) -> [u8; N] {
+    /// From here on, the lowest bits of a float are its whole part: much cheaper than a conversion.
+    const WHOLE: f32 = 8_388_608.0;
+    values.map(|v| {
+        // Written so that each is one instruction: a NaN can't be.
+        let v = if v > -128.0 { v } else { -128.0 };
+        let v = if v < 127.0 { v } else { 127.0 };
+        (v + (WHOLE + 128.0)).to_bits() as u8
+    })
 }
 
 fn fill<const W: usize>(block: &[f32; MAX_BLOCK], rows: usize, out: &mut [u8], stride: usize) {
-    let value = byte(block[0] / 8.0);
+    let [value] = bytes([block[0] / 8.0]);
     (0..rows).for_each(|y| out[y * stride..][..W].fill(value));
 }
 
@@ -46,8 +53,7 @@ pub(super) fn quarter(block: &[f32; MAX_BLOCK], end: usize, out: &mut [u8], stri
         return fill::<4>(block, 4, out, stride);
     }
     for (y, row) in four(block).iter().enumerate() {
-        let line = &mut out[y * stride..][..4];
-        line.iter_mut().zip(row).for_each(|(to, v)| *to = byte(*v));
+        out[y * stride..][..4].copy_from_slice(&bytes(*row));
     }
 }
 
@@ -58,7 +64,7 @@ pub(super) fn wide(block: &[f32; MAX_BLOCK], end: usize, out: &mut [u8], stride:
     }
     for (y, row) in four(block).iter().enumerate() {
         let line = &mut out[y * stride..][..8];
-        line.chunks_exact_mut(2).zip(row).for_each(|(to, v)| to.fill(byte(*v)));
+        line.as_chunks_mut::<2>().0.iter_mut().zip(bytes(*row)).for_each(|(to, v)| *to = [v; 2]);
     }
 }
 
@@ -89,26 +95,35 @@ pub(super) fn whole(block: &[f32; MAX_BLOCK], end: usize, out: &mut [u8], stride
     if end == 1 {
         return fill::<8>(block, 8, out, stride);
     }
-    // Rows of frequencies that are not all zero.
-    let rows = if end <= LOW { 4 } else { 8 };
-    let mut columns = [[0f32; 8]; 8];
-    for u in 0..rows {
-        let from = &block[u * 8..][..8];
-        for (y, to) in columns.iter_mut().enumerate() {
-            for x in 0..8 {
-                to[x] += from[x] * COS8[u][y];
+    if end <= LOW { eight::<4>(block, out, stride) } else { eight::<8>(block, out, stride) }
+}
+
+/// Eight-point transforms of the N x N lowest frequencies. Even frequencies are the same at both ends
+/// and odd ones opposite, which halves the work.
+fn eight<const N: usize>(block: &[f32; MAX_BLOCK], out: &mut [u8], stride: usize) {
+    let mut columns = [[[0f32; N]; 4]; 2];
+    for u in 0..N {
+        for (to, weight) in columns[u % 2].iter_mut().zip(COS8[u]) {
+            for x in 0..N {
+                to[x] += block[u * 8 + x] * weight;
             }
         }
     }
-    for (y, row) in columns.iter().enumerate() {
-        let mut pixels = [0f32; 8];
-        for (v, weights) in COS8.iter().enumerate().take(rows) {
-            for x in 0..8 {
-                pixels[x] += row[v] * weights[x];
+    for y in 0..8 {
+        let (near, sign) = if y < 4 { (y, 1.0) } else { (7 - y, -1.0) };
+        let mut halves = [[0f32; 4]; 2];
+        for v in 0..N {
+            let column = columns[0][near][v] + sign * columns[1][near][v];
+            for x in 0..4 {
+                halves[v % 2][x] += column * COS8[v][x];
             }
         }
-        let line = &mut out[y * stride..][..8];
-        line.iter_mut().zip(pixels).for_each(|(to, v)| *to = byte(v));
+        let mut line = [0f32; 8];
+        for x in 0..4 {
+            line[x] = halves[0][x] + halves[1][x];
+            line[7 - x] = halves[0][x] - halves[1][x];
+        }
+        out[y * stride..][..8].copy_from_slice(&bytes(line));
     }
 }
 

@@ -16,8 +16,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="models/training/run", description=__doc__)
     parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(STEPS))
     parser.add_argument("--epochs", type=float, default=60, help="epochs of the embedder")
-    parser.add_argument("--scenes", type=int, default=12000, help="scenes composed for the detector")
-    parser.add_argument("--detector-epochs", type=float, default=30)
+    parser.add_argument("--scenes", type=int, default=4000, help="scenes composed for the detector")
+    parser.add_argument("--detector-steps", type=int, default=20000)
     parser.add_argument("--minutes", type=float, help="end each training after so long, its schedule scaled to it")
     args = parser.parse_args()
     if unknown := set(args.steps) - set(STEPS):
@@ -30,7 +30,7 @@ def main() -> int:
     if "embedder" in steps:
         embedder.train(SOURCES, args.epochs, args.minutes)
     if "detector" in steps:
-        detector.train(args.scenes, args.detector_epochs, args.minutes)
+        detector.train(args.scenes, args.detector_steps, args.minutes)
     if "calibrate" in steps:
         # Of the embedder alone, as its training faces are aligned: another detector changes no threshold.
         figures = evaluate.orl(export.embedder_alone())

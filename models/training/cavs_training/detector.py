@@ -5,26 +5,34 @@ top-down features by adding, depthwise separable units). The first layers are de
 learns faster.
 """
 
+import io
 import math
 import shutil
 import time
+from collections.abc import Iterator
 
 import numpy as np
+import onnx
+import onnxruntime
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageFilter
 from torch import nn
 
-from .paths import work
-from .scenes import SIDE, STRIDES, load_scenes
+from .paths import SHARED, work
+from .scenes import SIDE, load_scenes
 
-BATCH = 32
-#: Training sees a part of each scene, another one each time, pixels.
-CROP = 320
+STRIDES = (8, 16, 32)
+#: Training sees parts of scenes at any scale, this large, pixels; every `WHOLE`th batch is of whole scenes, which
+#: alone have room for large faces, and so fewer that it costs the same.
+PART, PARTS, WHOLE, WHOLES = 320, 32, 3, 8
 RATE = 2e-3
 #: From this score on, the teacher's box and key points are learned.
 SURE = 0.3
 #: Channels of each kind of output, in the order of the teacher's.
 OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+#: The teacher's maps that the student's must be a linear function of: behind its backbone and in front of its heads.
+HINTS = ("241", "250", "259", "287", "291", "295")
 
 
 def conv(channels_in: int, channels: int, stride: int) -> nn.Sequential:
@@ -63,24 +71,26 @@ class Detector(nn.Module):
             for unit in self.heads[kind]:
                 nn.init.constant_(unit[-1].bias, -4.0)
 
-    def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
-        near = self.early((x - 127.5) * (1 / 128))
-        middle = self.middle(near)
-        far = self.lateral[2](self.late(middle))
-        middle = self.lateral[1](middle + F.interpolate(far, scale_factor=2.0, mode="nearest"))
-        near = self.lateral[0](near + F.interpolate(middle, scale_factor=2.0, mode="nearest"))
-        return [near, middle, far]
+    def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Behind the backbone and in front of the heads, three each, in the order of `HINTS`."""
+        backbone = [self.early((x - 127.5) * (1 / 128))]
+        backbone.append(self.middle(backbone[0]))
+        backbone.append(self.late(backbone[1]))
+        far = self.lateral[2](backbone[2])
+        middle = self.lateral[1](backbone[1] + F.interpolate(far, scale_factor=2.0, mode="nearest"))
+        near = self.lateral[0](backbone[0] + F.interpolate(middle, scale_factor=2.0, mode="nearest"))
+        return [*backbone, near, middle, far]
 
-    def raw(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits and offsets of all cells (n, cells, 16), in the order of `scenes.answers`."""
-        cells = []
-        for index, level in enumerate(self.levels(x)):
+    def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits and offsets of all cells (n, cells, 16), in the order of `Teacher.ask`; and the maps."""
+        cells, maps = [], self.maps(x)
+        for index, level in enumerate(maps[3:]):
             out = torch.cat([self.heads[kind][index](level) for kind in OUTPUTS], 1)
             cells.append(out.permute(0, 2, 3, 1).flatten(1, 2))
-        return torch.cat(cells, 1)
+        return torch.cat(cells, 1), maps
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        levels = self.levels(x)
+        levels = self.maps(x)[3:]
         outputs = []
         for kind in OUTPUTS:
             for index, level in enumerate(levels):
@@ -88,6 +98,67 @@ class Detector(nn.Module):
                 out = out.reshape(out.shape[0], -1, OUTPUTS[kind])
                 outputs.append(torch.sigmoid(out) if kind in ("cls", "obj") else out)
         return tuple(outputs)
+
+
+class Teacher:
+    """YuNet, asked about the very pictures that the student sees."""
+
+    def __init__(self) -> None:
+        model = onnx.load(SHARED / "models" / "yunet_n_dynamic.onnx")
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in HINTS)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+    def ask(self, pictures: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Of RGB pictures (n, side, side, 3): scores and offsets of all cells (n, cells, 16), and the hints."""
+        names = [f"{kind}_{stride}" for kind in OUTPUTS for stride in STRIDES]
+        levels, hints = [[] for _ in STRIDES], [[] for _ in HINTS]
+        for picture in pictures:  # one by one: its maps stay in the cache
+            blob = picture[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+            found = self.session.run([*names, *HINTS], {"input": blob})
+            for level, of_level in enumerate(levels):
+                of_level.append(np.concatenate([o.reshape(1, -1, o.shape[-1]) for o in found[level : len(names) : 3]], 2))
+            for of_hint, hint in zip(hints, found[len(names) :]):
+                of_hint.append(hint)
+        cells = torch.from_numpy(np.concatenate([np.concatenate(level) for level in levels], 1))
+        return cells, [torch.from_numpy(np.concatenate(hint)) for hint in hints]
+
+
+def look(rng: np.random.Generator, scene: np.ndarray, side: int) -> np.ndarray:
+    """A part of a scene as another camera would see it: any scale and place, mirrored, other light, blur, noise."""
+    part = int(SIDE * rng.uniform(0.3, 1)) if side < SIDE else SIDE
+    x, y = rng.integers(0, SIDE - part + 1, 2)
+    picture = Image.fromarray(scene).resize((side, side), Image.BILINEAR, (x, y, x + part, y + part))
+    if rng.random() < 0.5:
+        picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
+    if rng.random() < 0.1:
+        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
+    if rng.random() < 0.3:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=int(rng.integers(20, 90)))
+        picture = Image.open(file)
+    light = np.asarray(picture, np.float32)
+    light = (light / 255) ** np.float32(np.exp(rng.normal(0, 0.25))) * 255
+    light = (light - 128) * rng.uniform(0.6, 1.3, (1 if rng.random() < 0.6 else 3)) + 128 + rng.uniform(-40, 40)
+    return light.clip(0, 255).astype(np.uint8)
+
+
+class Lessons(torch.utils.data.IterableDataset):
+    """Batches without end: pictures, and the teacher's answers and hints."""
+
+    def __init__(self, scenes: np.ndarray, seed: int) -> None:
+        self.scenes, self.seed = scenes, seed
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, torch.Tensor, list[torch.Tensor]]]:
+        info = torch.utils.data.get_worker_info()
+        rng, teacher, count = np.random.default_rng((self.seed, info.id if info else 0)), Teacher(), 0
+        while True:
+            count += 1
+            side, size = (SIDE, WHOLES) if count % WHOLE == 0 else (PART, PARTS)
+            chosen = rng.choice(len(self.scenes), size, replace=False)
+            pictures = np.stack([look(rng, self.scenes[index], side) for index in chosen])
+            yield pictures, *teacher.ask(pictures)
 
 
 def _centres(scene: int) -> torch.Tensor:
@@ -98,35 +169,6 @@ def _centres(scene: int) -> torch.Tensor:
         row, column = np.divmod(np.arange(side * side), side)
         found.append(np.stack([column, row, np.full(side * side, stride)], 1))
     return torch.from_numpy(np.concatenate(found)).float()
-
-
-def crop(x: torch.Tensor, cells: torch.Tensor, left: int, top: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A part of the scenes and of their answers; `left` and `top` are multiples of the largest stride."""
-    levels, at = [], 0
-    for stride in STRIDES:
-        side, column, row, part = SIDE // stride, left // stride, top // stride, CROP // stride
-        level = cells[:, at : at + side * side].unflatten(1, (side, side))
-        levels.append(level[:, row : row + part, column : column + part].flatten(1, 2))
-        at += side * side
-    return x[:, :, top : top + CROP, left : left + CROP], torch.cat(levels, 1)
-
-
-def mirror(x: torch.Tensor, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A scene and its answers seen in a mirror."""
-    levels, at = [], 0
-    for stride in STRIDES:
-        side = x.shape[3] // stride
-        level = cells[:, at : at + side * side].unflatten(1, (side, side)).flip(2).flatten(1, 2).clone()
-        at += side * side
-        # Offsets are from the cell's corner of the grid, and the mirrored corner is the other one of the grid's
-        # last column: column c becomes side - 1 - c, and an x of (c + o) * s becomes side * s - (c + o) * s.
-        level[:, :, 2] = 1 - level[:, :, 2]
-        points = level[:, :, 6:16].unflatten(2, (5, 2))
-        points = points[:, :, [1, 0, 2, 4, 3]]
-        points[..., 0] = 1 - points[..., 0]
-        level[:, :, 6:16] = points.flatten(2)
-        levels.append(level)
-    return x.flip(3), torch.cat(levels, 1)
 
 
 def boxes(offsets: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
@@ -159,46 +201,60 @@ def loss_of(raw: torch.Tensor, target: torch.Tensor, centres: torch.Tensor) -> t
     return scores, overlap, (worth * offsets).sum() / faces
 
 
-def train(scenes: int, epochs: float, minutes: float | None = None) -> None:
-    """Trains for `epochs`, or until `minutes` have gone; goes on from the last checkpoint."""
+def hint_loss(adapters: nn.ModuleList, maps: list[torch.Tensor], hints: list[torch.Tensor]) -> torch.Tensor:
+    """Squared error of the maps, as a part of what the hints vary by."""
+    total = torch.zeros(())
+    for adapter, found, hint in zip(adapters, maps, hints):
+        spread = hint.var((0, 2, 3), keepdim=True) + 1e-3
+        total = total + ((adapter(found.float()) - hint) ** 2 / spread).mean()
+    return total / len(hints)
+
+
+def _input(pictures: np.ndarray) -> torch.Tensor:
+    """RGB pictures as the network wants them: BGR, channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float()
+
+
+def train(scenes: int, steps: int, minutes: float | None = None) -> None:
+    """Trains for `steps`, or until `minutes` have gone; goes on from the last checkpoint."""
     torch.manual_seed(2)
-    pictures, answers = load_scenes(scenes)
-    held_out = len(pictures) // 20
+    pictures = load_scenes(scenes)
+    held_out = len(pictures) // 40
     detector = Detector().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(detector.parameters(), lr=RATE, weight_decay=0.01)
-    checkpoint, centres, whole = work("detector.pt"), _centres(CROP), _centres(SIDE)
+    adapters = nn.ModuleList(nn.Conv2d(64, 64, 1) for _ in HINTS)
+    optimiser = torch.optim.AdamW([*detector.parameters(), *adapters.parameters()], lr=RATE, weight_decay=0.01)
+    checkpoint = work("detector.pt")
+    centres = {PART: _centres(PART), SIDE: _centres(SIDE)}
     step, spent = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint)
         detector.load_state_dict(saved["detector"])
+        adapters.load_state_dict(saved["adapters"])
         optimiser.load_state_dict(saved["optimiser"])
         step, spent = saved["step"], saved["spent"]
-    steps, begun = int(epochs * (len(pictures) - held_out) / BATCH), time.time() - spent
-    order = np.random.default_rng(step)
-
-    def batch(chosen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = np.sort(chosen)
-        x = torch.from_numpy(pictures[chosen][..., ::-1].copy()).permute(0, 3, 1, 2).float()
-        return x, torch.from_numpy(answers[chosen].astype(np.float32))
+    begun, seen = time.time() - spent, 0
+    validation = np.asarray(pictures[:held_out])
+    answers = Teacher().ask(validation)[0]
 
     def save() -> None:
-        state = {"detector": detector.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-        torch.save(state | {"spent": time.time() - begun}, f"{checkpoint}.part")
+        state = {"detector": detector.state_dict(), "adapters": adapters.state_dict(), "step": step}
+        state |= {"optimiser": optimiser.state_dict(), "spent": time.time() - begun}
+        torch.save(state, f"{checkpoint}.part")
         work("detector.pt.part").rename(checkpoint)
 
     @torch.no_grad()
     def validate() -> None:
         detector.eval()
         found = []
-        for at in range(0, held_out, BATCH):
-            x, target = batch(np.arange(at, min(at + BATCH, held_out)))
-            raw = detector.raw(x.contiguous(memory_format=torch.channels_last))
-            found.append(torch.stack(loss_of(raw, target, whole)))
+        for at in range(0, held_out, WHOLES):
+            raw, _ = detector.raw(_input(validation[at : at + WHOLES]))
+            found.append(torch.stack(loss_of(raw, answers[at : at + WHOLES], centres[SIDE])))
         detector.train()
         print("validation: scores %.4f overlap %.4f offsets %.4f" % tuple(torch.stack(found).mean(0)), flush=True)
 
     forward = torch.compile(detector.raw) if shutil.which("g++") else detector.raw
-    while True:
+    lessons = torch.utils.data.DataLoader(Lessons(pictures[held_out:], step), batch_size=None, num_workers=1, prefetch_factor=4)
+    for shown, target, hints in lessons:
         done = step / steps
         if minutes is not None:
             done = max(done, (time.time() - begun) / 60 / minutes)
@@ -207,25 +263,20 @@ def train(scenes: int, epochs: float, minutes: float | None = None) -> None:
         rate = RATE * min(1, (step + 1) / 200) * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * done)))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        x, target = batch(held_out + order.choice(len(pictures) - held_out, BATCH, replace=False))
-        x, target = crop(x, target, *(int(v) for v in 32 * order.integers(0, (SIDE - CROP) // 32 + 1, 2)))
-        if order.random() < 0.5:
-            x, target = mirror(x, target)
-        x = (x - 127.5) * (0.7 + 0.6 * torch.rand(len(x), 1, 1, 1)) + 127.5 + 50 * (torch.rand(len(x), 1, 1, 1) - 0.5)
-        x = x.clamp(0, 255).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            raw = forward(x)
-        scores, overlap, offsets = loss_of(raw.float(), target, centres)
-        loss = scores + 2 * overlap + 2 * offsets
+            raw, maps = forward(_input(np.asarray(shown)))
+        scores, overlap, offsets = loss_of(raw.float(), target, centres[shown.shape[1]])
+        hint = hint_loss(adapters, maps, hints)
+        loss = scores + 2 * overlap + 2 * offsets + 2 * hint
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10)
         optimiser.step()
-        step += 1
-        if step % 100 == 0:
-            print(f"step {step} scores {scores:.4f} overlap {overlap:.4f} offsets {offsets:.4f} "
-                  f"{step * BATCH / (time.time() - begun):.0f}/s {100 * done:.1f} %", flush=True)
-        if step % 1000 == 0:
+        step, seen = step + 1, seen + 1
+        if step % 50 == 0:
+            print(f"step {step} scores {scores:.4f} overlap {overlap:.4f} offsets {offsets:.4f} hint {hint:.4f} "
+                  f"{(time.time() - begun - spent) / seen:.2f} s a step {100 * done:.1f} %", flush=True)
+        if step % 500 == 0:
             validate()
             save()
     validate()

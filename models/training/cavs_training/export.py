@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from .detector import OUTPUTS, Detector
+from .detector import OUTPUTS, STRIDES, Detector
 from .paths import PACK, ROOT, SHARED, cargo_run, work
-from .scenes import STRIDES
 from .student import Student
 
 SOURCE = "Trained by this project: models/training, see its README.md and MODEL_CARD.md"

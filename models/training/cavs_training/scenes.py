@@ -1,27 +1,31 @@
-"""Composed scenes for the detector: heads pasted on backgrounds, and what the teacher finds in them.
+"""Composed scenes for the detector: heads pasted on backgrounds.
 
-A scene is 320x320. Heads come from photographs with some context and from renders of the synthetic
-classroom; backgrounds are made of noise, of gradients, and of anything in the heads' pictures seen so large
-that no face is left in it. The teacher answers for every cell of its three grids, so a scene needs no labels:
-a face that blends into another is as hard for the student as it is for the teacher.
+A scene is 640x640. Heads come from photographs with some context and from renders of the synthetic
+classroom; backgrounds are landscapes, animals and things of the distribution's own picture packages
+(`BACKGROUNDS`), noise, gradients, and anything in the heads' pictures seen so large that no face is left in
+it. A scene has no labels: training asks the teacher (`detector.py`), so a face that blends into another is
+as hard for the student as it is for the teacher.
 """
 
 import io
 import multiprocessing
+import subprocess
 import tarfile
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageDraw, ImageFilter
 
 from .paths import SHARED, work
 
-SIDE = 320
-STRIDES = (8, 16, 32)
-CELLS = sum((SIDE // stride) ** 2 for stride in STRIDES)
-#: cls, obj, box (4), key points (10) of a cell.
-CHANNELS = 16
-CHUNK = 200
+SIDE = 640
+CHUNK = 100
+#: Debian packages with photographs, face-free but for a few (which the teacher finds), free licences.
+BACKGROUNDS = (
+    "gnome-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds",
+    "plasma-workspace-wallpapers", "tuxpaint-stamps-default", "ukui-wallpapers",
+)  # fmt: skip
+#: Larger ones are reduced: a scene shows a part of them, at any scale.
+BACKGROUND_SIDE = 1280
 
 
 def load_heads() -> list[Image.Image]:
@@ -42,6 +46,36 @@ def load_renders() -> list[Image.Image]:
     for path in sorted(work("renders").rglob("*.jpg")):
         with Image.open(path) as picture:
             pictures.append(picture.convert("RGB"))
+    return pictures
+
+
+def load_backgrounds() -> list[Image.Image]:
+    """Photographs of the picture packages, unpacked once and never installed."""
+    folder = work("backgrounds")
+    for package in BACKGROUNDS:
+        if not (folder / package).exists():
+            folder.mkdir(exist_ok=True)
+            subprocess.run(["apt-get", "download", package], cwd=folder, check=True)
+            [archive] = folder.glob(f"{package}_*.deb")
+            subprocess.run(["dpkg-deb", "-x", archive, folder / f"{package}.part"], check=True)
+            (folder / f"{package}.part").rename(folder / package)
+            archive.unlink()
+    pictures, seen = [], set()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".jpg", ".png", ".webp") and path.is_file():
+            with Image.open(path) as picture:
+                if min(picture.size) < 200:
+                    continue
+                picture.draft("RGB", (BACKGROUND_SIDE, BACKGROUND_SIDE))
+                picture = picture.convert("RGBA")
+            picture.thumbnail((BACKGROUND_SIDE, BACKGROUND_SIDE))
+            on = Image.new("RGB", picture.size, (200, 200, 200))
+            on.paste(picture, mask=picture.getchannel("A"))
+            # Packages hold one picture in many sizes.
+            look = (np.asarray(on.convert("L").resize((6, 6))) >> 5).tobytes()
+            if look not in seen:
+                seen.add(look)
+                pictures.append(on)
     return pictures
 
 
@@ -69,21 +103,22 @@ def _shapes(rng: np.random.Generator, scene: Image.Image) -> None:
     """Things with edges: furniture, windows, balls."""
     draw = ImageDraw.Draw(scene)
     for _ in range(rng.integers(0, 12)):
-        x, y = rng.integers(-40, SIDE, 2)
-        w, h = rng.integers(4, 160, 2)
+        x, y = rng.integers(-80, SIDE, 2)
+        w, h = rng.integers(4, 320, 2)
         colour = tuple(int(c) for c in rng.integers(0, 256, 3))
         [draw.rectangle, draw.ellipse][rng.integers(2)]((x, y, x + w, y + h), fill=colour if rng.random() < 0.7 else None,
                                                        outline=colour, width=int(rng.integers(1, 5)))
 
 
-def _background(rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image]) -> Image.Image:
+def _background(rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image], backgrounds: list[Image.Image]) -> Image.Image:
     kind = rng.random()
     if kind < 0.07:  # what a letterboxed picture is put on
         return Image.new("RGB", (SIDE, SIDE), tuple(int(c) for c in rng.choice([0, 114, 128, 255], 1).repeat(3)))
-    if kind < 0.2:
+    if kind < 0.14:
         return _texture(rng)
-    if kind < 0.3 and renders:
-        picture = renders[rng.integers(len(renders))]
+    if kind < 0.6:
+        source = renders if renders and kind < 0.28 else backgrounds
+        picture = source[rng.integers(len(source))]
         side = int(rng.uniform(0.3, 1) * min(picture.size))
         x, y = rng.integers(0, picture.width - side + 1), rng.integers(0, picture.height - side + 1)
         return picture.crop((x, y, x + side, y + side)).resize((SIDE, SIDE), Image.BILINEAR)
@@ -91,7 +126,7 @@ def _background(rng: np.random.Generator, heads: list[Image.Image], renders: lis
     # A patchwork has more edges than one piece.
     for _ in range(rng.integers(0, 6)):
         part = _far_too_near(rng, heads).resize(tuple(int(v) for v in rng.integers(20, SIDE, 2)))
-        scene.paste(part, tuple(int(v) for v in rng.integers(-40, SIDE, 2)))
+        scene.paste(part, tuple(int(v) for v in rng.integers(-80, SIDE, 2)))
     return scene
 
 
@@ -119,9 +154,11 @@ def _paste(rng: np.random.Generator, scene: Image.Image, head: Image.Image, size
     scene.paste(head, (x - head.width // 2, y - head.height // 2), mask)
 
 
-def compose(rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image]) -> np.ndarray:
-    """One scene, uint8 RGB (320, 320, 3)."""
-    scene = _background(rng, heads, renders)
+def compose(
+    rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image], backgrounds: list[Image.Image]
+) -> np.ndarray:
+    """One scene, uint8 RGB (640, 640, 3)."""
+    scene = _background(rng, heads, renders, backgrounds)
     if rng.random() < 0.6:
         _shapes(rng, scene)
     pick = lambda: heads[rng.integers(len(heads))]
@@ -129,7 +166,7 @@ def compose(rng: np.random.Generator, heads: list[Image.Image], renders: list[Im
     if kind < 0.12:
         pass  # nobody
     elif kind < 0.4:  # a crowd: rows of heads of about one size
-        size = float(np.exp(rng.uniform(np.log(18), np.log(80))))
+        size = float(np.exp(rng.uniform(np.log(22), np.log(140))))
         apart = size * rng.uniform(0.75, 1.6)
         for row in range(int(SIDE / apart) + 1):
             for column in range(int(SIDE / apart) + 1):
@@ -138,8 +175,8 @@ def compose(rng: np.random.Generator, heads: list[Image.Image], renders: list[Im
                     y = (row + rng.normal(0, 0.12)) * apart
                     _paste(rng, scene, pick(), size * rng.uniform(0.8, 1.25), int(x), int(y))
     else:
-        for _ in range(rng.integers(1, 9)):
-            size = float(np.exp(rng.uniform(np.log(16), np.log(420))))
+        for _ in range(rng.integers(1, 13)):
+            size = float(np.exp(rng.uniform(np.log(20), np.log(800))))
             x, y = rng.integers(0, SIDE, 2)
             _paste(rng, scene, pick(), size, int(x), int(y))
     if rng.random() < 0.15:
@@ -156,49 +193,32 @@ def compose(rng: np.random.Generator, heads: list[Image.Image], renders: list[Im
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def teacher() -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(SHARED / "models" / "yunet_n_dynamic.onnx"), options, ["CPUExecutionProvider"])
-
-
-def answers(session: onnxruntime.InferenceSession, picture: np.ndarray) -> np.ndarray:
-    """What the teacher says of a picture: (cells, 16)."""
-    blob = picture[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
-    names = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
-    found = [o.reshape(-1, o.shape[-1]) for o in session.run(names, {session.get_inputs()[0].name: blob})]
-    levels = [np.concatenate(found[level::3], 1) for level in range(3)]
-    return np.concatenate(levels).astype(np.float16)
-
-
 _HEADS: list[Image.Image] = []
 _RENDERS: list[Image.Image] = []
+_BACKGROUNDS: list[Image.Image] = []
 
 
 def _start() -> None:
     _HEADS.extend(load_heads())
     _RENDERS.extend(load_renders())
+    _BACKGROUNDS.extend(load_backgrounds())
 
 
-def _chunk(index: int) -> tuple[int, np.ndarray, np.ndarray]:
+def _chunk(index: int) -> tuple[int, np.ndarray]:
     rng = np.random.default_rng(1000 + index)
-    session = teacher()
-    pictures = np.stack([compose(rng, _HEADS, _RENDERS) for _ in range(CHUNK)])
-    return index, pictures, np.stack([answers(session, picture) for picture in pictures])
+    return index, np.stack([compose(rng, _HEADS, _RENDERS, _BACKGROUNDS) for _ in range(CHUNK)])
 
 
-def load_scenes(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scenes (n, 320, 320, 3) and answers (n, 2100, 16), made once."""
-    to_pictures, to_answers = work("scenes.npy"), work("scenes-answers.npy")
-    if not to_answers.exists():
-        pictures = np.lib.format.open_memmap(to_pictures, "w+", np.uint8, (count, SIDE, SIDE, 3))
-        labels = np.lib.format.open_memmap(f"{to_answers}.part", "w+", np.float16, (count, CELLS, CHANNELS))
+def load_scenes(count: int) -> np.ndarray:
+    """Scenes (n, 640, 640, 3), made once."""
+    made = work("scenes.npy")
+    if not made.exists():
+        load_backgrounds()
+        scenes = np.lib.format.open_memmap(f"{made}.part", "w+", np.uint8, (count, SIDE, SIDE, 3))
         with multiprocessing.get_context("spawn").Pool(initializer=_start) as pool:
-            for index, made, found in pool.imap_unordered(_chunk, range(count // CHUNK)):
-                pictures[index * CHUNK : (index + 1) * CHUNK] = made
-                labels[index * CHUNK : (index + 1) * CHUNK] = found
+            for index, chunk in pool.imap_unordered(_chunk, range(count // CHUNK)):
+                scenes[index * CHUNK : (index + 1) * CHUNK] = chunk
                 print(f"scenes: {index * CHUNK} of {count}", flush=True)
-        labels.flush()
-        pictures.flush()
-        work("scenes-answers.npy.part").rename(to_answers)
-    return np.load(to_pictures, mmap_mode="r"), np.load(to_answers, mmap_mode="r")
+        scenes.flush()
+        work("scenes.npy.part").rename(made)
+    return np.load(made, mmap_mode="r")

@@ -1,6 +1,6 @@
 //! Dense convolution as a register-tiled matrix product over channels-last pixels.
 
-use super::{Finish, Isa, finish, vector::Vector};
+use super::{super::aligned::Aligned, Finish, Isa, finish, vector::Vector};
 
 /// Weights that are read again and again before the next ones are: they stay in the first cache
 /// beside the pixels, which has 32 KiB at least on all machines that matter.
@@ -14,7 +14,7 @@ pub(crate) struct PackedConv {
     depth: usize,
     /// Registers of output channels.
     vectors: usize,
-    weights: Vec<f32>,
+    weights: Aligned,
 }
 
 impl PackedConv {
@@ -24,7 +24,7 @@ impl PackedConv {
         let lanes = isa.lanes();
         let depth = weights.len() / outputs.max(1);
         let vectors = outputs.div_ceil(lanes);
-        let mut packed = vec![0.0; vectors * lanes * depth];
+        let mut packed = Aligned::zeros(vectors * lanes * depth);
         let mut first = 0;
         while first < vectors {
             let width = panel(isa.tiles(), vectors - first);

@@ -1,6 +1,6 @@
 //! Depthwise convolution, one output row at a time.
 
-use super::{Finish, Isa, finish, vector::Vector};
+use super::{super::aligned::Aligned, Finish, Isa, finish, vector::Vector};
 
 /// Weights of a depthwise convolution: one after the other for each tap, with all channels.
 pub(crate) struct PackedDepthwise {
@@ -8,7 +8,7 @@ pub(crate) struct PackedDepthwise {
     kernel: [usize; 2],
     /// Channels rounded up to whole registers.
     pitch: usize,
-    weights: Vec<f32>,
+    weights: Aligned,
 }
 
 impl PackedDepthwise {
@@ -16,7 +16,7 @@ impl PackedDepthwise {
     pub(crate) fn new(isa: Isa, weights: &[f32], channels: usize, kernel: [usize; 2]) -> Self {
         let pitch = channels.next_multiple_of(isa.lanes());
         let taps = kernel[0] * kernel[1];
-        let mut packed = vec![0.0; pitch * taps];
+        let mut packed = Aligned::zeros(pitch * taps);
         for (channel, taps) in weights.chunks_exact(taps).enumerate() {
             for (tap, weight) in taps.iter().enumerate() {
                 packed[tap * pitch + channel] = *weight;
