@@ -138,10 +138,10 @@ def look(rng: np.random.Generator, scene: np.ndarray, side: int) -> np.ndarray:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=int(rng.integers(20, 90)))
         picture = Image.open(file)
-    light = np.asarray(picture, np.float32)
-    light = (light / 255) ** np.float32(np.exp(rng.normal(0, 0.25))) * 255
-    light = (light - 128) * rng.uniform(0.6, 1.3, (1 if rng.random() < 0.6 else 3)) + 128 + rng.uniform(-40, 40)
-    return light.clip(0, 255).astype(np.uint8)
+    light = (np.arange(256) / 255)[None] ** np.exp(rng.normal(0, 0.25)) * 255
+    contrast = np.full((3, 1), rng.uniform(0.6, 1.3)) if rng.random() < 0.6 else rng.uniform(0.6, 1.3, (3, 1))
+    light = (light - 128) * contrast + 128 + rng.uniform(-40, 40)
+    return np.asarray(picture.convert("RGB").point(light.clip(0, 255).astype(np.uint8).flatten().tolist()))
 
 
 class Lessons(torch.utils.data.IterableDataset):
@@ -276,8 +276,9 @@ def train(scenes: int, steps: int, minutes: float | None = None) -> None:
         if step % 50 == 0:
             print(f"step {step} scores {scores:.4f} overlap {overlap:.4f} offsets {offsets:.4f} hint {hint:.4f} "
                   f"{(time.time() - begun - spent) / seen:.2f} s a step {100 * done:.1f} %", flush=True)
-        if step % 500 == 0:
-            validate()
+        if step % 250 == 0:
             save()
+        if step % 1000 == 0:
+            validate()
     validate()
     save()
