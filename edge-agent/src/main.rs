@@ -109,6 +109,9 @@ struct AnalyzeArgs {
 enum Output {
     /// One JSON object per image and line.
     Jsonl,
+    /// The line for [vision] of the configuration that makes a camera's liveness scores comparable:
+    /// the images must show live people only, at least 100 faces.
+    LivenessCalibration,
 }
 
 fn main() -> ExitCode {
@@ -226,12 +229,15 @@ async fn signals(shutdown: CancellationToken) -> anyhow::Error {
 fn analyze(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let AnalyzeArgs { images, files_from, pack, output, embeddings, .. } = args;
     let (detect_long_side, min_score, threads) = (args.detect_long_side, args.min_score, args.threads);
-    let config = VisionConfig { pack, detect_long_side, min_score, threads };
+    let config = VisionConfig { pack, detect_long_side, min_score, threads, liveness_calibration: None };
     let mut vision = PackVision::load(&config, None)?;
     let images = ImageList::new(images, files_from);
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let Output::Jsonl = output;
-    match analyze::run(&mut vision, images, embeddings, &mut out) {
+    let result = match output {
+        Output::Jsonl => analyze::run(&mut vision, images, embeddings, &mut out),
+        Output::LivenessCalibration => analyze::calibrate(&mut vision, images, &mut out),
+    };
+    match result {
         Ok(tally) if tally.failed == 0 => Ok(ExitCode::SUCCESS),
         Ok(_) => Ok(ExitCode::FAILURE),
         // Whoever read the output has seen enough.

@@ -311,7 +311,13 @@ fn torture_gate_and_memory() {
         println!("BAR resident-megabytes - 150 SKIP CAVS_PACK and CAVS_FRAME are not set");
         return;
     };
-    let config = VisionConfig { pack: Some(pack.into()), detect_long_side: 640, min_score: 0.6, threads: 1 };
+    let config = VisionConfig {
+        pack: Some(pack.into()),
+        detect_long_side: 640,
+        min_score: 0.6,
+        threads: 1,
+        liveness_calibration: None,
+    };
     let mut vision = PackVision::load(&config, None).unwrap();
     let busy = fs::read(frame).unwrap();
     println!("INFO faces in the frame {}", vision.analyze(&busy).unwrap().faces.len());

@@ -9,6 +9,8 @@ use std::{
 
 use thiserror::Error;
 
+use crate::vision::LivenessSamples;
+
 /// Why a run could not go on.
 #[derive(Debug, Error)]
 pub enum ListError {
@@ -23,6 +25,12 @@ pub enum ListError {
     /// The output can't be written.
     #[error("output: {0}")]
     Output(io::Error),
+    /// A calibration needs more.
+    #[error("{faces} faces with a liveness score are too few: {} are needed", LivenessSamples::LEAST)]
+    TooFewFaces {
+        /// Those that there were.
+        faces: usize,
+    },
 }
 
 /// The images of a command line, one after the other: lists are read as they are needed.

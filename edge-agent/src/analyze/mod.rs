@@ -2,6 +2,7 @@
 
 mod format;
 mod list;
+mod liveness;
 
 use std::{
     io::{self, Write},
@@ -9,6 +10,7 @@ use std::{
 };
 
 pub use list::{ImageList, ListError};
+pub use liveness::calibrate;
 
 use crate::{
     source::read_bounded,

@@ -21,6 +21,7 @@ pub use source::{CameraConfig, CameraKind, SourceConfig, SourceKind};
 
 use crate::{
     backup::BackupConfig, gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint,
+    vision::LivenessCalibration,
 };
 
 /// The validated configuration.
@@ -84,6 +85,8 @@ pub struct VisionConfig {
     pub min_score: f32,
     /// Threads that work on one frame.
     pub threads: usize,
+    /// What the camera's liveness scores mean; `None` leaves them as the networks give them.
+    pub liveness_calibration: Option<LivenessCalibration>,
 }
 
 /// How face crops are made.

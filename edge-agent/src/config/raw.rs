@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::LogFormat;
-use crate::backup::Kept;
+use crate::{backup::Kept, vision::LivenessCalibration};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,6 +123,7 @@ pub(super) struct Vision {
     pub(super) detect_long_side: Option<u32>,
     pub(super) min_score: Option<f32>,
     pub(super) threads: Option<usize>,
+    pub(super) liveness_calibration: Option<LivenessCalibration>,
 }
 
 #[derive(Debug, Default, Deserialize)]

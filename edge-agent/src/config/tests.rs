@@ -20,6 +20,7 @@ pack = "/packs/default"
 detect_long_side = 320
 min_score = 0.5
 threads = 2
+liveness_calibration = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1]
 [spool]
 path = "/var/lib/cavs/spool.db"
 max_bytes = 10000000
@@ -88,6 +89,8 @@ fn unknown_keys_and_wrong_types_are_refused_with_their_place() {
     assert!(unknown.starts_with("DIR/agent.toml: ") && unknown.contains("fps = 5"), "{unknown}");
     let wrong_type = load(&FULL.replace("rate = 5", "rate = \"fast\""), &[]).unwrap_err();
     assert!(wrong_type.contains("rate = \"fast\""), "{wrong_type}");
+    let short = load(&FULL.replace("[0, 0.05,", "["), &[]).unwrap_err();
+    assert!(short.contains("a liveness calibration has 21 numbers"), "{short}");
     let flag = load(FULL, &["spool.size=5"]).unwrap_err();
     assert!(flag.starts_with("--set spool.size: unknown field `size`"), "{flag}");
     let missing = Config::load(Path::new("/no/such/file.toml"), &[]).unwrap_err();

@@ -4,7 +4,8 @@ use cavs_embedding::{PackDigest, UnitEmbedding};
 
 use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
 
-/// Takes `faces N` for an image with N faces, `panic` for a decoder that panics, and refuses
+/// Takes `faces N` for an image with N faces, `live N` for one with N faces whose liveness scores are
+/// spread evenly from 0 to 1, `panic` for a decoder that panics, and refuses
 /// everything else.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FakeVision;
@@ -17,12 +18,20 @@ impl Vision for FakeVision {
     fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure> {
         let text = std::str::from_utf8(image).unwrap_or_default();
         assert_ne!(text, "panic", "a damaged decoder");
-        match text.strip_prefix("faces ").and_then(|count| count.trim().parse().ok()) {
-            Some(count) => Ok(Analysis { width: 640, height: 480, faces: (0..count).map(face).collect() }),
-            None if image.is_empty() => {
+        let (what, count) = text.split_once(' ').unwrap_or_default();
+        let count = count.trim().parse().ok();
+        let seen = |faces: Vec<Face>| Ok(Analysis { width: 640, height: 480, faces });
+        let live = |index: u8, count: u8| Face {
+            liveness: Some(f32::from(index) / f32::from((count - 1).max(1))),
+            ..face(index)
+        };
+        match (what, count) {
+            ("faces", Some(count)) => seen((0..count).map(face).collect()),
+            ("live", Some(count)) => seen((0..count).map(|index| live(index, count)).collect()),
+            _ if image.is_empty() => {
                 Err(ImageFailure { reason: "IMAGE_EMPTY", message: "the image is empty".to_owned() })
             }
-            None => Err(ImageFailure { reason: "IMAGE_CORRUPT", message: "not a fake image".to_owned() }),
+            _ => Err(ImageFailure { reason: "IMAGE_CORRUPT", message: "not a fake image".to_owned() }),
         }
     }
 }

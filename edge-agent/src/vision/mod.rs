@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) use room::analyze_guarded;
 
-pub use pack::{LoadError, PackVision};
+pub use pack::{LivenessCalibration, LivenessSamples, LoadError, PackVision};
 pub use room::{Seen, Stages, watch};
 
 /// Finds and embeds the faces of images, one image at a time.
@@ -124,7 +124,8 @@ pub struct Face {
     pub quality: Quality,
     /// What the embedder makes of it.
     pub embedding: UnitEmbedding,
-    /// Probability that the face is live, where the pack has a liveness network.
+    /// Probability that the face is live, where the pack has a liveness network; with a calibration,
+    /// what part of the camera's live faces looked less alive.
     pub liveness: Option<f32>,
     /// JPEG of the face for reviewers, where the site keeps one.
     pub evidence: Option<Evidence>,

@@ -4,6 +4,7 @@ use cavs_embedding::PackDigest;
 use cavs_models::{
     DecodeLimits, FacePipeline, ImageError, Pack, PackError, Picture, PipelineOptions, VisionError,
 };
+pub use cavs_models::{LivenessCalibration, LivenessSamples};
 use thiserror::Error;
 
 use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
@@ -51,6 +52,7 @@ impl PackVision {
             detect_long_side: config.detect_long_side,
             min_score: config.min_score,
             threads: config.threads,
+            liveness: config.liveness_calibration,
             ..PipelineOptions::default()
         };
         let pipeline = FacePipeline::new(&pack, options)?;
