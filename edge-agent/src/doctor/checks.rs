@@ -21,7 +21,7 @@ use crate::{
     source::{AnySource, DirectorySource, Frame, Source},
     spool::{self, SpoolOptions},
     uplink,
-    vision::{PackVision, Vision, analyze_guarded},
+    vision::{Analysis, PackVision, Vision, analyze_guarded},
     vitals::disk_free,
 };
 
@@ -110,8 +110,7 @@ pub(super) async fn source(
     match timeout(FIRST_FRAME, camera.next_frame()).await {
         Ok(Ok(Some(frame))) => {
             let after = began.elapsed().as_millis();
-            let seen = look_at(Some(frame), vision);
-            Finding::ok(CHECK, format!("a picture after {after} ms{seen}"))
+            look_at(Some(frame), vision, format!("a picture after {after} ms"))
         }
         Ok(Err(error)) => Finding::failed(CHECK, error.to_string(), "see source.kind in the agent's manual"),
         Ok(Ok(None)) | Err(_) => {
@@ -132,23 +131,32 @@ async fn directory(path: &Path, vision: Option<&mut PackVision>) -> Finding {
         }
         Ok(mut source) => {
             let count = source.remaining();
-            let seen = look_at(source.next_frame().await.ok().flatten(), vision);
-            Finding::ok(CHECK, format!("{}: {count} pictures{seen}", path.display()))
+            let first = source.next_frame().await.ok().flatten();
+            look_at(first, vision, format!("{}: {count} pictures", path.display()))
         }
         Err(error) => Finding::failed(CHECK, error.to_string(), "make it readable for the agent's user"),
     }
 }
 
-/// What the networks see in a picture.
-fn look_at(frame: Option<Frame>, vision: Option<&mut PackVision>) -> String {
-    let (Some(Frame { image: Ok(image), .. }), Some(vision)) = (frame, vision) else { return String::new() };
-    let began = Instant::now();
-    match analyze_guarded(vision, &image) {
-        Ok(seen) => {
-            let (width, height, faces) = (seen.width, seen.height, seen.faces.len());
-            format!(": {width}x{height}, {faces} faces, analysed in {} ms", began.elapsed().as_millis())
+/// A source that gave a picture, with what the networks see in it.
+fn look_at(frame: Option<Frame>, vision: Option<&mut PackVision>, message: String) -> Finding {
+    const CHECK: Check = Check::Source;
+    let analysis = match (frame, vision) {
+        (Some(Frame { image: Ok(image), .. }), Some(vision)) => {
+            let began = Instant::now();
+            analyze_guarded(vision, &image).map(|seen| (seen, began.elapsed().as_millis()))
         }
-        Err(error) => format!(", but it can't be analysed: {error}"),
+        _ => return Finding::ok(CHECK, message),
+    };
+    match analysis {
+        Ok((Analysis { width, height, faces }, took)) => {
+            let faces = faces.len();
+            Finding::ok(CHECK, format!("{message}: {width}x{height}, {faces} faces, analysed in {took} ms"))
+        }
+        Err(error) => {
+            let message = format!("{message}, which can't be analysed: {error}");
+            Finding::warning(CHECK, message, "pictures have to be sound JPEG, PNG or WebP files")
+        }
     }
 }
 
@@ -201,5 +209,32 @@ pub(super) fn clock(server_time: Option<Timestamp>) -> Finding {
         }
         None if stamp.synchronised => Finding::ok(CHECK, follows),
         None => Finding::warning(CHECK, follows, "see to the server first: its clock is the measure"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Level, *};
+    use crate::config::VisionConfig;
+
+    #[tokio::test]
+    async fn a_picture_that_is_none_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.jpg"), "no picture").unwrap();
+        let config = VisionConfig {
+            pack: None,
+            detect_long_side: 320,
+            min_score: 0.6,
+            threads: 1,
+            liveness_calibration: None,
+        };
+        let mut vision = PackVision::load(&config, None).unwrap();
+        let finding = directory(folder.path(), Some(&mut vision)).await;
+        assert_eq!(finding.level, Level::Warning, "{}", finding.message);
+        assert!(
+            finding.message.contains("1 pictures, which can't be analysed: IMAGE_"),
+            "{}",
+            finding.message
+        );
     }
 }
