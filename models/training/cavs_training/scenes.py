@@ -110,6 +110,81 @@ def _shapes(rng: np.random.Generator, scene: Image.Image) -> None:
                                                        outline=colour, width=int(rng.integers(1, 5)))
 
 
+def _scrambled(rng: np.random.Generator, head: Image.Image, side: int) -> Image.Image:
+    """The parts of a face where no face has them: eyes, ears and hair alone are none."""
+    head = head.resize((side, side), Image.BILINEAR)
+    count = int(rng.integers(2, 5))
+    cell = side // count
+    scrambled = Image.new("RGB", (cell * count, cell * count))
+    for at, place in enumerate(rng.permutation(count * count)):
+        y, x = divmod(int(place), count)
+        part = head.crop((x * cell, y * cell, (x + 1) * cell, (y + 1) * cell))
+        if rng.random() < 0.5:
+            part = part.rotate(int(90 * rng.integers(1, 4)))
+        scrambled.paste(part, (at % count * cell, at // count * cell))
+    return scrambled
+
+
+def _pattern(rng: np.random.Generator, picture: Image.Image, side: int) -> Image.Image:
+    """Cloth, bricks, tiles: a small piece again and again."""
+    piece = [max(4, int(v)) for v in side * rng.uniform(0.08, 0.5, 2)]
+    x, y = rng.integers(0, max(1, picture.width - 40)), rng.integers(0, max(1, picture.height - 40))
+    tile = picture.crop((x, y, x + rng.integers(8, 40), y + rng.integers(8, 40))).resize(piece, Image.BILINEAR)
+    lines = ImageDraw.Draw(tile)
+    for _ in range(rng.integers(0, 4)):
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        lines.line([tuple(int(v) for v in rng.uniform(0, piece)) for _ in range(2)], colour, int(rng.integers(1, 5)))
+    pattern = Image.new("RGB", (side, side))
+    shift = piece[0] // 2 if rng.random() < 0.4 else 0
+    for row, top in enumerate(range(0, side, piece[1])):
+        for left in range(-piece[0], side, piece[0]):
+            pattern.paste(tile, (left + row % 2 * shift, top))
+    return pattern
+
+
+def _hand(rng: np.random.Generator, head: Image.Image, side: int) -> tuple[Image.Image, Image.Image]:
+    """Fingers of the colour of somebody's cheek, and the mask of what they cover."""
+    skin = np.asarray(head.resize((8, 8), Image.BOX), np.float32)[4, int(rng.integers(2, 6))]
+    large = 2 * side
+    hand, mask = Image.new("RGB", (large, large)), Image.new("L", (large, large))
+    draw, cover = ImageDraw.Draw(hand), ImageDraw.Draw(mask)
+    turn, bend = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.3)
+    fingers, width = int(rng.integers(3, 6)), large * rng.uniform(0.1, 0.17)
+    for finger in range(fingers):
+        away = (finger - (fingers - 1) / 2) * width * rng.uniform(0.95, 1.2)
+        along = large * rng.uniform(0.2, 0.35)
+        points = []
+        for part, turned in ((-0.6, 0), (0.3, 0), (1.0, bend)):
+            c, s = np.cos(turn + turned), np.sin(turn + turned)
+            points.append((large / 2 + c * along * part - s * away, large / 2 + s * along * part + c * away))
+        for inset, light in ((1.0, 0.55), (0.86, rng.uniform(0.9, 1.05)), (0.4, rng.uniform(1.0, 1.15))):
+            colour = tuple(int(v) for v in (skin * light).clip(0, 255))
+            draw.line(points, colour, int(width * inset), "curve")
+            for x, y in points:
+                r = width * inset / 2
+                draw.ellipse((x - r, y - r, x + r, y + r), colour)
+                cover.ellipse((x - r, y - r, x + r, y + r), 255)
+            cover.line(points, 255, int(width * inset), "curve")
+    blur = ImageFilter.GaussianBlur(large * rng.uniform(0.003, 0.02))
+    return hand.filter(blur).resize((side, side), Image.BOX), mask.filter(blur).resize((side, side), Image.BOX)
+
+
+def _distract(rng: np.random.Generator, scene: Image.Image, heads: list[Image.Image], backgrounds: list[Image.Image]) -> None:
+    """Pastes what small detectors take for faces: scrambled faces, patterns, hands."""
+    for _ in range(rng.integers(0, 14)):
+        side = int(np.exp(rng.uniform(np.log(20), np.log(300))))
+        head, kind, mask = heads[rng.integers(len(heads))], rng.random(), None
+        if kind < 0.35:
+            thing = _scrambled(rng, head, side)
+        elif kind < 0.65:
+            pictures = heads if rng.random() < 0.5 else backgrounds
+            thing = _pattern(rng, pictures[rng.integers(len(pictures))], side)
+        else:
+            thing, mask = _hand(rng, head, side)
+        x, y = (int(v) for v in rng.integers(-side // 2, SIDE - side // 2, 2))
+        scene.paste(thing, (x, y), mask)
+
+
 def _background(rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image], backgrounds: list[Image.Image]) -> Image.Image:
     kind = rng.random()
     if kind < 0.07:  # what a letterboxed picture is put on
@@ -161,6 +236,8 @@ def compose(
     scene = _background(rng, heads, renders, backgrounds)
     if rng.random() < 0.6:
         _shapes(rng, scene)
+    if rng.random() < 0.7:
+        _distract(rng, scene, heads, backgrounds)
     pick = lambda: heads[rng.integers(len(heads))]
     kind = rng.random()
     if kind < 0.12:
