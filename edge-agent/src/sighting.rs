@@ -66,6 +66,7 @@ impl Sighting {
             frame: self.frame.clone(),
             track: self.track.map(Into::into),
             clock: Some(self.taken.into()),
+            camera_id: String::new(),
         }
     }
 }

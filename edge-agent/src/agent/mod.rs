@@ -142,6 +142,7 @@ async fn run_rooms<V: Vision>(
             pack_digest: vision.pack_digest().to_string(),
             boot_epoch: writer.boot_epoch(),
             settings: None,
+            proxy: false,
         },
         spooled: Arc::clone(&shared.spooled),
         timing: Timing::default(),

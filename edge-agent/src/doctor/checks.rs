@@ -163,6 +163,7 @@ pub(super) async fn server(
         pack_digest: vision.map(|vision| vision.pack_digest().to_string()).unwrap_or_default(),
         boot_epoch: 0,
         settings: Some(ledger.report()),
+        proxy: false,
     };
     if vision.is_none() {
         let message = "not tried, as the agent has to say which pack it uses";

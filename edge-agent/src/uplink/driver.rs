@@ -194,6 +194,7 @@ impl Driver {
                 }
                 Some(Down::Ack(ack)) => self.machine.on_ack(ack, now),
                 Some(Down::Settings(settings)) => self.want(settings),
+                Some(Down::Cameras(_)) => tracing::debug!("cameras are for a proxy"),
                 // A later server may say more than this agent knows.
                 None => tracing::debug!("an unknown message of the server was left out"),
             },

@@ -203,6 +203,7 @@ impl Session {
             outcome: outcome.into(),
             reason: reason.to_owned(),
             message,
+            answer: None,
         }
     }
 }
