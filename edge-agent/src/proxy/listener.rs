@@ -139,6 +139,8 @@ async fn serve(
     builder
         .http1()
         .timer(TokioTimer::new())
+        // Who has sent a frame may close its side and still wait for the answer.
+        .half_close(true)
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS);

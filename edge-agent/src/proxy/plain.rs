@@ -146,10 +146,7 @@ fn success(verdict: &v1::FrameVerdict) -> Value {
     let best = verdict.faces.iter().filter_map(|face| face.answer.as_ref()).max_by(|a, b| certainty(a, b));
     json!({
         "success": true,
-        "status": match verdict.status() {
-            v1::frame_verdict::Status::Stored => "stored",
-            _ => "recorded",
-        },
+        "status": if verdict.status() == v1::frame_verdict::Status::Stored { "stored" } else { "recorded" },
         "record_id": best.map(|best| &best.sighting_id),
         "predicted_student": best.and_then(|best| best.student.as_ref()).map(student),
         "confidence": best.and_then(|best| best.similarity),

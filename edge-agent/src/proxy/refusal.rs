@@ -81,10 +81,12 @@ impl From<Refusal> for Status {
 impl From<&Status> for Refusal {
     /// A status of our own, back again: bodies can only fail with statuses.
     fn from(status: &Status) -> Self {
-        let reason = cavs_proto::error_reason(status).unwrap_or(match status.code() {
-            tonic::Code::OutOfRange => ErrorReason::FrameTooLarge,
-            _ => ErrorReason::InvalidArgument,
-        });
+        let otherwise = if status.code() == tonic::Code::OutOfRange {
+            ErrorReason::FrameTooLarge
+        } else {
+            ErrorReason::InvalidArgument
+        };
+        let reason = cavs_proto::error_reason(status).unwrap_or(otherwise);
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
         Self { retry_after, ..Self::new(reason, status.message()) }
     }

@@ -142,7 +142,7 @@ impl Session {
             }
             Ok(()) = self.devices_changed.changed(), if self.greeted => Ok(Event::DevicesChanged),
             received = timeout(IDLE, self.inbound.message()) => match received {
-                Ok(message) => Ok(message?.map_or(Event::End, Event::Message)),
+                Ok(message) => Ok(message?.map_or(Event::End, |message| Event::Message(Box::new(message)))),
                 Err(_) => Err(cavs_proto::status(ErrorReason::IdleTimeout, "no message for 90 seconds")),
             },
         }
@@ -255,7 +255,7 @@ impl Session {
 
 /// What a stream has to see to.
 enum Event {
-    Message(v1::DeviceMessage),
+    Message(Box<v1::DeviceMessage>),
     DevicesChanged,
     End,
 }
