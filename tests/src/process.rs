@@ -48,6 +48,12 @@ impl Process {
         Self { child: parent_death::spawn(command).unwrap(), log: log.to_owned() }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed.
     #[must_use]
     pub fn output(&self) -> String {

@@ -46,7 +46,7 @@ async fn converse(channel: Channel, messages: Vec<Up>) -> (Vec<Down>, Option<Sta
 
 fn hello(site: &Site) -> Up {
     let pack_digest = site.pack_digest().to_string();
-    Up::Hello(v1::Hello { agent_version: "test".into(), pack_digest, boot_epoch: 1, settings: None })
+    Up::Hello(v1::Hello { agent_version: "test".into(), pack_digest, boot_epoch: 1, ..Default::default() })
 }
 
 fn sighting(site: &Site, sequence: u64) -> v1::CapturedSighting {

@@ -10,5 +10,6 @@ mod gallery;
 mod main_job;
 mod outages;
 mod privacy;
+mod proxy;
 mod several_servers;
 mod torture;

@@ -100,6 +100,9 @@ pub(super) async fn source(
     const CHECK: Check = Check::Source;
     let camera = match &config.kind {
         SourceKind::Directory { path, .. } => return directory(path, vision).await,
+        SourceKind::Proxied => {
+            return Finding::ok(CHECK, "a proxy: its cameras are not tried; `cavs devices list` shows them");
+        }
         SourceKind::Camera(camera) => camera,
     };
     if agent_is_running {
@@ -171,6 +174,7 @@ pub(super) async fn server(
         pack_digest: vision.map(|vision| vision.pack_digest().to_string()).unwrap_or_default(),
         boot_epoch: 0,
         settings: Some(ledger.report()),
+        proxy: false,
     };
     if vision.is_none() {
         let message = "not tried, as the agent has to say which pack it uses";

@@ -27,7 +27,8 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.GalleryService", "GetGallery" | "SuggestThreshold" | "ListThresholds") => viewer,
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
         ("cavs.v1.DeviceService", "GetDevice" | "ListDevices") => viewer,
-        ("cavs.v1.DeviceService", "CreateDevice" | "ConfigureDevice") => admin,
+        ("cavs.v1.DeviceService", "CreateDevice" | "ConfigureDevice" | "AssignCamera") => admin,
+        ("cavs.v1.DeviceService", "IssueDeviceToken" | "RevokeDeviceTokens" | "RevokeDevice") => admin,
         ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
         ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem" | "ReviewSighting") => reviewer,
         _ => return None,
@@ -45,8 +46,8 @@ mod tests {
         let set = prost_types::FileDescriptorSet::decode(cavs_proto::FILE_DESCRIPTOR_SET).unwrap();
         let mut methods = 0;
         for service in set.file.iter().filter(|f| f.package() == "cavs.v1").flat_map(|f| &f.service) {
-            // Devices have a listener of their own.
-            if service.name() == "IngestService" {
+            // Devices have a listener of their own, and the agent in proxy mode takes frames.
+            if matches!(service.name(), "IngestService" | "CaptureService") {
                 continue;
             }
             for method in &service.method {
