@@ -6,6 +6,7 @@
 
 mod camera;
 mod film;
+mod firmware;
 mod hostile;
 mod http1;
 mod link;
@@ -16,6 +17,7 @@ mod serve;
 
 pub use camera::Camera;
 pub use film::{Film, FilmError, FilmOptions};
+pub use firmware::firmware_on_host;
 pub use hostile::{Dice, Flood, FloodReport, STALLS, Stall, StallReport, flood, mutate, stall};
 pub use link::{Target, TargetError, Tls};
 pub use manners::Manners;
