@@ -17,7 +17,7 @@ mod serve;
 
 pub use camera::Camera;
 pub use film::{Film, FilmError, FilmOptions};
-pub use firmware::firmware_on_host;
+pub use firmware::{check_board_part, firmware_on_host};
 pub use hostile::{Dice, Flood, FloodReport, STALLS, Stall, StallReport, flood, mutate, stall};
 pub use link::{Target, TargetError, Tls};
 pub use manners::Manners;

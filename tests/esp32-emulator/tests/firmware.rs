@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cavs_esp32_emulator::firmware_on_host;
+use cavs_esp32_emulator::{check_board_part, firmware_on_host};
 use cavs_proto::v1;
 use proptest::{
     prelude::*,
@@ -347,4 +347,9 @@ fn damaged_answers_do_no_harm() {
     // Some mutations change nothing that matters; most do.
     let arrived: u32 = text.split(' ').nth(2).unwrap().parse().unwrap();
     assert!((10_000..200_000).contains(&arrived), "{text}");
+}
+
+#[test]
+fn the_board_part_has_good_syntax_and_types() {
+    check_board_part(tempfile::tempdir().unwrap().path()).unwrap();
 }
