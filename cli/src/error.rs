@@ -302,9 +302,14 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::SightingNotFound => Some("see: cavs sightings list"),
         R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
-        R::Overloaded | R::ShuttingDown | R::DatabaseUnavailable | R::IdleTimeout | R::CallTimeout => {
-            Some("try again later")
-        }
+        R::Overloaded
+        | R::RateLimited
+        | R::RequestTooSlow
+        | R::ShuttingDown
+        | R::SpoolUnavailable
+        | R::DatabaseUnavailable
+        | R::IdleTimeout
+        | R::CallTimeout => Some("try again later"),
         R::GalleryTooSmall => Some("enroll more students first"),
         R::StudentErased => Some("to enroll the person again, add them as a new student"),
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),
@@ -313,6 +318,10 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::DeviceIdentityMissing
         | R::DeviceUnknown
         | R::DeviceRevoked
+        | R::CameraNotProxied
+        | R::DeviceMismatch
+        | R::FrameInvalid
+        | R::FrameTooLarge
         | R::StreamReplaced
         | R::StudentExists
         | R::DeviceExists

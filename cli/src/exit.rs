@@ -27,7 +27,7 @@ impl Exit {
     pub const fn of_reason(reason: ErrorReason) -> Self {
         use ErrorReason as R;
         match reason {
-            R::InvalidArgument => Self::Usage,
+            R::InvalidArgument | R::FrameInvalid => Self::Usage,
             R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
@@ -36,9 +36,19 @@ impl Exit {
             | R::RoleInsufficient
             | R::DeviceIdentityMissing
             | R::DeviceUnknown
-            | R::DeviceRevoked => Self::NotAuthorised,
-            R::Overloaded | R::IdleTimeout | R::CallTimeout | R::ShuttingDown | R::DatabaseUnavailable => Self::Unavailable,
+            | R::DeviceRevoked
+            | R::CameraNotProxied
+            | R::DeviceMismatch => Self::NotAuthorised,
+            R::Overloaded
+            | R::RateLimited
+            | R::RequestTooSlow
+            | R::IdleTimeout
+            | R::CallTimeout
+            | R::ShuttingDown
+            | R::SpoolUnavailable
+            | R::DatabaseUnavailable => Self::Unavailable,
             R::PageTokenInvalid
+            | R::FrameTooLarge
             | R::StreamReplaced
             | R::StudentExists
             | R::StudentErased

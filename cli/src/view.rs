@@ -2,6 +2,7 @@
 
 mod certs;
 mod device;
+mod device_token;
 mod enrollment;
 mod gallery;
 mod layout;
@@ -15,7 +16,8 @@ use cavs_proto::from_timestamp;
 use jiff::Timestamp;
 
 pub use certs::{CertificateView, DevSetView};
-pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, RunningView, WantedView};
+pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView};
+pub use device_token::{DeviceTokenView, RevokedTokensView};
 pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, QualityView, VerdictView};
 pub use gallery::{
     CalibrationView, GalleryView, GraphView, SearchesView, SideView, SuggestionView, ThresholdChangeView,

@@ -56,6 +56,20 @@ reasons! {
     DeviceUnknown = "DEVICE_UNKNOWN" => PermissionDenied,
     /// The device was revoked.
     DeviceRevoked = "DEVICE_REVOKED" => PermissionDenied,
+    /// This proxy does not speak for that camera: there is none, or another one does.
+    CameraNotProxied = "CAMERA_NOT_PROXIED" => PermissionDenied,
+    /// The request names another device than the certificate or the token.
+    DeviceMismatch = "DEVICE_MISMATCH" => PermissionDenied,
+    /// No whole picture: truncated, damaged, or of another kind.
+    FrameInvalid = "FRAME_INVALID" => InvalidArgument,
+    /// A picture over the limit.
+    FrameTooLarge = "FRAME_TOO_LARGE" => OutOfRange,
+    /// More frames than a camera may send; retry later.
+    RateLimited = "RATE_LIMITED" => ResourceExhausted,
+    /// The request did not come to its end in time.
+    RequestTooSlow = "REQUEST_TOO_SLOW" => DeadlineExceeded,
+    /// The proxy can't keep anything now; retry later.
+    SpoolUnavailable = "SPOOL_UNAVAILABLE" => Unavailable,
     /// The device has opened another stream, which took this one's place.
     StreamReplaced = "STREAM_REPLACED" => Aborted,
     /// No student of that id or number.

@@ -194,5 +194,6 @@ fn sighting(probe: UnitEmbedding) -> CapturedSighting {
         frame: String::new(),
         clock: Clock { trust: ClockTrust::Unknown, uncertainty_ms: None },
         track: None,
+        camera: None,
     }
 }

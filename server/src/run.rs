@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 
 use crate::{
     app::{
-        Accounts, App, AppError, Enrollment, EvidencePolicy, Keys, Parts, Recognition, RecognitionSetup,
-        Vision,
+        Accounts, App, AppError, DevicesChanged, Enrollment, EvidencePolicy, Keys, Parts, Recognition,
+        RecognitionSetup, Vision,
     },
     config::{Config, Database},
     domain::Thresholds,
@@ -233,6 +233,8 @@ async fn serve(
 
     let (follower, until) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { follower.recognition.follow(until).await });
+    let (devices, until) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move { devices.follow_devices(until).await });
     let (calibrator, until) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { calibrator.recognition.calibrate_regularly(until).await });
     let serving = async {
@@ -294,6 +296,7 @@ async fn assemble(
         keys: Arc::clone(&keys),
         recognition: Recognition::load(setup, store, keys, Arc::clone(&metrics)).await?,
         vision: Vision::start(FacePipeline::new(pack, options)?, DecodeLimits::default())?,
+        devices_changed: DevicesChanged::default(),
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
         enrollment: Enrollment {
             templates_per_student: config.enrollment.templates_per_student,

@@ -15,7 +15,7 @@ use crate::{
     lookup,
     paging::{self, Extent, Page},
     printer::Printer,
-    view::{DeviceList, DeviceView},
+    view::{DeviceList, DeviceTokenView, DeviceView, RevokedTokensView},
 };
 
 /// What `cavs devices` does.
@@ -51,6 +51,37 @@ pub enum DevicesCommand {
     /// not; `cavs devices show` says what became of them.
     #[command(after_help = settings_help())]
     Configure(ConfigureArgs),
+    /// Say which proxy speaks for a camera; proxies learn it at once
+    #[command(group = clap::ArgGroup::new("to").required(true))]
+    Assign {
+        /// Name or id of the camera
+        #[arg(value_name = "CAMERA")]
+        camera: String,
+        /// Name or id of an agent that runs in proxy mode
+        #[arg(long, value_name = "DEVICE", group = "to")]
+        proxy: Option<String>,
+        /// Take the camera from its proxy
+        #[arg(long, group = "to")]
+        none: bool,
+    },
+    /// Make a token for a camera, or end its tokens
+    ///
+    /// The token is printed once, and the server keeps a hash of it only. The newest two of a camera are
+    /// good, so that it can be given a new one before the old one ends.
+    Token {
+        /// Name or id of the camera
+        #[arg(value_name = "CAMERA")]
+        camera: String,
+        /// End all tokens of the camera
+        #[arg(long)]
+        revoke: bool,
+    },
+    /// Take a device's right to speak, for ever
+    Revoke {
+        /// Name or id
+        #[arg(value_name = "DEVICE")]
+        device: String,
+    },
 }
 
 /// Options of `cavs devices configure`.
@@ -139,10 +170,16 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
                 v1::CreateDeviceRequest { name, kind: v1::DeviceKind::from(kind).into(), classroom };
             let device = DeviceView::from(api.call(api.devices().create_device(request)).await?);
             printer.report(&device)?;
-            printer.note(&format!(
-                "next, its certificate: cavs certs device --ca DIR --device-id {} --out DIR",
-                device.id
-            ));
+            printer.note(&match kind {
+                Kind::Agent => format!(
+                    "next, its certificate: cavs certs device --ca DIR --device-id {} --out DIR",
+                    device.id
+                ),
+                Kind::Esp32Cam => {
+                    let name = &device.name;
+                    format!("next: cavs devices assign {name} --proxy DEVICE; cavs devices token {name}")
+                }
+            });
             Ok(())
         }
         DevicesCommand::List { extent } => {
@@ -169,6 +206,31 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             let set = settings.into_iter().collect();
             let request = v1::ConfigureDeviceRequest { device_id, reset, unset, set };
             let device = api.call(api.devices().configure_device(request)).await?;
+            printer.report(&DeviceView::from(device))
+        }
+        DevicesCommand::Assign { camera, proxy, none: _ } => {
+            let device_id = lookup::device(&api, &camera).await?.id;
+            let proxy_id = lookup::device_id(&api, proxy.as_deref()).await?;
+            let request = v1::AssignCameraRequest { device_id, proxy_id };
+            let device = api.call(api.devices().assign_camera(request)).await?;
+            printer.report(&DeviceView::from(device))
+        }
+        DevicesCommand::Token { camera, revoke } => {
+            let device_id = lookup::device(&api, &camera).await?.id;
+            if revoke {
+                let request = v1::RevokeDeviceTokensRequest { device_id };
+                let revoked = api.call(api.devices().revoke_device_tokens(request)).await?.revoked;
+                return printer.report(&RevokedTokensView { revoked });
+            }
+            let request = v1::IssueDeviceTokenRequest { device_id: device_id.clone() };
+            let token = api.call(api.devices().issue_device_token(request)).await?.token;
+            printer.report(&DeviceTokenView { device_id, token })?;
+            printer.note("it is shown this once; the header is: Authorization: Bearer TOKEN");
+            Ok(())
+        }
+        DevicesCommand::Revoke { device } => {
+            let device_id = lookup::device(&api, &device).await?.id;
+            let device = api.call(api.devices().revoke_device(v1::RevokeDeviceRequest { device_id })).await?;
             printer.report(&DeviceView::from(device))
         }
     }

@@ -47,6 +47,19 @@ pub struct DeviceView {
     pub wanted: Option<WantedView>,
     /// What became of them.
     pub running: RunningView,
+    /// The proxy that speaks for this camera; null where none does.
+    pub proxy: Option<ProxyView>,
+    /// Tokens that are good.
+    pub token_count: u32,
+}
+
+/// An agent that speaks for a camera.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProxyView {
+    /// UUID.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
 }
 
 /// A device's sign of life. Counters of losses are since its spool was made.
@@ -150,6 +163,7 @@ impl From<v1::Device> for DeviceView {
         };
         let (pushed_time, pushed_by) = (time(device.wanted_time.as_ref()), device.wanted_by);
         let running = device.running.unwrap_or_default();
+        let proxy = ProxyView { id: device.proxy_id, name: device.proxy_name };
         Self {
             id: device.id,
             name: device.name,
@@ -176,6 +190,8 @@ impl From<v1::Device> for DeviceView {
                 rejected_version: running.rejected_version,
                 rejection: running.rejection,
             },
+            proxy: (!proxy.id.is_empty()).then_some(proxy),
+            token_count: device.token_count,
         }
     }
 }
@@ -296,6 +312,10 @@ impl Report for DeviceView {
         if self.running.rejected_version > 0 {
             let RunningView { rejected_version, rejection, .. } = &self.running;
             lines.push(("last rejection", format!("version {rejected_version}: {rejection}")));
+        }
+        if self.kind == "esp32-cam" {
+            let proxy = self.proxy.as_ref().map_or_else(|| "none".to_owned(), |proxy| proxy.name.clone());
+            lines.extend([("proxy", proxy), ("tokens", self.token_count.to_string())]);
         }
         lines.extend([("created", moment(style, self.create_time)), ("id", self.id.clone())]);
         let rows = self.wanted.iter().flat_map(|wanted| &wanted.settings);

@@ -41,6 +41,9 @@ pub(crate) struct State {
     pub(crate) filters: Vec<v1::SightingFilter>,
     pub(crate) reviews: Vec<v1::ReviewSightingRequest>,
     pub(crate) configured: Option<v1::ConfigureDeviceRequest>,
+    /// Who speaks for the camera, and its tokens.
+    pub(crate) proxy: String,
+    pub(crate) tokens: u32,
 }
 
 /// The server, its certificates, and a home for whoever calls it.

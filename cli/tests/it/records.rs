@@ -122,6 +122,26 @@ fn settings_are_pushed_from_flags_and_files() {
 }
 
 #[test]
+fn a_camera_gets_a_proxy_and_tokens_and_loses_them() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["devices", "assign", "door-cam", "--proxy", "room-12"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = fake.cavs(&["devices", "token", "door-cam"]);
+    assert_eq!((ran.code, ran.stdout.trim()), (0, "0123abcd"), "alone on standard output: {ran:?}");
+    assert!(ran.stderr.contains("shown this once"), "{ran:?}");
+    insta::assert_snapshot!(fake.cavs(&["devices", "show", "door-cam"]).stdout);
+    let ran = fake.cavs(&["devices", "token", "door-cam", "--revoke", "-o", "json"]);
+    assert_eq!(ran.json()["revoked"], 1);
+    assert_eq!(
+        fake.cavs(&["devices", "assign", "door-cam", "--none", "-o", "json"]).json()["proxy"],
+        serde_json::Value::Null
+    );
+    assert_eq!(fake.cavs(&["devices", "assign", "door-cam"]).code, 2, "to whom?");
+    let ran = fake.cavs(&["devices", "revoke", "door-cam", "-o", "json"]);
+    assert_eq!(ran.json()["status"], "revoked");
+}
+
+#[test]
 fn a_sighting_is_shown_with_its_clock_and_track() {
     let fake = with_sighting();
     {

@@ -83,6 +83,13 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::CredentialsInvalid
         | R::LoginThrottled
         | R::RoleInsufficient
+        | R::CameraNotProxied
+        | R::DeviceMismatch
+        | R::FrameInvalid
+        | R::FrameTooLarge
+        | R::RateLimited
+        | R::RequestTooSlow
+        | R::SpoolUnavailable
         | R::StreamReplaced
         | R::StudentNotFound
         | R::StudentExists

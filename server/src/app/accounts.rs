@@ -165,7 +165,7 @@ fn verify(password: &SecretString, hash: &str) -> bool {
 }
 
 /// 256 random bits in hexadecimal.
-fn new_token() -> Result<SecretString, AppError> {
+pub(super) fn new_token() -> Result<SecretString, AppError> {
     let mut bytes = zeroize::Zeroizing::new([0u8; 32]);
     SystemRandom::new().fill(bytes.as_mut()).map_err(|_| VaultError::NoRandomness)?;
     let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
@@ -173,7 +173,7 @@ fn new_token() -> Result<SecretString, AppError> {
 }
 
 /// Tokens have 256 bits of entropy: a plain hash is enough.
-fn hash_token(token: &str) -> Vec<u8> {
+pub(super) fn hash_token(token: &str) -> Vec<u8> {
     digest(&SHA256, token.as_bytes()).as_ref().to_vec()
 }
 

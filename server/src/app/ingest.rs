@@ -112,7 +112,8 @@ impl App {
     fn count(&self, outcomes: &[StoreOutcome], predictions: &[Prediction]) {
         let stored = |outcome: &&StoreOutcome| **outcome == StoreOutcome::Stored;
         let new = outcomes.iter().filter(stored).count();
-        self.metrics.acknowledged(new, outcomes.len() - new);
+        let repeated = outcomes.iter().filter(|outcome| **outcome == StoreOutcome::Duplicate).count();
+        self.metrics.acknowledged(new, repeated);
         let new = outcomes.iter().zip(predictions).filter(|(outcome, _)| stored(outcome));
         new.for_each(|(_, prediction)| self.metrics.decided(prediction.decision));
     }

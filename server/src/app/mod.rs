@@ -7,6 +7,7 @@ mod gallery;
 mod ingest;
 mod keys;
 mod people;
+mod proxies;
 mod recognition;
 mod review;
 mod vision;
@@ -19,6 +20,7 @@ pub use error::AppError;
 pub use gallery::{DecisionCounts, GalleryReport, Suggestion, ThresholdEffect};
 pub use ingest::{EvidencePolicy, IngestOutcome};
 pub use keys::Keys;
+pub use proxies::DevicesChanged;
 pub use recognition::{Calibrated, GalleryState, Recognition, RecognitionSetup};
 pub use vision::{Vision, VisionFailure};
 
@@ -46,6 +48,8 @@ pub struct Parts {
     pub accounts: Accounts,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Tells streams of changes of devices.
+    pub devices_changed: DevicesChanged,
 }
 
 impl App {

@@ -25,7 +25,7 @@ use super::{AppError, Keys, blocking};
 use crate::{
     domain::{CapturedSighting, Match, Policy, Prediction, ThresholdVersion, Thresholds},
     metrics::Metrics,
-    store::{GalleryChange, Store},
+    store::{GALLERY_CHANGES, GalleryChange, Store},
 };
 
 pub use calibrating::Calibrated;
@@ -195,7 +195,7 @@ impl Recognition {
         let changed = Notify::new();
         let listening = async {
             loop {
-                if let Err(cause) = self.store.listen_for_changes(&changed).await {
+                if let Err(cause) = self.store.listen(GALLERY_CHANGES, &changed).await {
                     warn!(%cause, "does not hear of changes; they are polled");
                 }
                 tokio::time::sleep(LISTEN_AGAIN).await;

@@ -5,7 +5,7 @@ use cavs_proto::{DeviceId, ProtocolError, setting};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::text;
+use super::{ProxyRef, text};
 
 /// How long a device may be silent and still count as online: agents send a heartbeat every ten
 /// seconds.
@@ -50,6 +50,10 @@ pub struct Device {
     pub report: DeviceReport,
     /// The settings that it is to run with, where somebody has ever pushed any.
     pub wanted: Option<PushedSettings>,
+    /// Who speaks for this camera.
+    pub proxy: Option<ProxyRef>,
+    /// Tokens that are good.
+    pub tokens: u32,
 }
 
 impl Device {

@@ -4,6 +4,7 @@ mod device;
 mod face;
 mod page;
 mod policy;
+mod proxy;
 mod sighting;
 mod student;
 mod template;
@@ -18,6 +19,7 @@ pub use device::{
 pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};
 pub use policy::{Judged, Match, Policy};
+pub use proxy::{CameraRefusal, CameraStanding, ProxiedCamera, ProxyRef, SightingAnswer, TOKENS};
 pub use sighting::{
     Candidate, CapturedSighting, Clock, ClockTrust, Decision, EARLIEST, LATEST, NewReview, Prediction,
     PredictionReason, Review, Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track,

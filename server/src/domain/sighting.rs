@@ -12,7 +12,8 @@ pub const EARLIEST: Timestamp = Timestamp::UNIX_EPOCH;
 /// The latest time that is taken for one: the year 2200.
 pub const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
 
-/// What a device numbers its sightings by: unique for ever together with the device.
+/// What a device numbers its sightings by: unique for ever together with the device, and with the camera
+/// that it speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SightingKey {
     /// Increases with every start of the agent.
@@ -48,6 +49,8 @@ pub struct CapturedSighting {
     pub clock: Clock,
     /// What the sighting stands for, where faces are joined over frames.
     pub track: Option<Track>,
+    /// The camera that a proxy speaks for; `None` where the device speaks for itself.
+    pub camera: Option<DeviceId>,
 }
 
 /// What a device knows of its clock at a sighting.

@@ -128,6 +128,14 @@ fn decision_from_wire(field: &'static str, number: i32) -> Result<Decision, Prot
     }
 }
 
+pub(super) fn decision_to_wire(decision: Decision) -> v1::Decision {
+    match decision {
+        Decision::Accepted => v1::Decision::Accepted,
+        Decision::Pending => v1::Decision::Pending,
+        Decision::Unknown => v1::Decision::Unknown,
+    }
+}
+
 pub(super) fn verdict_from_wire(number: i32) -> Result<Verdict, ProtocolError> {
     const FIELD: &str = "verdict";
     match super::status::required_enum(FIELD, number)? {
@@ -138,7 +146,7 @@ pub(super) fn verdict_from_wire(number: i32) -> Result<Verdict, ProtocolError> {
     }
 }
 
-fn student_ref(student: StudentRef) -> v1::StudentRef {
+pub(super) fn student_ref(student: StudentRef) -> v1::StudentRef {
     v1::StudentRef { id: student.id.to_string(), number: student.number, name: student.name }
 }
 
@@ -164,12 +172,7 @@ impl From<Sighting> for v1::Sighting {
             liveness: sighting.liveness,
             frame: sighting.frame,
             prediction: Some(v1::Prediction {
-                decision: match prediction.decision {
-                    Decision::Accepted => v1::Decision::Accepted,
-                    Decision::Pending => v1::Decision::Pending,
-                    Decision::Unknown => v1::Decision::Unknown,
-                }
-                .into(),
+                decision: decision_to_wire(prediction.decision).into(),
                 reason: prediction.reason,
                 candidates: prediction
                     .candidates

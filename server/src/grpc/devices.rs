@@ -1,9 +1,10 @@
 use cavs_proto::{ProtocolError, to_timestamp, v1};
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::{caller, page_request, required_id},
+    convert::{caller, optional_id, page_request, required_id},
     heartbeat::{heartbeat_to_wire, report_to_wire, settings_to_wire},
     status::required_enum,
 };
@@ -60,6 +61,48 @@ impl v1::device_service_server::DeviceService for Devices {
         let id = required_id("device_id", &request.device_id)?;
         let change = SettingsChange::try_from(request)?;
         Ok(Response::new(self.0.configure_device(id, &change, by).await?.into()))
+    }
+
+    async fn assign_camera(
+        &self,
+        request: Request<v1::AssignCameraRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let by = caller(&request)?.user.id;
+        let v1::AssignCameraRequest { device_id, proxy_id } = request.into_inner();
+        let camera = required_id("device_id", &device_id)?;
+        let proxy = optional_id("proxy_id", &proxy_id)?;
+        Ok(Response::new(self.0.assign_camera(camera, proxy, by).await?.into()))
+    }
+
+    async fn issue_device_token(
+        &self,
+        request: Request<v1::IssueDeviceTokenRequest>,
+    ) -> Result<Response<v1::IssueDeviceTokenResponse>, Status> {
+        let by = caller(&request)?.user.id;
+        let camera = required_id("device_id", &request.into_inner().device_id)?;
+        let token = self.0.issue_device_token(camera, by).await?;
+        let token = token.expose_secret().to_owned();
+        Ok(Response::new(v1::IssueDeviceTokenResponse { token }))
+    }
+
+    async fn revoke_device_tokens(
+        &self,
+        request: Request<v1::RevokeDeviceTokensRequest>,
+    ) -> Result<Response<v1::RevokeDeviceTokensResponse>, Status> {
+        let by = caller(&request)?.user.id;
+        let camera = required_id("device_id", &request.into_inner().device_id)?;
+        let revoked = self.0.revoke_device_tokens(camera, by).await?;
+        let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::RevokeDeviceTokensResponse { revoked }))
+    }
+
+    async fn revoke_device(
+        &self,
+        request: Request<v1::RevokeDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let by = caller(&request)?.user.id;
+        let id = required_id("device_id", &request.into_inner().device_id)?;
+        Ok(Response::new(self.0.revoke_device(id, by).await?.into()))
     }
 }
 
@@ -128,6 +171,9 @@ impl From<Device> for v1::Device {
             wanted_time: wanted_time.map(to_timestamp),
             wanted_by: wanted_by.unwrap_or_default(),
             running: Some(report_to_wire(device.report.settings)),
+            proxy_id: device.proxy.as_ref().map(|proxy| proxy.id.to_string()).unwrap_or_default(),
+            proxy_name: device.proxy.map(|proxy| proxy.name).unwrap_or_default(),
+            token_count: device.tokens,
         }
     }
 }

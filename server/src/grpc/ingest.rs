@@ -11,7 +11,7 @@ use std::{
 use cavs_proto::{DeviceId, ErrorReason, ProtocolError, to_timestamp, v1};
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
@@ -20,11 +20,12 @@ use v1::{device_message, server_message, sighting_result::Outcome};
 use super::{
     heartbeat::{heartbeat_from_wire, report_from_wire, settings_to_wire},
     layer::{CallingDevice, in_time},
+    proxy_to_wire::proxied_cameras,
     sighting_from_wire::{Rejection, captured},
 };
 use crate::{
     app::App,
-    domain::{CapturedSighting, printable},
+    domain::{CapturedSighting, ProxiedCamera, printable},
     metrics::OpenStream,
     store::StoreOutcome,
 };
@@ -68,8 +69,11 @@ impl v1::ingest_service_server::IngestService for Ingest {
             device,
             shutdown: self.shutdown.clone(),
             place: self.streams.take_place(device),
+            devices_changed: self.app.devices_changed.subscribe(),
+            cameras: None,
             inbound: request.into_inner(),
             greeted: false,
+            proxy: false,
             pushed: 0,
             _open: self.app.metrics.stream(),
         };
@@ -84,6 +88,11 @@ struct Session {
     place: Place,
     inbound: Streaming<v1::DeviceMessage>,
     greeted: bool,
+    /// It speaks for cameras.
+    proxy: bool,
+    devices_changed: watch::Receiver<()>,
+    /// The cameras that it was told of.
+    cameras: Option<Vec<ProxiedCamera>>,
     /// Version of the settings that this stream has pushed.
     pushed: u64,
     _open: OpenStream,
@@ -94,9 +103,16 @@ impl Session {
     async fn next(mut self) -> Result<Option<(v1::ServerMessage, Self)>, Status> {
         use device_message::Message::{Heartbeat, Hello, Sightings};
         loop {
-            let Some(message) = self.receive().await? else {
-                info!(device = %self.device, "the device ended its stream");
-                return Ok(None);
+            let message = match self.receive().await? {
+                Event::Message(message) => message,
+                Event::DevicesChanged => match in_time(self.look_again()).await? {
+                    Some(news) => return Ok(Some((v1::ServerMessage { message: Some(news) }, self))),
+                    None => continue,
+                },
+                Event::End => {
+                    info!(device = %self.device, "the device ended its stream");
+                    return Ok(None);
+                }
             };
             let answer = match (message.message, self.greeted) {
                 (Some(Hello(hello)), false) => in_time(self.welcome(&hello)).await?,
@@ -114,7 +130,7 @@ impl Session {
         }
     }
 
-    async fn receive(&mut self) -> Result<Option<v1::DeviceMessage>, Status> {
+    async fn receive(&mut self) -> Result<Event, Status> {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => {
@@ -124,11 +140,28 @@ impl Session {
                 let message = "the device has opened another stream";
                 Err(cavs_proto::status(ErrorReason::StreamReplaced, message))
             }
+            Ok(()) = self.devices_changed.changed(), if self.greeted => Ok(Event::DevicesChanged),
             received = timeout(IDLE, self.inbound.message()) => match received {
-                Ok(message) => message,
+                Ok(message) => Ok(message?.map_or(Event::End, Event::Message)),
                 Err(_) => Err(cavs_proto::status(ErrorReason::IdleTimeout, "no message for 90 seconds")),
             },
         }
+    }
+
+    /// Whether the device may still speak; and its cameras, where they are others than it was told.
+    async fn look_again(&mut self) -> Result<Option<server_message::Message>, Status> {
+        self.app.admit_device(self.device).await?;
+        if !self.proxy {
+            return Ok(None);
+        }
+        let cameras = self.app.proxied_cameras(self.device).await?;
+        if self.cameras.as_ref() == Some(&cameras) {
+            return Ok(None);
+        }
+        info!(device = %self.device, cameras = cameras.len(), "a proxy is told its cameras");
+        let told = proxied_cameras(&cameras);
+        self.cameras = Some(cameras);
+        Ok(Some(server_message::Message::Cameras(told)))
     }
 
     async fn welcome(&mut self, hello: &v1::Hello) -> Result<server_message::Message, Status> {
@@ -138,7 +171,7 @@ impl Session {
         let settings = report_from_wire(hello.settings.as_ref());
         let pushed = self.app.device_connected(self.device, &version, pack, &settings).await?;
         self.pushed = pushed.as_ref().map_or(0, |pushed| pushed.version);
-        self.greeted = true;
+        (self.greeted, self.proxy) = (true, hello.proxy);
         info!(device = %self.device, version, boot_epoch = hello.boot_epoch, "a device connected");
         Ok(server_message::Message::Welcome(v1::Welcome {
             device_id: self.device.to_string(),
@@ -171,11 +204,17 @@ impl Session {
             batch.sightings.iter().map(|s| captured(s, pack, dimension)).collect();
         let good: Vec<CapturedSighting> = read.iter().filter_map(|r| r.as_ref().ok()).cloned().collect();
         let mut outcomes = self.app.ingest(self.device, &good).await?.into_iter();
+        let of_cameras: Vec<_> = good.iter().filter_map(|s| Some((s.camera?, s.key))).collect();
+        let mut answers = self.app.sighting_answers(self.device, &of_cameras).await;
         let results = batch
             .sightings
             .iter()
             .zip(read)
-            .map(|(wire, read)| self.result(wire, read.map(|_| outcomes.next())))
+            .map(|(wire, read)| {
+                let asked = read.as_ref().ok().and_then(|s| Some((s.camera?, s.key)));
+                let answer = asked.and_then(|asked| answers.remove(&asked)).map(Into::into);
+                v1::SightingResult { answer, ..self.result(wire, read.map(|_| outcomes.next())) }
+            })
             .collect();
         Ok(server_message::Message::Ack(v1::BatchAck { batch_id: batch.batch_id, results }))
     }
@@ -188,6 +227,12 @@ impl Session {
         let (outcome, reason, message) = match outcome {
             Ok(Some(StoreOutcome::Stored)) => (Outcome::Stored, "", String::new()),
             Ok(Some(StoreOutcome::Duplicate)) => (Outcome::Duplicate, "", String::new()),
+            Ok(Some(StoreOutcome::Refused(refusal))) => {
+                let (camera, reason) = (&wire.camera_id, refusal.reason().as_str());
+                warn!(proxy = %self.device, camera, reason, "a proxy spoke for a camera that it may not speak for");
+                self.app.metrics.rejected(reason);
+                (Outcome::Rejected, reason, format!("camera {camera}: {}", refusal.message()))
+            }
             // The application answers every sighting it was given; saying nothing has it sent again.
             Ok(None) => (Outcome::Unspecified, "", String::new()),
             Err(Rejection { reason, problem }) => {
@@ -206,6 +251,13 @@ impl Session {
             answer: None,
         }
     }
+}
+
+/// What a stream has to see to.
+enum Event {
+    Message(v1::DeviceMessage),
+    DevicesChanged,
+    End,
 }
 
 /// The one stream of each device: the newest, as an older one is likely to be half dead.

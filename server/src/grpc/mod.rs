@@ -10,6 +10,7 @@ mod gallery;
 mod heartbeat;
 mod ingest;
 mod layer;
+mod proxy_to_wire;
 mod review;
 mod sighting_from_wire;
 mod sightings;

@@ -3,7 +3,7 @@ use cavs_proto::{ProtocolError, from_timestamp, v1};
 use jiff::Timestamp;
 
 use super::{
-    convert::{bounding_box_from_wire, quality_from_wire},
+    convert::{bounding_box_from_wire, optional_id, quality_from_wire},
     ingest::MAX_EVIDENCE,
     status::required_enum,
 };
@@ -56,6 +56,7 @@ pub(super) fn captured(
         frame: printable(&wire.frame, 255),
         clock: clock(wire.clock.as_ref())?,
         track: wire.track.as_ref().map(track).transpose()?,
+        camera: optional_id("camera_id", &wire.camera_id)?,
     })
 }
 

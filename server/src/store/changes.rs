@@ -12,6 +12,10 @@ use super::{Store, StoreError, templates::StoredTemplate};
 
 /// Changes that are read at a time.
 pub const CHANGES: i64 = 1024;
+/// Channels that tell of changes of templates and of thresholds.
+pub const GALLERY_CHANGES: &[&str] = &["cavs_gallery", "cavs_thresholds"];
+/// The channel that tells of changes of devices: who may speak, and who for whom.
+pub const DEVICE_CHANGES: &[&str] = &["cavs_devices"];
 /// How long changes are remembered: whoever was away for longer loads everything again.
 const REMEMBERED: &str = "30 days";
 
@@ -81,18 +85,17 @@ impl Store {
         Ok((latest, changes))
     }
 
-    /// Listens for changes of templates and of thresholds on a connection of its own until it breaks; each
-    /// one wakes `changed`.
+    /// Listens on channels, on a connection of its own, until it breaks; whatever is told wakes `changed`.
     ///
     /// # Errors
     /// `Unavailable`: there is no connection, or no more.
-    pub async fn listen_for_changes(&self, changed: &Notify) -> Result<(), StoreError> {
+    pub async fn listen(&self, channels: &[&str], changed: &Notify) -> Result<(), StoreError> {
         let lost = || StoreError::Unavailable("the connection was closed".into());
         let connect = self.config.connect(NoTls);
         let limit = tokio::time::timeout(Duration::from_secs(10), connect);
         let (client, mut connection) = limit.await.map_err(|_| lost())??;
         let listening = async {
-            client.batch_execute("LISTEN cavs_gallery; LISTEN cavs_thresholds").await?;
+            client.batch_execute(&format!("LISTEN {}", channels.join("; LISTEN "))).await?;
             // What happened before this moment was not announced to us.
             changed.notify_one();
             // The client must live, or the connection closes.

@@ -16,13 +16,14 @@ use super::{
 };
 use crate::domain::{
     Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Heartbeat, NewDevice, ONLINE_FOR, Page,
-    PageRequest, PushedSettings, SettingsChange, SettingsReport,
+    PageRequest, ProxyRef, PushedSettings, SettingsChange, SettingsReport,
 };
 
-/// A device with the newest settings that were pushed to it.
+/// A device with the newest settings that were pushed to it, and who speaks for it.
 const SELECT: &str = "
-    SELECT d.*, p.version, p.settings, p.pushed_at, p.pushed_by
-    FROM devices d LEFT JOIN LATERAL (
+    SELECT d.*, p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
+        (SELECT count(*) FROM device_tokens t WHERE t.device_id = d.id AND t.revoked_at IS NULL) AS tokens
+    FROM devices d LEFT JOIN devices x ON x.id = d.proxy_id LEFT JOIN LATERAL (
         SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by
         FROM device_settings s JOIN users u ON u.id = s.pushed_by
         WHERE s.device_id = d.id ORDER BY s.version DESC LIMIT 1
@@ -189,6 +190,10 @@ fn device(row: &Row) -> Result<Device, StoreError> {
         }),
     };
     let heartbeat: Option<Value> = row.try_get("heartbeat")?;
+    let proxy = match (row.try_get::<_, Option<Uuid>>("proxy_id")?, row.try_get("proxy_name")?) {
+        (Some(id), Some(name)) => Some(ProxyRef { id: id.into(), name }),
+        _ => None,
+    };
     Ok(Device {
         id: row.try_get::<_, Uuid>("id")?.into(),
         name: row.try_get("name")?,
@@ -212,5 +217,7 @@ fn device(row: &Row) -> Result<Device, StoreError> {
             },
         },
         wanted,
+        proxy,
+        tokens: u32::try_from(count("tokens")?).unwrap_or(u32::MAX),
     })
 }

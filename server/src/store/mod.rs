@@ -5,6 +5,7 @@ mod devices;
 mod enums;
 mod erasure;
 mod error;
+mod proxies;
 mod sighting_queries;
 mod sightings;
 mod students;
@@ -19,7 +20,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use tokio_postgres::{Config, NoTls};
 use tracing::info;
 
-pub use changes::{CHANGES, GalleryChange};
+pub use changes::{CHANGES, DEVICE_CHANGES, GALLERY_CHANGES, GalleryChange};
 pub use error::StoreError;
 pub use sightings::{SightingToStore, StoreOutcome};
 pub use templates::{NewTemplate, StoredTemplate};

@@ -1,5 +1,7 @@
 //! How sightings come in and are reviewed; how they are read is in `sighting_queries`.
 
+use std::collections::{BTreeSet, HashMap};
+
 use cavs_proto::{DeviceId, SightingId, StudentId, UserId};
 use futures_util::future::try_join_all;
 use jiff::{Timestamp, civil::Date};
@@ -10,8 +12,11 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     enums::{Column, to_bigint, to_integer},
+    proxies::{camera_standings, note_refusals},
 };
-use crate::domain::{CapturedSighting, DeviceStatus, NewReview, Prediction, Verdict};
+use crate::domain::{
+    CameraRefusal, CameraStanding, CapturedSighting, DeviceStatus, NewReview, Prediction, Verdict,
+};
 
 /// A candidate in the `candidates` column.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +51,8 @@ pub enum StoreOutcome {
     Stored,
     /// It was committed before.
     Duplicate,
+    /// It is of a camera that its sender may not speak for.
+    Refused(CameraRefusal),
 }
 
 const INSERT: &str = "
@@ -54,15 +61,15 @@ const INSERT: &str = "
         key_month, pack_digest, probe,
         decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
         clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left,
-        threshold_version)
+        threshold_version, via)
     SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31
+        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32
     FROM devices d WHERE d.id = $2
-    ON CONFLICT (device_id, boot_epoch, sequence) DO NOTHING";
+    ON CONFLICT (device_id, via, boot_epoch, sequence) DO NOTHING";
 
 impl Store {
-    /// Commits a batch of one device in one transaction, if the device may speak. A repeated
-    /// sighting changes nothing. `Ok(Err(status))`: nothing was stored, as the device is revoked
+    /// Commits a batch of one device in one transaction, if the device may speak; of cameras that it may
+    /// not speak for, only that it did. A repeated sighting changes nothing. `Ok(Err(status))`: nothing was stored, as the device is revoked
     /// or (`None`) not known.
     ///
     /// # Errors
@@ -83,13 +90,29 @@ impl Store {
         if status != DeviceStatus::Active {
             return Ok(Err(Some(status)));
         }
+        let cameras: BTreeSet<Uuid> =
+            batch.iter().filter_map(|sighting| sighting.captured.camera).map(DeviceId::uuid).collect();
+        let cameras: Vec<Uuid> = cameras.into_iter().collect();
+        let standings = match cameras.as_slice() {
+            [] => HashMap::new(),
+            cameras => camera_standings(&transaction, cameras).await?,
+        };
+        let refusal = |sighting: &SightingToStore<'_>| {
+            let camera = sighting.captured.camera?;
+            let judged = CameraStanding::judge(standings.get(&camera).copied(), device);
+            judged.err().map(|refusal| (camera, refusal))
+        };
         let insert = transaction.prepare_cached(INSERT).await?;
         let insert_evidence =
             transaction.prepare_cached("INSERT INTO evidence (sighting_id, image) VALUES ($1, $2)").await?;
         // The statements go out together, in order, and their answers come back together.
         let outcomes = try_join_all(batch.iter().map(|sighting| {
             let (transaction, insert, insert_evidence) = (&transaction, &insert, &insert_evidence);
+            let refused = refusal(sighting);
             async move {
+                if let Some((_, refusal)) = refused {
+                    return Ok(StoreOutcome::Refused(refusal));
+                }
                 if insert_sighting(transaction, insert, device, sighting).await? == 0 {
                     return Ok(StoreOutcome::Duplicate);
                 }
@@ -100,9 +123,11 @@ impl Store {
             }
         }))
         .await?;
-        transaction
-            .execute("UPDATE devices SET last_seen_at = now() WHERE id = $1", &[&device.uuid()])
-            .await?;
+        let mut refusals: HashMap<_, u64> = HashMap::new();
+        batch.iter().filter_map(refusal).for_each(|refused| *refusals.entry(refused).or_default() += 1);
+        note_refusals(&transaction, device, &refusals).await?;
+        let sql = "UPDATE devices SET last_seen_at = now() WHERE id = $1 OR (id = ANY($2) AND proxy_id = $1)";
+        transaction.execute(sql, &[&device.uuid(), &cameras]).await?;
         transaction.commit().await?;
         Ok(Ok(outcomes))
     }
@@ -171,9 +196,10 @@ async fn insert_sighting(
         .collect();
     let best = prediction.candidates.first().map(|c| c.similarity.get());
     let (clock, track) = (captured.clock, captured.track);
-    let parameters: [&(dyn ToSql + Sync); 31] = [
+    let seen_by = captured.camera.unwrap_or(device);
+    let parameters: [&(dyn ToSql + Sync); 32] = [
         &id.uuid(),
-        &device.uuid(),
+        &seen_by.uuid(),
         &to_bigint(captured.key.boot_epoch),
         &to_bigint(captured.key.sequence),
         &captured.captured_at,
@@ -203,6 +229,7 @@ async fn insert_sighting(
         &track.map(|t| t.last_seen_at),
         &track.map(|t| t.left),
         &to_integer(prediction.threshold_version),
+        &device.uuid(),
     ];
     Ok(transaction.execute(insert, &parameters).await?)
 }

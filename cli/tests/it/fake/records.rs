@@ -38,6 +38,7 @@ impl v1::device_service_server::DeviceService for Service {
         self.authorise(&request)?;
         match request.into_inner().key {
             Some(Key::Name(name)) if name == "room-12" => Ok(Response::new(self.configured())),
+            Some(Key::Name(name)) if name == "door-cam" => Ok(Response::new(self.camera())),
             _ => Err(status(ErrorReason::DeviceNotFound, "no such device")),
         }
     }
@@ -59,9 +60,63 @@ impl v1::device_service_server::DeviceService for Service {
         self.state().configured = Some(request.into_inner());
         Ok(Response::new(self.configured()))
     }
+
+    async fn assign_camera(
+        &self,
+        request: Request<v1::AssignCameraRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        self.state().proxy = request.into_inner().proxy_id;
+        Ok(Response::new(self.camera()))
+    }
+
+    async fn issue_device_token(
+        &self,
+        request: Request<v1::IssueDeviceTokenRequest>,
+    ) -> Result<Response<v1::IssueDeviceTokenResponse>, Status> {
+        self.authorise(&request)?;
+        assert_eq!(request.into_inner().device_id, CAMERA);
+        self.state().tokens += 1;
+        Ok(Response::new(v1::IssueDeviceTokenResponse { token: "0123abcd".to_owned() }))
+    }
+
+    async fn revoke_device_tokens(
+        &self,
+        request: Request<v1::RevokeDeviceTokensRequest>,
+    ) -> Result<Response<v1::RevokeDeviceTokensResponse>, Status> {
+        self.authorise(&request)?;
+        let revoked = std::mem::take(&mut self.state().tokens);
+        Ok(Response::new(v1::RevokeDeviceTokensResponse { revoked }))
+    }
+
+    async fn revoke_device(
+        &self,
+        request: Request<v1::RevokeDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        let id = request.into_inner().device_id;
+        let status = v1::DeviceStatus::Revoked.into();
+        let device = if id == CAMERA { self.camera() } else { device() };
+        Ok(Response::new(v1::Device { status, ..device }))
+    }
 }
 
+const CAMERA: &str = "01890000-0000-7000-8000-0000000000ca";
+
 impl Service {
+    fn camera(&self) -> v1::Device {
+        let state = self.state();
+        v1::Device {
+            id: CAMERA.to_owned(),
+            name: "door-cam".to_owned(),
+            kind: v1::DeviceKind::Esp32Cam.into(),
+            proxy_id: state.proxy.clone(),
+            proxy_name: if state.proxy.is_empty() { String::new() } else { "room-12".to_owned() },
+            token_count: state.tokens,
+            ..device()
+        }
+    }
+
     /// What was pushed last, as the server answers it.
     fn configured(&self) -> v1::Device {
         let state = self.state();

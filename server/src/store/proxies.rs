@@ -1,0 +1,176 @@
+//! Cameras and the proxies that speak for them.
+
+use std::collections::HashMap;
+
+use cavs_embedding::Similarity;
+use cavs_proto::{DeviceId, UserId};
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    enums::{Column, to_bigint},
+};
+use crate::domain::{
+    CameraRefusal, CameraStanding, Decision, DeviceStatus, ProxiedCamera, SightingAnswer, SightingKey,
+    StudentRef, TOKENS,
+};
+
+impl Store {
+    /// The cameras that a proxy speaks for, by name, the revoked ones too.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn proxied_cameras(&self, proxy: DeviceId) -> Result<Vec<ProxiedCamera>, StoreError> {
+        let sql = "SELECT d.id, d.name, d.classroom, d.status, array(
+                       SELECT t.token_hash FROM device_tokens t
+                       WHERE t.device_id = d.id AND t.revoked_at IS NULL ORDER BY t.token_hash) AS hashes
+                   FROM devices d WHERE d.proxy_id = $1 ORDER BY d.name";
+        let rows = self.client().await?.query(sql, &[&proxy.uuid()]).await?;
+        let camera = |row: &tokio_postgres::Row| {
+            Ok(ProxiedCamera {
+                id: row.try_get::<_, Uuid>("id")?.into(),
+                name: row.try_get("name")?,
+                classroom: row.try_get("classroom")?,
+                status: DeviceStatus::read("devices", "status", row.try_get("status")?)?,
+                token_hashes: row.try_get("hashes")?,
+            })
+        };
+        rows.iter().map(camera).collect()
+    }
+
+    /// Says who speaks for a camera. `false`: there is no such camera.
+    ///
+    /// # Errors
+    /// `NotFound`: the proxy.
+    pub async fn assign_camera(&self, camera: DeviceId, proxy: Option<DeviceId>) -> Result<bool, StoreError> {
+        let sql = "UPDATE devices SET proxy_id = $2 WHERE id = $1 AND kind = 'esp32_cam'";
+        let proxy = proxy.map(DeviceId::uuid);
+        Ok(self.client().await?.execute(sql, &[&camera.uuid(), &proxy]).await? > 0)
+    }
+
+    /// Keeps the hash of a new token, and ends all but the newest of the camera's.
+    ///
+    /// # Errors
+    /// `NotFound`: the camera.
+    pub async fn issue_device_token(
+        &self,
+        camera: DeviceId,
+        hash: &[u8],
+        by: UserId,
+    ) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        // Two at once take turns, so that one of them counts the other's token.
+        let lock = "SELECT FROM devices WHERE id = $1 FOR NO KEY UPDATE";
+        transaction.query_opt(lock, &[&camera.uuid()]).await?.ok_or(StoreError::NotFound)?;
+        let sql = "INSERT INTO device_tokens (token_hash, device_id, issued_at, issued_by)
+                   VALUES ($1, $2, clock_timestamp(), $3)";
+        transaction.execute(sql, &[&hash, &camera.uuid(), &by.uuid()]).await?;
+        let sql = "UPDATE device_tokens SET revoked_at = now() WHERE token_hash IN (
+                       SELECT token_hash FROM device_tokens WHERE device_id = $1 AND revoked_at IS NULL
+                       ORDER BY issued_at DESC OFFSET $2)";
+        transaction.execute(sql, &[&camera.uuid(), &TOKENS]).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Ends all tokens of a camera; how many were good.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn revoke_device_tokens(&self, camera: DeviceId) -> Result<u64, StoreError> {
+        let sql = "UPDATE device_tokens SET revoked_at = now() WHERE device_id = $1 AND revoked_at IS NULL";
+        Ok(self.client().await?.execute(sql, &[&camera.uuid()]).await?)
+    }
+
+    /// Takes a device's right to speak. `false`: there is no such device.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn revoke_device(&self, device: DeviceId) -> Result<bool, StoreError> {
+        let sql = "UPDATE devices SET status = 'revoked' WHERE id = $1";
+        Ok(self.client().await?.execute(sql, &[&device.uuid()]).await? > 0)
+    }
+
+    /// What was made of sightings that went through a proxy, by camera and key.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn sighting_answers(
+        &self,
+        proxy: DeviceId,
+        wanted: &[(DeviceId, SightingKey)],
+    ) -> Result<HashMap<(DeviceId, SightingKey), SightingAnswer>, StoreError> {
+        let cameras: Vec<Uuid> = wanted.iter().map(|(camera, _)| camera.uuid()).collect();
+        let epochs: Vec<i64> = wanted.iter().map(|(_, key)| to_bigint(key.boot_epoch)).collect();
+        let sequences: Vec<i64> = wanted.iter().map(|(_, key)| to_bigint(key.sequence)).collect();
+        let client = self.client().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT s.device_id, s.boot_epoch, s.sequence, s.id, s.decision, s.reason, s.similarity,
+                     s.threshold, p.id AS student_id, p.number, p.name
+                 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS w (camera, epoch, sequence)
+                 JOIN sightings s ON s.device_id = w.camera AND s.via = $1 AND s.boot_epoch = w.epoch
+                     AND s.sequence = w.sequence
+                 LEFT JOIN students p ON p.id = s.predicted_student_id",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&proxy.uuid(), &cameras, &epochs, &sequences]).await?;
+        rows.iter().map(answer).collect()
+    }
+}
+
+fn answer(row: &tokio_postgres::Row) -> Result<((DeviceId, SightingKey), SightingAnswer), StoreError> {
+    let number = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+    let key = SightingKey { boot_epoch: number("boot_epoch")?, sequence: number("sequence")? };
+    let student = match row.try_get::<_, Option<Uuid>>("student_id")? {
+        None => None,
+        Some(id) => {
+            Some(StudentRef { id: id.into(), number: row.try_get("number")?, name: row.try_get("name")? })
+        }
+    };
+    let answer = SightingAnswer {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        decision: Decision::read("sightings", "decision", row.try_get("decision")?)?,
+        reason: row.try_get("reason")?,
+        student,
+        similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
+        threshold: row.try_get("threshold")?,
+    };
+    Ok(((row.try_get::<_, Uuid>("device_id")?.into(), key), answer))
+}
+
+/// How cameras stand, locked until the commit: a revocation waits for this batch, or this batch sees it.
+pub(super) async fn camera_standings(
+    transaction: &Transaction<'_>,
+    cameras: &[Uuid],
+) -> Result<HashMap<DeviceId, CameraStanding>, StoreError> {
+    // In one order, so that two batches never wait for each other.
+    let sql = "SELECT id, status, proxy_id FROM devices WHERE id = ANY($1) AND kind = 'esp32_cam'
+               ORDER BY id FOR NO KEY UPDATE";
+    let rows = transaction.query(sql, &[&cameras]).await?;
+    rows.iter()
+        .map(|row| {
+            let status = DeviceStatus::read("devices", "status", row.try_get("status")?)?;
+            let proxy = row.try_get::<_, Option<Uuid>>("proxy_id")?.map(DeviceId::from);
+            Ok((row.try_get::<_, Uuid>("id")?.into(), CameraStanding { status, proxy }))
+        })
+        .collect()
+}
+
+/// Notes who spoke for a camera and may not, with the batch or not at all.
+pub(super) async fn note_refusals(
+    transaction: &Transaction<'_>,
+    proxy: DeviceId,
+    refusals: &HashMap<(DeviceId, CameraRefusal), u64>,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO proxy_refusals (proxy_id, camera_id, reason, sightings)
+               VALUES ($1, coalesce((SELECT id FROM devices WHERE id = $2), $5), $3, $4)
+               ON CONFLICT (proxy_id, camera_id, reason, day) DO UPDATE
+               SET sightings = proxy_refusals.sightings + excluded.sightings, last_at = now()";
+    for ((camera, refusal), count) in refusals {
+        let (camera, reason, count) = (camera.uuid(), refusal.reason().as_str(), to_bigint(*count));
+        transaction.execute(sql, &[&proxy.uuid(), &camera, &reason, &count, &Uuid::nil()]).await?;
+    }
+    Ok(())
+}
