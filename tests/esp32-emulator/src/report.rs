@@ -45,6 +45,12 @@ impl Outcome {
     pub fn arrived(&self) -> bool {
         matches!(self, Self::Answered { .. } | Self::Stored { .. })
     }
+
+    /// Faces that were somebody.
+    #[must_use]
+    pub fn matched(&self) -> u32 {
+        if let Self::Answered { matched, .. } = self { *matched } else { 0 }
+    }
 }
 
 /// One try to send one picture.

@@ -2,7 +2,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -29,6 +29,8 @@ use crate::{
 const BOUNDARY: &str = "123456789000000000000987654321";
 /// Longest request that is read, in bytes.
 const LONGEST_REQUEST: u64 = 4096;
+/// Of so many pictures of a hostile camera, one has its head mutated too.
+const HEADS: usize = 50;
 /// How long a viewer may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -132,18 +134,15 @@ impl Show {
             clock.tick().await;
             let picture = self.picture();
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let mut part = format!(
+            let part = format!(
                 "\r\n--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {}.{:06}\r\n\r\n",
                 picture.whole,
                 now.as_secs(),
                 now.subsec_micros()
             )
             .into_bytes();
-            part.extend_from_slice(&picture.bytes);
-            if let Some(dice) = &self.dice {
-                mutate(&mut part, &mut dice.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-            }
-            write_chunk(viewer, &part).await?;
+            let bytes = self.damage(part, picture.bytes);
+            write_chunk(viewer, &bytes).await?;
             if picture.cut {
                 return Ok(());
             }
@@ -157,13 +156,25 @@ impl Show {
              Content-Disposition: inline; filename=capture.jpg\r\nConnection: close\r\n\r\n",
             picture.whole
         );
-        let mut answer = head.into_bytes();
-        answer.extend_from_slice(&picture.bytes);
-        if let Some(dice) = &self.dice {
-            mutate(&mut answer, &mut dice.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        }
-        viewer.write_all(&answer).await?;
+        viewer.write_all(&self.damage(head.into_bytes(), picture.bytes)).await?;
         viewer.shutdown().await
+    }
+
+    /// Puts a picture behind its head. Of a hostile camera, both are mutated; most often the picture alone, as a viewer
+    /// that no longer understands the stream leaves it.
+    fn damage(&self, mut head: Vec<u8>, mut picture: Vec<u8>) -> Vec<u8> {
+        if let Some(dice) = &self.dice {
+            let mut dice = dice.lock().unwrap_or_else(PoisonError::into_inner);
+            if dice.below(HEADS) == 0 {
+                mutate(&mut head, &mut dice);
+            }
+            let length = picture.len();
+            mutate(&mut picture, &mut dice);
+            // What the head says is true again.
+            picture.resize(length, 0);
+        }
+        head.extend_from_slice(&picture);
+        head
     }
 
     /// The next picture, damaged where the manners say so.
