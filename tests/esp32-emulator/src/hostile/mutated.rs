@@ -52,7 +52,7 @@ pub struct FloodReport {
     pub statuses: BTreeMap<String, u64>,
     /// Requests that got neither an answer nor an end in time.
     pub hangs: u64,
-    /// Answers that no request may get: 5xx but 503, INTERNAL, UNKNOWN, what can't be read; no connection.
+    /// Answers that no request may get: 5xx but 503, UNKNOWN, INTERNAL of our own, what can't be read; no connection.
     pub wrong: u64,
     /// Some of these, with the number of their mutation.
     pub examples: Vec<String>,
@@ -104,9 +104,12 @@ impl Met {
         Self::Answer { status: status.to_string(), wrong: true }
     }
 
-    pub(super) fn grpc(code: &str) -> Self {
-        // UNKNOWN, INTERNAL, DATA_LOSS.
-        let wrong = matches!(code, "2" | "13" | "15") || code.parse::<u8>().map_or(true, |code| code > 16);
+    /// A status of gRPC; `detailed`: with the error details that our own code gives. The library's own INTERNAL, about
+    /// a message that is none, has no details.
+    pub(super) fn grpc(code: &str, detailed: bool) -> Self {
+        let ours = detailed && code == "13";
+        // UNKNOWN, DATA_LOSS, and what is no status.
+        let wrong = ours || matches!(code, "2" | "15") || code.parse::<u8>().map_or(true, |code| code > 16);
         Self::Answer { status: format!("grpc-status {code}"), wrong }
     }
 }
@@ -237,7 +240,7 @@ fn judge(response: &Response, path: Path, any_head: bool) -> Met {
         let trailers = String::from_utf8_lossy(&response.body);
         let in_body = trailers.split("grpc-status:").nth(1).and_then(|rest| rest.split("\r\n").next());
         return match in_body.map(str::trim).or_else(|| response.header("grpc-status")) {
-            Some(code) => Met::grpc(code),
+            Some(code) => Met::grpc(code, trailers.contains("grpc-status-details-bin")),
             None => Met::wrong("200 without grpc-status"),
         };
     }

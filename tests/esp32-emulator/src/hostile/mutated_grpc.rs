@@ -70,10 +70,10 @@ impl GrpcFlood {
         let Ok(body) = Limited::new(body, LONGEST_ANSWER).collect().await else { return Ok(Met::Closed) };
         self.connection = Some(connection);
         let trailers = body.trailers();
-        let status =
-            trailers.and_then(|map| map.get("grpc-status")).or_else(|| head.headers.get("grpc-status"));
+        let field = |name: &str| trailers.and_then(|map| map.get(name)).or_else(|| head.headers.get(name));
+        let (status, detailed) = (field("grpc-status"), field("grpc-status-details-bin").is_some());
         Ok(match (status.and_then(|value| value.to_str().ok()), head.status.as_u16()) {
-            (Some(code), 200) => Met::grpc(code),
+            (Some(code), 200) => Met::grpc(code, detailed),
             (None, 200) => Met::wrong("200 without grpc-status"),
             (_, status) => Met::Answer { status: status.to_string(), wrong: status >= 500 && status != 503 },
         })

@@ -19,6 +19,7 @@ use crate::{Manners, Outcome, Target, link::Protocol};
 pub(super) struct Grpc {
     client: CaptureServiceClient<Channel>,
     token: Option<String>,
+    streaming: bool,
     stream: Option<Stream>,
 }
 
@@ -42,20 +43,7 @@ impl Grpc {
             async move { target.connect(&manners, Protocol::Http2).await.map(TokioIo::new) }
         });
         let channel = endpoint.connect_with_connector(connector).await.map_err(io::Error::other)?;
-        let mut this = Self { client: CaptureServiceClient::new(channel), token, stream: None };
-        if streaming {
-            this.stream = Some(this.open(manners.patience).await?);
-        }
-        Ok(this)
-    }
-
-    async fn open(&mut self, patience: Duration) -> io::Result<Stream> {
-        // A camera has one frame in its hands.
-        let (up, frames) = mpsc::channel(1);
-        let request = self.authorized(ReceiverStream::new(frames));
-        let opened = timeout(patience, self.client.stream_frames(request)).await;
-        let down = opened.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?.into_inner();
-        Ok(Stream { up, down })
+        Ok(Self { client: CaptureServiceClient::new(channel), token, streaming, stream: None })
     }
 
     fn authorized<T>(&self, message: T) -> Request<T> {
@@ -88,27 +76,32 @@ impl Grpc {
             Err(status) => {
                 let retry = status.metadata().get("retry-after-ms").and_then(|value| value.to_str().ok());
                 let retry_after = verdict::retry_after_ms(retry);
-                if self.stream.is_some() {
-                    // A stream that has ended with a status takes no more frames.
-                    self.stream = Some(self.open(manners.patience).await?);
-                }
+                // A stream that has ended with a status takes no more frames.
+                self.stream = None;
                 Ok(verdict::of_status(&status, retry_after))
             }
         }
     }
 
     async fn call(&mut self, frame: v1::SubmitFrameRequest) -> Result<v1::FrameVerdict, Status> {
-        match &mut self.stream {
-            None => {
-                let request = self.authorized(frame);
-                self.client.submit_frame(request).await.map(tonic::Response::into_inner)
-            }
-            Some(stream) => {
-                // Where the other side has ended the stream, the reason is in what it sent.
-                let _ = stream.up.send(frame).await;
-                let closed = || Status::unavailable("the stream ended without a status");
-                stream.down.message().await?.ok_or_else(closed)
-            }
+        if !self.streaming {
+            let request = self.authorized(frame);
+            return self.client.submit_frame(request).await.map(tonic::Response::into_inner);
         }
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                // A camera has one frame in its hands.
+                let (up, frames) = mpsc::channel(1);
+                let request = self.authorized(ReceiverStream::new(frames));
+                Stream { up, down: self.client.stream_frames(request).await?.into_inner() }
+            }
+        };
+        // Where the other side has ended the stream, the reason is in what it sent.
+        let _ = stream.up.send(frame).await;
+        let closed = || Status::unavailable("the stream ended without a status");
+        let verdict = stream.down.message().await?.ok_or_else(closed)?;
+        self.stream = Some(stream);
+        Ok(verdict)
     }
 }

@@ -89,3 +89,34 @@ fn interpret(response: &Response) -> io::Result<Outcome> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u16, headers: &[(&str, &str)], body: &str) -> io::Result<Outcome> {
+        interpret(&Response::of(status, headers, body.as_bytes()))
+    }
+
+    #[test]
+    fn answers_are_understood() {
+        let faces = r#"[{"decision": "accepted"}, {"decision": "pending"}, {"decision": null}]"#;
+        let good = format!(r#"{{"success": true, "faces_detected": 3, "faces": {faces}}}"#);
+        assert_eq!(outcome(200, &[], &good).unwrap(), Outcome::Answered { faces: 3, matched: 1 });
+        assert_eq!(outcome(202, &[], &good).unwrap(), Outcome::Stored { faces: 3 });
+        let busy =
+            r#"{"success": false, "error": {"code": "OVERLOADED", "details": {"retry_after_ms": 1500}}}"#;
+        let retry_after = |millis| Outcome::Busy { retry_after: Some(Duration::from_millis(millis)) };
+        assert_eq!(outcome(429, &[("retry-after", "2")], busy).unwrap(), retry_after(1500));
+        assert_eq!(outcome(503, &[("retry-after", "2")], "{}").unwrap(), retry_after(2000));
+        let refused = Outcome::Refused { status: "400".into(), reason: "FRAME_INVALID".into() };
+        assert_eq!(outcome(400, &[], r#"{"error": {"code": "FRAME_INVALID"}}"#).unwrap(), refused);
+    }
+
+    #[test]
+    fn what_breaks_the_promise_is_no_answer() {
+        assert!(outcome(200, &[], "<html>").is_err());
+        assert!(outcome(200, &[], r#"{"success": false}"#).is_err());
+        assert!(outcome(400, &[], "{}").is_err());
+    }
+}

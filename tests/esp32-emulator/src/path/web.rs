@@ -79,3 +79,51 @@ fn interpret(response: &Response) -> io::Result<Outcome> {
 fn invalid() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the answer is no gRPC-Web")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cavs_proto::{ErrorReason, status};
+
+    use super::*;
+
+    fn frame(kind: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[kind], u32::try_from(bytes.len()).unwrap().to_be_bytes().as_slice(), bytes].concat()
+    }
+
+    fn outcome(body: &[u8]) -> io::Result<Outcome> {
+        interpret(&Response::of(200, &[], body))
+    }
+
+    #[test]
+    fn answers_are_understood() {
+        let verdict = v1::FrameVerdict {
+            status: v1::frame_verdict::Status::Stored.into(),
+            faces_detected: 3,
+            ..Default::default()
+        };
+        let stored = [frame(0, &verdict.encode_to_vec()), frame(TRAILERS, b"grpc-status:0\r\n")].concat();
+        assert_eq!(outcome(&stored).unwrap(), Outcome::Stored { faces: 3 });
+        let busy = frame(TRAILERS, b"grpc-status: 8\r\nretry-after-ms: 250\r\n");
+        let retry_after = Some(Duration::from_millis(250));
+        assert_eq!(outcome(&busy).unwrap(), Outcome::Busy { retry_after });
+        let error = status(ErrorReason::DeviceRevoked, "revoked");
+        let details = BASE64.encode(error.details());
+        let trailers =
+            format!("grpc-status:7\r\ngrpc-status-details-bin:{}\r\n", details.trim_end_matches('='));
+        let refused = Outcome::Refused { status: "PermissionDenied".into(), reason: "DEVICE_REVOKED".into() };
+        assert_eq!(outcome(&frame(TRAILERS, trailers.as_bytes())).unwrap(), refused);
+        let early = Response::of(200, &[("grpc-status", "16"), ("grpc-message", "no token")], b"");
+        let refused = Outcome::Refused { status: "Unauthenticated".into(), reason: "no token".into() };
+        assert_eq!(interpret(&early).unwrap(), refused);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_answer() {
+        let whole = frame(0, &v1::FrameVerdict::default().encode_to_vec());
+        assert!(outcome(&whole[..4]).is_err());
+        assert!(outcome(&frame(0, b"\xff\xff")).is_err());
+        assert!(outcome(&frame(TRAILERS, b"grpc-status:0\r\n")).is_err());
+    }
+}
