@@ -15,6 +15,7 @@ pub mod doctor;
 mod files;
 pub mod gate;
 pub mod logging;
+pub mod proxy;
 mod service;
 pub mod settings;
 pub mod sighting;

@@ -16,7 +16,7 @@ use cavs_edge_agent::{
     analyze::{self, ImageList, ListError},
     backup,
     config::{Config, Override, VisionConfig},
-    doctor, logging, spool,
+    doctor, logging, proxy, spool,
     vision::PackVision,
 };
 use clap::{Args, Parser, ValueEnum};
@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 enum Command {
     /// Watch a source and send what it shows to the server.
     Run(RunArgs),
+    /// Take frames of cameras that run no networks, and speak for them.
+    Proxy(ProxyArgs),
     /// Say what the networks see in image files, one JSON line each.
     Analyze(AnalyzeArgs),
     /// Try out everything that the agent needs, and say what to do about what fails.
@@ -78,6 +80,27 @@ struct RunArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = PROXY_HELP)]
+struct ProxyArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Check configuration, certificates and pack, and exit.
+    #[arg(long)]
+    check_config: bool,
+}
+
+const PROXY_HELP: &str = "\
+The section [proxy] of the configuration says where cameras send frames to (gRPC, gRPC-Web and \
+POST /v1/capture, on one port) and which ones are asked for them. The server says which cameras \
+this proxy may speak for:
+
+  cavs devices add door-cam --kind esp32-cam --classroom B12
+  cavs devices assign door-cam --proxy room-b12
+  cavs devices token door-cam
+
+docs/ESP32.md has all of it.";
+
+#[derive(Args)]
 struct AnalyzeArgs {
     /// Image files; `-` for a list of paths on standard input, one a line.
     #[arg(value_name = "IMAGE", required_unless_present = "files_from")]
@@ -116,6 +139,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (result, on_error) = match Command::parse() {
         Command::Run(args) => (run(args), 1),
+        Command::Proxy(args) => (run_proxy(args), 1),
         Command::Analyze(args) => (analyze(args), 2),
         Command::Doctor(args) => (doctor(args), 2),
         Command::Backup(args) => (read_backup(args), 1),
@@ -155,6 +179,34 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     let summary = result?;
     Ok(if summary.drained || until == Until::Shutdown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_proxy(ProxyArgs { config, check_config }: ProxyArgs) -> anyhow::Result<ExitCode> {
+    let (file, config) = (config.config.clone(), config.load()?);
+    let file = file.display();
+    for warning in &config.warnings {
+        writeln!(io::stderr(), "{file}: warning: {warning}")?;
+    }
+    let wrong = |error: &dyn std::fmt::Display| anyhow!("{file}: {error}");
+    let workers = proxy::check(&config).map_err(|error| wrong(&error))?.intake.workers;
+    let load = |_| PackVision::load(&config.vision, config.evidence).map_err(|error| wrong(&error));
+    let visions = (0..workers).map(load).collect::<Result<Vec<_>, _>>()?;
+    if check_config {
+        writeln!(io::stdout(), "{file}: ok")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::init(&config.logging)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let shutdown = CancellationToken::new();
+    let result = runtime.block_on(async {
+        tokio::select! {
+            done = proxy::run(&config, visions, shutdown.clone()) => done.map_err(Into::into),
+            error = signals(shutdown.clone()) => Err(error),
+        }
+    });
+    // A thread that hangs in a system call must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 impl ConfigArgs {

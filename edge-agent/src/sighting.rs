@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cavs_embedding::PackDigest;
-use cavs_proto::{from_timestamp, to_timestamp, v1};
+use cavs_proto::{DeviceId, from_timestamp, to_timestamp, v1};
 
 use crate::{
     clock::{Anchor, Believed, Stamp, Trust},
@@ -39,6 +39,8 @@ pub struct Sighting {
     pub face: Face,
     /// What it stands for, where faces are tracked.
     pub track: Option<TrackNote>,
+    /// The camera that a proxy speaks for; `None` where the agent speaks for itself.
+    pub camera: Option<DeviceId>,
 }
 
 impl Sighting {
@@ -46,7 +48,7 @@ impl Sighting {
     #[must_use]
     pub fn of_track(tracked: Tracked, pack_digest: PackDigest) -> Self {
         let Tracked { taken, frame, face, note } = tracked;
-        Self { taken, frame, pack_digest, face, track: Some(note) }
+        Self { taken, frame, pack_digest, face, track: Some(note), camera: None }
     }
 
     /// The wire message, without key and evidence, which the spool keeps beside it.
@@ -66,7 +68,7 @@ impl Sighting {
             frame: self.frame.clone(),
             track: self.track.map(Into::into),
             clock: Some(self.taken.into()),
-            camera_id: String::new(),
+            camera_id: self.camera.map(|camera| camera.to_string()).unwrap_or_default(),
         }
     }
 }

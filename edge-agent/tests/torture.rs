@@ -57,7 +57,14 @@ fn sighting(index: u64, evidence: usize) -> Sighting {
     face.embedding = UnitEmbedding::normalize((0..512).map(component).collect()).unwrap();
     face.evidence = (evidence > 0).then(|| Evidence(vec![0x5A; evidence]));
     let pack_digest = PackDigest::from_bytes([7; 32]);
-    Sighting { taken: Stamp::now(), frame: format!("{index:08}"), pack_digest, face, track: None }
+    Sighting {
+        taken: Stamp::now(),
+        frame: format!("{index:08}"),
+        pack_digest,
+        face,
+        track: None,
+        camera: None,
+    }
 }
 
 fn record(index: u64, evidence: usize) -> FrameRecord {

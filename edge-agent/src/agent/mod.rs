@@ -72,6 +72,9 @@ pub enum AgentError {
     /// A camera or a source that repeats can't be drained.
     #[error("source: this source never ends, so --until-drained can't be used with it")]
     Endless,
+    /// The configuration is a proxy's.
+    #[error("proxy: this configuration is for `cavs-edge-agent proxy`")]
+    Proxy,
     /// Something can't be set as the configuration says.
     #[error("{0}")]
     Settings(String),
@@ -93,6 +96,9 @@ pub async fn run<V: Vision>(
     until: Until,
     shutdown: CancellationToken,
 ) -> Result<Summary, AgentError> {
+    if config.proxy.is_some() {
+        return Err(AgentError::Proxy);
+    }
     if until == Until::Drained && !config.source.ends() {
         return Err(AgentError::Endless);
     }
@@ -151,6 +157,7 @@ async fn run_rooms<V: Vision>(
         settings: SettingsLink { wanted, report: report_outbox },
         reporter: Reporter::new(Arc::clone(&shared.vitals), &config.spool.path),
         give_up_when_refused: until == Until::Drained,
+        proxy: None,
     };
     let (sending, drain) = (shared.abort.clone(), CancellationToken::new());
     let draining = drain.clone();

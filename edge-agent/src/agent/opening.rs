@@ -37,6 +37,7 @@ pub(super) fn open_source(
             let frames = Some(source.remaining());
             Ok(Opened { source: AnySource::Directory(source), frames, resumed: position.is_some() })
         }
+        SourceKind::Proxied => Err(AgentError::Proxy),
         SourceKind::Camera(camera) => Ok(Opened {
             source: AnySource::camera(camera, config.period, vitals),
             frames: None,

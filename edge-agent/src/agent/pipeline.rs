@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     pub(crate) vitals: Arc<Vitals>,
     /// Signalled after sightings were stored.
-    pub(super) spooled: Arc<Notify>,
+    pub(crate) spooled: Arc<Notify>,
     /// Whatever still runs ends now.
     pub(crate) abort: CancellationToken,
 }
@@ -149,7 +149,9 @@ fn run<V: Vision>(
     let counted = Arc::clone(&vitals);
     let source = match config.source.kind {
         SourceKind::Camera(_) => tracker.spawn(source::pump_live(source, period, frames, stop, counted)),
-        SourceKind::Directory { .. } => tracker.spawn(source::pump(source, period, frames, stop, counted)),
+        SourceKind::Directory { .. } | SourceKind::Proxied => {
+            tracker.spawn(source::pump(source, period, frames, stop, counted))
+        }
     };
     let vision = tracker.spawn_blocking(move || vision::watch(vision, stages, frame_inbox, seen));
     let store = tracker.spawn_blocking(move || {

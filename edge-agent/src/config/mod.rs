@@ -5,6 +5,7 @@
 
 mod legacy;
 mod overlay;
+mod proxy;
 mod raw;
 mod source;
 mod validate;
@@ -16,6 +17,8 @@ use thiserror::Error;
 pub use overlay::{ENV_PREFIX, Override};
 
 use overlay::Layers;
+
+pub use proxy::{IntakeConfig, ListenerConfig, ProxyConfig, ProxyTls, PulledCamera};
 
 pub use source::{CameraConfig, CameraKind, SourceConfig, SourceKind};
 
@@ -50,6 +53,8 @@ pub struct Config {
     pub backup: Option<BackupConfig>,
     /// What the server may push.
     pub settings: SettingsConfig,
+    /// How cameras that run no networks are served; `None` where the agent is no proxy.
+    pub proxy: Option<ProxyConfig>,
     /// What of the file was understood but should be written otherwise.
     pub warnings: Vec<String>,
     layers: Layers,

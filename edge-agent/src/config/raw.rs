@@ -1,6 +1,6 @@
 //! The file as it is written. Nothing here is checked beyond names and types.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -32,6 +32,46 @@ pub(super) struct Raw {
     pub(super) settings: Settings,
     #[serde(default)]
     pub(super) backup: Backup,
+    pub(super) proxy: Option<Proxy>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proxy {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) allow_plaintext: Option<bool>,
+    pub(super) grpc: Option<bool>,
+    pub(super) grpc_web: Option<bool>,
+    pub(super) http: Option<bool>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) body_timeout: Option<f64>,
+    pub(super) max_frame_bytes: Option<usize>,
+    pub(super) max_bytes_in_flight: Option<usize>,
+    pub(super) camera_rate: Option<f64>,
+    pub(super) answer_timeout: Option<f64>,
+    pub(super) workers: Option<usize>,
+    pub(super) queue: Option<usize>,
+    pub(super) cameras: Option<Vec<PulledCamera>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PulledCamera {
+    pub(super) device: Option<String>,
+    pub(super) kind: Option<PulledKind>,
+    pub(super) url: Option<String>,
+    pub(super) rate: Option<f64>,
+    pub(super) stall_timeout: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PulledKind {
+    Mjpeg,
+    Snapshot,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -34,6 +34,8 @@ pub enum SourceKind {
     },
     /// A camera, which never ends.
     Camera(CameraConfig),
+    /// Cameras that the agent is a proxy of; see [`super::ProxyConfig`].
+    Proxied,
 }
 
 /// A camera.

@@ -125,7 +125,7 @@ fn cameras_are_tracked_and_gated_unless_told_otherwise() {
 fn every_kind_of_camera_has_its_keys_and_no_others() {
     let kind = |set: &[&str]| match load(CAMERA, set)?.source.kind {
         SourceKind::Camera(camera) => Ok(format!("{:?}", camera.kind)),
-        SourceKind::Directory { .. } => Err("a directory".to_owned()),
+        SourceKind::Directory { .. } | SourceKind::Proxied => Err("no camera".to_owned()),
     };
     let command = kind(&["source.kind=command", r#"source.command=["ffmpeg", "-i", "rtsp://u:p@h/"]"#]);
     assert_eq!(command.unwrap(), "Command(ffmpeg)");
@@ -213,4 +213,50 @@ fn pushed_settings_go_before_everything_and_leave_the_ground_as_it_is() {
     assert_eq!((own.vision.threads, pushed.vision.threads), (3, 4));
     let next = pushed.with_pushed(&[("source.rate".to_owned(), "2".to_owned())].into()).unwrap();
     assert_eq!((next.vision.threads, next.source.period), (3, Some(Duration::from_millis(500))));
+}
+
+const PROXY: &str = r#"
+[server]
+address = "https://cavs.example:7444"
+ca = "ca.pem"
+certificate = "device.pem"
+key = "device.key"
+[proxy]
+certificate = "proxy.pem"
+key = "proxy.key"
+[spool]
+path = "spool.db"
+"#;
+
+#[test]
+fn a_proxy_has_cameras_in_the_place_of_a_source() {
+    let config = load(PROXY, &["proxy.grpc=false"]).unwrap();
+    assert_eq!(config.source.kind, SourceKind::Proxied);
+    assert!(config.tracking.is_some() && config.motion.is_some(), "for cameras that are pulled");
+    let proxy = config.proxy.unwrap();
+    let listener = proxy.listener.unwrap();
+    assert_eq!(listener.address.to_string(), "0.0.0.0:7446");
+    assert!(!listener.grpc && listener.grpc_web && listener.http);
+    assert!(listener.tls.unwrap().client_ca.ends_with("ca.pem"), "the site's");
+    assert!(load(PROXY, &["source.kind=rpicam"]).unwrap_err().contains("does not go with [proxy]"));
+
+    // Plain text only where it was asked for, or where nobody else hears it.
+    let plain = PROXY.replace("certificate = \"proxy.pem\"\nkey = \"proxy.key\"", "");
+    assert!(load(&plain, &[]).unwrap_err().contains("proxy.certificate"));
+    for enough in ["proxy.allow_plaintext=true", "proxy.listen=127.0.0.1:7446"] {
+        assert_eq!(load(&plain, &[enough]).unwrap().proxy.unwrap().listener.unwrap().tls, None);
+    }
+    let off = ["proxy.grpc=false", "proxy.grpc_web=false", "proxy.http=false"];
+    assert!(load(&plain, &off).unwrap_err().contains("proxy.cameras"));
+    let camera = "01890000-0000-7000-8000-0000000000ca";
+    let pulled =
+        format!("{plain}[[proxy.cameras]]\ndevice = \"{camera}\"\nurl = \"http://10.0.0.7:81/stream\"\n");
+    let proxy = load(&pulled, &off).unwrap().proxy.unwrap();
+    assert_eq!((proxy.listener, proxy.pulled.len()), (None, 1));
+    assert_eq!(format!("{:?}", proxy.pulled[0].camera.kind), "Mjpeg(http://10.0.0.7:81/stream)");
+    assert_eq!(
+        (proxy.pulled[0].device.to_string().as_str(), proxy.pulled[0].period),
+        (camera, Duration::from_secs(1))
+    );
+    assert!(load(&pulled.replace(camera, "door"), &off).unwrap_err().contains("proxy.cameras.device"));
 }

@@ -41,17 +41,34 @@ const DEFAULT_TRIAL: Duration = Duration::from_secs(30);
 
 /// Checks every value. Destructured whole, so that no key can be forgotten.
 pub(super) fn validate(raw: Raw, layers: Layers) -> Result<Config, ConfigError> {
-    let Raw { server, device, source, motion, vision, tracking, spool, evidence, logging, settings, backup } =
-        raw;
+    let Raw {
+        server,
+        device,
+        source,
+        motion,
+        vision,
+        tracking,
+        spool,
+        evidence,
+        logging,
+        settings,
+        backup,
+        proxy,
+    } = raw;
     let raw::Device { id, classroom } = device;
     let check = Check { path: &layers.path };
-    let source = check.source(source)?;
+    let server = check.server(server)?;
+    let proxy = check.proxy(proxy, &server.ca)?;
+    let source = match &proxy {
+        Some(_) => check.no_source(&source)?,
+        None => check.source(source)?,
+    };
     // A directory is a record to be read whole; a camera shows the same room again and again.
     let live = !matches!(source.kind, SourceKind::Directory { .. });
     let spool = check.spool(spool)?;
     let evidence = check.evidence(evidence)?;
     Ok(Config {
-        server: check.server(server)?,
+        server,
         device_id: id,
         classroom,
         source,
@@ -63,6 +80,7 @@ pub(super) fn validate(raw: Raw, layers: Layers) -> Result<Config, ConfigError> 
         evidence,
         logging: check.logging(logging)?,
         settings: check.settings(settings)?,
+        proxy,
         warnings: Vec::new(),
         layers,
     })

@@ -100,6 +100,9 @@ pub(super) async fn source(
     const CHECK: Check = Check::Source;
     let camera = match &config.kind {
         SourceKind::Directory { path, .. } => return directory(path, vision).await,
+        SourceKind::Proxied => {
+            return Finding::ok(CHECK, "a proxy: its cameras are not tried; `cavs devices list` shows them");
+        }
         SourceKind::Camera(camera) => camera,
     };
     if agent_is_running {

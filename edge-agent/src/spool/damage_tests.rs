@@ -30,7 +30,8 @@ fn record(name: String, evidence: usize) -> FrameRecord {
     let mut face = fake::face(0);
     face.evidence = Some(crate::vision::Evidence(vec![0xAB; evidence]));
     let pack_digest = cavs_embedding::PackDigest::from_bytes([7; 32]);
-    let sighting = Sighting { taken: Stamp::now(), frame: name, pack_digest, face, track: None };
+    let sighting =
+        Sighting { taken: Stamp::now(), frame: name, pack_digest, face, track: None, camera: None };
     FrameRecord { cursor: None, sightings: vec![sighting] }
 }
 

@@ -6,6 +6,7 @@
 //! and `carve`. One process owns a spool at a time.
 
 mod boots;
+mod captures;
 mod carve;
 mod device_key;
 mod files;
@@ -23,6 +24,7 @@ use std::{
 
 use thiserror::Error;
 
+pub use captures::{CapturedFrame, Kept};
 pub use open::{Spool, SpoolOptions};
 pub use outbox::{BatchLimits, Outbox, Settlement};
 pub use recover::Quarantined;

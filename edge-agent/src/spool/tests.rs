@@ -26,7 +26,7 @@ fn open(dir: &Path) -> Spool {
 fn sighting(frame: &str) -> Sighting {
     let pack_digest = cavs_embedding::PackDigest::from_bytes([7; 32]);
     let (taken, face) = (Stamp::now(), fake::face(0));
-    Sighting { taken, frame: frame.to_owned(), pack_digest, face, track: None }
+    Sighting { taken, frame: frame.to_owned(), pack_digest, face, track: None, camera: None }
 }
 
 fn record(frame: &str, faces: usize) -> FrameRecord {

@@ -40,12 +40,12 @@ pub struct Appended {
 /// The side of the spool that stores.
 #[derive(Debug)]
 pub struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
     _lock: Arc<File>,
-    seal: Arc<Seal>,
-    boot_epoch: u64,
-    last_sequence: u64,
-    max_bytes: u64,
+    pub(super) seal: Arc<Seal>,
+    pub(super) boot_epoch: u64,
+    pub(super) last_sequence: u64,
+    pub(super) max_bytes: u64,
     max_age: Option<Duration>,
 }
 
@@ -111,10 +111,7 @@ impl Writer {
         let mut appended = Appended::default();
         for frame in frames {
             for sighting in &frame.sightings {
-                // A number is spent even where the transaction fails: no two sightings share one.
-                self.last_sequence += 1;
-                let key = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence };
-                seal(&self.seal, key, sighting)?.insert(&transaction)?;
+                insert(&transaction, &self.seal, self.boot_epoch, &mut self.last_sequence, sighting)?;
                 appended.stored += 1;
             }
             if let Some(cursor) = &frame.cursor {
@@ -172,7 +169,21 @@ impl Writer {
     }
 }
 
-fn seal(seal: &Seal, key: SightingKey, sighting: &Sighting) -> Result<SealedRow, SpoolError> {
+/// Inserts a sighting under the next number.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    seal: &Seal,
+    boot_epoch: u64,
+    last_sequence: &mut u64,
+    sighting: &Sighting,
+) -> Result<(), SpoolError> {
+    // A number is spent even where the transaction fails: no two sightings share one.
+    *last_sequence += 1;
+    let key = SightingKey { boot_epoch, sequence: *last_sequence };
+    sealed(seal, key, sighting)?.insert(transaction).map(drop)
+}
+
+fn sealed(seal: &Seal, key: SightingKey, sighting: &Sighting) -> Result<SealedRow, SpoolError> {
     let evidence = sighting.face.evidence.as_ref();
     let evidence = evidence.map(|evidence| seal.seal(key, Part::Evidence, &evidence.0)).transpose()?;
     Ok(SealedRow {
@@ -185,7 +196,7 @@ fn seal(seal: &Seal, key: SightingKey, sighting: &Sighting) -> Result<SealedRow,
     })
 }
 
-fn make_room(
+pub(super) fn make_room(
     transaction: &Transaction<'_>,
     max_bytes: u64,
     appended: &mut Appended,

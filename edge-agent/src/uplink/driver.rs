@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     clock::{self, Anchor},
+    proxy::{Answers, Roster},
     settings::Pushed,
     sighting::SightingKey,
     spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
@@ -78,6 +79,23 @@ pub struct Uplink {
     pub reporter: Reporter,
     /// Give up where only a person can help, instead of trying seldom.
     pub give_up_when_refused: bool,
+    /// Where a proxy is told of its cameras; `None` for other agents.
+    pub proxy: Option<ProxyLink>,
+}
+
+/// Where a proxy is told which cameras it speaks for, and what is made of their sightings.
+#[derive(Clone)]
+pub struct ProxyLink {
+    /// Its cameras.
+    pub roster: Arc<Roster>,
+    /// What the server said.
+    pub answers: Arc<Answers>,
+}
+
+impl std::fmt::Debug for ProxyLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProxyLink")
+    }
 }
 
 /// The uplink's end of what is said about pushed settings.
@@ -108,6 +126,7 @@ impl Uplink {
             failures: FailureLog::default(),
             settings: self.settings,
             reporter: self.reporter,
+            proxy: self.proxy,
         };
         driver.run(self.spooled, drain).await
     }
@@ -127,6 +146,7 @@ struct Driver {
     failures: FailureLog,
     settings: SettingsLink,
     reporter: Reporter,
+    proxy: Option<ProxyLink>,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
@@ -191,10 +211,22 @@ impl Driver {
                     // A server that has none wants the device's own configuration.
                     self.want(welcome.settings.clone().unwrap_or_default());
                     self.machine.on_welcome(&welcome, now);
+                    self.tell_connected(true);
                 }
-                Some(Down::Ack(ack)) => self.machine.on_ack(ack, now),
+                Some(Down::Ack(ack)) => {
+                    // What the server has said is true, also where the spool can't take note of it.
+                    if let Some(proxy) = &self.proxy {
+                        proxy.answers.settle(&ack.results);
+                    }
+                    self.machine.on_ack(ack, now);
+                }
                 Some(Down::Settings(settings)) => self.want(settings),
-                Some(Down::Cameras(_)) => tracing::debug!("cameras are for a proxy"),
+                Some(Down::Cameras(cameras)) => {
+                    if let Some(ProxyLink { roster, .. }) = self.proxy.clone() {
+                        // It has nothing to say but that a task of ours was stopped.
+                        let _ = spawn_blocking(move || roster.replace(&cameras)).await;
+                    }
+                }
                 // A later server may say more than this agent knows.
                 None => tracing::debug!("an unknown message of the server was left out"),
             },
@@ -223,6 +255,7 @@ impl Driver {
             Action::Settle(settlements) => self.settle(settlements).await?,
             Action::Disconnect { failure, retry_in } => {
                 self.link = Link::Down;
+                self.tell_connected(false);
                 self.loaded.clear();
                 self.failures.failed(&failure, retry_in, Instant::now());
                 if let (true, Some(advice)) = (self.give_up_when_refused, failure.advice()) {
@@ -231,6 +264,12 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    fn tell_connected(&self, connected: bool) {
+        if let Some(proxy) = &self.proxy {
+            proxy.answers.connected(connected);
+        }
     }
 
     async fn load(&mut self, after: Option<SightingKey>, limit: usize) -> Result<(), UplinkError> {

@@ -13,7 +13,7 @@ use crate::{
     track::TrackingOptions,
 };
 
-pub(crate) use room::analyze_guarded;
+pub(crate) use room::{Looked, analyze_guarded};
 
 pub use pack::{LoadError, PackVision};
 pub use room::{Seen, Stages, watch};

@@ -45,7 +45,7 @@ pub fn watch<V: Vision>(
     mut frames: mpsc::Receiver<Frame>,
     seen: mpsc::Sender<Seen>,
 ) -> (V, Stages) {
-    let mut room = Room { vision, stages, held: None, faces: 0 };
+    let mut room = Room { vision, stages, held: None };
     while let Some(frame) = frames.blocking_recv() {
         if seen.blocking_send(room.look_at(frame)).is_err() {
             break;
@@ -63,51 +63,41 @@ struct Room<V> {
     stages: Stages,
     /// The place of the newest frame, while somebody in it is still to be sent.
     held: Option<Cursor>,
-    /// Faces of the newest frame.
-    faces: usize,
 }
 
-impl<V: Vision> Room<V> {
-    fn look_at(&mut self, frame: Frame) -> Seen {
-        self.faces = 0;
-        let still = self.is_still(&frame);
-        let result = if still { Ok(self.wait(&frame)) } else { self.analyze(&frame) };
-        let unsent = self.stages.tracker.as_ref().is_some_and(Tracker::has_unsent_people);
-        // A place that is stored says that everything before it is stored too.
-        let cursor = if unsent {
-            self.held = frame.cursor.or(self.held.take());
-            None
-        } else {
-            self.held = None;
-            frame.cursor
-        };
-        Seen { frame: frame.name, cursor, still, faces: self.faces, result }
-    }
+/// What a frame shows.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    /// Nothing moved in it, so it was not analysed.
+    pub(crate) still: bool,
+    /// Faces found in it.
+    pub(crate) faces: usize,
+    /// The sightings that are due, or why the frame gave nothing.
+    pub(crate) result: Result<Vec<Sighting>, ImageFailure>,
+}
 
-    fn is_still(&mut self, frame: &Frame) -> bool {
-        let (Some(gate), Ok(image)) = (&mut self.stages.gate, &frame.image) else { return false };
-        let luma = catch_unwind(|| Luma::of_jpeg(image)).ok().flatten();
-        !gate.judge(frame.taken, luma.as_ref()).passes()
-    }
-
-    fn wait(&mut self, frame: &Frame) -> Vec<Sighting> {
-        let pack_digest = self.vision.pack_digest();
-        let due = self.stages.tracker.as_mut().map(|tracker| tracker.on_quiet(frame.taken));
-        due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest)).collect()
-    }
-
-    fn analyze(&mut self, frame: &Frame) -> Result<Vec<Sighting>, ImageFailure> {
-        let image = frame
+impl Stages {
+    pub(crate) fn look_at<V: Vision>(&mut self, vision: &mut V, frame: &Frame) -> Looked {
+        let pack_digest = vision.pack_digest();
+        if self.is_still(frame) {
+            let due = self.tracker.as_mut().map(|tracker| tracker.on_quiet(frame.taken));
+            let due = due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest));
+            return Looked { still: true, faces: 0, result: Ok(due.collect()) };
+        }
+        let faces = frame
             .image
             .as_ref()
-            .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })?;
-        let faces = analyze_guarded(&mut self.vision, image)?.faces;
-        self.faces = faces.len();
-        if let Some(backup) = &mut self.stages.backup {
+            .map_err(|error| ImageFailure { reason: "FRAME_UNREADABLE", message: error.to_string() })
+            .and_then(|image| Ok((image, analyze_guarded(vision, image)?.faces)));
+        let (image, faces) = match faces {
+            Ok(found) => found,
+            Err(failure) => return Looked { still: false, faces: 0, result: Err(failure) },
+        };
+        let count = faces.len();
+        if let Some(backup) = &mut self.backup {
             backup.keep(frame.taken, image, &faces);
         }
-        let pack_digest = self.vision.pack_digest();
-        Ok(match &mut self.stages.tracker {
+        let sightings = match &mut self.tracker {
             Some(tracker) => tracker
                 .on_frame(frame.taken, &frame.name, faces)
                 .into_iter()
@@ -117,10 +107,33 @@ impl<V: Vision> Room<V> {
                 .into_iter()
                 .map(|face| {
                     let (taken, frame) = (frame.taken, frame.name.clone());
-                    Sighting { taken, frame, pack_digest, face, track: None }
+                    Sighting { taken, frame, pack_digest, face, track: None, camera: None }
                 })
                 .collect(),
-        })
+        };
+        Looked { still: false, faces: count, result: Ok(sightings) }
+    }
+
+    fn is_still(&mut self, frame: &Frame) -> bool {
+        let (Some(gate), Ok(image)) = (&mut self.gate, &frame.image) else { return false };
+        let luma = catch_unwind(|| Luma::of_jpeg(image)).ok().flatten();
+        !gate.judge(frame.taken, luma.as_ref()).passes()
+    }
+}
+
+impl<V: Vision> Room<V> {
+    fn look_at(&mut self, frame: Frame) -> Seen {
+        let Looked { still, faces, result } = self.stages.look_at(&mut self.vision, &frame);
+        let unsent = self.stages.tracker.as_ref().is_some_and(Tracker::has_unsent_people);
+        // A place that is stored says that everything before it is stored too.
+        let cursor = if unsent {
+            self.held = frame.cursor.or(self.held.take());
+            None
+        } else {
+            self.held = None;
+            frame.cursor
+        };
+        Seen { frame: frame.name, cursor, still, faces, result }
     }
 
     /// What the tracks that go on at the end have to say.

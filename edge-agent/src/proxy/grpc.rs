@@ -1,0 +1,134 @@
+//! `CaptureService`, over gRPC and gRPC-Web alike.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use cavs_proto::{DeviceId, ErrorReason, ProtocolError, from_timestamp, v1};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Refusal,
+    intake::{Intake, Submission},
+    limits::{Hold, too_slow},
+    places::Busy,
+    roster::Camera,
+};
+
+/// Who is sending a request: an extension of each.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) camera: Arc<Camera>,
+    pub(super) hold: Hold,
+    /// The connection is not idle until this is dropped.
+    pub(super) _busy: Busy,
+}
+
+#[derive(Clone)]
+pub(super) struct Capture {
+    pub(super) intake: Arc<Intake>,
+    /// How long a frame may take to come.
+    pub(super) limit: Duration,
+}
+
+#[tonic::async_trait]
+impl v1::capture_service_server::CaptureService for Capture {
+    type StreamFramesStream = Pin<Box<dyn Stream<Item = Result<v1::FrameVerdict, Status>> + Send>>;
+
+    async fn submit_frame(
+        &self,
+        request: Request<v1::SubmitFrameRequest>,
+    ) -> Result<Response<v1::FrameVerdict>, Status> {
+        let sender = sender(&request)?;
+        let submission = submission(&sender.camera, request.into_inner())?;
+        Ok(Response::new(self.intake.take(sender.camera.id, submission, sender.hold.take()).await?))
+    }
+
+    async fn stream_frames(
+        &self,
+        request: Request<Streaming<v1::SubmitFrameRequest>>,
+    ) -> Result<Response<Self::StreamFramesStream>, Status> {
+        let sender = sender(&request)?;
+        let conversation = Conversation { capture: self.clone(), sender, inbound: request.into_inner() };
+        let verdicts = futures_util::stream::try_unfold(conversation, Conversation::next);
+        Ok(Response::new(Box::pin(verdicts)))
+    }
+}
+
+/// Frames of one camera, one after the other: a sender that is ahead is held up by its own stream.
+struct Conversation {
+    capture: Capture,
+    sender: Sender,
+    inbound: Streaming<v1::SubmitFrameRequest>,
+}
+
+impl Conversation {
+    async fn next(mut self) -> Result<Option<(v1::FrameVerdict, Self)>, Status> {
+        let limit = self.capture.limit;
+        let shutdown = self.capture.intake.shutdown.clone();
+        let message = tokio::select! {
+            message = timeout(limit, self.inbound.message()) => message.map_err(|_| too_slow())??,
+            () = shutdown.cancelled() => {
+                return Err(Refusal::new(ErrorReason::ShuttingDown, "the proxy is stopping").into());
+            }
+        };
+        let Some(request) = message else { return Ok(None) };
+        let (frame_id, hold) = (request.frame_id.clone(), self.sender.hold.take());
+        let camera = &self.sender.camera;
+        let verdict = match self.judge(request, hold).await {
+            Ok(verdict) => verdict,
+            // It holds for whatever comes next, too.
+            Err(refusal) if refusal.reason == ErrorReason::ShuttingDown => return Err(refusal.into()),
+            Err(refusal) => v1::FrameVerdict {
+                status: v1::frame_verdict::Status::Refused.into(),
+                device_id: camera.id.to_string(),
+                frame_id: frame_id.chars().take(64).collect(),
+                refusal: Some(refusal.into()),
+                ..Default::default()
+            },
+        };
+        Ok(Some((verdict, self)))
+    }
+
+    async fn judge(
+        &self,
+        request: v1::SubmitFrameRequest,
+        hold: Option<OwnedSemaphorePermit>,
+    ) -> Result<v1::FrameVerdict, Refusal> {
+        let camera = self.capture.intake.admit(self.sender.camera.id)?;
+        let submission = submission(&camera, request)?;
+        self.capture.intake.take(camera.id, submission, hold).await
+    }
+}
+
+fn sender<T>(request: &Request<T>) -> Result<Sender, Status> {
+    let sender = request.extensions().get::<Sender>().cloned();
+    sender.ok_or_else(|| Refusal::new(ErrorReason::Unauthenticated, "nobody").into())
+}
+
+fn submission(camera: &Camera, request: v1::SubmitFrameRequest) -> Result<Submission, Refusal> {
+    let v1::SubmitFrameRequest { device_id, frame_id, captured_at, sent_at, classroom: _, image } = request;
+    check_device(camera, &device_id)?;
+    let time = |field, time: Option<_>| {
+        let time = time.map(|time| from_timestamp(field, Some(&time))).transpose();
+        time.map_err(|error: ProtocolError| Refusal::invalid(field, error))
+    };
+    Ok(Submission {
+        frame_id,
+        captured_at: time("captured_at", captured_at)?,
+        sent_at: time("sent_at", sent_at)?,
+        image,
+    })
+}
+
+/// Whether a request that names a device names the one that sends it.
+pub(super) fn check_device(camera: &Camera, named: &str) -> Result<(), Refusal> {
+    let same = named.is_empty()
+        || named == camera.name
+        || named.parse::<DeviceId>().is_ok_and(|named| named == camera.id);
+    if same {
+        return Ok(());
+    }
+    let message = format!("device_id: the certificate or the token is that of {}", camera.id);
+    Err(Refusal { field: Some("device_id"), ..Refusal::new(ErrorReason::DeviceMismatch, message) })
+}

@@ -1,0 +1,185 @@
+//! From a camera's frame to what became of it: networks, spool, and the server's answer.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use cavs_proto::{DeviceId, ErrorReason, v1};
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Refusal,
+    answers::{Answers, Said},
+    keeper::Keep,
+    limits::Rates,
+    roster::{Camera, Roster},
+    times,
+    workers::{Job, failure_text},
+};
+use crate::{
+    clock::Stamp,
+    config::IntakeConfig,
+    sighting::{Sighting, SightingKey},
+    source::Frame,
+    spool::{CapturedFrame, Kept},
+    vision::Looked,
+    vitals::Vitals,
+};
+
+/// Longest name of a frame, in bytes.
+const MAX_FRAME_ID: usize = 64;
+
+/// What a camera sent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Submission {
+    /// What the camera calls the frame; empty where it has no name.
+    pub(super) frame_id: String,
+    /// By the camera's clock.
+    pub(super) captured_at: Option<Timestamp>,
+    /// By the same clock.
+    pub(super) sent_at: Option<Timestamp>,
+    pub(super) image: Bytes,
+}
+
+/// Takes frames in.
+pub(super) struct Intake {
+    pub(super) config: IntakeConfig,
+    pub(super) roster: Arc<Roster>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) rates: Rates,
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) keeper: mpsc::Sender<Keep>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) tasks: TaskTracker,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Intake {
+    /// Whether a camera may send a frame now; it counts as one.
+    pub(super) fn admit(&self, camera: DeviceId) -> Result<Arc<Camera>, Refusal> {
+        if self.shutdown.is_cancelled() {
+            return Err(Refusal::new(ErrorReason::ShuttingDown, "the proxy is stopping"));
+        }
+        // Again for each frame: a stream may be older than a revocation.
+        let camera = self.roster.by_id(camera)?;
+        self.rates.count(camera.id, Instant::now())?;
+        Ok(camera)
+    }
+
+    /// Looks at a frame, keeps what it shows, and waits for what the server makes of it. Once the
+    /// whole frame is here, it is gone through with, also where its sender has left.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        camera: DeviceId,
+        submission: Submission,
+        hold: Option<OwnedSemaphorePermit>,
+    ) -> Result<v1::FrameVerdict, Refusal> {
+        let intake = Arc::clone(self);
+        let taking = self.tasks.spawn(async move { intake.go_through(camera, submission, hold).await });
+        taking.await.unwrap_or_else(|_| Err(Refusal::new(ErrorReason::Internal, "a fault of the proxy")))
+    }
+
+    async fn go_through(
+        &self,
+        camera: DeviceId,
+        submission: Submission,
+        hold: Option<OwnedSemaphorePermit>,
+    ) -> Result<v1::FrameVerdict, Refusal> {
+        let begun = Instant::now();
+        let Submission { frame_id, captured_at, sent_at, image } = submission;
+        check_frame_id(&frame_id)?;
+        if image.is_empty() {
+            return Err(Refusal::invalid("image", "is required"));
+        }
+        let taken = times::of_capture(Stamp::now(), captured_at, sent_at);
+        let (reply, looking) = oneshot::channel();
+        let name = if frame_id.is_empty() { "unnamed".to_owned() } else { frame_id.clone() };
+        let frame = Frame { name, taken, image: Ok(image.into()), cursor: None };
+        self.look(Job { camera, frame, stages: None, reply, hold })?;
+        self.vitals.taken.add(1);
+        let looked = looking.await.map_err(|_| Refusal::new(ErrorReason::Internal, "a fault of the proxy"));
+        let Looked { faces, result, .. } = looked.inspect_err(|_| self.vitals.done.add(1))?;
+        self.vitals.faces.add(faces as u64);
+        let sightings = match result {
+            Ok(sightings) => sightings,
+            Err(failure) => {
+                self.vitals.bad.add(1);
+                self.vitals.done.add(1);
+                return Err(Refusal::new(ErrorReason::FrameInvalid, failure_text(&failure)));
+            }
+        };
+        let mut verdict = v1::FrameVerdict {
+            status: v1::frame_verdict::Status::Recorded.into(),
+            device_id: camera.to_string(),
+            faces_detected: u32::try_from(faces).unwrap_or(u32::MAX),
+            ..Default::default()
+        };
+        if !sightings.is_empty() {
+            let mark = (!frame_id.is_empty()).then(|| (camera, frame_id.clone()));
+            let kept = self.keep(CapturedFrame { mark, sightings: sightings.clone() }).await;
+            let kept = kept.inspect_err(|_| self.vitals.done.add(1))?;
+            self.answer(&mut verdict, &sightings, &kept).await;
+        }
+        self.vitals.done.add(1);
+        verdict.frame_id = frame_id;
+        verdict.processing_time_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
+        Ok(verdict)
+    }
+
+    /// Hands a frame to the networks, unless too many wait for them.
+    pub(super) fn look(&self, job: Job) -> Result<(), Refusal> {
+        self.jobs.try_send(job).map_err(|_| Refusal::overloaded("too many frames wait for the networks"))
+    }
+
+    /// Makes what a frame shows durable.
+    pub(super) async fn keep(&self, frame: CapturedFrame) -> Result<Kept, Refusal> {
+        let lost = || {
+            let message = "nothing can be kept now";
+            Refusal::overloaded(message).with_reason(ErrorReason::SpoolUnavailable)
+        };
+        let (reply, kept) = oneshot::channel();
+        self.keeper.send(Keep { frame, reply }).await.map_err(|_| lost())?;
+        kept.await.map_err(|_| lost())
+    }
+
+    async fn answer(&self, verdict: &mut v1::FrameVerdict, sightings: &[Sighting], kept: &Kept) {
+        let keys: Vec<SightingKey> = kept.keys().collect();
+        let said = if kept.waiting > 0 {
+            self.answers.wait_for(&keys, self.config.answer_timeout).await
+        } else {
+            self.answers.of(&keys)
+        };
+        if kept.waiting > 0 && said.iter().any(Option::is_none) {
+            verdict.set_status(v1::frame_verdict::Status::Stored);
+        }
+        verdict.duplicate = kept.repeated;
+        let faces = sightings.iter().zip(keys).zip(said);
+        verdict.faces = faces.map(|((sighting, key), said)| face_verdict(sighting, key, said)).collect();
+    }
+}
+
+fn face_verdict(sighting: &Sighting, key: SightingKey, said: Option<Said>) -> v1::FaceVerdict {
+    let (answer, rejection) = match said {
+        None => (None, String::new()),
+        Some(Said::Recorded(answer)) => (answer, String::new()),
+        Some(Said::Rejected(reason)) => (None, reason),
+    };
+    v1::FaceVerdict {
+        bounding_box: Some(sighting.face.bounding_box.into()),
+        detection_score: sighting.face.score,
+        quality: Some(sighting.face.quality.into()),
+        boot_epoch: key.boot_epoch,
+        sequence: key.sequence,
+        answer,
+        rejection,
+    }
+}
+
+fn check_frame_id(id: &str) -> Result<(), Refusal> {
+    if id.len() > MAX_FRAME_ID || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = format!("must be 1 to {MAX_FRAME_ID} printable ASCII characters without spaces");
+        return Err(Refusal::invalid("frame_id", problem));
+    }
+    Ok(())
+}

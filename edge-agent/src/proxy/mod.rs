@@ -1,0 +1,301 @@
+//! Proxy mode: takes frames of cameras that run no networks, and speaks for them.
+//!
+//! ```text
+//!  POST, gRPC-Web, gRPC ─▶ listener ─▶ route ─▶ plain | grpc ─┐
+//!                                     (roster)                ├─▶ intake ─▶ workers ─▶ keeper ─▶ spool
+//!  cameras that are asked ────────────────────▶ pull ─────────┘     ▲                             │
+//!                                                                answers ◀────── uplink ◀─────────┘
+//! ```
+//!
+//! Everything that waits is bounded: connections by [`places`], bytes and frames by [`limits`], frames
+//! that wait for the networks by a queue. What is beyond is told when to come again.
+
+mod answers;
+mod grpc;
+mod intake;
+mod keeper;
+mod limits;
+mod listener;
+mod places;
+mod plain;
+mod pull;
+mod refusal;
+mod roster;
+mod route;
+mod times;
+mod workers;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cavs_proto::v1::{Hello, SettingsReport};
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinError,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use answers::{Answers, Said};
+pub use refusal::Refusal;
+pub use roster::{Camera, Roster};
+
+use crate::{
+    agent::Shared,
+    config::{Config, ProxyConfig},
+    gate::MotionGate,
+    service,
+    settings::Pushed,
+    spool::{Spool, SpoolError},
+    track::{Tracker, TrackingOptions},
+    uplink::{EndpointError, ProxyLink, SettingsLink, Uplink, UplinkError, machine::Timing},
+    vision::{Stages, Vision},
+    vitals::{Reporter, Vitals},
+};
+use intake::Intake;
+use listener::Listener;
+
+/// How long frames that were taken in may take to reach the spool when the proxy stops.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the uplink may go on sending after that. What is left is sent after the next start.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// Frames between networks and spool.
+const KEEPER_QUEUE: usize = 64;
+
+/// Why the proxy does not start, or stopped by itself.
+#[derive(Debug, Error)]
+pub enum ProxyError {
+    /// The configuration is no proxy's.
+    #[error("proxy: this configuration has no [proxy]; `cavs-edge-agent run` is for one camera")]
+    NoProxy,
+    /// The listener's certificates can't be used.
+    #[error("proxy.certificate, proxy.key, proxy.client_ca: {path}: {problem}", path = path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The address can't be listened on.
+    #[error("proxy.listen = {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The spool can't be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The certificates for the server can't be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The uplink gave up.
+    #[error(transparent)]
+    Uplink(#[from] UplinkError),
+    /// A task ended that should not have: a bug.
+    #[error("internal error: {0}")]
+    Task(String),
+}
+
+impl From<JoinError> for ProxyError {
+    fn from(error: JoinError) -> Self {
+        Self::Task(error.to_string())
+    }
+}
+
+/// Checks what can be checked of a proxy without starting it.
+///
+/// # Errors
+/// `NoProxy`, `Tls`, `Endpoint`.
+pub fn check(config: &Config) -> Result<&ProxyConfig, ProxyError> {
+    let proxy = config.proxy.as_ref().ok_or(ProxyError::NoProxy)?;
+    config.server.check()?;
+    if let Some(tls) = proxy.listener.as_ref().and_then(|listener| listener.tls.as_ref()) {
+        listener::server_config(tls)?;
+    }
+    Ok(proxy)
+}
+
+/// Runs the proxy until `shutdown`, with one vision for each worker.
+///
+/// # Errors
+/// Any [`ProxyError`]. What was taken in before stays in the spool.
+pub async fn run<V: Vision>(
+    config: &Config,
+    visions: Vec<V>,
+    shutdown: CancellationToken,
+) -> Result<(), ProxyError> {
+    let proxy = check(config)?;
+    let shared = Shared {
+        tracker: TaskTracker::new(),
+        vitals: Arc::new(Vitals::default()),
+        spooled: Arc::new(Notify::new()),
+        abort: CancellationToken::new(),
+    };
+    let result = run_rooms(config, proxy, visions, shutdown, &shared).await;
+    shared.abort.cancel();
+    shared.tracker.close();
+    if timeout(STOP_WAIT, shared.tracker.wait()).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    result
+}
+
+async fn run_rooms<V: Vision>(
+    config: &Config,
+    proxy: &ProxyConfig,
+    visions: Vec<V>,
+    shutdown: CancellationToken,
+    shared: &Shared,
+) -> Result<(), ProxyError> {
+    let first = visions.first().ok_or_else(|| ProxyError::Task("no workers".to_owned()))?;
+    let (pack, same_person) = (first.pack_digest(), first.same_person());
+    let options = config.spool.clone();
+    let opened = shared.tracker.spawn_blocking(move || {
+        let mut spool = Spool::open(&options, Timestamp::now())?;
+        spool.writer.remember_captures().map(|()| spool)
+    });
+    let Spool { mut writer, outbox, quarantined } = opened.await??;
+    if let Some(quarantined) = quarantined {
+        tracing::error!(
+            aside = %quarantined.path.display(),
+            cause = quarantined.cause,
+            recovered = quarantined.recovered,
+            lost = quarantined.lost,
+            "the spool was damaged; it was moved aside and a new one made"
+        );
+    }
+    let boot_epoch = writer.boot_epoch();
+    let roster = Arc::new(Roster::beside(&config.spool.path, writer.seal()));
+    let answers = Arc::new(Answers::default());
+    let (wanted, wanted_inbox) = watch::channel(None);
+    let (report, report_outbox) = watch::channel(SettingsReport::default());
+    let uplink = Uplink {
+        endpoint: config.server.clone(),
+        outbox,
+        hello: Hello {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pack_digest: pack.to_string(),
+            boot_epoch,
+            settings: None,
+            proxy: true,
+        },
+        spooled: Arc::clone(&shared.spooled),
+        timing: Timing::default(),
+        // Different for every agent, as their starts and process ids are.
+        seed: boot_epoch ^ u64::from(std::process::id()) << 32,
+        settings: SettingsLink { wanted, report: report_outbox },
+        reporter: Reporter::new(Arc::clone(&shared.vitals), &config.spool.path),
+        give_up_when_refused: false,
+        proxy: Some(ProxyLink { roster: Arc::clone(&roster), answers: Arc::clone(&answers) }),
+    };
+    let (sending, drain) = (shared.abort.clone(), CancellationToken::new());
+    let draining = drain.clone();
+    let mut uplink =
+        shared.tracker.spawn(async move { sending.run_until_cancelled(uplink.run(draining)).await });
+    let refusing = refuse_settings(wanted_inbox, report);
+    let abort = shared.abort.clone();
+    shared.tracker.spawn(async move { abort.run_until_cancelled(refusing).await });
+
+    let (jobs, queue) = mpsc::channel(proxy.intake.queue);
+    let queue = Arc::new(Mutex::new(queue));
+    for vision in visions {
+        let (queue, most) = (Arc::clone(&queue), proxy.intake.max_frame_bytes);
+        shared.tracker.spawn_blocking(move || workers::work(vision, &queue, most));
+    }
+    let (keeper, inbox) = mpsc::channel(KEEPER_QUEUE);
+    let spooled = Arc::clone(&shared.spooled);
+    let mut keeping = shared.tracker.spawn_blocking(move || keeper::keep(&mut writer, inbox, &spooled));
+
+    let (serving, stop) = (TaskTracker::new(), shutdown.child_token());
+    let intake = Arc::new(Intake {
+        config: proxy.intake,
+        roster,
+        answers,
+        rates: limits::Rates::new(proxy.intake.camera_rate),
+        jobs,
+        keeper,
+        vitals: Arc::clone(&shared.vitals),
+        tasks: serving.clone(),
+        shutdown: stop.clone(),
+    });
+    if let Some(listener) = &proxy.listener {
+        let router = route::Router::new(listener, Arc::clone(&intake));
+        let listener = Listener::open(listener, router).await?;
+        serving.spawn(listener.serve(serving.clone(), stop.clone()));
+    }
+    for camera in &proxy.pulled {
+        let stages = stages(config, same_person);
+        serving.spawn(pull::pull(Arc::clone(&intake), camera.clone(), stages, pack, stop.clone()));
+    }
+    // The queues end with the last of those who use it.
+    drop(intake);
+    service::guard(config, shared);
+    tracing::info!(boot_epoch, workers = proxy.intake.workers, pulled = proxy.pulled.len(), "started");
+    service::ready();
+
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = &mut uplink => Some(match ended? {
+            Some(Err(error)) => error.into(),
+            Some(Ok(())) | None => ProxyError::Task("the uplink ended".to_owned()),
+        }),
+        ended = &mut keeping => Some(match ended? {
+            Err(error) => error.into(),
+            Ok(()) => ProxyError::Task("the keeper ended".to_owned()),
+        }),
+    };
+    service::stopping();
+    stop.cancel();
+    serving.close();
+    if timeout(STOP_WAIT, serving.wait()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    timeout(STOP_WAIT, keeping).await.map_err(|_| ProxyError::Task("the keeper hangs".to_owned()))???;
+    drain.cancel();
+    match timeout(DRAIN_WAIT, uplink).await {
+        Ok(ended) => ended?.transpose()?,
+        Err(_) => {
+            tracing::info!("not everything was sent; the rest follows after the next start");
+            None
+        }
+    };
+    Ok(())
+}
+
+/// What stands before and after the networks for a camera that is pulled.
+fn stages(config: &Config, same_person: f32) -> Stages {
+    let tracker = config.tracking.map(|tracking| {
+        let same_person = tracking.same_person.unwrap_or(same_person);
+        Tracker::new(TrackingOptions { same_person, ..tracking.options })
+    });
+    Stages { gate: config.motion.map(MotionGate::new), tracker, backup: None }
+}
+
+/// Pushed settings are about a camera and its networks, of which a proxy has many.
+async fn refuse_settings(mut wanted: watch::Receiver<Option<Pushed>>, report: watch::Sender<SettingsReport>) {
+    while wanted.changed().await.is_ok() {
+        let version = wanted.borrow_and_update().as_ref().map_or(0, |wanted| wanted.version);
+        let rejection = "an agent in proxy mode takes no pushed settings".to_owned();
+        let refused = SettingsReport { rejected_version: version, rejection, ..SettingsReport::default() };
+        let told = if version == 0 { SettingsReport::default() } else { refused };
+        report.send_if_modified(|before| {
+            let news = *before != told;
+            *before = told;
+            news
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! Which request goes where, and who is sending it.
+
+use std::{convert::Infallible, sync::Arc};
+
+use cavs_proto::{DeviceId, ErrorReason, v1::capture_service_server::CaptureServiceServer};
+use http::{Method, Request, Response, Version, header};
+use hyper::body::Incoming;
+use tonic::{Status, body::Body};
+use tonic_web::GrpcWebService;
+use tower::{Layer, ServiceExt};
+
+use super::{
+    Refusal,
+    grpc::{Capture, Sender},
+    intake::Intake,
+    limits::{Budget, Metered},
+    places::{Busy, Place},
+    plain,
+    roster::Camera,
+};
+use crate::config::ListenerConfig;
+
+const CAPTURE: &str = "/v1/capture";
+const SUBMIT: &str = "/cavs.v1.CaptureService/SubmitFrame";
+const STREAM: &str = "/cavs.v1.CaptureService/StreamFrames";
+
+/// What a message has beside its picture, at most; forms too.
+const AROUND: usize = 16 << 10;
+
+/// What a request is, by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Plain HTTP: errors are JSON.
+    Plain,
+    /// gRPC, over HTTP/2 or as gRPC-Web: errors are trailers.
+    Unary,
+    Stream,
+}
+
+pub(super) struct Router {
+    config: ListenerConfig,
+    budget: Budget,
+    intake: Arc<Intake>,
+    capture: GrpcWebService<CaptureServiceServer<Capture>>,
+}
+
+impl Router {
+    pub(super) fn new(config: &ListenerConfig, intake: Arc<Intake>) -> Self {
+        let capture = Capture { intake: Arc::clone(&intake), limit: config.body_timeout };
+        let most = intake.config.max_frame_bytes + AROUND;
+        let capture = CaptureServiceServer::new(capture).max_decoding_message_size(most);
+        Self {
+            config: config.clone(),
+            budget: Budget::new(config.max_bytes_in_flight),
+            intake,
+            capture: tonic_web::GrpcWebLayer::new().layer(capture),
+        }
+    }
+
+    /// Answers a request of a connection whose other end has shown the certificate of a device, or
+    /// none.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        certificate: Option<DeviceId>,
+        place: &Arc<Place>,
+    ) -> Response<Body> {
+        let kind = match self.kind(&request) {
+            Ok(kind) => kind,
+            Err(response) => return *response,
+        };
+        let web = kind != Kind::Plain && request.version() != Version::HTTP_2;
+        let limits = self.intake.config;
+        let camera = match self.authenticate(&request, certificate) {
+            Ok(camera) => camera,
+            Err(refusal) => {
+                tracing::warn!(
+                    reason = refusal.reason.as_str(),
+                    message = refusal.message,
+                    "refused a sender"
+                );
+                return refused(kind, web, &refusal, true);
+            }
+        };
+        let busy = place.begin();
+        // Streams are counted frame by frame.
+        if kind != Kind::Stream
+            && let Err(refusal) = self.intake.admit(camera.id)
+        {
+            return refused(kind, web, &refusal, false);
+        }
+        let (parts, body) = request.into_parts();
+        let metered = match kind {
+            Kind::Stream => Metered::stream(body, &self.budget),
+            Kind::Plain | Kind::Unary => {
+                Metered::whole(body, &self.budget, limits.max_frame_bytes + AROUND, self.config.body_timeout)
+            }
+        };
+        match kind {
+            Kind::Plain => {
+                let answered = plain::capture(&self.intake, &camera, &parts, metered).await;
+                drop(busy);
+                answered.unwrap_or_else(|refusal| refused(kind, web, &refusal, false))
+            }
+            Kind::Unary | Kind::Stream => self.call(parts, metered, camera, busy).await,
+        }
+    }
+
+    async fn call(
+        &self,
+        parts: http::request::Parts,
+        metered: Metered,
+        camera: Arc<Camera>,
+        busy: Busy,
+    ) -> Response<Body> {
+        let sender = Sender { camera, hold: metered.hold.clone(), _busy: busy };
+        let mut request = Request::from_parts(parts, Body::new(metered));
+        request.extensions_mut().insert(sender);
+        let answered: Result<_, Infallible> = self.capture.clone().oneshot(request).await;
+        let Ok(response) = answered;
+        response
+    }
+
+    /// What a request is; the answer to those that are nothing.
+    fn kind(&self, request: &Request<Incoming>) -> Result<Kind, Box<Response<Body>>> {
+        let ListenerConfig { grpc, grpc_web, http, .. } = self.config;
+        let path = request.uri().path();
+        let switched_on = if request.version() == Version::HTTP_2 { grpc } else { grpc_web };
+        let kind = match path {
+            CAPTURE if http => Kind::Plain,
+            SUBMIT if switched_on => Kind::Unary,
+            STREAM if switched_on => Kind::Stream,
+            _ if path.starts_with("/cavs.v1.") && request.version() == Version::HTTP_2 => {
+                return Err(Box::new(Status::unimplemented("no such method").into_http()));
+            }
+            _ => return Err(Box::new(plain::error(404, "NOT_FOUND", "there is nothing here", None, None))),
+        };
+        if request.method() != Method::POST {
+            return Err(Box::new(plain::error(405, "METHOD_NOT_ALLOWED", "frames are posted", None, None)));
+        }
+        Ok(kind)
+    }
+
+    fn authenticate(
+        &self,
+        request: &Request<Incoming>,
+        certificate: Option<DeviceId>,
+    ) -> Result<Arc<Camera>, Refusal> {
+        if let Some(device) = certificate {
+            return self.intake.roster.by_id(device);
+        }
+        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+        let token = token.ok_or_else(|| {
+            Refusal::new(ErrorReason::Unauthenticated, "no client certificate, and no Authorization: Bearer")
+        })?;
+        self.intake.roster.by_token(token)
+    }
+}
+
+/// An answer to whoever is refused before a service has seen the request.
+fn refused(kind: Kind, web: bool, refusal: &Refusal, close: bool) -> Response<Body> {
+    let mut response = match kind {
+        Kind::Plain => plain::refused(refusal),
+        Kind::Unary | Kind::Stream => {
+            let mut response: Response<Body> = Status::from(refusal.clone()).into_http();
+            if web {
+                let web = header::HeaderValue::from_static("application/grpc-web+proto");
+                response.headers_mut().insert(header::CONTENT_TYPE, web);
+            }
+            response
+        }
+    };
+    // Who has not proved who they are begins anew; HTTP/2 has no such header.
+    if close && (web || kind == Kind::Plain) {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,199 @@
+//! Frames that cameras sent to a proxy: each is stored once, however often it is sent.
+
+use cavs_proto::DeviceId;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{
+    Appended, SpoolError, Writer,
+    format::{self, signed, unsigned},
+    writer::{insert, make_room},
+};
+use crate::sighting::{Sighting, SightingKey};
+
+/// Frames that are remembered, the newest: more than an hour of 32 cameras with one a second, and
+/// about 40 MB. A frame is sent again within seconds.
+const REMEMBERED: i64 = 200_000;
+
+/// Only a proxy has it. By the frames' row ids, the oldest can be forgotten.
+const CAPTURES: &str = "
+CREATE TABLE IF NOT EXISTS captures (
+    camera TEXT NOT NULL,
+    frame TEXT NOT NULL,
+    boot_epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    UNIQUE (camera, frame)
+) STRICT";
+
+/// A frame with faces.
+#[derive(Debug, Clone)]
+pub struct CapturedFrame {
+    /// Who sent it, and what it calls the frame; `None` where it is not to be known again.
+    pub mark: Option<(DeviceId, String)>,
+    /// What it shows.
+    pub sightings: Vec<Sighting>,
+}
+
+/// Where the sightings of a frame are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The key of the first one; those of the others follow it.
+    pub first: SightingKey,
+    /// How many.
+    pub count: u64,
+    /// The frame was kept before.
+    pub repeated: bool,
+    /// How many of them still wait for the server.
+    pub waiting: u64,
+}
+
+impl Kept {
+    /// The keys of its sightings, in order.
+    pub fn keys(&self) -> impl Iterator<Item = SightingKey> + use<> {
+        let Self { first, count, .. } = *self;
+        (0..count).map(move |index| SightingKey { sequence: first.sequence + index, ..first })
+    }
+}
+
+impl Writer {
+    /// Prepares the spool for a proxy's frames.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub fn remember_captures(&mut self) -> Result<(), SpoolError> {
+        Ok(self.connection.execute_batch(CAPTURES)?)
+    }
+
+    /// Stores frames in one transaction; one that was stored before only says where.
+    ///
+    /// # Errors
+    /// `Database`; nothing was stored.
+    pub fn capture(&mut self, frames: &[CapturedFrame]) -> Result<(Vec<Kept>, Appended), SpoolError> {
+        let transaction = format::begin(&mut self.connection)?;
+        let mut appended = Appended::default();
+        let mut kept = Vec::with_capacity(frames.len());
+        for CapturedFrame { mark, sightings } in frames {
+            let known =
+                mark.as_ref().map(|(camera, frame)| known(&transaction, *camera, frame)).transpose()?;
+            if let Some(known) = known.flatten() {
+                kept.push(known);
+                continue;
+            }
+            let first = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence + 1 };
+            for sighting in sightings {
+                insert(&transaction, &self.seal, self.boot_epoch, &mut self.last_sequence, sighting)?;
+                appended.stored += 1;
+            }
+            let count = sightings.len() as u64;
+            if let Some((camera, frame)) = mark {
+                remember(&transaction, *camera, frame, first, count)?;
+            }
+            kept.push(Kept { first, count, repeated: false, waiting: count });
+        }
+        transaction.execute(
+            "DELETE FROM captures WHERE rowid <= (SELECT max(rowid) FROM captures) - ?",
+            [REMEMBERED],
+        )?;
+        make_room(&transaction, self.max_bytes, &mut appended)?;
+        transaction.commit()?;
+        Ok((kept, appended))
+    }
+}
+
+fn known(transaction: &Transaction<'_>, camera: DeviceId, frame: &str) -> Result<Option<Kept>, SpoolError> {
+    let sql = "SELECT c.boot_epoch, c.sequence, c.count, (
+                   SELECT count(*) FROM sightings s WHERE s.boot_epoch = c.boot_epoch
+                   AND s.sequence >= c.sequence AND s.sequence < c.sequence + c.count)
+               FROM captures c WHERE c.camera = ? AND c.frame = ?";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let kept = statement.query_row(params![camera.to_string(), frame], |row| {
+        Ok(Kept {
+            first: SightingKey { boot_epoch: unsigned(row.get(0)?), sequence: unsigned(row.get(1)?) },
+            count: unsigned(row.get(2)?),
+            repeated: true,
+            waiting: unsigned(row.get(3)?),
+        })
+    });
+    Ok(kept.optional()?)
+}
+
+fn remember(
+    transaction: &Transaction<'_>,
+    camera: DeviceId,
+    frame: &str,
+    first: SightingKey,
+    count: u64,
+) -> Result<(), SpoolError> {
+    let sql = "INSERT INTO captures (camera, frame, boot_epoch, sequence, count) VALUES (?, ?, ?, ?, ?)";
+    let (epoch, sequence) = (signed(first.boot_epoch), signed(first.sequence));
+    transaction.prepare_cached(sql)?.execute(params![
+        camera.to_string(),
+        frame,
+        epoch,
+        sequence,
+        signed(count)
+    ])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        clock::Stamp,
+        spool::{BatchLimits, Outbox, Settlement, Spool, SpoolOptions},
+        vision::{Vision, fake},
+    };
+
+    fn open(folder: &std::path::Path, now: i64) -> (Writer, Outbox) {
+        let options = SpoolOptions::new(folder.join("spool.db"), 10 << 20);
+        let Spool { mut writer, outbox, .. } =
+            Spool::open(&options, Timestamp::from_second(now).unwrap()).unwrap();
+        writer.remember_captures().unwrap();
+        (writer, outbox)
+    }
+
+    fn frame(mark: Option<(DeviceId, &str)>, faces: u8) -> CapturedFrame {
+        let camera = mark.map(|(camera, _)| camera);
+        let sighting = |index| Sighting {
+            taken: Stamp::now(),
+            frame: "f".to_owned(),
+            pack_digest: fake::FakeVision.pack_digest(),
+            face: fake::face(index),
+            track: None,
+            camera,
+        };
+        let mark = mark.map(|(camera, frame)| (camera, frame.to_owned()));
+        CapturedFrame { mark, sightings: (0..faces).map(sighting).collect() }
+    }
+
+    #[test]
+    fn a_frame_is_stored_once_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (DeviceId::generate(), DeviceId::generate());
+        let (mut writer, outbox) = open(dir.path(), 1_800_000_000);
+        let frames = [frame(Some((one, "1")), 2), frame(Some((one, "1")), 2), frame(Some((other, "1")), 1)];
+        let (kept, appended) = writer.capture(&frames).unwrap();
+        assert_eq!(appended.stored, 3);
+        assert_eq!(kept.iter().map(|kept| kept.repeated).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(kept[1].first, kept[0].first);
+        assert_eq!(kept[0].keys().map(|key| key.sequence).collect::<Vec<_>>(), [1, 2]);
+        // Without a name, every frame is a new one.
+        assert_eq!(writer.capture(&[frame(None, 1), frame(None, 1)]).unwrap().1.stored, 2);
+        drop((writer, outbox));
+
+        let (mut writer, mut outbox) = open(dir.path(), 1_800_000_100);
+        let again = |writer: &mut Writer| writer.capture(&[frame(Some((one, "1")), 2)]).unwrap();
+        let (repeated, appended) = again(&mut writer);
+        assert_eq!((repeated[0].first, repeated[0].count, repeated[0].waiting), (kept[0].first, 2, 2));
+        assert!(repeated[0].repeated && appended.stored == 0);
+        let limits = BatchLimits { count: 10, bytes: 1 << 20 };
+        let offered = outbox.next(None, limits).unwrap();
+        assert_eq!(offered.len(), 5);
+        assert_eq!(offered[0].camera_id, one.to_string());
+        outbox.settle(&[(kept[0].first, Settlement::Delivered)]).unwrap();
+        assert_eq!(again(&mut writer).0[0].waiting, 1);
+    }
+}
