@@ -50,7 +50,7 @@ fn sighting(index: u64, pack_digest: PackDigest) -> Sighting {
     // Whole milliseconds: the database keeps microseconds.
     let wall = Timestamp::from_millisecond(1_790_000_000_000 + index as i64 * 40).unwrap();
     let taken = Stamp { wall, since_boot: Duration::from_secs(9), synchronised: true };
-    Sighting { taken, frame: index.to_string(), pack_digest, face, track: None }
+    Sighting { taken, frame: index.to_string(), pack_digest, face, track: None, camera: None }
 }
 
 /// A device with a spool and an uplink of its own, in this process.
@@ -104,6 +104,7 @@ impl Oracle {
             settings: SettingsLink { wanted, report },
             reporter: Reporter::new(Arc::new(Vitals::default()), &path),
             give_up_when_refused: false,
+            proxy: None,
         };
         let draining = drain.clone();
         let uplink = tokio::spawn(async move { uplink.run(draining).await.unwrap() });
