@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::{Device, Process, Site};
 
+/// What a proxy logs when the server has told it its cameras.
+const TOLD: &str = "the server told the cameras";
+
 /// A registered ESP32-CAM that a proxy speaks for.
 #[derive(Debug, Clone)]
 pub struct Camera {
@@ -39,6 +42,27 @@ pub struct ProxyOptions {
 }
 
 impl Proxy {
+    /// Waits until the server has told the proxy of so many cameras, with a token each.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn wait_for(&self, cameras: usize) {
+        let begun = Instant::now();
+        let told = || {
+            let output = self.process.output();
+            let line = output.lines().rfind(|line| line.contains(TOLD))?;
+            let number = |name: &str| {
+                let text = line.split(name).nth(1)?.split(' ').next()?;
+                text.parse::<usize>().ok()
+            };
+            Some(number("cameras=")?.min(number("tokens=")?))
+        };
+        while told().is_none_or(|told| told < cameras) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "not told:\n{}", self.process.output());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Where a camera sends to.
     #[must_use]
     pub fn target(&self, camera: &Camera) -> Target {
@@ -66,7 +90,7 @@ impl Site {
         Camera { id, token }
     }
 
-    /// Starts a device's agent in proxy mode, and waits until cameras can connect.
+    /// Starts a device's agent in proxy mode, and waits until it takes pictures of the cameras that it has by now.
     ///
     /// # Panics
     /// It does not come up.
@@ -96,7 +120,10 @@ impl Site {
         let arguments = ["proxy", "--config", config.to_str().unwrap()];
         let mut process = Process::start("cavs-edge-agent", &arguments, &directory.join("agent.log"));
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        // It refuses cameras that the server has not told it of.
+        let told = |process: &Process| process.output().matches(TOLD).count();
+        let before = told(&process);
+        while TcpStream::connect(address).is_err() || told(&process) == before {
             assert!(process.exit_code().is_none(), "the proxy ended:\n{}", process.output());
             assert!(begun.elapsed() < Duration::from_secs(60), "no listener:\n{}", process.output());
             thread::sleep(Duration::from_millis(20));

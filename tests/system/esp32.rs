@@ -3,7 +3,7 @@
 use std::{fs, path::Path as File, process::Command, sync::atomic::Ordering, time::Duration};
 
 use cavs_esp32_emulator::{
-    Camera as Emulated, Film, FilmOptions, Flood, Manners, Outcome, Path, Report, STALLS, WebCamera,
+    Camera as Emulated, Film, FilmOptions, Flood, Manners, Outcome, Path, Report, STALLS, Stall, WebCamera,
     firmware_on_host, flood, stall,
 };
 use cavs_tests::{
@@ -66,6 +66,7 @@ async fn on_all_paths(
 ) -> Vec<(Camera, Report)> {
     let mut sending = JoinSet::new();
     let cameras = Path::ALL.map(|path| school.camera(path.name()));
+    proxy.wait_for(cameras.len());
     for (at, path) in Path::ALL.into_iter().enumerate() {
         let emulated = school.emulate(proxy, &cameras[at], path, manners);
         sending.spawn(async move { (at, emulated.run(pictures, |_| {}).await) });
@@ -129,11 +130,18 @@ async fn a_camera_with_the_stock_web_server_is_pulled() {
     let toml = pulled(&cameras[0], "mjpeg", "/stream") + &pulled(&cameras[1], "snapshot", "/capture");
     let proxy = school.site.start_proxy(&school.device, &ProxyOptions { toml, ..ProxyOptions::default() });
     for camera in &cameras {
-        // The stream is cut off every third picture, so this takes connecting again.
-        let sightings = until_sightings(&school.site, camera, 12).await;
+        // Tracks of everybody in the room, not faces of every picture.
+        let sightings = until_sightings(&school.site, camera, 4).await;
         assert!(sightings.iter().any(|sighting| sighting["student"]["number"].is_string()), "{sightings:#?}");
     }
-    assert!(web.counts().viewers.load(Ordering::Relaxed) > 3, "{}", proxy.process.output());
+    // The stream is cut off again and again, and opened again.
+    for _ in 0..300 {
+        if web.counts().damaged.load(Ordering::Relaxed) >= 4 {
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{:?}\n{}", web.counts(), proxy.process.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,6 +242,7 @@ async fn hostile_cameras_do_no_harm() {
     let mut proxy =
         school.site.start_proxy(&school.device, &ProxyOptions { toml, ..ProxyOptions::default() });
     let (hostile, honest) = (school.camera("hostile"), school.camera("honest"));
+    proxy.wait_for(2);
     let small = FilmOptions { size: [160, 120], frames: 2, students: 1, ..FilmOptions::default() };
     let small = Film::render(&small).unwrap();
     for path in [Path::Grpc, Path::GrpcWeb, Path::Post, Path::Form] {
@@ -251,12 +260,16 @@ async fn hostile_cameras_do_no_harm() {
     }
     let target = proxy.target(&hostile);
     let honest = school.emulate(&proxy, &honest, Path::GrpcWeb, brisk());
-    let stalled = tokio::spawn(async move { stall(&target, &STALLS, 40, Duration::from_secs(20)).await });
+    let stalled = tokio::spawn(async move { stall(&target, &STALLS, 40, Duration::from_secs(30)).await });
     let report = honest.run(20, |_| {}).await;
     assert_eq!(report.lost, 0, "{report}");
     let stalled = stalled.await.unwrap();
     assert_eq!((stalled.open, stalled.refused), (0, 0), "{stalled}");
-    assert!(stalled.longest() <= Duration::from_secs(15), "{stalled}");
+    for (kind, times) in &stalled.closed {
+        // A call without its picture is answered after 12 s; its connection of HTTP/2 may then be idle for 10 s more.
+        let limit = if *kind == Stall::Http2NoBody { 25 } else { 15 };
+        assert!(times.iter().all(|time| time.as_secs() < limit), "{kind:?}: {stalled}");
+    }
     assert_eq!(proxy.process.exit_code(), None, "{}", proxy.process.output());
     assert!(!proxy.process.output().contains("panicked"), "{}", proxy.process.output());
 }

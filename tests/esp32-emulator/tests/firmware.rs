@@ -270,6 +270,12 @@ fn answers_are_understood_in_any_pieces() {
             hex(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"),
             "close same-frame not-arrived http=200 grpc=-1 faces=0 retry=0",
         ),
+        // An early refusal whose end was lost is one all the same.
+        (
+            "web",
+            hex(b"HTTP/1.1 404 Not Found\r\nContent-Length: 90\r\n\r\n{"),
+            "close other-path not-arrived http=404 grpc=-1 faces=0 retry=0",
+        ),
         ("plain", hex(b"SSH-2.0-x\r\n"), "close same-frame not-arrived http=0 grpc=-1 faces=0 retry=0"),
         (
             "plain",

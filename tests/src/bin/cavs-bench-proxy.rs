@@ -71,6 +71,8 @@ struct Bench {
     device: Device,
     proxy: Proxy,
     film: Film,
+    /// Cameras that the proxy speaks for.
+    known: usize,
     short: bool,
 }
 
@@ -109,8 +111,12 @@ impl Bench {
         report
     }
 
-    fn cameras(&self, prefix: &str, count: usize) -> Vec<Camera> {
-        (0..count).map(|at| self.site.add_camera(&format!("{prefix}-{at}"), &self.device)).collect()
+    fn cameras(&mut self, prefix: &str, count: usize) -> Vec<Camera> {
+        let cameras: Vec<Camera> =
+            (0..count).map(|at| self.site.add_camera(&format!("{prefix}-{at}"), &self.device)).collect();
+        self.known += count;
+        self.proxy.wait_for(self.known);
+        cameras
     }
 
     async fn honest(&mut self, count: usize, seconds: u64) {
@@ -247,11 +253,13 @@ impl Bench {
         let growth = self.proxy.process.memory().1.saturating_sub(before) as f64 / MIB;
         self.bar("pulled-mutated", served(), count, served() >= count);
         self.bar("pulled-memory-mib", format!("{growth:.0}"), 64, growth <= 64.0);
-        let honest = cameras[PULLED].id.as_str();
-        let seen = self.site.sightings_of(honest).len();
+        let honest = &webs[PULLED].counts().pictures;
+        let taken = honest.load(Ordering::Relaxed);
         sleep(Duration::from_secs(5)).await;
-        let more = self.site.sightings_of(honest).len() - seen;
-        self.bar("pulled-honest-sightings", more, 1, more >= 1);
+        let more = honest.load(Ordering::Relaxed) - taken;
+        self.bar("pulled-honest-pictures", more, 1, more >= 1);
+        let seen = self.site.sightings_of(&cameras[PULLED].id).len();
+        self.bar("pulled-honest-sightings", seen, 1, seen >= 1);
         self.alive("pulled");
     }
 }
@@ -270,7 +278,7 @@ fn main() -> ExitCode {
     // What is measured is how frames are taken, not how often a camera may send them.
     let toml = "camera_rate = 1000.0".to_owned();
     let proxy = site.start_proxy(&device, &ProxyOptions { toml, ..ProxyOptions::default() });
-    let mut bench = Bench { site, device, proxy, film, short: false };
+    let mut bench = Bench { site, device, proxy, film, known: 0, short: false };
     let chosen = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -330,6 +330,10 @@ cavs_result cavs_answer_result(const cavs_answer *a) {
         .retry_after_ms = a->retry_after_ms,
     };
     if (!cavs_answer_complete(a)) {
+        /* Who refuses a picture before it was read closes, and the rest of the answer may be lost: its head is enough. */
+        if (a->state > HEADERS && a->status >= 400) {
+            result.next = after_http(a->status);
+        }
         return result;
     }
     if (a->web && a->grpc_status >= 0) {
