@@ -106,9 +106,9 @@ cavs_time cavs_time_before(cavs_time moment, int64_t microseconds) {
     return (cavs_time){.known = moment.known, .seconds = moment.seconds - seconds, .nanos = (int32_t)nanos};
 }
 
-size_t cavs_time_millis(cavs_time moment, char *out, size_t capacity) {
-    int length = snprintf(out, capacity, "%" PRId64, moment.seconds * 1000 + moment.nanos / 1000000);
-    return length < 0 || (size_t)length >= capacity ? 0 : (size_t)length;
+size_t cavs_time_text(cavs_time moment, char *out, size_t capacity) {
+    int length = snprintf(out, capacity, "%" PRId64 ".%03" PRId32, moment.seconds, moment.nanos / 1000000);
+    return moment.seconds < 0 || length < 0 || (size_t)length >= capacity ? 0 : (size_t)length;
 }
 
 size_t cavs_jpeg_length(const uint8_t *bytes, size_t length) {

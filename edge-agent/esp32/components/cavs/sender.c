@@ -22,8 +22,8 @@ static bool add(char *head, size_t *used, const char *before, const char *value,
 }
 
 static bool add_time(char *head, size_t *used, const char *before, cavs_time moment) {
-    char millis[24];
-    return !moment.known || cavs_time_millis(moment, millis, sizeof millis) == 0 || add(head, used, before, millis, "\r\n");
+    char text[24];
+    return !moment.known || cavs_time_text(moment, text, sizeof text) == 0 || add(head, used, before, text, "\r\n");
 }
 
 /* The head of the request; 0 where it does not fit. */

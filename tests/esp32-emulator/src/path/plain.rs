@@ -33,10 +33,10 @@ pub(crate) fn form(target: &Target, shot: &Shot, sent_at: Option<Timestamp>) -> 
         ("classroom_id", "Room 1".into()),
         ("frame_id", shot.id.clone()),
     ];
-    // The original's firmware wrote milliseconds.
-    let millis = |time: Timestamp| time.as_millisecond().to_string();
-    fields.extend(shot.captured_at.map(|time| ("timestamp", millis(time))));
-    fields.extend(sent_at.map(|time| ("sent_at", millis(time))));
+    // Seconds: the milliseconds of a clock that was never set can't be told from them.
+    let seconds = |time: Timestamp| format!("{:.3}", time.as_millisecond() as f64 / 1000.0);
+    fields.extend(shot.captured_at.map(|time| ("timestamp", seconds(time))));
+    fields.extend(sent_at.map(|time| ("sent_at", seconds(time))));
     let mut body = String::new();
     for (name, value) in fields {
         let _ = write!(

@@ -41,8 +41,9 @@ void cavs_frame_id(char out[CAVS_FRAME_ID_SIZE], uint32_t salt, uint32_t boot, u
 /* The moment so many microseconds before another; unknown stays unknown. */
 cavs_time cavs_time_before(cavs_time moment, int64_t microseconds);
 
-/* Milliseconds since 1970, for a header. Returns the length without NUL, or 0 where it does not fit. */
-size_t cavs_time_millis(cavs_time moment, char *out, size_t capacity);
+/* Seconds since 1970 with three decimals, for a header: milliseconds of a clock that was never set would be taken for
+ * seconds. Returns the length without NUL, or 0 where it does not fit or is before 1970. */
+size_t cavs_time_text(cavs_time moment, char *out, size_t capacity);
 
 /* Length of the JPEG at the start of a buffer: up to its end mark, without what a camera leaves behind it. 0 where the
  * begin or the end is missing: the picture was cut off. */
