@@ -9,8 +9,10 @@
 mod data;
 pub mod demo;
 mod process;
+mod proxy;
 mod site;
 
 pub use data::{Person, SharedData, TestSite, jpeg_without_face, people};
 pub use process::{Cli, Process, binary};
+pub use proxy::{Camera, Proxy, ProxyOptions};
 pub use site::{Device, Site, SiteOptions};

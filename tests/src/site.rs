@@ -214,6 +214,11 @@ impl Site {
         Pack::open_or_built_in(self.pack.as_deref()).unwrap().digest()
     }
 
+    /// The line of a configuration that names the site's pack, if it is not the built-in one.
+    pub(crate) fn pack_toml(&self, key: &str) -> String {
+        pack_toml(key, self.pack.as_deref())
+    }
+
     /// Registers a device and issues its certificate.
     ///
     /// # Panics
@@ -245,7 +250,7 @@ impl Site {
             device.certificate.certificate,
             device.certificate.key,
             frames,
-            pack_toml("pack", self.pack.as_deref()),
+            self.pack_toml("pack"),
             device.directory.join("spool.db"),
         );
         fs::write(&file, text).unwrap();

@@ -6,6 +6,7 @@ mod bad_input;
 mod classroom;
 mod devices;
 mod documents;
+mod esp32;
 mod gallery;
 mod main_job;
 mod outages;

@@ -1,0 +1,10 @@
+//! Cameras that mean harm, or are broken.
+
+mod mutate;
+mod mutated;
+mod mutated_grpc;
+mod stall;
+
+pub use mutate::{Dice, mutate};
+pub use mutated::{Flood, FloodReport, flood};
+pub use stall::{STALLS, Stall, StallReport, stall};
