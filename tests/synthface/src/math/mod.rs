@@ -5,11 +5,13 @@
 
 mod noise;
 mod random;
+mod real;
 mod shape;
 mod vector;
 
 pub(crate) use noise::{cells, fractal_noise, noise};
 pub(crate) use random::Random;
+pub(crate) use real::{LANES, LaneMask, Lanes, Mask, Real};
 pub(crate) use shape::{
     bump, capsule, ellipsoid, lerp, lerp3, power, rounded_cone, smooth_max, smooth_min, smoothstep,
 };

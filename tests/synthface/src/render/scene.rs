@@ -6,9 +6,9 @@ use super::camera::Camera;
 use super::develop::{self, Exposure};
 use super::figure::Figure;
 use super::parallel::for_each_row;
-use super::tiles::Tiles;
-use crate::math::Vec3;
-use crate::shade::shade;
+use super::tiles::{TILE, Tiles};
+use crate::math::{LANES, LaneMask, Lanes, Mask, Real, Vec3};
+use crate::shade::{Met, shade};
 use crate::view::{Finish, Light};
 
 /// Everything that the camera sees.
@@ -55,10 +55,18 @@ impl Scene<'_> {
         let (width, height) = (self.camera.width as usize, self.camera.height as usize);
         let tiles: Vec<Tiles> = self.figures.iter().map(|figure| Tiles::new(figure, &self.camera)).collect();
         let mut samples = vec![Sample::default(); width * height];
-        for_each_row(&mut samples, width, |y, row| {
-            let near = Self::in_row(&tiles, y);
-            for (x, sample) in row.iter_mut().enumerate() {
-                *sample = self.look(&tiles, &near, x as f32 + 0.5, y as f32 + 0.5);
+        for_each_row(&mut samples, width * TILE, |band, rows| {
+            let (near, height) = (Self::in_row(&tiles, band * TILE), rows.len() / width);
+            for x in (0..width).step_by(TILE) {
+                // The pixels of a tile are looked at together.
+                let pixels: [[usize; 2]; LANES] = std::array::from_fn(|i| [x + i % TILE, i / TILE]);
+                let inside = |[x, y]: [usize; 2]| x < width && y < height;
+                let wanted = LaneMask::from_fn(|i| inside(pixels[i]));
+                let points = pixels.map(|[x, y]| [x as f32 + 0.5, (band * TILE + y) as f32 + 0.5]);
+                let seen = self.look(&tiles, &near, points, wanted);
+                for ([x, y], sample) in pixels.into_iter().zip(seen).filter(|(pixel, _)| inside(*pixel)) {
+                    rows[y * width + x] = sample;
+                }
             }
         });
         let mean = self
@@ -79,25 +87,49 @@ impl Scene<'_> {
         (0..tiles.len()).filter(|&i| tiles[i].in_row(y)).collect()
     }
 
-    fn look(&self, tiles: &[Tiles], near: &[usize], x: f32, y: f32) -> Sample {
-        let ray = self.camera.ray(x, y);
+    /// Looks through points of the picture that lie in one tile, those that are `wanted`.
+    fn look(
+        &self,
+        tiles: &[Tiles],
+        near: &[usize],
+        points: [[f32; 2]; LANES],
+        wanted: LaneMask,
+    ) -> [Sample; LANES] {
         let spread = self.camera.pixel();
-        let (light, depth) = (self.backdrop)(ray, x, y);
-        let mut best = Sample { light, owner: 0, material: 0 };
+        let rays = points.map(|[x, y]| self.camera.ray(x, y));
+        let behind: [(Vec3, f32); LANES] =
+            std::array::from_fn(|i| (self.backdrop)(rays[i], points[i][0], points[i][1]));
+        let depth = Lanes(behind.map(|(_, depth)| depth));
+        let mut samples = behind.map(|(light, _)| Sample { light, owner: 0, material: 0 });
+        let (together, mut open) = (Vec3::gather(|i| rays[i]), wanted);
         for &i in near {
             let figure = &self.figures[i];
+            let [x, y] = points[0];
             // Nearest first: nothing behind the backdrop's point can be seen.
-            let Some(start) = tiles[i].start(x, y).filter(|start| *start < depth) else { continue };
-            let Some((t, material)) = figure.trace(ray, spread, start, depth) else { continue };
-            if t < depth {
-                let at = ray * t - figure.stance.at;
-                best.light = shade(figure, &self.light, at, ray, material, spread * t);
-                best.owner = i as u16 + 1;
-                best.material = material as u8;
+            let Some(start) = tiles[i].start(x, y) else { continue };
+            let start = Lanes::of(start);
+            let reached = open & start.less(depth);
+            if !reached.any() {
+                continue;
             }
-            break;
+            let hits = figure.trace(together, spread, start, depth, reached);
+            let met: [Option<Met>; LANES] = std::array::from_fn(|lane| {
+                let (t, material) = hits[lane].filter(|(t, _)| *t < behind[lane].1)?;
+                let ray = rays[lane];
+                Some(Met { at: ray * t - figure.stance.at, ray, material, pixel: spread * t })
+            });
+            let lights = shade(figure, &self.light, met, spread);
+            for (sample, (met, light)) in samples.iter_mut().zip(met.iter().zip(lights)) {
+                if let Some(met) = met {
+                    *sample = Sample { light, owner: i as u16 + 1, material: met.material as u8 };
+                }
+            }
+            open = open & LaneMask::from_fn(|lane| hits[lane].is_none());
+            if !open.any() {
+                break;
+            }
         }
-        best
+        samples
     }
 
     /// Develops the samples, with more of them where neighbouring pixels differ.
@@ -128,9 +160,13 @@ impl Scene<'_> {
                         || (y > 0 && differs(at - width))
                         || (y + 1 < height && differs(at + width)));
                 if edge {
-                    let (cx, cy) = (x as f32 + 0.5, y as f32 + 0.5);
-                    for (dx, dy) in EDGE_SAMPLES {
-                        *pixel += exposure.develop(self.look(tiles, &near, cx + dx, cy + dy).light);
+                    let point = |(dx, dy): (f32, f32)| [x as f32 + 0.5 + dx, y as f32 + 0.5 + dy];
+                    let offset = |i: usize| EDGE_SAMPLES.get(i).copied();
+                    let points = std::array::from_fn(|i| point(offset(i).unwrap_or_default()));
+                    let wanted = LaneMask::from_fn(|i| offset(i).is_some());
+                    let seen = self.look(tiles, &near, points, wanted);
+                    for sample in &seen[..EDGE_SAMPLES.len()] {
+                        *pixel += exposure.develop(sample.light);
                     }
                     *pixel = *pixel * (1.0 / (1 + EDGE_SAMPLES.len()) as f32);
                 }

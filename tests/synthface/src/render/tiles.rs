@@ -1,15 +1,18 @@
 //! Where to begin following the rays of a tile of pixels.
 //!
-//! One cone that holds all rays of a tile is followed as far as nothing can be within it. The rays then
-//! start there, just before the surface, and tiles whose cone meets nothing are done.
+//! A cone that holds all rays of a square of pixels is followed as far as nothing can be within it, and from
+//! there the cones of its quarters, down to tiles. The rays then start just before the surface, and squares
+//! whose cone meets nothing are done.
 
 use super::camera::Camera;
 use super::figure::Figure;
 use super::parallel::for_each_row;
-use crate::math::Vec3;
+use crate::math::{LANES, LaneMask, Vec3};
 
 /// Edge of a tile, pixels.
-const TILE: usize = 8;
+pub(super) const TILE: usize = 2;
+/// Edge of the squares that are divided first, tiles; a power of two.
+const BLOCK: usize = 16;
 
 /// Starting distances of one figure's tiles.
 pub(crate) struct Tiles {
@@ -23,21 +26,20 @@ pub(crate) struct Tiles {
 impl Tiles {
     pub(crate) fn new(figure: &Figure<'_>, camera: &Camera) -> Tiles {
         let extent = Extent::of(figure, camera);
-        let tile = |pixel: f32, edge: u32| (pixel.clamp(0.0, edge as f32) / TILE as f32) as usize;
+        let block =
+            |pixel: f32, edge: u32| (pixel.clamp(0.0, edge as f32) / (BLOCK * TILE) as f32) as usize * BLOCK;
         let [left, top, right, bottom] = extent.all();
-        let (left, top) = (tile(left, camera.width), tile(top, camera.height));
-        let columns = tile(right, camera.width) + 1 - left;
-        let rows = tile(bottom, camera.height) + 1 - top;
+        let (left, top) = (block(left, camera.width), block(top, camera.height));
+        let columns = block(right, camera.width) + BLOCK - left;
+        let rows = block(bottom, camera.height) + BLOCK - top;
         let mut start = vec![None; columns * rows];
-        // Half of the diagonal, and half a pixel for samples at the tile's edge.
-        let radius = (TILE as f32 * 0.708 + 0.5) * camera.pixel();
-        for_each_row(&mut start, columns, |row, tiles| {
-            for (column, start) in tiles.iter_mut().enumerate() {
-                let x = ((left + column) * TILE) as f32 + TILE as f32 * 0.5;
-                let y = ((top + row) * TILE) as f32 + TILE as f32 * 0.5;
-                if extent.reaches(x, y) {
-                    *start = figure.approach(camera.ray(x, y), radius);
-                }
+        let cones = Cones { figure, camera, extent };
+        for_each_row(&mut start, columns * BLOCK, |band, tiles| {
+            let y = top + band * BLOCK;
+            for x in (left..left + columns).step_by(BLOCK) {
+                cones.divide([x, y], BLOCK, figure.nearest(), &mut |[x, y], start| {
+                    tiles[(y - top) % BLOCK * columns + x - left] = Some(start);
+                });
             }
         });
         Tiles { left, top, columns, start }
@@ -57,6 +59,37 @@ impl Tiles {
             return None;
         }
         self.start.get(row * self.columns + column).copied().flatten()
+    }
+}
+
+/// The cones around squares of tiles.
+struct Cones<'a> {
+    figure: &'a Figure<'a>,
+    camera: &'a Camera,
+    extent: Extent,
+}
+
+impl Cones<'_> {
+    /// Follows the cones of the quarters of a square from `from`, and passes on the tiles that meet the figure
+    /// with their distances. The square begins at tile `corner` and has an edge of `edge` tiles.
+    fn divide(&self, corner: [usize; 2], edge: usize, from: f32, found: &mut impl FnMut([usize; 2], f32)) {
+        let half = edge / 2;
+        let quarters: [[usize; 2]; LANES] =
+            std::array::from_fn(|i| [corner[0] + i % 2 * half, corner[1] + i / 2 * half]);
+        let pixels = (half * TILE) as f32;
+        let middles = quarters.map(|corner| corner.map(|tile| (tile * TILE) as f32 + 0.5 * pixels));
+        let seen = LaneMask::from_fn(|i| self.extent.reaches(middles[i], 0.5 * pixels));
+        let rays = Vec3::gather(|i| self.camera.ray(middles[i][0], middles[i][1]));
+        // Half of the diagonal, and half a pixel for samples at the edge.
+        let radius = (pixels * 0.708 + 0.5) * self.camera.pixel();
+        let starts = self.figure.approach(rays, radius, from, seen);
+        for (quarter, start) in quarters.into_iter().zip(starts) {
+            match start {
+                Some(start) if half == 1 => found(quarter, start),
+                Some(start) => self.divide(quarter, half, start, found),
+                None => {}
+            }
+        }
     }
 }
 
@@ -87,9 +120,8 @@ impl Extent {
         [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
     }
 
-    /// Whether the tile around a point can show the figure.
-    fn reaches(&self, x: f32, y: f32) -> bool {
-        let half = TILE as f32 * 0.5;
+    /// Whether the square around a point, `half` to each side, can show the figure.
+    fn reaches(&self, [x, y]: [f32; 2], half: f32) -> bool {
         [self.head, self.body].iter().any(|[left, top, right, bottom]| {
             x + half >= *left && x - half <= *right && y + half >= *top && y - half <= *bottom
         })
