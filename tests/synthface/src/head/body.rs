@@ -2,7 +2,8 @@
 
 use crate::identity::colour;
 use crate::math::{
-    Mask, Mat3, Random, Real, Vec3, ellipsoid, lerp, rounded_cone, smooth_max, smooth_min, vec3,
+    Lanes, Mask, Mat3, Random, Real, Vec3, box_exit, ellipsoid, lerp, rounded_cone, smooth_max, smooth_min,
+    vec3,
 };
 
 /// The kind of clothes.
@@ -50,6 +51,10 @@ const NECK_BASE: Vec3 = vec3(0.0, -15.0, -3.2);
 /// No collar reaches higher in the torso's frame, cm.
 const COLLAR_TOP: f32 = -12.0;
 
+/// Corners of a box around neck and torso in the torso's frame, cm: the neck leans forward with the head, but
+/// never over the chin; sleeves reach 24 cm to the side.
+const BOX: [Vec3; 2] = [vec3(-24.5, -1e6, -16.0), vec3(24.5, -5.0, 9.0)];
+
 /// Neck and torso of one person in one pose. The torso's frame has the origin of the head's frame and
 /// turns with it only in part.
 #[derive(Clone, Debug)]
@@ -95,10 +100,15 @@ impl Body {
     #[inline]
     pub(crate) fn lower_bound<R: Real>(&self, p: Vec3<R>) -> R {
         let t = self.torso_point(p);
-        // The neck leans forward with the head, but never over the chin; sleeves reach 24 cm to the side.
-        let (x, y) = ((t.x.abs() - 24.5).at_least(0.0), (t.y + 5.0).at_least(0.0));
-        let z = (t.z - 9.0).max(-t.z - 16.0).at_least(0.0);
+        let x = (t.x.abs() - BOX[1].x).at_least(0.0);
+        let y = (t.y - BOX[1].y).at_least(0.0);
+        let z = (t.z - BOX[1].z).max(-t.z + BOX[0].z).at_least(0.0);
         vec3(x, y, z).length()
+    }
+
+    /// Where rays from `origin` (person's frame) leave the box of neck and clothes.
+    pub(crate) fn exit(&self, origin: Vec3, way: Vec3<Lanes>) -> Lanes {
+        box_exit(self.torso_point(origin), self.torso.apply_inverse(way), BOX)
     }
 
     /// Distance to the neck alone.

@@ -2,7 +2,7 @@
 
 use super::Head;
 use crate::identity::Identity;
-use crate::math::{LANES, Lanes, Real, Vec3, vec3};
+use crate::math::{LANES, Lanes, Real, Vec3, box_exit, vec3};
 use crate::view::Expression;
 
 /// Edge of a cell, cm.
@@ -23,11 +23,10 @@ fn node(index: usize) -> Vec3 {
     LOW + vec3(i as f32, j as f32, k as f32) * CELL
 }
 
-/// The largest whole number that is not larger than a small positive one.
+/// A whole number of at most 2^23 as an index, in fewer instructions than a conversion that handles all others.
 #[inline(always)]
-fn floor<R: Real>(x: R) -> R {
-    // Compilers know no vector instruction for rounding that every processor has.
-    x.map(|x| x as i32 as f32)
+fn index(whole: f32) -> usize {
+    ((whole + 8_388_608.0).to_bits() & 0x007f_ffff) as usize
 }
 
 /// One identity's neutral head, sampled on a grid.
@@ -64,6 +63,11 @@ impl BoundingGrid {
         BoundingGrid { bound, distance }
     }
 
+    /// Where rays from `origin` leave the box of the grid.
+    pub(crate) fn exit(origin: Vec3, way: Vec3<Lanes>) -> Lanes {
+        box_exit(origin, way, [LOW, node(COUNT[0] * COUNT[1] * COUNT[2] - 1)])
+    }
+
     /// The point of the grid's box that is nearest to `p`.
     #[inline]
     fn within<R: Real>(p: Vec3<R>) -> Vec3<R> {
@@ -76,10 +80,10 @@ impl BoundingGrid {
     pub(crate) fn lower_bound<R: Real>(&self, p: Vec3<R>) -> R {
         let inside = Self::within(p);
         let cells = (inside - LOW).scaled(1.0 / CELL);
-        let nearest = vec3(floor(cells.x + 0.5), floor(cells.y + 0.5), floor(cells.z + 0.5));
-        let index = (nearest.z * COUNT[1] as f32 + nearest.y) * COUNT[0] as f32 + nearest.x;
+        let nearest = vec3(cells.x.rounded(), cells.y.rounded(), cells.z.rounded());
+        let at = (nearest.z * COUNT[1] as f32 + nearest.y) * COUNT[0] as f32 + nearest.x;
         let away = (cells - nearest).length() * CELL;
-        let bound = index.map(|index| self.bound[index as usize]) - away - EXPRESSION;
+        let bound = at.map(|at| self.bound[index(at)]) - away - EXPRESSION;
         // The box is convex: what is in it lies beyond the right angle at its point nearest to `p`.
         let outside = p - inside;
         let outside = outside.dot(outside);
@@ -92,21 +96,19 @@ impl BoundingGrid {
     pub(crate) fn smooth(&self, p: Vec3<Lanes>) -> Lanes {
         let inside = Self::within(p);
         let cells = (inside - LOW).scaled(1.0 / CELL);
-        let last = |axis: usize| (COUNT[axis] - 2) as f32;
-        let (i, j, k) = (
-            floor(cells.x).at_most(last(0)),
-            floor(cells.y).at_most(last(1)),
-            floor(cells.z).at_most(last(2)),
-        );
+        // The sample before, and not the last one.
+        let before = |cell: Lanes, axis: usize| (cell - 0.5).rounded().within(0.0, (COUNT[axis] - 2) as f32);
+        let (i, j, k) = (before(cells.x, 0), before(cells.y, 1), before(cells.z, 2));
         let (u, v, w) = (cells.x - i, cells.y - j, cells.z - k);
-        let index = (k * COUNT[1] as f32 + j) * COUNT[0] as f32 + i;
-        let index = index.0.map(|index| index as usize);
-        let corner = |offset: usize| Lanes(index.map(|index| self.distance[index + offset]));
+        const NEXT: usize = COUNT[0];
+        const LAYER: usize = COUNT[0] * COUNT[1];
+        let at = (k * COUNT[1] as f32 + j) * COUNT[0] as f32 + i;
+        let cubes = at.0.map(|at| &self.distance[index(at)..index(at) + LAYER + NEXT + 2]);
         let lerp = |a: Lanes, b: Lanes, t: Lanes| a + (b - a) * t;
-        let row = |at: usize| lerp(corner(at), corner(at + 1), u);
-        let (next, layer) = (COUNT[0], COUNT[0] * COUNT[1]);
-        let near = lerp(row(0), row(next), v);
-        let far = lerp(row(layer), row(layer + next), v);
+        let row =
+            |at: usize| lerp(Lanes(cubes.map(|cube| cube[at])), Lanes(cubes.map(|cube| cube[at + 1])), u);
+        let near = lerp(row(0), row(NEXT), v);
+        let far = lerp(row(LAYER), row(LAYER + NEXT), v);
         lerp(near, far, w) + (p - inside).length() * 0.7
     }
 }

@@ -5,8 +5,8 @@
 
 use crate::identity::{Hair, HairCut, Shape};
 use crate::math::{
-    Mask, Real, Vec3, capsule, ellipsoid, fractal_noise, noise, rounded_cone, smooth_max, smooth_min,
-    smoothstep, vec3,
+    Mask, Real, Vec3, capsule, ellipsoid, fractal_noise, rounded_cone, smooth_max, smooth_min, smoothstep,
+    vec3,
 };
 
 /// Hair of one head.
@@ -139,9 +139,10 @@ impl HairModel {
         smooth_min(smooth_max(outside, ear, 0.5), nape, 0.5)
     }
 
-    /// Distance to the hair; `bone` is the skull's distance at the same point.
+    /// Distance to the hair; `bone` is the skull's distance at the same point. Where it is more than `limit`,
+    /// any number between the two.
     #[inline]
-    pub(crate) fn distance<R: Real>(&self, q: Vec3<R>, bone: R) -> R {
+    pub(crate) fn distance<R: Real>(&self, q: Vec3<R>, bone: R, limit: R) -> R {
         if self.cut == HairCut::Scarf {
             return self.scarf(q, bone);
         }
@@ -158,9 +159,18 @@ impl HairModel {
         if far.all() {
             return bound;
         }
-        d = d - R::each(q, |q| self.strands(q)) * self.strand;
-        let ragged = |q: Vec3| noise(vec3(q.x * 1.6, q.y * 0.6, q.z * 1.2), self.seed + 5);
-        let cut = self.past_hairline(q) + R::each(q, ragged) * 0.25;
+        let cut = self.past_hairline(q);
+        // Noise costs most: first what is there without it.
+        let steep = if self.cut == HairCut::Afro { 0.75 } else { 1.0 };
+        let least = (d - self.strand).max(cut - 0.25) * steep;
+        let beyond = far | limit.less(least);
+        let bound = R::choose(far, bound, least);
+        if beyond.all() {
+            return bound;
+        }
+        d = d - self.strands(q) * self.strand;
+        let ragged = R::noise(vec3(q.x * 1.6, q.y * 0.6, q.z * 1.2), self.seed + 5);
+        let cut = cut + ragged * 0.25;
         let edge = (0.15 + 0.6 * self.thickness).min(0.9);
         d = smooth_max(d, cut, edge);
         if self.cut.is_long() || self.cut == HairCut::Afro {
@@ -169,15 +179,16 @@ impl HairModel {
             d = smooth_max(d, -ellipsoid(q - vec3(0.0, -3.4, 7.5), oval), 0.7);
         }
         // Tight curls are the steepest relief there is.
-        R::choose(far, bound, if self.cut == HairCut::Afro { d * 0.75 } else { d })
+        R::choose(beyond, bound, d * steep)
     }
 
     /// Hair that hangs: a lock on each side and a curtain behind.
     #[inline]
     fn locks<R: Real>(&self, d: R, q: Vec3<R>) -> R {
         let s = q.mirrored();
-        let wave = |q: Vec3| noise(vec3(0.0, q.y * (0.25 + 0.3 * self.curl), 0.0), self.seed + 6);
-        let wave = R::each(q, wave) * (0.30 * self.curl);
+        let zero = R::of(0.0);
+        let wave = R::noise(vec3(zero, q.y * (0.25 + 0.3 * self.curl), zero), self.seed + 6);
+        let wave = wave * (0.30 * self.curl);
         let (top, end) = (vec3(5.5, 2.0, -1.2), Vec3::of(vec3(6.5, self.lock_end, -1.4)));
         let end = vec3(end.x + wave, end.y, end.z);
         let lock = rounded_cone(s, top, end, 2.5 + 0.3 * self.volume, 1.6 + 0.3 * self.volume);
@@ -189,21 +200,21 @@ impl HairModel {
 
     /// Relief of the strands, -1 to 1.
     #[inline]
-    fn strands(&self, q: Vec3) -> f32 {
+    fn strands<R: Real>(&self, q: Vec3<R>) -> R {
         if self.cut == HairCut::Afro {
-            return fractal_noise(q * 0.9, 3, self.seed);
+            return R::each(q, |q| fractal_noise(q * 0.9, 3, self.seed));
         }
-        let around = self.around(q) * 18.0 + self.curl * q.y * 0.3;
+        let around = self.around(q) * 18.0 + q.y * (self.curl * 0.3);
         // Strands crowd together towards the crown that they fall from; there they are flatter.
-        let apart = ((q.z + 14.0).max(q.x.abs()) * 0.1).clamp(0.2, 1.0);
-        apart * noise(vec3(around, q.y * (0.25 + 0.7 * self.curl), q.z * 0.45), self.seed)
+        let apart = ((q.z + 14.0).max(q.x.abs()) * 0.1).within(0.2, 1.0);
+        apart * R::noise(vec3(around, q.y * (0.25 + 0.7 * self.curl), q.z * 0.45), self.seed)
     }
 
     /// Position across the strands as they fall from a crown behind the head.
     #[inline]
-    pub(crate) fn around(&self, q: Vec3) -> f32 {
+    pub(crate) fn around<R: Real>(&self, q: Vec3<R>) -> R {
         let z = q.z + 14.0;
-        q.x / (q.x * q.x + z * z).sqrt().max(1e-3)
+        q.x / (q.x * q.x + z * z).sqrt().at_least(1e-3)
     }
 
     /// Cloth round head and neck with an oval opening for the face.
@@ -215,9 +226,9 @@ impl HairModel {
         if far.all() {
             return bound;
         }
-        let folds = |q: Vec3| noise(vec3(q.x * 0.35, q.y * 0.9, q.z * 0.35), self.seed);
+        let folds = R::noise(vec3(q.x * 0.35, q.y * 0.9, q.z * 0.35), self.seed);
         // The hem ends within the bounding grid.
-        let d = smooth_max(d, -q.y - 18.5, 0.8) + R::each(q, folds) * 0.10;
+        let d = smooth_max(d, -q.y - 18.5, 0.8) + folds * 0.10;
         let (x, y) = (q.x * (1.0 / 5.5), (q.y + 2.7) * (1.0 / 8.3));
         let oval = ((x * x + y * y).sqrt() - 1.0) * 5.0;
         R::choose(far, bound, smooth_max(d, -oval.max(-q.z + 1.0), 0.7))

@@ -125,6 +125,13 @@ impl<'a> Head<'a> {
     /// Distances from `p`, in the frame of the head.
     #[inline]
     pub(crate) fn distances<R: Real>(&self, p: Vec3<R>) -> Distances<R> {
+        self.distances_within(p, f32::MAX)
+    }
+
+    /// Distances from `p`, in the frame of the head. Where hair is further than `limit` or than other parts,
+    /// it may be a smaller number, yet not smaller than these.
+    #[inline]
+    pub(crate) fn distances_within<R: Real>(&self, p: Vec3<R>, limit: f32) -> Distances<R> {
         let q = self.model(p);
         let s = q.mirrored();
         let bone = self.skull.bone(s);
@@ -136,10 +143,11 @@ impl<'a> Head<'a> {
             eye = R::choose(front, self.eyes.ball(s), nothing);
             mouth = R::choose(front, self.mouth.inside(s), nothing);
         }
+        let limit = skin.min(eye).min(mouth).at_most(limit);
         Distances {
             skin,
             eye,
-            hair: self.hair.as_ref().map_or(nothing, |hair| hair.distance(q, bone)),
+            hair: self.hair.as_ref().map_or(nothing, |hair| hair.distance(q, bone, limit)),
             glasses: self.spectacles.as_ref().map_or(nothing, |spectacles| spectacles.distance(s)),
             mouth,
             cloth: nothing,
@@ -154,7 +162,9 @@ impl<'a> Head<'a> {
         match material {
             Material::Skin => self.skin_over(self.skull.bone(s), s),
             Material::Eye => self.eyes.ball(s),
-            Material::Hair => self.hair.as_ref().map_or(nothing, |hair| hair.distance(q, self.skull.bone(s))),
+            Material::Hair => {
+                self.hair.as_ref().map_or(nothing, |hair| hair.distance(q, self.skull.bone(s), nothing))
+            }
             Material::Glasses => {
                 self.spectacles.as_ref().map_or(nothing, |spectacles| spectacles.distance(s))
             }

@@ -6,7 +6,7 @@
 
 use std::ops::{Add, AddAssign, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use super::{Vec3, vec3};
+use super::{Vec3, noise, noises, vec3};
 
 /// A number or several.
 pub(crate) trait Real:
@@ -35,8 +35,19 @@ pub(crate) trait Real:
     fn choose(mask: Self::Mask, a: Self, b: Self) -> Self;
     /// A function of each number by itself.
     fn map(self, function: impl FnMut(f32) -> f32) -> Self;
+    /// [`noise`] of each point.
+    fn noise(p: Vec3<Self>, seed: u32) -> Self;
     /// A function of each point by itself.
     fn each(p: Vec3<Self>, function: impl FnMut(Vec3) -> f32) -> Self;
+
+    /// The nearest whole number, for numbers below four million: compilers know no vector instruction for it
+    /// that every processor has.
+    #[inline(always)]
+    fn rounded(self) -> Self {
+        // The sum has no bits left for fractions.
+        const ROUND: f32 = 12_582_912.0;
+        (self + ROUND) - ROUND
+    }
 
     #[inline(always)]
     fn at_least(self, low: f32) -> Self {
@@ -124,6 +135,11 @@ impl Real for f32 {
     #[inline(always)]
     fn map(self, mut function: impl FnMut(f32) -> f32) -> f32 {
         function(self)
+    }
+
+    #[inline(always)]
+    fn noise(p: Vec3, seed: u32) -> f32 {
+        noise(p, seed)
     }
 
     #[inline(always)]
@@ -273,6 +289,11 @@ impl Real for Lanes {
     #[inline(always)]
     fn map(self, function: impl FnMut(f32) -> f32) -> Lanes {
         Lanes(self.0.map(function))
+    }
+
+    #[inline(always)]
+    fn noise(p: Vec3<Lanes>, seed: u32) -> Lanes {
+        noises(p, [seed; LANES])
     }
 
     #[inline(always)]

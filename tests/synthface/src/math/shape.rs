@@ -41,6 +41,17 @@ pub(crate) fn rounded_cone<R: Real>(p: Vec3<R>, a: Vec3, b: Vec3<R>, ra: f32, rb
     (pa - ba.scaled(h)).length() - (h * (rb - ra) + ra)
 }
 
+/// How far along `way` from `origin` rays leave the box between two corners; less than nothing or anything
+/// before it where they miss it.
+pub(crate) fn box_exit<R: Real>(origin: Vec3, way: Vec3<R>, [low, high]: [Vec3; 2]) -> R {
+    let slab = |origin: f32, way: R, low: f32, high: f32| {
+        (R::of(low - origin) / way).max(R::of(high - origin) / way)
+    };
+    let x = slab(origin.x, way.x, low.x, high.x);
+    let y = slab(origin.y, way.y, low.y, high.y);
+    x.min(y).min(slab(origin.z, way.z, low.z, high.z))
+}
+
 /// From 0 at `a` to 1 at `b`, smooth at both ends; `a` may be the larger.
 #[inline(always)]
 pub(crate) fn smoothstep<R: Real>(a: f32, b: f32, x: R) -> R {
@@ -77,7 +88,8 @@ pub(crate) fn power(x: f32, mut n: u32) -> f32 {
         if n & 1 == 1 {
             result *= base;
         }
-        base *= base;
+        // Processors take long over products that are almost nothing.
+        base = if base.abs() < 1e-18 { 0.0 } else { base * base };
         n >>= 1;
     }
     result

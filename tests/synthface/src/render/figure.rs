@@ -145,7 +145,8 @@ impl<'a> Figure<'a> {
         let near = !away & !coarse.above(0.3);
         step.free = Lanes::choose(away, step.free, coarse);
         if near.any() {
-            let head = self.head.distances(h);
+            // Relief of hair that is finer than a step does not matter until it is near.
+            let head = self.head.distances_within(h, 0.25);
             let parts = &mut step.parts;
             parts.skin = Lanes::choose(near, smooth_min(head.skin, neck, NECK_BLEND), neck);
             parts.eye = Lanes::choose(near, head.eye, nothing);
@@ -180,7 +181,8 @@ impl<'a> Figure<'a> {
             let step = self.step(self.on_the_way(rays, t, going));
             let bound = Lanes::choose(step.exact, step.free * Head::SAFETY, step.free);
             let free = bound - t * radius;
-            going = going & !free.below(0.15);
+            // Narrower cones come further.
+            going = going & !free.less((t * (0.3 * radius)).at_least(0.15));
             t = Lanes::choose(going, t + free * (1.0 / (1.0 + radius)), t);
             let gone = t.above(end);
             (going, met) = (going & !gone, met & !gone);
@@ -206,6 +208,14 @@ impl<'a> Figure<'a> {
         }
     }
 
+    /// Distances along rays of the camera's frame beyond which nothing of the figure is.
+    fn exit(&self, rays: Vec3<Lanes>) -> Lanes {
+        let camera = -self.stance.at;
+        let way = self.rotation.apply_inverse(rays);
+        let head = BoundingGrid::exit(self.head_point(camera), way);
+        head.max(self.body.exit(camera, rays))
+    }
+
     /// Follows rays of the camera's frame from `start`, those that are `wanted`; `spread` is the width of a
     /// pixel at unit distance, and nothing beyond `depth` is of interest. Gives the distances to the surface
     /// and what it is made of.
@@ -222,24 +232,44 @@ impl<'a> Figure<'a> {
         /// So near, nothing thin can be passed by a step that is a little too long, and a step into the
         /// surface is taken back at once.
         const NEAR: f32 = 0.8;
-        let end = depth.at_most(self.stance.at.length() + REACH);
+        /// No step that is so short leads through anything.
+        const SHORT: f32 = 0.3;
+        /// More than any distance, and yet a number to compute with: processors take long over quotients
+        /// that are almost nothing.
+        const UNKNOWN: f32 = 1e9;
+        let end = depth.min(self.exit(rays));
         let (mut t, mut going) = (start, wanted);
+        // The distance that was left one step ago, and the length of that step.
+        let (mut last, mut gone) = (Lanes::of(UNKNOWN), Lanes::of(1.0));
         let mut met = [None; LANES];
         for _ in 0..STEPS {
             let step = self.step(self.on_the_way(rays, t, going));
             let (d, pixel) = (step.free, t * spread);
-            let hit = going & step.exact & d.less(pixel * 0.25);
+            // How far the ray goes while the distance shrinks by one: far where it grazes or has passed.
+            let slant = (gone / (last - d).at_least(1e-3)).within(0.8, 2.0);
+            // Between two empty spheres that do not touch may be something thin: go back.
+            let missed = going & (last + d).less(gone) & pixel.at_most(SHORT).less(gone);
+            let hit = going & !missed & step.exact & d.less(pixel * 0.25);
             if hit.any() {
                 for lane in (0..LANES).filter(|&lane| hit.lane(lane)) {
-                    met[lane] = Some((t.0[lane] + d.0[lane] * 0.8, step.parts.nearest(lane)));
+                    let (d, slant) = (d.0[lane], slant.0[lane]);
+                    let rest = if d < 0.0 { d * slant } else { d * 0.8 };
+                    met[lane] = Some((t.0[lane] + rest, step.parts.nearest(lane)));
                 }
                 going = going & !hit;
             }
             // Rims are thinner than a step too long.
-            let careful = step.exact & (!d.below(NEAR) | !d.less(step.parts.glasses));
-            let share = Lanes::choose(careful, Lanes::of(Head::SAFETY), Lanes::of(0.95));
+            let careful = (!d.below(NEAR) & d.less(last)) | !d.less(step.parts.glasses);
+            // Steps may be longer than the distance where the ray leaves a surface, or grazes it.
+            let most = Lanes::choose(d.less(last), Lanes::of(1.3), Lanes::of(2.0));
+            let share = Lanes::choose(last.below(NEAR), slant.at_least(0.95).min(most), Lanes::of(0.95));
+            let share = Lanes::choose(careful, Lanes::of(Head::SAFETY), share);
             let share = Lanes::choose(step.exact, share, Lanes::of(1.0));
-            t = Lanes::choose(going, t + (d * share).max(pixel * 0.1), t);
+            let ahead = (d * share).max(pixel * 0.1);
+            let ahead = Lanes::choose(missed, last * Head::SAFETY - gone, ahead);
+            last = Lanes::choose(step.exact & !missed, d, Lanes::of(UNKNOWN));
+            gone = ahead;
+            t = Lanes::choose(going, t + gone, t);
             going = going & !end.less(t);
             if !going.any() {
                 break;

@@ -1,6 +1,6 @@
 //! Where to begin following the rays of a tile of pixels.
 //!
-//! A cone that holds all rays of a square of pixels is followed as far as nothing can be within it, and from
+//! A cone that holds the rays through the middles of a square of pixels is followed as far as nothing can be within it, and from
 //! there the cones of its quarters, down to tiles. The rays then start just before the surface, and squares
 //! whose cone meets nothing are done.
 
@@ -80,8 +80,8 @@ impl Cones<'_> {
         let middles = quarters.map(|corner| corner.map(|tile| (tile * TILE) as f32 + 0.5 * pixels));
         let seen = LaneMask::from_fn(|i| self.extent.reaches(middles[i], 0.5 * pixels));
         let rays = Vec3::gather(|i| self.camera.ray(middles[i][0], middles[i][1]));
-        // Half of the diagonal, and half a pixel for samples at the edge.
-        let radius = (pixels * 0.708 + 0.5) * self.camera.pixel();
+        // Half of the diagonal between the middles of pixels in opposite corners, and a little more.
+        let radius = ((pixels - 1.0) * 0.708 + 0.05) * self.camera.pixel();
         let starts = self.figure.approach(rays, radius, from, seen);
         for (quarter, start) in quarters.into_iter().zip(starts) {
             match start {
@@ -102,16 +102,19 @@ struct Extent {
 impl Extent {
     fn of(figure: &Figure<'_>, camera: &Camera) -> Extent {
         let at = figure.stance.at;
-        let near = Vec3 { z: at.z + 16.0, ..at };
-        let corner = |x: f32, y: f32| camera.project(near + Vec3 { x, y, z: 0.0 });
+        // All of it lies between a near and a far plane.
+        let frame = |half: f32, low: f32, high: f32| {
+            let corners = [-16.0, 16.0].map(|z| {
+                let corner = |x: f32, y: f32| camera.project(at + Vec3 { x, y, z });
+                (corner(-half, high), corner(half, low))
+            });
+            let [([a, b], [c, d]), ([e, f], [g, h])] = corners;
+            [a.min(e), b.min(f), c.max(g), d.max(h)]
+        };
         // A bun reaches 22 cm above the pivot, hair 15 cm to the side and to the shoulders; shoulders and
         // arms reach 24 cm to the side.
-        let ([left, top], [right, bottom]) = (corner(-18.0, 25.0), corner(18.0, -18.0));
-        let ([far_left, shoulders], [far_right, _]) = (corner(-26.0, -1.0), corner(26.0, 0.0));
-        Extent {
-            head: [left, top, right, bottom],
-            body: [far_left, shoulders, far_right, camera.height as f32],
-        }
+        let body = frame(26.0, 0.0, -1.0);
+        Extent { head: frame(18.0, -18.0, 25.0), body: [body[0], body[1], body[2], camera.height as f32] }
     }
 
     /// The box around both.

@@ -61,6 +61,13 @@ impl Surface {
         0.03 + 0.35 * power((1.0 - self.eye.dot(self.normal)).max(0.0), 5)
     }
 
+    /// A pattern whose features are of `size` cm, 0 where the pixels do not resolve it.
+    #[inline]
+    fn fine(&self, size: f32, pattern: impl FnOnce() -> f32) -> f32 {
+        let resolved = self.resolves(size);
+        if resolved > 0.0 { pattern() * resolved } else { 0.0 }
+    }
+
     /// 1 for patterns of `size` cm that the pixels resolve, 0 for those that they do not.
     #[inline]
     fn resolves(&self, size: f32) -> f32 {
@@ -76,11 +83,12 @@ pub(crate) struct Met {
     /// Where the ray goes, in the camera's frame.
     pub(crate) ray: Vec3,
     pub(crate) material: Material,
-    /// Width of a pixel there, cm.
-    pub(crate) pixel: f32,
+    /// How far along the ray, cm.
+    pub(crate) depth: f32,
 }
 
-/// Light that leaves surfaces towards the camera. Points that lie together are shaded together.
+/// Light that leaves surfaces towards the camera. Points that lie together are shaded together; `spread` is the
+/// width of a pixel at unit distance.
 pub(crate) fn shade(
     figure: &Figure<'_>,
     light: &Light,
@@ -90,7 +98,7 @@ pub(crate) fn shade(
     let normals = met.map(|met| {
         met.map_or(Vec3::default(), |met| {
             let most = if met.material == Material::Skin { 0.05 } else { 0.12 };
-            figure.normal(met.at, met.material, (0.4 * met.pixel).clamp(0.02, most))
+            figure.normal(met.at, met.material, (0.4 * spread * met.depth).clamp(0.02, most))
         })
     });
     let Some(some) = met.iter().flatten().next() else { return [Vec3::default(); LANES] };
@@ -114,7 +122,7 @@ pub(crate) fn shade(
             eye: -met.ray,
             lit: lit.0[lane],
             open: open.0[lane],
-            pixel: met.pixel,
+            pixel: spread * met.depth,
         };
         let colour = match met.material {
             Material::Skin => skin::shade(figure, light, surface),
