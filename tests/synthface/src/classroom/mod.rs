@@ -11,6 +11,7 @@ mod spoof;
 pub use settings::{Preset, Settings, SettingsError};
 pub use spoof::Spoof;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use image::RgbImage;
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 use crate::identity::Identity;
 use crate::math::{DEGREE, Random, Vec3};
-use crate::render::{Camera, FaceTruth, Figure, Scene, Sculpture};
+use crate::render::{Behind, Camera, FaceTruth, Figure, Look, Scene, Sculpture, for_each_row};
 use crate::roster::{Roster, Student};
 use crate::view::{Light, Pose};
 use actor::{Actor, Moment};
@@ -69,6 +70,44 @@ pub struct Classroom {
     settings: Settings,
     cast: Vec<Cast>,
     held: Vec<Held>,
+    /// Light and distance of the empty room for every pixel: it never changes.
+    empty: OnceLock<Vec<(Vec3, f32)>>,
+}
+
+/// The room, and what is held up in it at one moment.
+struct Surroundings<'a> {
+    classroom: &'a Classroom,
+    empty: &'a [(Vec3, f32)],
+    books: &'a [Panel],
+}
+
+impl Surroundings<'_> {
+    fn room(&self, at: &Look) -> (Vec3, f32) {
+        if at.middle {
+            let [x, y] = at.point.map(|position| position as usize);
+            self.empty[y * self.classroom.camera.width as usize + x]
+        } else {
+            self.classroom.room.look(at.ray)
+        }
+    }
+
+    fn look(&self, at: &Look) -> (Vec3, f32) {
+        let (light, depth) = self.room(at);
+        match Panel::nearest(self.books, at.ray) {
+            Some((t, book)) if t < depth => (book, t),
+            _ => (light, depth),
+        }
+    }
+}
+
+impl Behind for Surroundings<'_> {
+    fn depth(&self, at: &Look) -> f32 {
+        self.look(at).1
+    }
+
+    fn light(&self, at: &Look) -> Vec3 {
+        self.look(at).0
+    }
 }
 
 /// Why somebody is in the room.
@@ -133,7 +172,19 @@ impl Classroom {
             };
             cast.push(Cast { student, sculpture: Sculpture::new(identity), actor });
         }
-        Ok(Classroom { camera, room, light, settings: settings.clone(), cast, held })
+        Ok(Classroom { camera, room, light, settings: settings.clone(), cast, held, empty: OnceLock::new() })
+    }
+
+    /// The empty room as the camera sees it.
+    fn look_around(&self) -> Vec<(Vec3, f32)> {
+        let (width, height) = (self.camera.width as usize, self.camera.height as usize);
+        let mut seen = vec![(Vec3::default(), 0.0); width * height];
+        for_each_row(&mut seen, width, |y, row| {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                *pixel = self.room.look(self.camera.ray(x as f32 + 0.5, y as f32 + 0.5));
+            }
+        });
+        seen
     }
 
     /// The picture at a time of the lesson.
@@ -151,12 +202,13 @@ impl Classroom {
             .collect();
         let books: Vec<Panel> =
             present.iter().filter_map(|(cast, moment)| cast.actor.book(t, moment)).collect();
-        let backdrop = |ray: Vec3, _: f32, _: f32| self.room.look(ray, &books);
+        let empty = self.empty.get_or_init(|| self.look_around());
+        let behind = Surroundings { classroom: self, empty, books: &books };
         let mut scene = Scene {
             camera: self.camera,
             figures,
             light: self.light,
-            backdrop: &backdrop,
+            behind: &behind,
             finish: self.settings.preset.finish(),
             metering: Some(self.settings.preset.metering(&self.light)),
             seed: self.settings.seed ^ u64::from(at.subsec_nanos()) ^ (at.as_secs() << 32),

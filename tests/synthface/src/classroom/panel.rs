@@ -14,6 +14,10 @@ pub(crate) struct Panel {
     right: Vec3,
     up: Vec3,
     normal: Vec3,
+    /// Distance of the plane from the camera, cm.
+    away: f32,
+    /// One over the squared lengths of `right` and `up`.
+    inverse: [f32; 2],
     paint: Paint,
 }
 
@@ -99,7 +103,13 @@ impl Panel {
             right.x * up.y - right.y * up.x,
         )
         .normalized();
-        Panel { centre, right, up, normal, paint }
+        let inverse = [1.0 / right.dot(right), 1.0 / up.dot(up)];
+        Panel { centre, right, up, normal, away: normal.dot(centre), inverse, paint }
+    }
+
+    /// Distance along a ray from the camera to the nearest of `panels`, and the light that comes back.
+    pub(crate) fn nearest(panels: &[Panel], ray: Vec3) -> Option<(f32, Vec3)> {
+        panels.iter().filter_map(|panel| panel.hit(ray)).min_by(|(a, _), (b, _)| a.total_cmp(b))
     }
 
     /// Distance along a ray from the camera and the light that comes back.
@@ -109,14 +119,17 @@ impl Panel {
         if facing.abs() < 1e-4 {
             return None;
         }
-        let t = self.normal.dot(self.centre) / facing;
+        let t = self.away / facing;
         if t <= 1.0 {
             return None;
         }
         let at = ray * t - self.centre;
-        let u = at.dot(self.right) / self.right.dot(self.right);
-        let v = at.dot(self.up) / self.up.dot(self.up);
-        if u.abs() > 1.0 || v.abs() > 1.0 {
+        let v = at.dot(self.up) * self.inverse[1];
+        if v.abs() > 1.0 {
+            return None;
+        }
+        let u = at.dot(self.right) * self.inverse[0];
+        if u.abs() > 1.0 {
             return None;
         }
         Some((t, self.paint.light(u, v)))

@@ -79,17 +79,9 @@ impl Room {
         self.brightness
     }
 
-    /// What a ray meets first of the room and `more`, and where.
-    pub(crate) fn look(&self, ray: Vec3, more: &[Panel]) -> (Vec3, f32) {
-        let mut nearest: Option<(f32, Vec3)> = None;
-        for panel in self.panels.iter().chain(more) {
-            if let Some(hit) = panel.hit(ray)
-                && nearest.is_none_or(|best| hit.0 < best.0)
-            {
-                nearest = Some(hit);
-            }
-        }
-        match nearest {
+    /// The light that comes back along a ray and where from: `f32::MAX` for the walls.
+    pub(crate) fn look(&self, ray: Vec3) -> (Vec3, f32) {
+        match Panel::nearest(&self.panels, ray) {
             Some((t, light)) => (light, t),
             None => (self.walls(ray), f32::MAX),
         }

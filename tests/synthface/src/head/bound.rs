@@ -2,7 +2,7 @@
 
 use super::Head;
 use crate::identity::Identity;
-use crate::math::{Vec3, lerp, vec3};
+use crate::math::{LANES, Lanes, Real, Vec3, box_exit, vec3};
 use crate::view::Expression;
 
 /// Edge of a cell, cm.
@@ -17,6 +17,18 @@ const EXPRESSION: f32 = 0.4;
 /// Half of a cell's diagonal, cm: no point is further from the nearest sample.
 const HALF_DIAGONAL: f32 = 0.5 * 1.732_050_8 * CELL;
 
+/// The point of a sample.
+fn node(index: usize) -> Vec3 {
+    let (i, j, k) = (index % COUNT[0], index / COUNT[0] % COUNT[1], index / (COUNT[0] * COUNT[1]));
+    LOW + vec3(i as f32, j as f32, k as f32) * CELL
+}
+
+/// A whole number of at most 2^23 as an index, in fewer instructions than a conversion that handles all others.
+#[inline(always)]
+fn index(whole: f32) -> usize {
+    ((whole + 8_388_608.0).to_bits() & 0x007f_ffff) as usize
+}
+
 /// One identity's neutral head, sampled on a grid.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundingGrid {
@@ -29,12 +41,10 @@ pub(crate) struct BoundingGrid {
 impl BoundingGrid {
     pub(crate) fn new(identity: &Identity) -> BoundingGrid {
         let head = Head::new(identity, &Expression::neutral());
-        let at = |i: usize, j: usize, k: usize| LOW + vec3(i as f32 * CELL, j as f32 * CELL, k as f32 * CELL);
-        let mut distance = Vec::with_capacity(COUNT[0] * COUNT[1] * COUNT[2]);
-        for k in 0..COUNT[2] {
-            for j in 0..COUNT[1] {
-                distance.extend((0..COUNT[0]).map(|i| head.distances(at(i, j, k)).minimum()));
-            }
+        let mut distance = vec![0.0; COUNT[0] * COUNT[1] * COUNT[2]];
+        for (block, samples) in distance.chunks_mut(LANES).enumerate() {
+            let four = head.distances(Vec3::gather(|lane| node(block * LANES + lane))).minimum();
+            samples.copy_from_slice(&four.0[..samples.len()]);
         }
         // Every point of the surface lies within half a diagonal of some sample, and the distance
         // function shows which samples those can be. The distance to the nearest of them is a far better
@@ -53,44 +63,53 @@ impl BoundingGrid {
         BoundingGrid { bound, distance }
     }
 
-    /// Distance to the box of the grid, 0 inside.
+    /// Where rays from `origin` leave the box of the grid.
+    pub(crate) fn exit(origin: Vec3, way: Vec3<Lanes>) -> Lanes {
+        box_exit(origin, way, [LOW, node(COUNT[0] * COUNT[1] * COUNT[2] - 1)])
+    }
+
+    /// The point of the grid's box that is nearest to `p`.
     #[inline]
-    fn outside(p: Vec3) -> f32 {
-        let span =
-            |v: f32, low: f32, count: usize| (low - v).max(v - (low + (count - 1) as f32 * CELL)).max(0.0);
-        vec3(span(p.x, LOW.x, COUNT[0]), span(p.y, LOW.y, COUNT[1]), span(p.z, LOW.z, COUNT[2])).length()
+    fn within<R: Real>(p: Vec3<R>) -> Vec3<R> {
+        let clamp = |v: R, low: f32, count: usize| v.within(low, low + (count - 1) as f32 * CELL);
+        vec3(clamp(p.x, LOW.x, COUNT[0]), clamp(p.y, LOW.y, COUNT[1]), clamp(p.z, LOW.z, COUNT[2]))
     }
 
     /// Never more than the distance from `p` to the head, whatever its expression; may be negative near it.
     #[inline]
-    pub(crate) fn lower_bound(&self, p: Vec3) -> f32 {
-        let outside = Self::outside(p);
-        if outside > 0.0 {
-            return outside + 0.05;
-        }
-        let cell = |v: f32, low: f32, count: usize| (((v - low) / CELL + 0.5) as usize).min(count - 1);
-        let (i, j, k) = (cell(p.x, LOW.x, COUNT[0]), cell(p.y, LOW.y, COUNT[1]), cell(p.z, LOW.z, COUNT[2]));
-        let node = LOW + vec3(i as f32 * CELL, j as f32 * CELL, k as f32 * CELL);
-        self.bound[(k * COUNT[1] + j) * COUNT[0] + i] - (p - node).length() - EXPRESSION
+    pub(crate) fn lower_bound<R: Real>(&self, p: Vec3<R>) -> R {
+        let inside = Self::within(p);
+        let cells = (inside - LOW).scaled(1.0 / CELL);
+        let nearest = vec3(cells.x.rounded(), cells.y.rounded(), cells.z.rounded());
+        let at = (nearest.z * COUNT[1] as f32 + nearest.y) * COUNT[0] as f32 + nearest.x;
+        let away = (cells - nearest).length() * CELL;
+        let bound = at.map(|at| self.bound[index(at)]) - away - EXPRESSION;
+        // The box is convex: what is in it lies beyond the right angle at its point nearest to `p`.
+        let outside = p - inside;
+        let outside = outside.dot(outside);
+        let beyond = (outside + bound.at_least(0.0) * bound.at_least(0.0)).sqrt();
+        R::choose(outside.above(0.0), beyond, bound)
     }
 
     /// An estimate of the distance without steps, for soft shadows.
     #[inline]
-    pub(crate) fn smooth(&self, p: Vec3) -> f32 {
-        let split = |v: f32, low: f32, count: usize| {
-            let t = ((v - low) / CELL).clamp(0.0, (count - 1) as f32);
-            let i = (t as usize).min(count - 2);
-            (i, t - i as f32)
-        };
-        let ((i, u), (j, v), (k, w)) =
-            (split(p.x, LOW.x, COUNT[0]), split(p.y, LOW.y, COUNT[1]), split(p.z, LOW.z, COUNT[2]));
-        let row = |j: usize, k: usize| {
-            let at = (k * COUNT[1] + j) * COUNT[0] + i;
-            lerp(self.distance[at], self.distance[at + 1], u)
-        };
-        let near = lerp(row(j, k), row(j + 1, k), v);
-        let far = lerp(row(j, k + 1), row(j + 1, k + 1), v);
-        lerp(near, far, w) + 0.7 * Self::outside(p)
+    pub(crate) fn smooth(&self, p: Vec3<Lanes>) -> Lanes {
+        let inside = Self::within(p);
+        let cells = (inside - LOW).scaled(1.0 / CELL);
+        // The sample before, and not the last one.
+        let before = |cell: Lanes, axis: usize| (cell - 0.5).rounded().within(0.0, (COUNT[axis] - 2) as f32);
+        let (i, j, k) = (before(cells.x, 0), before(cells.y, 1), before(cells.z, 2));
+        let (u, v, w) = (cells.x - i, cells.y - j, cells.z - k);
+        const NEXT: usize = COUNT[0];
+        const LAYER: usize = COUNT[0] * COUNT[1];
+        let at = (k * COUNT[1] as f32 + j) * COUNT[0] as f32 + i;
+        let cubes = at.0.map(|at| &self.distance[index(at)..index(at) + LAYER + NEXT + 2]);
+        let lerp = |a: Lanes, b: Lanes, t: Lanes| a + (b - a) * t;
+        let row =
+            |at: usize| lerp(Lanes(cubes.map(|cube| cube[at])), Lanes(cubes.map(|cube| cube[at + 1])), u);
+        let near = lerp(row(0), row(NEXT), v);
+        let far = lerp(row(LAYER), row(LAYER + NEXT), v);
+        lerp(near, far, w) + (p - inside).length() * 0.7
     }
 }
 

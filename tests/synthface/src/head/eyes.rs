@@ -1,7 +1,7 @@
 //! Sockets, lids and the shape of the opening.
 
 use crate::identity::Shape;
-use crate::math::{Vec3, bump, ellipsoid, smooth_max, smooth_min, smoothstep, vec3};
+use crate::math::{Mask, Real, Vec3, bump, ellipsoid, smooth_max, smooth_min, smoothstep, vec3};
 use crate::view::Expression;
 
 /// Both eyes of one head in one expression.
@@ -42,7 +42,7 @@ impl Eyes {
 
     /// Distance in the plane of the face to the almond between the lids, negative inside.
     #[inline]
-    pub(crate) fn opening(&self, s: Vec3) -> f32 {
+    pub(crate) fn opening<R: Real>(&self, s: Vec3<R>) -> R {
         let (dx, dy) = (s.x - self.centre.x, s.y - self.centre.y);
         let (sn, cs) = self.tilt;
         let (x, y) = (dx * cs + dy * sn, dy * cs - dx * sn);
@@ -52,35 +52,34 @@ impl Eyes {
 
     /// Hollows the sockets.
     #[inline]
-    pub(crate) fn sockets(&self, d: f32, s: Vec3) -> f32 {
+    pub(crate) fn sockets<R: Real>(&self, d: R, s: Vec3<R>) -> R {
         let at = self.centre + vec3(0.0, 0.05, 2.35);
         smooth_max(d, -ellipsoid(s - at, self.socket), 1.3)
     }
 
     /// Adds the lids and cuts the opening into them.
     #[inline]
-    pub(crate) fn lids(&self, d: f32, s: Vec3) -> f32 {
+    pub(crate) fn lids<R: Real>(&self, d: R, s: Vec3<R>) -> R {
         let e = s - self.centre;
         let reach = e.length();
-        let mut d = smooth_min(d, reach - (self.radius + 0.16), 0.55);
-        if reach > 3.2 {
+        let d = smooth_min(d, reach - (self.radius + 0.16), 0.55);
+        if !reach.below(3.2).any() {
             return d;
         }
         let o = self.opening(s);
-        if o > 1.2 {
+        let near = reach.below(3.2) & o.below(1.2);
+        if !near.any() {
             return d;
         }
-        if e.y > 0.0 {
-            d += 0.10 * bump(o - self.crease, 0.10) * smoothstep(1.9, 1.0, e.x.abs());
-        } else {
-            d += self.bag * (0.09 * bump(o - 0.95, 0.18) - 0.05 * bump(o - 0.55, 0.25));
-        }
-        smooth_max(d, -o.max(-e.z), 0.10)
+        let crease = bump(o - self.crease, 0.10) * 0.10 * smoothstep(1.9, 1.0, e.x.abs());
+        let bag = (bump(o - 0.95, 0.18) * 0.09 - bump(o - 0.55, 0.25) * 0.05) * self.bag;
+        let lid = d + R::choose(e.y.above(0.0), crease, bag);
+        R::choose(near, smooth_max(lid, -o.max(-e.z), 0.10), d)
     }
 
     /// Distance to the eyeballs.
     #[inline]
-    pub(crate) fn ball(&self, s: Vec3) -> f32 {
+    pub(crate) fn ball<R: Real>(&self, s: Vec3<R>) -> R {
         (s - self.centre).length() - self.radius
     }
 }

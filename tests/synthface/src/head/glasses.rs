@@ -1,7 +1,7 @@
 //! Spectacle frames.
 
 use crate::identity::{Glasses, LensShape, Shape};
-use crate::math::{Vec3, capsule, vec3};
+use crate::math::{Mask, Real, Vec3, capsule, vec3};
 
 /// The frame that one head wears.
 #[derive(Clone, Debug)]
@@ -40,20 +40,23 @@ impl Spectacles {
 
     /// Distance to the frame.
     #[inline]
-    pub(crate) fn distance(&self, s: Vec3) -> f32 {
+    pub(crate) fn distance<R: Real>(&self, s: Vec3<R>) -> R {
         let around = (s - vec3(3.5, 0.0, 4.5)).length() - 9.0;
-        if around > 2.0 {
+        let far = around.above(2.0);
+        if far.all() {
             return around;
         }
         // The lenses' plane bends back with the face.
-        let bend = (s.x - 1.0).max(0.0);
-        let c = s - self.centre + vec3(0.0, 0.0, 0.028 * bend * bend);
+        let bend = (s.x - 1.0).at_least(0.0);
+        let c = s - self.centre;
+        let c = vec3(c.x, c.y, c.z + bend * bend * 0.028);
         let (x, y) = (c.x.abs() - (self.half.0 - self.corner), c.y.abs() - (self.half.1 - self.corner));
-        let outside = vec3(x.max(0.0), y.max(0.0), 0.0).length() + x.max(y).min(0.0);
+        let length = |a: R, b: R| (a * a + b * b).sqrt();
+        let outside = length(x.at_least(0.0), y.at_least(0.0)) + x.max(y).at_most(0.0);
         let outline = outside - self.corner;
-        let ring = vec3((outline.abs() - self.rim * 0.5).max(0.0), (c.z.abs() - 0.10).max(0.0), 0.0).length();
+        let ring = length((outline.abs() - self.rim * 0.5).at_least(0.0), (c.z.abs() - 0.10).at_least(0.0));
         let bridge = capsule(s, self.bridge[0], self.bridge[1], self.rim * 0.6);
         let temple = capsule(s, self.temple[0], self.temple[1], self.rim * 0.65);
-        ring.min(bridge).min(temple) - 0.04
+        R::choose(far, around, ring.min(bridge).min(temple) - 0.04)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use hair::HairModel;
 pub(crate) use mouth::Mouth;
 
 use crate::identity::Identity;
-use crate::math::{Vec3, vec3};
+use crate::math::{Lanes, Mask, Real, Vec3, bump, vec3};
 use crate::view::Expression;
 use eyes::Eyes;
 use glasses::Spectacles;
@@ -45,38 +45,42 @@ pub enum Material {
     Cloth = 6,
 }
 
-/// Distances from one point to all parts of a head.
+/// Distances from a point, or from several, to all parts of a person.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Distances {
-    pub(crate) skin: f32,
-    pub(crate) eye: f32,
-    pub(crate) hair: f32,
-    pub(crate) glasses: f32,
-    pub(crate) mouth: f32,
+pub(crate) struct Distances<R = f32> {
+    pub(crate) skin: R,
+    pub(crate) eye: R,
+    pub(crate) hair: R,
+    pub(crate) glasses: R,
+    pub(crate) mouth: R,
+    pub(crate) cloth: R,
 }
 
-impl Distances {
-    /// The nearest part.
+impl<R: Real> Distances<R> {
+    /// Distance to the nearest part.
     #[inline]
-    pub(crate) fn nearest(&self) -> (f32, Material) {
-        let mut best = (self.skin, Material::Skin);
-        for part in [
+    pub(crate) fn minimum(&self) -> R {
+        self.skin.min(self.eye).min(self.hair).min(self.glasses).min(self.mouth).min(self.cloth)
+    }
+}
+
+impl Distances<Lanes> {
+    /// What the part is made of that is nearest to the point of a lane.
+    #[inline]
+    pub(crate) fn nearest(&self, lane: usize) -> Material {
+        let mut best = (self.skin.0[lane], Material::Skin);
+        for (part, material) in [
             (self.eye, Material::Eye),
             (self.hair, Material::Hair),
             (self.glasses, Material::Glasses),
             (self.mouth, Material::Mouth),
+            (self.cloth, Material::Cloth),
         ] {
-            if part.0 < best.0 {
-                best = part;
+            if part.0[lane] < best.0 {
+                best = (part.0[lane], material);
             }
         }
-        best
-    }
-
-    /// Distance to the nearest part.
-    #[inline]
-    pub(crate) fn minimum(&self) -> f32 {
-        self.skin.min(self.eye).min(self.hair).min(self.glasses).min(self.mouth)
+        best.1
     }
 }
 
@@ -114,64 +118,108 @@ impl<'a> Head<'a> {
 
     /// Takes a point of the head to the undeformed head, in which the parts are modelled.
     #[inline]
-    pub(crate) fn model(&self, p: Vec3) -> Vec3 {
+    pub(crate) fn model<R: Real>(&self, p: Vec3<R>) -> Vec3<R> {
         self.identity.deformation.apply(p)
     }
 
     /// Distances from `p`, in the frame of the head.
     #[inline]
-    pub(crate) fn distances(&self, p: Vec3) -> Distances {
+    pub(crate) fn distances<R: Real>(&self, p: Vec3<R>) -> Distances<R> {
+        self.distances_within(p, f32::MAX)
+    }
+
+    /// Distances from `p`, in the frame of the head. Where hair is further than `limit` or than other parts,
+    /// it may be a smaller number, yet not smaller than these.
+    #[inline]
+    pub(crate) fn distances_within<R: Real>(&self, p: Vec3<R>, limit: f32) -> Distances<R> {
         let q = self.model(p);
         let s = q.mirrored();
         let bone = self.skull.bone(s);
         let skin = self.skin_over(bone, s);
-        let front = q.z > 3.0 && skin < 2.5;
+        let front = q.z.above(3.0) & skin.below(2.5);
+        let nothing = R::of(f32::MAX);
+        let (mut eye, mut mouth) = (nothing, nothing);
+        if front.any() {
+            eye = R::choose(front, self.eyes.ball(s), nothing);
+            mouth = R::choose(front, self.mouth.inside(s), nothing);
+        }
+        let limit = skin.min(eye).min(mouth).at_most(limit);
         Distances {
             skin,
-            eye: if front { self.eyes.ball(s) } else { f32::MAX },
-            hair: self.hair.as_ref().map_or(f32::MAX, |hair| hair.distance(q, bone)),
-            glasses: self.spectacles.as_ref().map_or(f32::MAX, |spectacles| spectacles.distance(s)),
-            mouth: if front { self.mouth.inside(s) } else { f32::MAX },
+            eye,
+            hair: self.hair.as_ref().map_or(nothing, |hair| hair.distance(q, bone, limit)),
+            glasses: self.spectacles.as_ref().map_or(nothing, |spectacles| spectacles.distance(s)),
+            mouth,
+            cloth: nothing,
         }
     }
 
-    /// Distance to the skin alone, for normals.
-    #[inline]
-    pub(crate) fn skin(&self, p: Vec3) -> f32 {
-        let s = self.model(p).mirrored();
-        self.skin_over(self.skull.bone(s), s)
+    /// Distance from `p` to the part that is made of `material`, for normals.
+    pub(crate) fn distance_to<R: Real>(&self, p: Vec3<R>, material: Material) -> R {
+        let q = self.model(p);
+        let s = q.mirrored();
+        let nothing = R::of(f32::MAX);
+        match material {
+            Material::Skin => self.skin_over(self.skull.bone(s), s),
+            Material::Eye => self.eyes.ball(s),
+            Material::Hair => {
+                self.hair.as_ref().map_or(nothing, |hair| hair.distance(q, self.skull.bone(s), nothing))
+            }
+            Material::Glasses => {
+                self.spectacles.as_ref().map_or(nothing, |spectacles| spectacles.distance(s))
+            }
+            Material::Mouth => self.mouth.inside(s),
+            Material::Cloth => nothing,
+        }
     }
 
     #[inline]
-    fn skin_over(&self, bone: f32, s: Vec3) -> f32 {
-        let ear = self.ears.as_ref().map_or(f32::MAX, |ears| ears.bound(s));
+    fn skin_over<R: Real>(&self, bone: R, s: Vec3<R>) -> R {
+        let ear = self.ears.as_ref().map_or(R::of(f32::MAX), |ears| ears.bound(s));
         let nose = self.nose.bound(s);
         // Cheeks and ridge stand out from the bone by less than this; nose and ears have their own bounds.
         const RELIEF: f32 = 1.6;
-        if bone > RELIEF + 1.4 && ear > 1.0 && nose > 1.0 {
-            return (bone - RELIEF).min(ear).min(nose);
+        let far = bone.above(RELIEF + 1.4) & ear.above(1.0) & nose.above(1.0);
+        let bound = (bone - RELIEF).min(ear).min(nose);
+        if far.all() {
+            return bound;
         }
         let mut d = self.skull.flesh(bone, s);
-        if let Some(ears) = self.ears.as_ref().filter(|_| ear < 1.0) {
-            d = ears.join(d, s);
+        if let Some(ears) = self.ears.as_ref() {
+            let near = !far & ear.below(1.0);
+            if near.any() {
+                d = R::choose(near, ears.join(d, s), d);
+            }
         }
-        if s.z > 2.0 {
-            if s.y > -3.5 {
-                d = self.skull.ridge(d, s);
-                d = self.eyes.sockets(d, s);
-            }
-            if nose < 1.0 {
-                d = self.nose.join(d, s);
-            }
-            if s.y > -4.0 && s.y < 4.0 {
-                d = self.eyes.lids(d, s);
-            }
-            // Lips stand out by up to 0.6 cm.
-            if d < 1.6 && s.y < -2.0 {
-                d = self.mouth.shape(d, s);
-                let chin = s.y - self.identity.shape.chin_y;
-                d += self.identity.shape.cleft * crate::math::bump(s.x, 0.2) * crate::math::bump(chin, 0.7);
-            }
+        let front = !far & s.z.above(2.0);
+        if front.any() {
+            d = R::choose(front, self.face(d, nose, s), d);
+        }
+        R::choose(far, bound, d)
+    }
+
+    /// Adds brow, eyes, nose and mouth to the front of the head; `nose` is the distance to the bound of the
+    /// nose.
+    #[inline]
+    fn face<R: Real>(&self, mut d: R, nose: R, s: Vec3<R>) -> R {
+        let upper = s.y.above(-3.5);
+        if upper.any() {
+            d = R::choose(upper, self.eyes.sockets(self.skull.ridge(d, s), s), d);
+        }
+        let near = nose.below(1.0);
+        if near.any() {
+            d = R::choose(near, self.nose.join(d, s), d);
+        }
+        let level = s.y.above(-4.0) & s.y.below(4.0);
+        if level.any() {
+            d = R::choose(level, self.eyes.lids(d, s), d);
+        }
+        // Lips stand out by up to 0.6 cm.
+        let lower = d.below(1.6) & s.y.below(-2.0);
+        if lower.any() {
+            let p = &self.identity.shape;
+            let cleft = bump(s.x, 0.2) * bump(s.y - p.chin_y, 0.7) * p.cleft;
+            d = R::choose(lower, self.mouth.shape(d, s) + cleft, d);
         }
         d
     }

@@ -1,7 +1,7 @@
 //! The nose.
 
 use crate::identity::Shape;
-use crate::math::{Vec3, capsule, ellipsoid, lerp, rounded_cone, smooth_max, smooth_min, vec3};
+use crate::math::{Real, Vec3, capsule, ellipsoid, lerp, rounded_cone, smooth_max, smooth_min, vec3};
 
 /// The nose of one head.
 #[derive(Clone, Debug)]
@@ -44,16 +44,17 @@ impl Nose {
 
     /// Distance to a sphere around the nose.
     #[inline]
-    pub(crate) fn bound(&self, s: Vec3) -> f32 {
+    pub(crate) fn bound<R: Real>(&self, s: Vec3<R>) -> R {
         (s - self.bound).length() - 4.4
     }
 
     /// Adds the nose.
     #[inline]
-    pub(crate) fn join(&self, d: f32, s: Vec3) -> f32 {
+    pub(crate) fn join<R: Real>(&self, d: R, s: Vec3<R>) -> R {
         let b = self.bridge;
-        let mut n = rounded_cone(s, self.root, self.middle, b, b * 0.98);
-        n = smooth_min(n, rounded_cone(s, self.middle, self.end, b * 0.98, self.tip_radius * 0.80), 0.5);
+        let mut n = rounded_cone(s, self.root, Vec3::of(self.middle), b, b * 0.98);
+        let lower = rounded_cone(s, self.middle, Vec3::of(self.end), b * 0.98, self.tip_radius * 0.80);
+        n = smooth_min(n, lower, 0.5);
         let flank = vec3(1.0 / 1.5, 1.0 / 2.6, 1.0 / 1.45);
         n = smooth_min(n, ellipsoid(s - self.flank, flank), 1.0);
         n = smooth_min(n, (s - self.tip).length() - self.tip_radius, 0.6);

@@ -1,14 +1,24 @@
 //! Colours of skin, hair and eyes.
 
+use std::sync::LazyLock;
+
 use crate::math::{Random, Vec3, lerp, lerp3, vec3};
 
 /// Linear light of an 8-bit sRGB colour (IEC 61966-2-1).
 pub(crate) fn srgb(r: f32, g: f32, b: f32) -> Vec3 {
-    let linear = |c: f32| {
-        let c = c / 255.0;
-        if c <= 0.04045 { c / 12.92 } else { libm::powf((c + 0.055) / 1.055, 2.4) }
+    // Most colours are of whole numbers, and powers take long.
+    let light = |c: f32| {
+        let whole = c as u8;
+        if f32::from(whole) == c { LINEAR[usize::from(whole)] } else { linear(c) }
     };
-    vec3(linear(r), linear(g), linear(b))
+    vec3(light(r), light(g), light(b))
+}
+
+static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|c| linear(c as f32)));
+
+fn linear(c: f32) -> f32 {
+    let c = c / 255.0;
+    if c <= 0.04045 { c / 12.92 } else { libm::powf((c + 0.055) / 1.055, 2.4) }
 }
 
 /// Skin from little melanin to much, 8-bit sRGB; read off the steps of the Monk Skin Tone Scale.

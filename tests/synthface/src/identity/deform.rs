@@ -3,12 +3,10 @@
 //! People differ less in single measurements than in how the whole surface runs; this field is what
 //! carries most of the identity.
 
-use crate::math::{Random, Vec3, vec3};
+use crate::math::{Mask, Random, Real, Vec3, vec3};
 
-/// Number of basis functions; a multiple of [`LANES`].
+/// Number of basis functions.
 pub(crate) const BASES: usize = 16;
-/// Basis functions are evaluated four at a time, which compilers turn into vector instructions.
-const LANES: usize = 4;
 
 /// Where the basis functions sit on the right half of the head (they act on both), centimetres.
 const CENTRES: [[f32; 3]; BASES] = [
@@ -29,6 +27,8 @@ const CENTRES: [[f32; 3]; BASES] = [
     [5.2, -7.6, 4.0],
     [0.0, -10.8, 8.0],
 ];
+/// How far back the basis functions reach, centimetres.
+const BACK: f32 = 0.0;
 /// Deviation of the symmetric displacement, centimetres.
 const SYMMETRIC: f32 = 0.30;
 /// Deviation of the displacement that differs between left and right, centimetres.
@@ -84,25 +84,28 @@ impl Deformation {
 
     /// Takes a point of the deformed head to the undeformed head.
     #[inline]
-    pub(crate) fn apply(&self, p: Vec3) -> Vec3 {
+    pub(crate) fn apply<R: Real>(&self, p: Vec3<R>) -> Vec3<R> {
+        // Nothing reaches the back of the head.
+        if !p.z.above(BACK).any() {
+            return p;
+        }
         let side = p.x / (p.x * p.x + MIDLINE).sqrt();
         let ax = p.x.abs();
-        let (mut dx, mut dy, mut dz) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
-        for block in (0..BASES).step_by(LANES) {
-            for lane in 0..LANES {
-                let k = block + lane;
-                let x = ax - self.centre[0][k];
-                let y = p.y - self.centre[1][k];
-                let z = p.z - self.centre[2][k];
-                let t = (1.0 - (x * x + y * y + z * z) * self.sharpness[k]).max(0.0);
-                let f = t * t;
-                dx[lane] += (self.symmetric[0][k] + self.asymmetric[0][k]) * f;
-                dy[lane] += (self.symmetric[1][k] + self.asymmetric[1][k] * side) * f;
-                dz[lane] += (self.symmetric[2][k] + self.asymmetric[2][k] * side) * f;
+        let (mut dx, mut dy, mut dz) = (R::of(0.0), R::of(0.0), R::of(0.0));
+        for k in 0..BASES {
+            let x = ax - self.centre[0][k];
+            let y = p.y - self.centre[1][k];
+            let z = p.z - self.centre[2][k];
+            let t = R::of(1.0) - (x * x + y * y + z * z) * self.sharpness[k];
+            // Most basis functions do not reach most points.
+            if t.above(0.0).any() {
+                let f = t.at_least(0.0) * t.at_least(0.0);
+                dx += f * (self.symmetric[0][k] + self.asymmetric[0][k]);
+                dy += (side * self.asymmetric[1][k] + self.symmetric[1][k]) * f;
+                dz += (side * self.asymmetric[2][k] + self.symmetric[2][k]) * f;
             }
         }
-        let sum = |d: [f32; LANES]| (d[0] + d[1]) + (d[2] + d[3]);
-        p + vec3(sum(dx) * side, sum(dy), sum(dz))
+        p + vec3(dx * side, dy, dz)
     }
 
     /// Takes a point of the undeformed head to the deformed head, by fixed-point iteration.

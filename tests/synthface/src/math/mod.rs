@@ -5,13 +5,15 @@
 
 mod noise;
 mod random;
+mod real;
 mod shape;
 mod vector;
 
-pub(crate) use noise::{cells, fractal_noise, noise};
+pub(crate) use noise::{cells, fractal_noise, noise, noises};
 pub(crate) use random::Random;
+pub(crate) use real::{LANES, LaneMask, Lanes, Mask, Real};
 pub(crate) use shape::{
-    bump, capsule, ellipsoid, lerp, lerp3, power, rounded_cone, smooth_max, smooth_min, smoothstep,
+    box_exit, bump, capsule, ellipsoid, lerp, lerp3, power, rounded_cone, smooth_max, smooth_min, smoothstep,
 };
 pub use vector::Vec3;
 pub(crate) use vector::{Mat3, vec3};

@@ -2,27 +2,29 @@
 
 use std::ops::{Add, AddAssign, Mul, Neg, Sub};
 
+use super::Real;
+
 /// A point, a direction or a linear RGB colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Vec3 {
+pub struct Vec3<R = f32> {
     /// To the right of the picture, or red.
-    pub x: f32,
+    pub x: R,
     /// Up, or green.
-    pub y: f32,
+    pub y: R,
     /// Towards the camera, or blue.
-    pub z: f32,
+    pub z: R,
 }
 
 /// Shorthand for a [`Vec3`].
 #[inline(always)]
-pub(crate) const fn vec3(x: f32, y: f32, z: f32) -> Vec3 {
+pub(crate) const fn vec3<R: Copy>(x: R, y: R, z: R) -> Vec3<R> {
     Vec3 { x, y, z }
 }
 
-impl Add for Vec3 {
-    type Output = Vec3;
+impl<R: Copy + Add<S, Output = R>, S> Add<Vec3<S>> for Vec3<R> {
+    type Output = Vec3<R>;
     #[inline(always)]
-    fn add(self, o: Vec3) -> Vec3 {
+    fn add(self, o: Vec3<S>) -> Vec3<R> {
         vec3(self.x + o.x, self.y + o.y, self.z + o.z)
     }
 }
@@ -34,10 +36,10 @@ impl AddAssign for Vec3 {
     }
 }
 
-impl Sub for Vec3 {
-    type Output = Vec3;
+impl<R: Copy + Sub<S, Output = R>, S> Sub<Vec3<S>> for Vec3<R> {
+    type Output = Vec3<R>;
     #[inline(always)]
-    fn sub(self, o: Vec3) -> Vec3 {
+    fn sub(self, o: Vec3<S>) -> Vec3<R> {
         vec3(self.x - o.x, self.y - o.y, self.z - o.z)
     }
 }
@@ -51,10 +53,10 @@ impl Mul<f32> for Vec3 {
 }
 
 /// Componentwise, as colours multiply.
-impl Mul<Vec3> for Vec3 {
-    type Output = Vec3;
+impl<R: Copy + Mul<S, Output = R>, S> Mul<Vec3<S>> for Vec3<R> {
+    type Output = Vec3<R>;
     #[inline(always)]
-    fn mul(self, o: Vec3) -> Vec3 {
+    fn mul(self, o: Vec3<S>) -> Vec3<R> {
         vec3(self.x * o.x, self.y * o.y, self.z * o.z)
     }
 }
@@ -67,23 +69,50 @@ impl Neg for Vec3 {
     }
 }
 
-impl Vec3 {
-    /// The same value in all three components.
+#[expect(private_bounds, reason = "outside of this crate, vectors are of plain numbers and only data")]
+impl<R: Real> Vec3<R> {
+    /// The same vector for every lane.
     #[inline(always)]
-    pub(crate) const fn splat(k: f32) -> Vec3 {
-        vec3(k, k, k)
+    pub(crate) fn of(v: Vec3) -> Vec3<R> {
+        vec3(R::of(v.x), R::of(v.y), R::of(v.z))
+    }
+
+    /// The vector `k` times as long, by lane.
+    #[inline(always)]
+    pub(crate) fn scaled<S: Copy>(self, k: S) -> Vec3<R>
+    where
+        R: Mul<S, Output = R>,
+    {
+        vec3(self.x * k, self.y * k, self.z * k)
     }
 
     /// Scalar product.
     #[inline(always)]
-    pub(crate) fn dot(self, o: Vec3) -> f32 {
+    pub(crate) fn dot<S>(self, o: Vec3<S>) -> R
+    where
+        R: Mul<S, Output = R>,
+    {
         self.x * o.x + self.y * o.y + self.z * o.z
     }
 
     /// Euclidean length.
     #[inline(always)]
-    pub(crate) fn length(self) -> f32 {
+    pub(crate) fn length(self) -> R {
         self.dot(self).sqrt()
+    }
+
+    /// The mirror image in the half-space x >= 0: faces are modelled once for both sides.
+    #[inline(always)]
+    pub(crate) fn mirrored(self) -> Vec3<R> {
+        vec3(self.x.abs(), self.y, self.z)
+    }
+}
+
+impl Vec3 {
+    /// The same value in all three components.
+    #[inline(always)]
+    pub(crate) const fn splat(k: f32) -> Vec3 {
+        vec3(k, k, k)
     }
 
     /// The direction of this vector; zero stays zero.
@@ -95,12 +124,6 @@ impl Vec3 {
     /// One over each component.
     pub(crate) fn recip(self) -> Vec3 {
         vec3(1.0 / self.x, 1.0 / self.y, 1.0 / self.z)
-    }
-
-    /// The mirror image in the half-space x >= 0: faces are modelled once for both sides.
-    #[inline(always)]
-    pub(crate) fn mirrored(self) -> Vec3 {
-        vec3(self.x.abs(), self.y, self.z)
     }
 
     /// Relative luminance of a linear colour (ITU-R BT.709).
@@ -136,8 +159,13 @@ impl Mat3 {
 
     /// The vector rotated back.
     #[inline(always)]
-    pub(crate) fn apply_inverse(&self, p: Vec3) -> Vec3 {
-        self.0[0] * p.x + self.0[1] * p.y + self.0[2] * p.z
+    pub(crate) fn apply_inverse<R: Real>(&self, p: Vec3<R>) -> Vec3<R> {
+        let [a, b, c] = &self.0;
+        vec3(
+            p.x * a.x + p.y * b.x + p.z * c.x,
+            p.x * a.y + p.y * b.y + p.z * c.y,
+            p.x * a.z + p.y * b.z + p.z * c.z,
+        )
     }
 
     /// First `other`, then `self`.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::head::{Body, BoundingGrid, Head, Material, Outfit, PIVOT};
+use crate::head::{Body, BoundingGrid, Distances, Head, Material, Outfit, PIVOT};
 use crate::identity::Identity;
-use crate::math::{DEGREE, Mat3, Vec3, smooth_min};
+use crate::math::{DEGREE, LANES, LaneMask, Lanes, Mask, Mat3, Real, Vec3, smooth_min};
 use crate::view::{Expression, Pose};
 
 /// A person made ready to be rendered many times.
@@ -55,6 +55,15 @@ pub(crate) struct Figure<'a> {
     rotation: Mat3,
 }
 
+/// What is known at points near a figure.
+struct Step {
+    /// The distance to the surface, where that is `exact`; elsewhere a bound that is never more than it.
+    free: Lanes,
+    exact: LaneMask,
+    /// Distances to what the surface is made of, where they are exact.
+    parts: Distances<Lanes>,
+}
+
 /// Half of the depth in which a figure lies, cm.
 const REACH: f32 = 36.0;
 /// Width of the blend between head and neck, cm.
@@ -88,7 +97,7 @@ impl<'a> Figure<'a> {
 
     /// A point of the person's frame in the head's.
     #[inline]
-    pub(crate) fn head_point(&self, p: Vec3) -> Vec3 {
+    pub(crate) fn head_point<R: Real>(&self, p: Vec3<R>) -> Vec3<R> {
         self.rotation.apply_inverse(p) + PIVOT
     }
 
@@ -97,155 +106,241 @@ impl<'a> Figure<'a> {
         self.rotation.apply(head - PIVOT) + self.stance.at
     }
 
-    /// The distance from `p` to the surface and the material there, or, with no material, a bound that is
-    /// never more than it.
+    /// What is known of the distances from points of the person's frame to the surface.
     #[inline]
-    fn step(&self, p: Vec3) -> (f32, Option<Material>) {
+    fn step(&self, p: Vec3<Lanes>) -> Step {
         let h = self.head_point(p);
         let bound = self.grid.lower_bound(h);
         let bulk = self.body.lower_bound(p);
-        if bound.min(bulk) > NECK_BLEND {
-            return (bound.min(bulk), None);
+        let nothing = Lanes::of(f32::MAX);
+        let mut step = Step {
+            free: bound.min(bulk),
+            exact: LaneMask::from_fn(|_| false),
+            parts: Distances {
+                skin: bulk,
+                eye: nothing,
+                hair: nothing,
+                glasses: nothing,
+                mouth: nothing,
+                cloth: bulk,
+            },
+        };
+        if step.free.above(NECK_BLEND).all() {
+            return step;
         }
-        let (neck, cloth) = self.body.distances(p);
+        let beside = bulk.above(NECK_BLEND);
+        if !beside.all() {
+            let (neck, cloth) = self.body.distances(p);
+            step.parts.skin = Lanes::choose(beside, bulk, neck);
+            step.parts.cloth = Lanes::choose(beside, bulk, cloth);
+        }
+        let (neck, cloth) = (step.parts.skin, step.parts.cloth);
         let body = neck.min(cloth);
-        if bound > NECK_BLEND {
-            let material = if cloth <= neck { Material::Cloth } else { Material::Skin };
-            // Where the head is nearer than the body, only its bound is known.
-            return if body < bound { (body, Some(material)) } else { (bound, None) };
-        }
-        let blend = if neck < NECK_BLEND { NECK_BLEND * 0.25 } else { 0.0 };
+        // Where the head is nearer than the body, only its bound is known.
+        let away = bound.above(NECK_BLEND);
+        step.exact = away & !beside & body.less(bound);
+        step.free = bound.min(body);
+        let blend = Lanes::choose(neck.below(NECK_BLEND), Lanes::of(NECK_BLEND * 0.25), Lanes::of(0.0));
         let coarse = bound.min(body * Head::SAFETY) - blend;
-        if coarse > 0.3 {
-            return (coarse, None);
+        let near = !away & !coarse.above(0.3);
+        step.free = Lanes::choose(away, step.free, coarse);
+        if near.any() {
+            // Relief of hair that is finer than a step does not matter until it is near.
+            let head = self.head.distances_within(h, 0.25);
+            let parts = &mut step.parts;
+            parts.skin = Lanes::choose(near, smooth_min(head.skin, neck, NECK_BLEND), neck);
+            parts.eye = Lanes::choose(near, head.eye, nothing);
+            parts.hair = Lanes::choose(near, head.hair, nothing);
+            parts.glasses = Lanes::choose(near, head.glasses, nothing);
+            parts.mouth = Lanes::choose(near, head.mouth, nothing);
+            step.free = Lanes::choose(near, parts.minimum(), step.free);
+            step.exact = step.exact | near;
         }
-        let mut parts = self.head.distances(h);
-        parts.skin = smooth_min(parts.skin, neck, NECK_BLEND);
-        let (d, material) = parts.nearest();
-        if cloth < d { (cloth, Some(Material::Cloth)) } else { (d, Some(material)) }
+        step
     }
 
-    /// How far the cone around a ray of the camera's frame is empty; `radius` is its radius at unit distance.
-    /// `None` when it passes the figure.
-    pub(crate) fn approach(&self, ray: Vec3, radius: f32) -> Option<f32> {
+    /// Distance from the camera before which nothing of the figure is.
+    pub(crate) fn nearest(&self) -> f32 {
+        (self.stance.at.length() - REACH).max(1.0)
+    }
+
+    /// How far the cones around rays of the camera's frame are empty beyond `start`; `radius` is their radius
+    /// at unit distance. A cone that passes the figure ends in nothing, as does one that is not `wanted`.
+    pub(crate) fn approach(
+        &self,
+        rays: Vec3<Lanes>,
+        radius: f32,
+        start: f32,
+        wanted: LaneMask,
+    ) -> [Option<f32>; LANES] {
         /// A cone that has not arrived by then grazes the figure: its rays start where it is.
         const STEPS: u32 = 40;
-        let middle = self.stance.at.length();
-        let mut t = (middle - REACH).max(1.0);
+        let end = self.stance.at.length() + REACH;
+        let (mut t, mut going, mut met) = (Lanes::of(start), wanted, wanted);
         for _ in 0..STEPS {
-            let p = ray * t - self.stance.at;
-            let mut bound = self.grid.lower_bound(self.head_point(p)).min(self.body.lower_bound(p));
-            if bound < NECK_BLEND {
-                let (neck, cloth) = self.body.distances(p);
-                let head = self.grid.lower_bound(self.head_point(p));
-                let blend = if neck.max(head) < NECK_BLEND { NECK_BLEND * 0.25 } else { 0.0 };
-                bound = head.min(neck.min(cloth) * Head::SAFETY) - blend;
-            }
-            let free = bound - radius * t;
-            if free < 0.15 {
-                return Some(t);
-            }
-            t += free / (1.0 + radius);
-            if t > middle + REACH {
-                return None;
+            let step = self.step(self.on_the_way(rays, t, going));
+            let bound = Lanes::choose(step.exact, step.free * Head::SAFETY, step.free);
+            let free = bound - t * radius;
+            // Narrower cones come further.
+            going = going & !free.less((t * (0.3 * radius)).at_least(0.15));
+            t = Lanes::choose(going, t + free * (1.0 / (1.0 + radius)), t);
+            let gone = t.above(end);
+            (going, met) = (going & !gone, met & !gone);
+            if !going.any() {
+                break;
             }
         }
-        Some(t)
+        std::array::from_fn(|lane| met.lane(lane).then_some(t.0[lane]))
     }
 
-    /// Follows a ray of the camera's frame from `start`; `spread` is the width of a pixel at unit distance,
-    /// and nothing beyond `depth` is of interest. Gives the distance to the surface and what it is made of.
-    pub(crate) fn trace(&self, ray: Vec3, spread: f32, start: f32, depth: f32) -> Option<(f32, Material)> {
+    /// The points at distances `t` of rays in the person's frame. Rays that go on no more are where one is
+    /// that does, so that nothing is computed for them alone.
+    #[inline]
+    fn on_the_way(&self, rays: Vec3<Lanes>, t: Lanes, going: LaneMask) -> Vec3<Lanes> {
+        let p = rays.scaled(t) - self.stance.at;
+        match (0..LANES).find(|&lane| going.lane(lane)) {
+            Some(lane) if !going.all() => {
+                let other = p.lane(lane);
+                let choose = |x: Lanes, other: f32| Lanes::choose(going, x, Lanes::of(other));
+                Vec3 { x: choose(p.x, other.x), y: choose(p.y, other.y), z: choose(p.z, other.z) }
+            }
+            _ => p,
+        }
+    }
+
+    /// Distances along rays of the camera's frame beyond which nothing of the figure is.
+    fn exit(&self, rays: Vec3<Lanes>) -> Lanes {
+        let camera = -self.stance.at;
+        let way = self.rotation.apply_inverse(rays);
+        let head = BoundingGrid::exit(self.head_point(camera), way);
+        head.max(self.body.exit(camera, rays))
+    }
+
+    /// Follows rays of the camera's frame from `start`, those that are `wanted`; `spread` is the width of a
+    /// pixel at unit distance, and nothing beyond `depth` is of interest. Gives the distances to the surface
+    /// and what it is made of.
+    pub(crate) fn trace(
+        &self,
+        rays: Vec3<Lanes>,
+        spread: f32,
+        start: Lanes,
+        depth: Lanes,
+        wanted: LaneMask,
+    ) -> [Option<(f32, Material)>; LANES] {
         /// Grazing rays need most; beyond this they have missed by less than anybody sees.
         const STEPS: u32 = 90;
         /// So near, nothing thin can be passed by a step that is a little too long, and a step into the
         /// surface is taken back at once.
         const NEAR: f32 = 0.8;
-        let middle = self.stance.at.length();
-        let mut t = start;
-        let end = depth.min(middle + REACH);
+        /// No step that is so short leads through anything.
+        const SHORT: f32 = 0.3;
+        /// More than any distance, and yet a number to compute with: processors take long over quotients
+        /// that are almost nothing.
+        const UNKNOWN: f32 = 1e9;
+        let end = depth.min(self.exit(rays));
+        let (mut t, mut going) = (start, wanted);
+        // The distance that was left one step ago, and the length of that step.
+        let (mut last, mut gone) = (Lanes::of(UNKNOWN), Lanes::of(1.0));
+        let mut met = [None; LANES];
         for _ in 0..STEPS {
-            let (d, material) = self.step(ray * t - self.stance.at);
-            let pixel = spread * t;
-            let step = match material {
-                None => d,
-                Some(material) if d < 0.25 * pixel => return Some((t + d * 0.8, material)),
-                // Rims are thinner than a step too long.
-                Some(Material::Glasses) => d * Head::SAFETY,
-                Some(_) if d < NEAR => d * 0.95,
-                Some(_) => d * Head::SAFETY,
-            };
-            t += step.max(0.1 * pixel);
-            if t > end {
-                return None;
+            let step = self.step(self.on_the_way(rays, t, going));
+            let (d, pixel) = (step.free, t * spread);
+            // How far the ray goes while the distance shrinks by one: far where it grazes or has passed.
+            let slant = (gone / (last - d).at_least(1e-3)).within(0.8, 2.0);
+            // Between two empty spheres that do not touch may be something thin: go back.
+            let missed = going & (last + d).less(gone) & pixel.at_most(SHORT).less(gone);
+            let hit = going & !missed & step.exact & d.less(pixel * 0.25);
+            if hit.any() {
+                for lane in (0..LANES).filter(|&lane| hit.lane(lane)) {
+                    let (d, slant) = (d.0[lane], slant.0[lane]);
+                    let rest = if d < 0.0 { d * slant } else { d * 0.8 };
+                    met[lane] = Some((t.0[lane] + rest, step.parts.nearest(lane)));
+                }
+                going = going & !hit;
+            }
+            // Rims are thinner than a step too long.
+            let careful = (!d.below(NEAR) & d.less(last)) | !d.less(step.parts.glasses);
+            // Steps may be longer than the distance where the ray leaves a surface, or grazes it.
+            let most = Lanes::choose(d.less(last), Lanes::of(1.3), Lanes::of(2.0));
+            let share = Lanes::choose(last.below(NEAR), slant.at_least(0.95).min(most), Lanes::of(0.95));
+            let share = Lanes::choose(careful, Lanes::of(Head::SAFETY), share);
+            let share = Lanes::choose(step.exact, share, Lanes::of(1.0));
+            let ahead = (d * share).max(pixel * 0.1);
+            let ahead = Lanes::choose(missed, last * Head::SAFETY - gone, ahead);
+            last = Lanes::choose(step.exact & !missed, d, Lanes::of(UNKNOWN));
+            gone = ahead;
+            t = Lanes::choose(going, t + gone, t);
+            going = going & !end.less(t);
+            if !going.any() {
+                break;
             }
         }
-        None
+        met
     }
 
-    /// An estimate of the distance to anything of this figure, for soft shadows.
+    /// Estimates of the distances to anything of this figure, for soft shadows.
     #[inline]
-    fn smooth_distance(&self, p: Vec3) -> f32 {
+    fn smooth_distance(&self, p: Vec3<Lanes>) -> Lanes {
         self.grid.smooth(self.head_point(p)).min(self.body.smooth_distance(p))
     }
 
     /// Direction out of the surface at `p` (person's frame).
     pub(crate) fn normal(&self, p: Vec3, material: Material, step: f32) -> Vec3 {
-        let distance = |p: Vec3| {
-            let (neck, cloth) = self.body.distances(p);
-            match material {
-                Material::Cloth => cloth,
-                Material::Skin => smooth_min(self.head.skin(self.head_point(p)), neck, NECK_BLEND),
-                Material::Eye | Material::Hair | Material::Glasses | Material::Mouth => {
-                    let parts = self.head.distances(self.head_point(p));
-                    match material {
-                        Material::Eye => parts.eye,
-                        Material::Hair => parts.hair,
-                        Material::Glasses => parts.glasses,
-                        Material::Mouth => parts.mouth,
-                        Material::Skin | Material::Cloth => parts.skin,
-                    }
-                }
+        /// Towards the corners of a tetrahedron: four samples instead of six.
+        const CORNERS: [Vec3; LANES] = [
+            Vec3 { x: 1.0, y: -1.0, z: -1.0 },
+            Vec3 { x: -1.0, y: -1.0, z: 1.0 },
+            Vec3 { x: -1.0, y: 1.0, z: -1.0 },
+            Vec3 { x: 1.0, y: 1.0, z: 1.0 },
+        ];
+        let around = Vec3::gather(|lane| p + CORNERS[lane] * step);
+        let distance = match material {
+            Material::Cloth => self.body.distances(around).1,
+            Material::Skin | Material::Eye | Material::Hair | Material::Glasses | Material::Mouth => {
+                self.head.distance_to(self.head_point(around), material)
             }
         };
-        // Differences towards the corners of a tetrahedron: four samples instead of six.
-        let corners = [(1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0), (1.0, 1.0, 1.0)];
+        let distance = if material == Material::Skin && self.body.lower_bound(p) < NECK_BLEND {
+            smooth_min(distance, self.body.distances(around).0, NECK_BLEND)
+        } else {
+            distance
+        };
         let mut n = Vec3::default();
-        for (x, y, z) in corners {
-            let corner = Vec3 { x, y, z };
-            n += corner * distance(p + corner * step);
+        for (corner, distance) in CORNERS.into_iter().zip(distance.0) {
+            n += corner * distance;
         }
         n.normalized()
     }
 
-    /// How much of the surroundings `p` sees, 0 to 1.
-    pub(crate) fn openness(&self, p: Vec3, normal: Vec3) -> f32 {
-        let (mut hidden, mut weight) = (0.0, 1.0);
+    /// How much of the surroundings points see, 0 to 1.
+    pub(crate) fn openness(&self, p: Vec3<Lanes>, normal: Vec3<Lanes>) -> Lanes {
+        let (mut hidden, mut weight) = (Lanes::of(0.0), 1.0);
         for i in 0..3 {
             let height = 0.4 + 0.75 * i as f32;
-            hidden += (height - self.smooth_distance(p + normal * height)).max(0.0) * weight;
+            let free = self.smooth_distance(p + normal.scaled(height));
+            hidden += (-free + height).at_least(0.0) * weight;
             weight *= 0.62;
         }
-        (1.0 - 0.42 * hidden).clamp(0.0, 1.0)
+        (-hidden * 0.42 + 1.0).within(0.0, 1.0)
     }
 
-    /// How much of a light from `towards` reaches `p`, 0 to 1, with the soft edge of a large lamp; `pixel` is the width of a
-    /// pixel, cm (<https://iquilezles.org/articles/rmshadows/>).
-    pub(crate) fn lit(&self, p: Vec3, normal: Vec3, towards: Vec3, pixel: f32) -> f32 {
+    /// How much of a light from `towards` reaches points, 0 to 1, with the soft edge of a large lamp;
+    /// `spread` is the width of a pixel at unit distance (<https://iquilezles.org/articles/rmshadows/>).
+    pub(crate) fn lit(&self, p: Vec3<Lanes>, normal: Vec3<Lanes>, towards: Vec3, spread: f32) -> Lanes {
         // Where pixels are wide, so may be the steps.
-        let steps = if pixel > 0.12 { 7 } else { 11 };
-
-        let start = p + normal * 0.25;
-        let (mut t, mut lit) = (0.5f32, 1.0f32);
+        let steps = if spread * self.stance.at.length() > 0.12 { 7 } else { 11 };
+        let (start, way) = (p + normal.scaled(0.25), Vec3::<Lanes>::of(towards));
+        let (mut t, mut lit) = (Lanes::of(0.5), Lanes::of(1.0));
         for _ in 0..steps {
-            let d = self.smooth_distance(start + towards * t);
-            lit = lit.min(6.5 * (d + 0.04) / t);
-            t += d.clamp(0.4, 3.0);
-            if lit < 0.02 || t > 20.0 {
+            let going = lit.above(0.02) & t.below(20.0);
+            if !going.any() {
                 break;
             }
+            let d = self.smooth_distance(start + way.scaled(t));
+            lit = Lanes::choose(going, lit.min((d + 0.04) * 6.5 / t), lit);
+            t = Lanes::choose(going, t + d.within(0.4, 3.0), t);
         }
-        let lit = lit.clamp(0.0, 1.0);
-        lit * lit * (3.0 - 2.0 * lit)
+        let lit = lit.within(0.0, 1.0);
+        lit * lit * (-lit * 2.0 + 3.0)
     }
 }

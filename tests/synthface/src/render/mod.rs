@@ -11,7 +11,8 @@ mod truth;
 
 pub(crate) use camera::Camera;
 pub(crate) use figure::{Figure, Stance};
-pub(crate) use scene::Scene;
+pub(crate) use parallel::for_each_row;
+pub(crate) use scene::{Behind, Look, Scene};
 
 pub use figure::Sculpture;
 pub use truth::FaceTruth;
@@ -63,19 +64,36 @@ pub fn render_sculpture(sculpture: &Sculpture, view: &View, size: u32) -> Render
     let figure = Figure::new(sculpture, &view.expression, &view.outfit, stance);
     let truth = FaceTruth::of(&figure, &camera);
     let painting = backdrop::Painting::new(view);
-    let half = size as f32 * 0.5;
-    let behind = |_: Vec3, x: f32, y: f32| (painting.light(x / half - 1.0, 1.0 - y / half), f32::MAX);
+    let behind = Canvas { painting, half: size as f32 * 0.5 };
     let mut scene = Scene {
         camera,
         figures: vec![figure],
         light: view.light,
-        backdrop: &behind,
+        behind: &behind,
         finish: view.finish,
         metering: None,
         seed: view.seed,
     };
     let picture = scene.picture();
     Rendering { image: picture.image, truth, mask: picture.mask }
+}
+
+/// A painting that fills a square picture.
+struct Canvas {
+    painting: backdrop::Painting,
+    /// Half of the picture's edge, pixels.
+    half: f32,
+}
+
+impl Behind for Canvas {
+    fn depth(&self, _: &Look) -> f32 {
+        f32::MAX
+    }
+
+    fn light(&self, at: &Look) -> Vec3 {
+        let [x, y] = at.point;
+        self.painting.light(x / self.half - 1.0, 1.0 - y / self.half)
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! Where to begin following the rays of a tile of pixels.
 //!
-//! One cone that holds all rays of a tile is followed as far as nothing can be within it. The rays then
-//! start there, just before the surface, and tiles whose cone meets nothing are done.
+//! A cone that holds the rays through the middles of a square of pixels is followed as far as nothing can be within it, and from
+//! there the cones of its quarters, down to tiles. The rays then start just before the surface, and squares
+//! whose cone meets nothing are done.
 
 use super::camera::Camera;
 use super::figure::Figure;
 use super::parallel::for_each_row;
-use crate::math::Vec3;
+use crate::math::{LANES, LaneMask, Vec3};
 
 /// Edge of a tile, pixels.
-const TILE: usize = 8;
+pub(super) const TILE: usize = 2;
+/// Edge of the squares that are divided first, tiles; a power of two.
+const BLOCK: usize = 16;
 
 /// Starting distances of one figure's tiles.
 pub(crate) struct Tiles {
@@ -23,21 +26,20 @@ pub(crate) struct Tiles {
 impl Tiles {
     pub(crate) fn new(figure: &Figure<'_>, camera: &Camera) -> Tiles {
         let extent = Extent::of(figure, camera);
-        let tile = |pixel: f32, edge: u32| (pixel.clamp(0.0, edge as f32) / TILE as f32) as usize;
+        let block =
+            |pixel: f32, edge: u32| (pixel.clamp(0.0, edge as f32) / (BLOCK * TILE) as f32) as usize * BLOCK;
         let [left, top, right, bottom] = extent.all();
-        let (left, top) = (tile(left, camera.width), tile(top, camera.height));
-        let columns = tile(right, camera.width) + 1 - left;
-        let rows = tile(bottom, camera.height) + 1 - top;
+        let (left, top) = (block(left, camera.width), block(top, camera.height));
+        let columns = block(right, camera.width) + BLOCK - left;
+        let rows = block(bottom, camera.height) + BLOCK - top;
         let mut start = vec![None; columns * rows];
-        // Half of the diagonal, and half a pixel for samples at the tile's edge.
-        let radius = (TILE as f32 * 0.708 + 0.5) * camera.pixel();
-        for_each_row(&mut start, columns, |row, tiles| {
-            for (column, start) in tiles.iter_mut().enumerate() {
-                let x = ((left + column) * TILE) as f32 + TILE as f32 * 0.5;
-                let y = ((top + row) * TILE) as f32 + TILE as f32 * 0.5;
-                if extent.reaches(x, y) {
-                    *start = figure.approach(camera.ray(x, y), radius);
-                }
+        let cones = Cones { figure, camera, extent };
+        for_each_row(&mut start, columns * BLOCK, |band, tiles| {
+            let y = top + band * BLOCK;
+            for x in (left..left + columns).step_by(BLOCK) {
+                cones.divide([x, y], BLOCK, figure.nearest(), &mut |[x, y], start| {
+                    tiles[(y - top) % BLOCK * columns + x - left] = Some(start);
+                });
             }
         });
         Tiles { left, top, columns, start }
@@ -60,6 +62,37 @@ impl Tiles {
     }
 }
 
+/// The cones around squares of tiles.
+struct Cones<'a> {
+    figure: &'a Figure<'a>,
+    camera: &'a Camera,
+    extent: Extent,
+}
+
+impl Cones<'_> {
+    /// Follows the cones of the quarters of a square from `from`, and passes on the tiles that meet the figure
+    /// with their distances. The square begins at tile `corner` and has an edge of `edge` tiles.
+    fn divide(&self, corner: [usize; 2], edge: usize, from: f32, found: &mut impl FnMut([usize; 2], f32)) {
+        let half = edge / 2;
+        let quarters: [[usize; 2]; LANES] =
+            std::array::from_fn(|i| [corner[0] + i % 2 * half, corner[1] + i / 2 * half]);
+        let pixels = (half * TILE) as f32;
+        let middles = quarters.map(|corner| corner.map(|tile| (tile * TILE) as f32 + 0.5 * pixels));
+        let seen = LaneMask::from_fn(|i| self.extent.reaches(middles[i], 0.5 * pixels));
+        let rays = Vec3::gather(|i| self.camera.ray(middles[i][0], middles[i][1]));
+        // Half of the diagonal between the middles of pixels in opposite corners, and a little more.
+        let radius = ((pixels - 1.0) * 0.708 + 0.05) * self.camera.pixel();
+        let starts = self.figure.approach(rays, radius, from, seen);
+        for (quarter, start) in quarters.into_iter().zip(starts) {
+            match start {
+                Some(start) if half == 1 => found(quarter, start),
+                Some(start) => self.divide(quarter, half, start, found),
+                None => {}
+            }
+        }
+    }
+}
+
 /// The parts of the picture that a figure's head and body can cover, pixels: left, top, right, bottom.
 struct Extent {
     head: [f32; 4],
@@ -69,16 +102,19 @@ struct Extent {
 impl Extent {
     fn of(figure: &Figure<'_>, camera: &Camera) -> Extent {
         let at = figure.stance.at;
-        let near = Vec3 { z: at.z + 16.0, ..at };
-        let corner = |x: f32, y: f32| camera.project(near + Vec3 { x, y, z: 0.0 });
+        // All of it lies between a near and a far plane.
+        let frame = |half: f32, low: f32, high: f32| {
+            let corners = [-16.0, 16.0].map(|z| {
+                let corner = |x: f32, y: f32| camera.project(at + Vec3 { x, y, z });
+                (corner(-half, high), corner(half, low))
+            });
+            let [([a, b], [c, d]), ([e, f], [g, h])] = corners;
+            [a.min(e), b.min(f), c.max(g), d.max(h)]
+        };
         // A bun reaches 22 cm above the pivot, hair 15 cm to the side and to the shoulders; shoulders and
         // arms reach 24 cm to the side.
-        let ([left, top], [right, bottom]) = (corner(-18.0, 25.0), corner(18.0, -18.0));
-        let ([far_left, shoulders], [far_right, _]) = (corner(-26.0, -1.0), corner(26.0, 0.0));
-        Extent {
-            head: [left, top, right, bottom],
-            body: [far_left, shoulders, far_right, camera.height as f32],
-        }
+        let body = frame(26.0, 0.0, -1.0);
+        Extent { head: frame(18.0, -18.0, 25.0), body: [body[0], body[1], body[2], camera.height as f32] }
     }
 
     /// The box around both.
@@ -87,9 +123,8 @@ impl Extent {
         [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
     }
 
-    /// Whether the tile around a point can show the figure.
-    fn reaches(&self, x: f32, y: f32) -> bool {
-        let half = TILE as f32 * 0.5;
+    /// Whether the square around a point, `half` to each side, can show the figure.
+    fn reaches(&self, [x, y]: [f32; 2], half: f32) -> bool {
         [self.head, self.body].iter().any(|[left, top, right, bottom]| {
             x + half >= *left && x - half <= *right && y + half >= *top && y - half <= *bottom
         })

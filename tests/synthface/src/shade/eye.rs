@@ -20,7 +20,7 @@ pub(super) fn shade(figure: &Figure<'_>, light: &Light, at: &Surface) -> Vec3 {
     let veins = lerp3(Vec3::splat(1.0), vec3(0.95, 0.80, 0.76), smoothstep(0.7, 1.25, from_axis));
     let mut colour = vec3(0.66, 0.62, 0.59) * veins;
     let (dx, dy) = (out.x - gaze.x, out.y - gaze.y);
-    let spoke = noise(vec3(dx * 14.0, dy * 14.0, 0.0), head.identity.pattern() + 71) * at.resolves(0.15);
+    let spoke = at.fine(0.15, || noise(vec3(dx * 14.0, dy * 14.0, 0.0), head.identity.pattern() + 71));
     let inner = lerp(0.8, 1.25, smoothstep(0.2, 0.5, from_axis / iris));
     let ring = lerp(1.0, 0.30, smoothstep(iris * 0.80, iris, from_axis));
     let iris_colour = head.identity.iris * ((1.05 + 0.4 * spoke) * inner * ring);

@@ -12,18 +12,19 @@ pub(super) fn shade(figure: &Figure<'_>, light: &Light, at: &Surface) -> Vec3 {
     let ambient = at.ambient(light, figure.up);
     let key = at.key(light);
     if hair.cut == HairCut::Scarf {
-        let weave = 0.95 + 0.10 * noise(at.head * 6.0, seed) * at.resolves(0.3);
+        let weave = 0.95 + 0.10 * at.fine(0.3, || noise(at.head * 6.0, seed));
         let arriving = light.key * (((key + 0.1) / 1.1).max(0.0) * at.lit) + ambient + at.fill(light);
         return hair.colour * arriving * (0.8 * weave);
     }
     let around = figure.head.hair.as_ref().map_or(q.x, |model| model.around(q));
     let wave = hair.curl * 1.2 * noise(vec3(0.0, q.y * 0.8, q.z * 0.3), seed + 80);
-    let fine = noise(vec3(around * 95.0 + wave, q.y * (0.30 + 1.2 * hair.curl), q.z * 2.2), seed + 81)
-        * at.resolves(0.18);
+    let fine = at.fine(0.18, || {
+        noise(vec3(around * 95.0 + wave, q.y * (0.30 + 1.2 * hair.curl), q.z * 2.2), seed + 81)
+    });
     let broad = noise(vec3(around * 30.0, q.y * 0.3, q.z * 0.9), seed + 82);
     let dense = matches!(hair.cut, HairCut::Afro | HairCut::Buzz);
     let pattern = if hair.cut == HairCut::Afro {
-        let curls = noise(at.head * 5.0, seed + 83) * at.resolves(0.3);
+        let curls = at.fine(0.3, || noise(at.head * 5.0, seed + 83));
         0.8 + 0.6 * curls + 0.4 * noise(at.head * 2.0, seed + 84)
     } else {
         0.78 + 0.40 * fine + 0.30 * broad

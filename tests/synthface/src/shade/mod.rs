@@ -6,7 +6,7 @@ mod other;
 mod skin;
 
 use crate::head::Material;
-use crate::math::{Vec3, lerp, power, vec3};
+use crate::math::{LANES, Lanes, Mask, Real, Vec3, lerp, power, vec3};
 use crate::render::Figure;
 use crate::view::Light;
 
@@ -61,6 +61,13 @@ impl Surface {
         0.03 + 0.35 * power((1.0 - self.eye.dot(self.normal)).max(0.0), 5)
     }
 
+    /// A pattern whose features are of `size` cm, 0 where the pixels do not resolve it.
+    #[inline]
+    fn fine(&self, size: f32, pattern: impl FnOnce() -> f32) -> f32 {
+        let resolved = self.resolves(size);
+        if resolved > 0.0 { pattern() * resolved } else { 0.0 }
+    }
+
     /// 1 for patterns of `size` cm that the pixels resolve, 0 for those that they do not.
     #[inline]
     fn resolves(&self, size: f32) -> f32 {
@@ -68,38 +75,63 @@ impl Surface {
     }
 }
 
-/// Light that leaves the surface at `p` (person's frame) towards the camera; `ray` comes from the camera
-/// and `pixel` is the width of a pixel on the surface, cm.
+/// A point of a surface that a ray has met.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Met {
+    /// Where, in the person's frame, cm.
+    pub(crate) at: Vec3,
+    /// Where the ray goes, in the camera's frame.
+    pub(crate) ray: Vec3,
+    pub(crate) material: Material,
+    /// How far along the ray, cm.
+    pub(crate) depth: f32,
+}
+
+/// Light that leaves surfaces towards the camera. Points that lie together are shaded together; `spread` is the
+/// width of a pixel at unit distance.
 pub(crate) fn shade(
     figure: &Figure<'_>,
     light: &Light,
-    p: Vec3,
-    ray: Vec3,
-    material: Material,
-    pixel: f32,
-) -> Vec3 {
-    let step = (0.4 * pixel).clamp(0.02, if material == Material::Skin { 0.05 } else { 0.12 });
-    let normal = figure.normal(p, material, step);
-    let head = figure.head_point(p);
-    let facing = normal.dot(light.key_from);
-    let lit = if facing > -0.3 { figure.lit(p, normal, light.key_from, pixel) } else { 0.0 };
-    let surface = Surface {
-        head,
-        model: figure.head.model(head),
-        person: p,
-        normal,
-        eye: -ray,
-        lit,
-        open: figure.openness(p, normal),
-        pixel,
-    };
-    let colour = match material {
-        Material::Skin => skin::shade(figure, light, surface),
-        Material::Eye => eye::shade(figure, light, &surface),
-        Material::Hair => hair::shade(figure, light, &surface),
-        Material::Glasses => other::glasses(figure, light, &surface),
-        Material::Mouth => other::mouth(figure, light, &surface),
-        Material::Cloth => other::cloth(figure, light, &surface),
-    };
-    vec3(colour.x.max(0.0), colour.y.max(0.0), colour.z.max(0.0))
+    met: [Option<Met>; LANES],
+    spread: f32,
+) -> [Vec3; LANES] {
+    let normals = met.map(|met| {
+        met.map_or(Vec3::default(), |met| {
+            let most = if met.material == Material::Skin { 0.05 } else { 0.12 };
+            figure.normal(met.at, met.material, (0.4 * spread * met.depth).clamp(0.02, most))
+        })
+    });
+    let Some(some) = met.iter().flatten().next() else { return [Vec3::default(); LANES] };
+    let (at, normal) =
+        (Vec3::gather(|lane| met[lane].unwrap_or(*some).at), Vec3::gather(|lane| normals[lane]));
+    let facing = normal.dot(light.key_from).above(-0.3);
+    let mut lit = Lanes::of(0.0);
+    if facing.any() {
+        lit = Lanes::choose(facing, figure.lit(at, normal, light.key_from, spread), lit);
+    }
+    let open = figure.openness(at, normal);
+    let head = figure.head_point(at);
+    let model = figure.head.model(head);
+    std::array::from_fn(|lane| {
+        let Some(met) = met[lane] else { return Vec3::default() };
+        let surface = Surface {
+            head: head.lane(lane),
+            model: model.lane(lane),
+            person: met.at,
+            normal: normals[lane],
+            eye: -met.ray,
+            lit: lit.0[lane],
+            open: open.0[lane],
+            pixel: spread * met.depth,
+        };
+        let colour = match met.material {
+            Material::Skin => skin::shade(figure, light, surface),
+            Material::Eye => eye::shade(figure, light, &surface),
+            Material::Hair => hair::shade(figure, light, &surface),
+            Material::Glasses => other::glasses(figure, light, &surface),
+            Material::Mouth => other::mouth(figure, light, &surface),
+            Material::Cloth => other::cloth(figure, light, &surface),
+        };
+        vec3(colour.x.max(0.0), colour.y.max(0.0), colour.z.max(0.0))
+    })
 }

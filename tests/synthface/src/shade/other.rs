@@ -30,7 +30,7 @@ pub(super) fn cloth(figure: &Figure<'_>, light: &Light, at: &Surface) -> Vec3 {
         OutfitKind::Tee | OutfitKind::Hoodie => {}
     }
     let fold = 0.92 + 0.20 * fractal_noise(vec3(t.x * 0.35, t.y * 0.16, t.z * 0.35), 3, seed + 91);
-    let weave = 1.0 + 0.06 * noise(t * 9.0, seed + 92) * at.resolves(0.2);
+    let weave = 1.0 + 0.06 * at.fine(0.2, || noise(t * 9.0, seed + 92));
     let key = ((at.key(light) + 0.12) / 1.12).max(0.0);
     let arriving = light.key * (key * at.lit) + at.ambient(light, figure.up) + at.fill(light);
     colour * arriving * (0.8 * fold * weave)

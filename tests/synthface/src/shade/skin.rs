@@ -4,7 +4,9 @@ use super::Surface;
 use crate::head::HairModel;
 use crate::identity::colour::srgb;
 use crate::identity::{BeardCut, HairCut};
-use crate::math::{Vec3, bump, cells, fractal_noise, lerp, lerp3, noise, power, smoothstep, vec3};
+use crate::math::{
+    LANES, Lanes, Vec3, bump, cells, fractal_noise, lerp, lerp3, noise, noises, power, smoothstep, vec3,
+};
 use crate::render::Figure;
 use crate::view::Light;
 
@@ -44,16 +46,12 @@ fn pores(figure: &Figure<'_>, at: &Surface) -> Vec3 {
     if fine <= 0.0 {
         return at.normal;
     }
-    let seed = figure.head.identity.pattern();
+    let seed = figure.head.identity.pattern() + 61;
     // Scale of the differences, cm: a fraction of a pore.
     const STEP: f32 = 0.07;
-    let relief = |p: Vec3| noise(p * 5.5, seed + 61);
-    let here = relief(at.head);
-    let slope = vec3(
-        relief(at.head + vec3(STEP, 0.0, 0.0)) - here,
-        relief(at.head + vec3(0.0, STEP, 0.0)) - here,
-        relief(at.head + vec3(0.0, 0.0, STEP)) - here,
-    ) * (1.0 / STEP);
+    let axes = [vec3(STEP, 0.0, 0.0), vec3(0.0, STEP, 0.0), vec3(0.0, 0.0, STEP), Vec3::default()];
+    let Lanes([x, y, z, here]) = noises(Vec3::gather(|i| (at.head + axes[i]) * 5.5), [seed; LANES]);
+    let slope = vec3(x - here, y - here, z - here) * (1.0 / STEP);
     (at.normal - slope * (fine * (0.008 + 0.011 * figure.head.identity.shape.age))).normalized()
 }
 
