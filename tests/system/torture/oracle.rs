@@ -105,7 +105,6 @@ impl Oracle {
             reporter: Reporter::new(Arc::new(Vitals::default()), &path),
             proxy: None,
             give_up_when_refused: false,
-            proxy: None,
         };
         let draining = drain.clone();
         let uplink = tokio::spawn(async move { uplink.run(draining).await.unwrap() });
