@@ -21,7 +21,7 @@ pub(super) struct Sender {
     pub(super) camera: Arc<Camera>,
     pub(super) hold: Hold,
     /// The connection is not idle until this is dropped.
-    pub(super) _busy: Busy,
+    pub(super) busy: Busy,
 }
 
 #[derive(Clone)]
@@ -67,7 +67,10 @@ impl Conversation {
         let limit = self.capture.limit;
         let shutdown = self.capture.intake.shutdown.clone();
         let message = tokio::select! {
-            message = timeout(limit, self.inbound.message()) => message.map_err(|_| too_slow())??,
+            message = timeout(limit, self.inbound.message()) => message.map_err(|_| {
+                self.sender.busy.too_slow();
+                too_slow()
+            })??,
             () = shutdown.cancelled() => {
                 return Err(Refusal::new(ErrorReason::ShuttingDown, "the proxy is stopping").into());
             }

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::Refusal;
+use super::{Refusal, places::Place};
 
 /// Frames that a camera may send at once, in seconds of its rate: it may have been cut off for a while.
 const BURST: f64 = 3.0;
@@ -64,13 +64,19 @@ pub(super) struct Metered {
     pub(super) hold: Hold,
     /// Bytes that may still come; `None` where each message has a limit of its own.
     left: Option<usize>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<(Pin<Box<Sleep>>, Arc<Place>)>,
 }
 
 impl Metered {
-    /// Bounds a body that is one frame.
-    pub(super) fn whole(inner: Incoming, budget: &Budget, most: usize, limit: Duration) -> Self {
-        let deadline = Some(Box::pin(sleep(limit)));
+    /// Bounds a body that is one frame, and closes the connection of one that takes too long.
+    pub(super) fn whole(
+        inner: Incoming,
+        budget: &Budget,
+        most: usize,
+        limit: Duration,
+        place: &Arc<Place>,
+    ) -> Self {
+        let deadline = Some((Box::pin(sleep(limit)), Arc::clone(place)));
         Self { inner, budget: budget.clone(), hold: Hold::default(), left: Some(most), deadline }
     }
 
@@ -103,9 +109,10 @@ impl Body for Metered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(deadline) = &mut self.deadline
+        if let Some((deadline, place)) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()
         {
+            place.too_slow();
             return Poll::Ready(Some(Err(too_slow().into())));
         }
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {

@@ -13,11 +13,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long a newcomer has to prove who it is, and how long a connection may be idle after that.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection stays on which a frame did not come in time: for the answer to be sent.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The places that there are for connections.
 #[derive(Debug, Clone)]
@@ -46,6 +52,7 @@ pub(super) struct Place {
     pub(super) driven_out: CancellationToken,
     activity: Mutex<Activity>,
     busy: AtomicUsize,
+    slow: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +86,8 @@ impl Places {
         drop(taken);
         let activity = Mutex::new(Activity { known: false, last: Instant::now() });
         let shared = Arc::clone(&self.0);
-        Some(Arc::new(Place { shared, number, driven_out, activity, busy: AtomicUsize::new(0) }))
+        let (busy, slow) = (AtomicUsize::new(0), Notify::new());
+        Some(Arc::new(Place { shared, number, driven_out, activity, busy, slow }))
     }
 }
 
@@ -98,11 +106,19 @@ impl Place {
         Busy(Arc::clone(self))
     }
 
-    /// Returns when the connection has been idle, or unknown, for too long.
+    /// A frame on the connection did not come in time: it is answered, and the connection closed.
+    pub(super) fn too_slow(&self) {
+        self.slow.notify_one();
+    }
+
+    /// Returns when the connection has been idle, or unknown, for too long, or was too slow.
     pub(super) async fn overstayed(&self) {
         loop {
             let last = self.activity().last;
-            sleep_until(last + PATIENCE).await;
+            tokio::select! {
+                () = sleep_until(last + PATIENCE) => {}
+                () = self.slow.notified() => return sleep(FAREWELL).await,
+            }
             // What is under way has time limits of its own.
             if self.busy.load(Ordering::Relaxed) > 0 {
                 self.activity().last = Instant::now();
@@ -122,6 +138,13 @@ impl Drop for Place {
         let mut taken = self.shared.lock();
         taken.count = taken.count.saturating_sub(1);
         taken.newcomers.remove(&self.number);
+    }
+}
+
+impl Busy {
+    /// As [`Place::too_slow`].
+    pub(super) fn too_slow(&self) {
+        self.0.too_slow();
     }
 }
 
@@ -177,5 +200,10 @@ mod tests {
         };
         let ((), done) = tokio::join!(working.overstayed(), work);
         assert!(done.elapsed() >= PATIENCE && done.elapsed() <= 2 * PATIENCE, "{:?}", done.elapsed());
+        let slow = places.enter().unwrap();
+        let (_busy, begun) = (slow.begin(), Instant::now());
+        slow.too_slow();
+        slow.overstayed().await;
+        assert_eq!(begun.elapsed(), FAREWELL);
     }
 }

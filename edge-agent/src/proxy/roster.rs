@@ -47,6 +47,8 @@ pub struct Roster {
 
 #[derive(Default)]
 struct Known {
+    /// The server has told them once.
+    told: bool,
     cameras: HashMap<DeviceId, Arc<Camera>>,
     /// By SHA-256 of the token.
     tokens: HashMap<Vec<u8>, DeviceId>,
@@ -86,10 +88,13 @@ impl Roster {
     /// The camera of an id, if it may speak through this proxy now.
     ///
     /// # Errors
-    /// `CAMERA_NOT_PROXIED`, `DEVICE_REVOKED`.
+    /// `CAMERA_NOT_PROXIED`, `DEVICE_REVOKED`; `OVERLOADED` before the server has told any.
     pub fn by_id(&self, id: DeviceId) -> Result<Arc<Camera>, Refusal> {
-        let camera = self.known.read().unwrap_or_else(PoisonError::into_inner).cameras.get(&id).cloned();
-        let camera = camera.ok_or_else(|| {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let camera = known.cameras.get(&id).cloned().ok_or_else(|| {
+            if !known.told {
+                return not_told();
+            }
             let message = format!("this proxy does not speak for camera {id}; see `cavs devices assign`");
             Refusal::new(ErrorReason::CameraNotProxied, message)
         })?;
@@ -102,22 +107,31 @@ impl Roster {
     /// The camera of a token, if it may speak through this proxy now.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`, `DEVICE_REVOKED`.
+    /// `UNAUTHENTICATED`, `DEVICE_REVOKED`; `OVERLOADED` before the server has told any.
     pub fn by_token(&self, token: &str) -> Result<Arc<Camera>, Refusal> {
         // Tokens have 256 bits of entropy: a plain hash is enough, and no look-up of one tells anything.
         let hash = digest(&SHA256, token.as_bytes());
-        let id = self.known.read().unwrap_or_else(PoisonError::into_inner).tokens.get(hash.as_ref()).copied();
-        let id = id.ok_or_else(|| {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let id = known.tokens.get(hash.as_ref()).copied().ok_or_else(|| {
+            if !known.told {
+                return not_told();
+            }
             let message = "the token is not one of this proxy's cameras; see `cavs devices token`";
             Refusal::new(ErrorReason::Unauthenticated, message)
         })?;
+        drop(known);
         self.by_id(id)
     }
 }
 
+/// A proxy that was just set up must not send its cameras' owners to look for a wrong token.
+fn not_told() -> Refusal {
+    Refusal::overloaded("the server has not told this proxy its cameras yet")
+}
+
 impl Known {
     fn new(told: &v1::ProxiedCameras) -> Self {
-        let mut known = Self::default();
+        let mut known = Self { told: true, ..Self::default() };
         for camera in &told.cameras {
             let Ok(id) = camera.device_id.parse::<DeviceId>() else {
                 tracing::warn!("a camera without an id was left out");
@@ -159,7 +173,7 @@ pub(super) mod tests {
         let roster = Roster::beside(&spool, Arc::clone(&seal));
         let reason = |found: Result<Arc<Camera>, Refusal>| found.map_err(|refusal| refusal.reason);
         let (door, hall) = (DeviceId::generate(), DeviceId::generate());
-        assert_eq!(reason(roster.by_token("door")), Err(ErrorReason::Unauthenticated));
+        assert_eq!(reason(roster.by_token("door")), Err(ErrorReason::Overloaded), "not told yet");
         let told =
             v1::ProxiedCameras { cameras: vec![camera(door, "door", false), camera(hall, "hall", true)] };
         roster.replace(&told);
@@ -177,6 +191,6 @@ pub(super) mod tests {
         assert_eq!(reason(roster.by_token("door")), Err(ErrorReason::Unauthenticated));
         assert_eq!(reason(roster.by_id(door)), Err(ErrorReason::CameraNotProxied));
         fs::write(&file, "damaged").unwrap();
-        assert_eq!(reason(Roster::beside(&spool, seal).by_id(door)), Err(ErrorReason::CameraNotProxied));
+        assert_eq!(reason(Roster::beside(&spool, seal).by_id(door)), Err(ErrorReason::Overloaded));
     }
 }

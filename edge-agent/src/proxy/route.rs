@@ -93,7 +93,8 @@ impl Router {
         let metered = match kind {
             Kind::Stream => Metered::stream(body, &self.budget),
             Kind::Plain | Kind::Unary => {
-                Metered::whole(body, &self.budget, limits.max_frame_bytes + AROUND, self.config.body_timeout)
+                let most = limits.max_frame_bytes + AROUND;
+                Metered::whole(body, &self.budget, most, self.config.body_timeout, place)
             }
         };
         match kind {
@@ -113,7 +114,7 @@ impl Router {
         camera: Arc<Camera>,
         busy: Busy,
     ) -> Response<Body> {
-        let sender = Sender { camera, hold: metered.hold.clone(), _busy: busy };
+        let sender = Sender { camera, hold: metered.hold.clone(), busy };
         let mut request = Request::from_parts(parts, Body::new(metered));
         request.extensions_mut().insert(sender);
         let answered: Result<_, Infallible> = self.capture.clone().oneshot(request).await;
