@@ -36,7 +36,7 @@ def main() -> int:
         figures = evaluate.orl(export.embedder_alone())
         calibrate.write(SOURCES, (figures["genuine_mean"], figures["genuine_deviation"]))
     if "pack" in steps:
-        export.pack(VERSION)
+        export.pack(VERSION, args.scenes)
     good = True
     if "evaluate" in steps or "card" in steps:
         figures, good = evaluate.report(PACK)

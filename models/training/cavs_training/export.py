@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .detector import OUTPUTS, STRIDES, Detector
+from .detector import OUTPUTS, STRIDES, Detector, balanced
 from .paths import PACK, ROOT, SHARED, cargo_run, work
 from .student import Student
 
@@ -28,9 +28,10 @@ def _embedder() -> str:
     return _onnx(student, torch.zeros(1, 3, 112, 112), "embedder.onnx", ["embedding"])
 
 
-def _detector() -> str:
+def _detector(scenes: int) -> str:
     detector = Detector()
     detector.load_state_dict(torch.load(work("detector.pt"))["detector"])
+    detector = balanced(detector, scenes)
     kinds = [f"{kind}_{stride}" for kind in OUTPUTS for stride in STRIDES]
     return _onnx(detector, torch.zeros(1, 3, 320, 320), "detector.onnx", kinds)
 
@@ -48,13 +49,13 @@ def _import(detector: str, embedder: str, name: str, license: str, source: str, 
     )
 
 
-def pack(version: str) -> None:
+def pack(version: str, scenes: int) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
     more = ["--half", "--pack-version", version]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
-    _import(_detector(), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
+    _import(_detector(scenes), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
     PACK.mkdir(parents=True, exist_ok=True)
     for file in made.iterdir():
         shutil.copyfile(file, PACK / file.name)
