@@ -135,7 +135,7 @@ impl Body {
         }
         let torso = self.torso(t);
         let chest = smooth_min(neck, torso + 0.5, 2.2);
-        (R::choose(bare, skin, chest), R::choose(bare, cloth, self.neckline(t, chest, torso)))
+        (R::choose(bare, skin, chest), R::choose(bare, cloth, self.neckline(t, neck, chest, torso)))
     }
 
     /// Distance to neck and torso without trimmings, for soft shadows.
@@ -177,7 +177,9 @@ impl Body {
     /// The cloth: an offset of the skin itself below the neckline, so that no turn of the head opens a gap
     /// between the two, with a collar around the neck.
     #[inline]
-    fn neckline<R: Real>(&self, t: Vec3<R>, skin: R, torso: R) -> R {
+    fn neckline<R: Real>(&self, t: Vec3<R>, neck: R, skin: R, torso: R) -> R {
+        /// How far the cloth lies over the skin, cm.
+        const SHELL: f32 = 0.22;
         // Height over the neckline, which is lower in front.
         let over = (t.z + 3.2).at_least(-4.0) * 0.20 + t.y + 14.6;
         let (gap, top, bottom) = match self.kind {
@@ -185,9 +187,11 @@ impl Body {
             OutfitKind::Shirt => (0.62, 1.7, -0.9),
             OutfitKind::Hoodie => (1.25, 1.5, -2.2),
         };
-        let shell = smooth_max(torso.min(skin - 0.22), over * 0.8, 0.25);
+        let shell = smooth_max(torso.min(skin - SHELL), over * 0.8, 0.25);
         let band = (over - top).max(-over + bottom);
-        let mut collar = smooth_max(skin - gap, band * 0.8, 0.35);
+        let cover = |gap: f32| smooth_max(skin - gap, band * 0.8, 0.35);
+        // It is thick near the neck: on the shoulders its lower edge would be a seam from arm to arm.
+        let mut collar = smooth_max(cover(gap), neck - (gap + 1.0), 1.2).min(cover(SHELL));
         if self.kind == OutfitKind::Shirt {
             // An open notch between the collar's points.
             let notch = ((over + 1.0).at_least(0.0) * 0.55 + 0.25 - t.x.abs()).min(t.z + 1.0);

@@ -1,8 +1,8 @@
 //! Where to begin following the rays of a tile of pixels.
 //!
-//! A cone that holds the rays through the middles of a square of pixels is followed as far as nothing can be within it, and from
-//! there the cones of its quarters, down to tiles. The rays then start just before the surface, and squares
-//! whose cone meets nothing are done.
+//! A cone that holds the rays through the middles of a square of pixels is followed as far as nothing can be
+//! within it, and from there the cones of its quarters, down to tiles. The rays then start just before the
+//! surface, and squares whose cone meets nothing are done.
 
 use super::camera::Camera;
 use super::figure::Figure;
