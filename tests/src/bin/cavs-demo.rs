@@ -21,16 +21,15 @@ struct Arguments {
     /// NUMBER-... is judged
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// The photographs in ../shared/images instead of a made-up class
+    /// The photographs in ../shared/images instead of a made-up class, with the networks of --imported
     #[arg(long, conflicts_with = "images")]
     photographs: bool,
-    /// A model pack; see `cavs models import`. Without it, one of the networks in ../shared where they are, else the
-    /// built-in one
+    /// A model pack; see `cavs models import`. Without it, the built-in one
     #[arg(long, value_name = "DIR")]
     pack: Option<PathBuf>,
-    /// The built-in model pack, even where better networks are
+    /// YuNet and MobileFaceNet from ../shared/models, imported into a model pack
     #[arg(long, conflicts_with = "pack")]
-    built_in: bool,
+    imported: bool,
     /// The folder to work in; what an earlier demonstration left in it is deleted
     #[arg(long, value_name = "DIR", default_value = ".demo")]
     directory: PathBuf,
@@ -72,7 +71,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let shared = SharedData::locate();
     let pack = match (&arguments.pack, &shared) {
         (Some(pack), _) => Some(pack.canonicalize().with_context(|| format!("--pack {}", pack.display()))?),
-        (None, Some(shared)) if !arguments.built_in => {
+        (None, None) if arguments.imported => bail!("there are no networks in ../shared"),
+        (None, Some(shared)) if arguments.imported || arguments.photographs => {
             println!("== Importing YuNet and MobileFaceNet into a model pack");
             let pack = directory.join("pack");
             shared.import_pack(&pack);
