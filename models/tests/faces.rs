@@ -6,7 +6,7 @@ mod common;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use cavs_models::{BoundingBox, DecodeLimits, FacePipeline, Image, PipelineOptions};
+use cavs_models::{BoundingBox, DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
 use common::{pack, shared};
 
 #[derive(serde::Deserialize)]
@@ -144,6 +144,25 @@ fn the_same_person_is_the_same_person() {
     }
     println!("{accepted} of {genuine} genuine pairs above the threshold");
     assert!(genuine > 50 && accepted * 20 >= genuine * 17, "{accepted} of {genuine}");
+}
+
+/// Cut out closely, a face is as large as the detector's input, which is more than a small one sees.
+#[test]
+fn a_face_that_fills_the_picture_is_found() {
+    let Some(shared) = shared() else { return };
+    let pack = Pack::built_in().unwrap();
+    let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
+    let (mut asked, mut found) = (0, 0);
+    for file in fs::read_dir(shared.join("images/people")).unwrap() {
+        let image = load(&file.unwrap().path());
+        let Some(face) = pipeline.analyze(&image).unwrap().into_iter().next() else { continue };
+        let close = image.crop_jpeg(face.bounding_box, 0.05, 640, 90).unwrap();
+        let close = Image::decode(&close, &DecodeLimits::default()).unwrap();
+        asked += 1;
+        found += usize::from(!pipeline.analyze(&close).unwrap().is_empty());
+    }
+    println!("{found} of {asked} close faces");
+    assert!(asked > 30 && found * 100 >= asked * 90, "{found} of {asked}");
 }
 
 #[test]

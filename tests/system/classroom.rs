@@ -28,7 +28,7 @@ fn the_built_in_pack_recognises_a_class() {
     // It is a weaker pack: it leaves more to people, and must not guess instead.
     assert!(report.expected > 50, "{report}");
     assert!(report.found * 100 >= report.expected * 98, "{report}");
-    assert!(report.right * 100 >= report.expected * 75, "{report}");
+    assert!(report.right * 100 >= report.expected * 85, "{report}");
     assert!(report.wrong * 50 <= report.expected, "{report}");
 }
 
