@@ -23,7 +23,7 @@ pub enum Said {
     Rejected(String),
 }
 
-/// See the [module](self).
+/// The answers that frames wait for.
 #[derive(Debug)]
 pub struct Answers {
     recent: Mutex<Recent>,

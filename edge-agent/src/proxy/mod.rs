@@ -7,7 +7,7 @@
 //!                                                                answers ◀────── uplink ◀─────────┘
 //! ```
 //!
-//! Everything that waits is bounded: connections by [`places`], bytes and frames by [`limits`], frames
+//! Everything that waits is bounded: connections by `places`, bytes and frames by `limits`, frames
 //! that wait for the networks by a queue. What is beyond is told when to come again.
 
 mod answers;

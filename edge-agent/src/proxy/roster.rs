@@ -38,7 +38,7 @@ pub struct Camera {
     pub revoked: bool,
 }
 
-/// See the [module](self).
+/// The cameras that this proxy speaks for, as the server told them last.
 pub struct Roster {
     path: PathBuf,
     seal: Arc<Seal>,
