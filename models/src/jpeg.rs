@@ -20,10 +20,10 @@ pub(crate) struct Half {
     pub(crate) pixels: Vec<u8>,
 }
 
-/// What the header says.
-struct Header<'a> {
-    width: usize,
-    height: usize,
+/// A picture that can be decoded: what its header says.
+pub(crate) struct Jpeg<'a> {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     components: Vec<Component>,
     quantizers: [Option<Quantizer>; 4],
     dc: [Option<Huffman>; 4],
@@ -45,15 +45,9 @@ struct Component {
     ac: usize,
 }
 
-/// Width and height of a picture that [`decode`] may be able to decode.
-pub(crate) fn dimensions(bytes: &[u8]) -> Option<(usize, usize)> {
-    header(bytes).map(|h| (h.width, h.height))
-}
-
 /// Decodes; `None` where the full decoder must be asked. Allocates what the half picture and the
 /// file's own bytes take.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Half> {
-    let header = header(bytes)?;
+pub(crate) fn decode(header: &Jpeg<'_>) -> Option<Half> {
     let (width, height) = (header.width.div_ceil(2), header.height.div_ceil(2));
     let scan = Scan::read(header.scan);
     let first = header.components.first()?;
@@ -61,7 +55,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Half> {
     let (wide, high) = (first.across * 4, first.down * 4);
     let (columns, rows) = (width.div_ceil(wide), height.div_ceil(high));
     let mut pixels = vec![0; width * height * 3];
-    let mut lines = Lines::new(&header, columns * wide, high);
+    let mut lines = Lines::new(header, columns * wide, high);
     let mut bits = Bits::new(scan.segment(0)?);
     let mut last = [0i32; 3];
     let (mut segment, mut units) = (0, 0);
@@ -74,7 +68,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Half> {
             }
             units += 1;
             for (at, component) in header.components.iter().enumerate() {
-                lines.unit(&header, at, component, column, &mut bits, &mut last[at])?;
+                lines.unit(header, at, component, column, &mut bits, &mut last[at])?;
             }
         }
         if bits.overrun() {
@@ -96,7 +90,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(header: &Header<'_>, stride: usize, high: usize) -> Self {
+    fn new(header: &Jpeg<'_>, stride: usize, high: usize) -> Self {
         let grey = header.components.len() == 1;
         // The last group of a line may reach beyond it.
         let plane = || vec![128; stride * high + GROUP];
@@ -107,7 +101,7 @@ impl Lines {
     /// Decodes the blocks of one component of a unit.
     fn unit(
         &mut self,
-        header: &Header<'_>,
+        header: &Jpeg<'_>,
         at: usize,
         component: &Component,
         column: usize,
@@ -178,9 +172,9 @@ fn interleave([red, green, blue]: &[[u8; GROUP]; 3], out: &mut [u8]) {
 }
 
 /// Reads all segments up to the scan; `None` where something is not of the decodable kind.
-fn header(bytes: &[u8]) -> Option<Header<'_>> {
+pub(crate) fn open(bytes: &[u8]) -> Option<Jpeg<'_>> {
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
-    let mut header = Header {
+    let mut header = Jpeg {
         width: 0,
         height: 0,
         components: vec![],
@@ -229,7 +223,7 @@ fn quantizers(mut segment: &[u8], to: &mut [Option<Quantizer>; 4]) -> Option<()>
     Some(())
 }
 
-fn tables(mut segment: &[u8], header: &mut Header<'_>) -> Option<()> {
+fn tables(mut segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
     while let [kind, rest @ ..] = segment {
         let (counts, rest) = rest.split_first_chunk::<16>()?;
         let total = counts.iter().map(|c| usize::from(*c)).sum();
@@ -246,7 +240,7 @@ fn tables(mut segment: &[u8], header: &mut Header<'_>) -> Option<()> {
     Some(())
 }
 
-fn frame(segment: &[u8], header: &mut Header<'_>) -> Option<()> {
+fn frame(segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
     let [8, h1, h0, w1, w0, count @ (1 | 3), parts @ ..] = segment else { return None };
     header.height = usize::from(u16::from_be_bytes([*h1, *h0]));
     header.width = usize::from(u16::from_be_bytes([*w1, *w0]));
@@ -271,7 +265,7 @@ fn frame(segment: &[u8], header: &mut Header<'_>) -> Option<()> {
     Some(())
 }
 
-fn scan_header(segment: &[u8], header: &mut Header<'_>) -> Option<()> {
+fn scan_header(segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
     let [count, parts @ ..] = segment else { return None };
     let (parts, end) = parts.split_at_checked(usize::from(*count) * 2)?;
     if header.components.is_empty() || parts.len() != header.components.len() * 2 || end != [0, 63, 0] {
@@ -301,6 +295,14 @@ mod tests {
         ("grey", include_bytes!("../tests/golden/shapes-grey.jpg")),
         ("restarts", include_bytes!("../tests/golden/shapes-restarts.jpg")),
     ];
+
+    fn decode(file: &[u8]) -> Option<Half> {
+        super::decode(&open(file)?)
+    }
+
+    fn dimensions(file: &[u8]) -> Option<(usize, usize)> {
+        open(file).map(|jpeg| (jpeg.width, jpeg.height))
+    }
 
     #[test]
     fn half_is_the_mean_of_four() {

@@ -119,13 +119,13 @@ type Half = (Image, (u32, u32));
 
 /// `None` where a picture can't or should not be halved.
 fn half(bytes: &[u8], limits: &DecodeLimits, least_side: u32) -> Result<Option<Half>, ImageError> {
-    let Some((width, height)) = jpeg::dimensions(bytes) else { return Ok(None) };
-    let size = (width as u32, height as u32);
+    let Some(jpeg) = jpeg::open(bytes) else { return Ok(None) };
+    let size = (jpeg.width as u32, jpeg.height as u32);
     if size.0.max(size.1) / 2 < least_side {
         return Ok(None);
     }
     checked(bytes.len(), size, limits)?;
-    let Some(half) = jpeg::decode(bytes) else { return Ok(None) };
+    let Some(half) = jpeg::decode(&jpeg) else { return Ok(None) };
     Ok(Some((Image::from_rgb8(half.width as u32, half.height as u32, half.pixels)?, size)))
 }
 

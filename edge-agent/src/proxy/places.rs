@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a newcomer has to prove who it is, and how long a connection may be idle after that.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a connection stays on which a frame did not come in time: for the answer to be sent.
+/// How long a connection stays on which a frame did not come in time: for the answer to be sent. One
+/// with others under way stays for them.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The places that there are for connections.
@@ -117,7 +118,12 @@ impl Place {
             let last = self.activity().last;
             tokio::select! {
                 () = sleep_until(last + PATIENCE) => {}
-                () = self.slow.notified() => return sleep(FAREWELL).await,
+                () = self.slow.notified() => {
+                    sleep(FAREWELL).await;
+                    if self.busy.load(Ordering::Relaxed) == 0 {
+                        return;
+                    }
+                }
             }
             // What is under way has time limits of its own.
             if self.busy.load(Ordering::Relaxed) > 0 {
@@ -201,9 +207,15 @@ mod tests {
         let ((), done) = tokio::join!(working.overstayed(), work);
         assert!(done.elapsed() >= PATIENCE && done.elapsed() <= 2 * PATIENCE, "{:?}", done.elapsed());
         let slow = places.enter().unwrap();
-        let (_busy, begun) = (slow.begin(), Instant::now());
+        let (busy, begun) = (slow.begin(), Instant::now());
         slow.too_slow();
+        drop(busy);
         slow.overstayed().await;
         assert_eq!(begun.elapsed(), FAREWELL);
+        // A gateway's other frames are not to suffer for one.
+        let (_other, begun) = (slow.begin(), Instant::now());
+        slow.too_slow();
+        let stays = tokio::time::timeout(Duration::from_secs(60), slow.overstayed()).await;
+        assert!(stays.is_err() && begun.elapsed() >= Duration::from_secs(60));
     }
 }

@@ -49,8 +49,8 @@ def load_renders() -> list[Image.Image]:
     return pictures
 
 
-def load_backgrounds() -> list[Image.Image]:
-    """Photographs of the picture packages, unpacked once and never installed."""
+def unpack_backgrounds() -> None:
+    """Fetches and unpacks the picture packages once; nothing is installed."""
     folder = work("backgrounds")
     for package in BACKGROUNDS:
         if not (folder / package).exists():
@@ -60,8 +60,12 @@ def load_backgrounds() -> list[Image.Image]:
             subprocess.run(["dpkg-deb", "-x", archive, folder / f"{package}.part"], check=True)
             (folder / f"{package}.part").rename(folder / package)
             archive.unlink()
+
+
+def load_backgrounds() -> list[Image.Image]:
+    """Photographs of the picture packages."""
     pictures, seen = [], set()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(work("backgrounds").rglob("*")):
         if path.suffix in (".jpg", ".png", ".webp") and path.is_file():
             with Image.open(path) as picture:
                 if min(picture.size) < 200:
@@ -290,7 +294,7 @@ def load_scenes(count: int) -> np.ndarray:
     """Scenes (n, 640, 640, 3), made once."""
     made = work("scenes.npy")
     if not made.exists():
-        load_backgrounds()
+        unpack_backgrounds()
         scenes = np.lib.format.open_memmap(f"{made}.part", "w+", np.uint8, (count, SIDE, SIDE, 3))
         with multiprocessing.get_context("spawn").Pool(initializer=_start) as pool:
             for index, chunk in pool.imap_unordered(_chunk, range(count // CHUNK)):

@@ -39,14 +39,15 @@ impl Store {
         rows.iter().map(camera).collect()
     }
 
-    /// Says who speaks for a camera. `false`: there is no such camera.
+    /// Says who speaks for a camera, if there is such a camera.
     ///
     /// # Errors
     /// `NotFound`: the proxy.
-    pub async fn assign_camera(&self, camera: DeviceId, proxy: Option<DeviceId>) -> Result<bool, StoreError> {
+    pub async fn assign_camera(&self, camera: DeviceId, proxy: Option<DeviceId>) -> Result<(), StoreError> {
         let sql = "UPDATE devices SET proxy_id = $2 WHERE id = $1 AND kind = 'esp32_cam'";
         let proxy = proxy.map(DeviceId::uuid);
-        Ok(self.client().await?.execute(sql, &[&camera.uuid(), &proxy]).await? > 0)
+        self.client().await?.execute(sql, &[&camera.uuid(), &proxy]).await?;
+        Ok(())
     }
 
     /// Keeps the hash of a new token, and ends all but the newest of the camera's.
@@ -83,13 +84,14 @@ impl Store {
         Ok(self.client().await?.execute(sql, &[&camera.uuid()]).await?)
     }
 
-    /// Takes a device's right to speak. `false`: there is no such device.
+    /// Takes a device's right to speak, if there is such a device.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn revoke_device(&self, device: DeviceId) -> Result<bool, StoreError> {
+    pub async fn revoke_device(&self, device: DeviceId) -> Result<(), StoreError> {
         let sql = "UPDATE devices SET status = 'revoked' WHERE id = $1";
-        Ok(self.client().await?.execute(sql, &[&device.uuid()]).await? > 0)
+        self.client().await?.execute(sql, &[&device.uuid()]).await?;
+        Ok(())
     }
 
     /// What was made of sightings that went through a proxy, by camera and key.
