@@ -61,6 +61,7 @@ fn main() {
         ["import", detector, embedder, out] => {
             cavs_models::import(&cavs_models::ImportOptions {
                 detector: cavs_models::DetectorSource::Yunet(detector.into()),
+                largest_face: None,
                 embedder: embedder.into(),
                 liveness: vec![],
                 name: "bench".into(),

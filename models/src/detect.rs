@@ -100,6 +100,11 @@ pub(crate) fn decode(
 pub(crate) fn suppress(found: &mut Vec<Detection>) {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MAX_CANDIDATES);
+    keep_first(found);
+}
+
+/// Keeps the first of each group of overlapping candidates.
+pub(crate) fn keep_first(found: &mut Vec<Detection>) {
     let mut kept = 0;
     for at in 0..found.len() {
         let candidate = found[at];

@@ -31,6 +31,12 @@ impl BoundingBox {
         self.width.max(0.0) * self.height.max(0.0)
     }
 
+    /// The longer side in pixels.
+    #[must_use]
+    pub fn long_side(&self) -> f32 {
+        self.width.max(self.height)
+    }
+
     /// Intersection over union with another box: 0 where they do not touch, 1 where they are equal.
     #[must_use]
     pub fn intersection_over_union(&self, other: &Self) -> f32 {

@@ -20,8 +20,8 @@ use crate::{
     graph::{Graph, Params},
     onnx::Onnx,
     pack::manifest::{
-        CalibrationFile, DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LivenessEntry,
-        Manifest, NetworkFiles, ThresholdValues,
+        CalibrationFile, DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LARGEST_FACES,
+        LivenessEntry, Manifest, NetworkFiles, ThresholdValues,
     },
     weights,
 };
@@ -43,6 +43,9 @@ pub enum DetectorSource {
 pub struct ImportOptions {
     /// The detector.
     pub detector: DetectorSource,
+    /// Longest side of the faces that the detector was made for, in pixels of its input: what is
+    /// larger is looked for in a smaller picture. `None` where it has no such limit.
+    pub largest_face: Option<f32>,
     /// The embedder: 112x112 aligned faces in, one vector out.
     pub embedder: PathBuf,
     /// MiniFASNet files, each with the factor by which the face box is scaled before the crop.
@@ -100,6 +103,9 @@ fn check(options: &ImportOptions) -> Result<(), ImportError> {
     if options.license.trim().is_empty() {
         return Err(wrong("license", "say under which terms the weights may be used"));
     }
+    if options.largest_face.is_some_and(|side| !LARGEST_FACES.contains(&side)) {
+        return Err(wrong("largest-face", "must be between 32 and 4096 pixels"));
+    }
     if options.liveness.iter().any(|(scale, _)| !(1.0..=8.0).contains(scale)) {
         return Err(wrong("liveness", "the scale of the crop must be between 1 and 8"));
     }
@@ -129,7 +135,13 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
         let (mut graph, params) = read(path)?;
         let traits = kinds::detector(path, architecture, &mut graph, &params)?;
         let files = save(folder, "detector", &graph, &params, options.precision)?;
-        DetectorEntry { architecture, input: traits.input, files, levels: traits.levels }
+        DetectorEntry {
+            architecture,
+            largest_face: options.largest_face,
+            input: traits.input,
+            files,
+            levels: traits.levels,
+        }
     };
     let embedder = {
         let (mut graph, params) = read(&options.embedder)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     files::Files,
-    manifest::{FORMAT, FileRef, Manifest, NetworkFiles},
+    manifest::{FORMAT, FileRef, LARGEST_FACES, Manifest, NetworkFiles},
 };
 use crate::{
     PackError,
@@ -130,6 +130,12 @@ impl Pack {
             let problem =
                 format!("format {} where {FORMAT} is supported; import the pack again", manifest.format);
             return Err(PackError::invalid(&path, problem));
+        }
+        if manifest.detector.largest_face.is_some_and(|side| !LARGEST_FACES.contains(&side)) {
+            return Err(PackError::invalid(
+                &path,
+                "detector.largest_face must be between 32 and 4096 pixels",
+            ));
         }
         let thresholds =
             Thresholds::try_from(manifest.thresholds).map_err(|e| PackError::invalid(&path, e))?;

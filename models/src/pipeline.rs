@@ -88,13 +88,6 @@ impl FacePipeline {
         let Self { options, detector, readers, pool, whole } = self;
         let mut work = || {
             let mut found = detector.detect(picture.image(), options)?;
-            if found.is_empty() && detector.long_side().is_none() {
-                // A face that fills the picture is too large for a small detector: seen from twice as
-                // far, it is not.
-                let detect_long_side = (options.detect_long_side / 2).max(32);
-                found =
-                    detector.detect(picture.image(), &PipelineOptions { detect_long_side, ..*options })?;
-            }
             found.iter_mut().for_each(|d| d.grow(picture.scale()));
             found.sort_by(|a, b| b.bounding_box.area().total_cmp(&a.bounding_box.area()));
             found.truncate(options.max_faces);

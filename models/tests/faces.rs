@@ -6,8 +6,10 @@ mod common;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use cavs_models::{BoundingBox, DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
-use common::{pack, shared};
+use cavs_models::{
+    BoundingBox, DecodeLimits, FacePipeline, Image, ImportOptions, Pack, PipelineOptions, import,
+};
+use common::{options, pack, shared};
 
 #[derive(serde::Deserialize)]
 struct Listed {
@@ -66,6 +68,34 @@ fn the_same_faces_as_opencv() {
     assert!(found * 100 >= wanted * 99, "{found} of {wanted}");
     assert!(extra * 100 <= total, "{extra} extra beside {total}");
     assert!(landmarks_off * 50 <= wanted, "{landmarks_off} of {wanted}");
+}
+
+/// A detector that is said to be for small faces finds large ones from further away, and nobody twice.
+#[test]
+fn large_faces_are_found_from_further_away() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let near = pack(&shared, folder.path());
+    let out = folder.path().join("small-faces");
+    import(&ImportOptions { largest_face: Some(100.0), ..options(&shared, out.clone()) }).unwrap();
+    let mut pipelines = [near, Pack::open(&out).unwrap()]
+        .map(|pack| FacePipeline::new(&pack, PipelineOptions::default()).unwrap());
+    let (mut large, mut alike) = (0, 0);
+    for entry in fs::read_dir(shared.join("images/people")).unwrap() {
+        let image = load(&entry.unwrap().path());
+        let [near, far] = pipelines.each_mut().map(|pipeline| pipeline.analyze(&image).unwrap());
+        for face in &near {
+            let size = face.bounding_box.long_side() * 640.0 / image.width().max(image.height()) as f32;
+            if face.score > 0.8 && size > 110.0 {
+                let same =
+                    |f: &&cavs_models::Face| f.bounding_box.intersection_over_union(&face.bounding_box) > 0.6;
+                large += 1;
+                alike += usize::from(far.iter().filter(same).count() == 1);
+            }
+        }
+    }
+    println!("{alike} of {large} large faces");
+    assert!(large > 20 && alike * 100 >= large * 95, "{alike} of {large}");
 }
 
 /// Large pictures are decoded at half their size where that is enough: the same faces, and the same

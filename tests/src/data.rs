@@ -40,6 +40,7 @@ impl SharedData {
     pub fn import_pack(&self, out: &Path) {
         let options = ImportOptions {
             detector: DetectorSource::Yunet(self.path("models/yunet_n_dynamic.onnx")),
+            largest_face: None,
             embedder: self.path("models/mobilefacenet_y1.onnx"),
             liveness: Vec::new(),
             name: "yunet-mobilefacenet".into(),

@@ -1,4 +1,4 @@
-//! The commands of the README do what it says, in its order.
+//! The commands of the documents do what they say, in their order.
 
 use std::{
     fs,
@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_tests::{Process, SharedData, binary};
+use cavs_tests::{Process, SharedData, Site, SiteOptions, binary};
+use serde_json::Value;
 
 /// A fenced block of a document.
 struct Block {
@@ -168,4 +169,103 @@ fn serve(directory: &Path) -> Process {
         thread::sleep(Duration::from_millis(20));
     }
     server
+}
+
+/// The names of an object's fields.
+fn keys(object: &Value) -> Vec<&String> {
+    object.as_object().unwrap().keys().collect()
+}
+
+#[test]
+fn a_camera_is_set_up_as_its_document_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let site = Site::create(directory, None, &SiteOptions::default());
+    prepare(directory, None);
+    let frame = fs::read_dir(directory.join("frames")).unwrap().next().unwrap().unwrap().path();
+    fs::copy(frame, directory.join("frame.jpg")).unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let document = include_str!("../../docs/ESP32.md");
+    let document = document
+        .replace("cavs.example:7444", &format!("localhost:{}", site.device_port()))
+        .replace("proxy.local:7446", &format!("proxy.local:{}", listen.split_once(':').unwrap().1));
+
+    let (mut proxy_id, mut camera_id, mut token) = (String::new(), String::new(), String::new());
+    let (mut proxy, mut answer) = (None, Value::Null);
+    let config = directory.join("proxy.toml");
+    for block in blocks(&document) {
+        match block.language.as_str() {
+            "toml" if !config.exists() => {
+                fs::copy(site.path("certs/ca.pem"), directory.join("proxy/ca.pem")).unwrap();
+                let text = block.text.replace("[proxy]", &format!("[proxy]\nlisten = {listen:?}"));
+                fs::write(&config, text).unwrap();
+                continue;
+            }
+            "toml" => {
+                // The camera of the example has no address here, but the whole is a configuration.
+                let more = fs::read_to_string(&config).unwrap() + "\n" + &block.text;
+                fs::write(directory.join("pulling.toml"), more).unwrap();
+                let check = words("cavs-edge-agent proxy --check-config --config pulling.toml");
+                assert!(run(directory, &check, "").contains("ok"));
+                continue;
+            }
+            "json" => {
+                let shown: Value = serde_json::from_str(&block.text).unwrap();
+                if shown["success"] == true {
+                    assert_eq!(keys(&shown), keys(&answer));
+                    assert_eq!(keys(&shown["faces"][0]), keys(&answer["faces"][0]));
+                }
+                continue;
+            }
+            _ => {}
+        }
+        for line in block.text.lines() {
+            let line = line.replace("PROXY-ID", &proxy_id).replace("TOKEN", &token);
+            let words = words(&line);
+            let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+            match (words[0].as_str(), arguments.as_slice()) {
+                ("cavs", ["devices", "add", "room-b12", ..]) => proxy_id = id(&site.cli.json(&arguments)),
+                ("cavs", ["devices", "add", ..]) => camera_id = id(&site.cli.json(&arguments)),
+                ("cavs", ["devices", "token", ..]) => {
+                    site.cli.json(&arguments)["token"].as_str().unwrap().clone_into(&mut token);
+                }
+                ("cavs", ["devices", ..]) => drop(site.cli.json(&arguments)),
+                ("cavs", _) => drop(run(directory, &words, "")),
+                ("cavs-edge-agent", _) => proxy = Some(serve_cameras(directory, &arguments)),
+                ("curl", _) => answer = curl(directory, &arguments, &listen),
+                _ => panic!("{line}"),
+            }
+        }
+    }
+    assert_eq!((&answer["success"], &answer["status"]), (&true.into(), &"recorded".into()), "{answer:#}");
+    assert_eq!(answer["device_id"], camera_id);
+    assert_eq!(proxy.map(Process::terminate), Some(Some(0)));
+}
+
+fn id(device: &Value) -> String {
+    device["id"].as_str().unwrap().to_owned()
+}
+
+/// Starts a proxy, and waits until it knows its cameras.
+fn serve_cameras(directory: &Path, arguments: &[&str]) -> Process {
+    let mut arguments = arguments.to_vec();
+    let config = directory.join(arguments.pop().unwrap());
+    arguments.push(config.to_str().unwrap());
+    let mut proxy = Process::start("cavs-edge-agent", &arguments, &directory.join("proxy.log"));
+    let begun = Instant::now();
+    while !proxy.output().contains("the server told the cameras") {
+        assert!(proxy.exit_code().is_none(), "the proxy ended:\n{}", proxy.output());
+        assert!(begun.elapsed() < Duration::from_secs(60), "not told:\n{}", proxy.output());
+        thread::sleep(Duration::from_millis(20));
+    }
+    proxy
+}
+
+/// The answer to a request, with the name of the proxy at the address where this one is.
+fn curl(directory: &Path, arguments: &[&str], listen: &str) -> Value {
+    let (host, port) = listen.split_once(':').unwrap();
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--resolve", &format!("proxy.local:{port}:{host}")]).args(arguments);
+    let output = command.current_dir(directory).output().expect("curl, which scripts/test installs");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }

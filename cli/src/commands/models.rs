@@ -31,6 +31,9 @@ pub struct ImportArgs {
     /// The detector and its family: yunet=FILE or scrfd=FILE
     #[arg(long, value_name = "FAMILY=FILE", value_parser = detector)]
     detector: DetectorSource,
+    /// Longest side of the faces that the detector was made for, in pixels of its input
+    #[arg(long, value_name = "PIXELS")]
+    largest_face: Option<f32>,
     /// The embedder: 112x112 faces in, one vector out
     #[arg(long, value_name = "FILE")]
     embedder: PathBuf,
@@ -84,6 +87,7 @@ impl From<ImportArgs> for ImportOptions {
     fn from(args: ImportArgs) -> Self {
         let ImportArgs {
             detector,
+            largest_face,
             embedder,
             liveness,
             name,
@@ -95,7 +99,19 @@ impl From<ImportArgs> for ImportOptions {
             out,
         } = args;
         let precision = if half { Precision::Half } else { Precision::Single };
-        Self { detector, embedder, liveness, name, version, license, source, calibration, precision, out }
+        Self {
+            detector,
+            largest_face,
+            embedder,
+            liveness,
+            name,
+            version,
+            license,
+            source,
+            calibration,
+            precision,
+            out,
+        }
     }
 }
 

@@ -3,17 +3,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_proto::v1::SettingsReport;
 use tokio::{
-    sync::watch,
-    task::{JoinError, JoinHandle},
+    task::JoinError,
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AgentError, Summary, Totals, Until,
-    pipeline::{Ended, Gear, Pipeline, Shared},
+    AgentError, DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared, Summary, Totals, Until,
+    pipeline::{Ended, Gear, Pipeline},
+    shared::UplinkTask,
 };
 use crate::{
     config::{Config, SourceKind},
@@ -22,15 +21,6 @@ use crate::{
     uplink::UplinkError,
     vision::Vision,
 };
-
-/// How long frames that were taken in may take to reach the spool when a pipeline is stopped.
-pub(super) const STOP_WAIT: Duration = Duration::from_secs(10);
-
-/// How long the uplink may go on sending after that. What is left is sent after the next start.
-const DRAIN_WAIT: Duration = Duration::from_secs(5);
-
-/// `None` after an abort.
-pub(super) type UplinkTask = JoinHandle<Option<Result<(), UplinkError>>>;
 
 /// Runs one pipeline after the other: a new one whenever the server's settings change.
 pub(super) struct Conductor<'a> {
@@ -44,14 +34,6 @@ pub(super) struct Conductor<'a> {
     began: (Instant, u64),
     /// When the settings in use are judged, while they are on trial.
     trial: Option<Trial>,
-}
-
-/// This end of what is said about settings; the uplink has the other one.
-pub(super) struct SettingsEnd {
-    /// What the server wants.
-    pub(super) wanted: watch::Receiver<Option<Pushed>>,
-    /// What the server is told.
-    pub(super) report: watch::Sender<SettingsReport>,
 }
 
 #[derive(Clone, Copy)]

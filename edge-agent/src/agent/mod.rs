@@ -6,19 +6,12 @@
 mod conduct;
 mod opening;
 mod pipeline;
+mod shared;
 mod store;
 
-use std::sync::Arc;
-
-use cavs_proto::v1::{Hello, SettingsReport};
-use jiff::Timestamp;
 use thiserror::Error;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinError,
-    time::timeout,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 pub use store::Totals;
 
@@ -28,13 +21,12 @@ use crate::{
     settings::LedgerFile,
     source::SourceError,
     spool::{Spool, SpoolError},
-    uplink::{EndpointError, SettingsLink, Uplink, UplinkError, machine::Timing},
+    uplink::{EndpointError, UplinkError},
     vision::Vision,
-    vitals::{Reporter, Vitals},
 };
-use conduct::{Conductor, STOP_WAIT, SettingsEnd};
+use conduct::Conductor;
 use pipeline::Gear;
-pub(crate) use pipeline::Shared;
+pub(crate) use shared::{DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared};
 
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,18 +95,9 @@ pub async fn run<V: Vision>(
         return Err(AgentError::Endless);
     }
     config.server.check()?;
-    let shared = Shared {
-        tracker: TaskTracker::new(),
-        vitals: Arc::new(Vitals::default()),
-        spooled: Arc::new(Notify::new()),
-        abort: CancellationToken::new(),
-    };
+    let shared = Shared::default();
     let result = run_rooms(config, vision, until, shutdown, &shared).await;
-    shared.abort.cancel();
-    shared.tracker.close();
-    if timeout(STOP_WAIT, shared.tracker.wait()).await.is_err() {
-        tracing::warn!("some tasks did not end in time");
-    }
+    shared.end().await;
     result
 }
 
@@ -125,45 +108,12 @@ async fn run_rooms<V: Vision>(
     shutdown: CancellationToken,
     shared: &Shared,
 ) -> Result<Summary, AgentError> {
-    let options = config.spool.clone();
-    let opened = shared.tracker.spawn_blocking(move || Spool::open(&options, Timestamp::now()));
-    let Spool { writer, outbox, quarantined } = opened.await??;
-    if let Some(quarantined) = quarantined {
-        tracing::error!(
-            aside = %quarantined.path.display(),
-            cause = quarantined.cause,
-            recovered = quarantined.recovered,
-            lost = quarantined.lost,
-            "the spool was damaged; it was moved aside and a new one made"
-        );
-    }
+    let Spool { writer, outbox, .. } = shared.open_spool::<AgentError>(config).await?;
     let settings = LedgerFile::beside(&config.spool.path);
-    let (wanted, wanted_inbox) = watch::channel(None);
-    let (report, report_outbox) = watch::channel(SettingsReport::default());
-    let uplink = Uplink {
-        endpoint: config.server.clone(),
-        outbox,
-        hello: Hello {
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            pack_digest: vision.pack_digest().to_string(),
-            boot_epoch: writer.boot_epoch(),
-            settings: None,
-            proxy: false,
-        },
-        spooled: Arc::clone(&shared.spooled),
-        timing: Timing::default(),
-        // Different for every agent, as their starts and process ids are.
-        seed: writer.boot_epoch() ^ u64::from(std::process::id()) << 32,
-        settings: SettingsLink { wanted, report: report_outbox },
-        reporter: Reporter::new(Arc::clone(&shared.vitals), &config.spool.path),
-        give_up_when_refused: until == Until::Drained,
-        proxy: None,
-    };
-    let (sending, drain) = (shared.abort.clone(), CancellationToken::new());
-    let draining = drain.clone();
-    let uplink = shared.tracker.spawn(async move { sending.run_until_cancelled(uplink.run(draining)).await });
+    let (mut uplink, link) = shared.uplink(config, vision.pack_digest(), outbox, writer.boot_epoch());
+    uplink.give_up_when_refused = until == Until::Drained;
+    let (uplink, drain) = shared.start(uplink);
     service::guard(config, shared);
-    let link = SettingsEnd { wanted: wanted_inbox, report };
     let conductor = Conductor::new(config, shared.clone(), settings, link);
     let gear = Gear { vision, writer, tracker: None };
     conductor.conduct(gear, uplink, until, &drain, shutdown).await

@@ -1,15 +1,9 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use tokio::{
-    sync::{Notify, mpsc},
-    task::JoinError,
-};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio::{sync::mpsc, task::JoinError};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{AgentError, Totals, opening, store};
+use super::{AgentError, Shared, Totals, opening, store};
 use crate::{
     config::{Config, SourceKind},
     logging,
@@ -17,7 +11,6 @@ use crate::{
     spool::Writer,
     track::Tracker,
     vision::{self, Stages, Vision},
-    vitals::Vitals,
 };
 
 /// Frames between source and vision: one to work on, one to come. Each may have 32 MiB.
@@ -25,17 +18,6 @@ const FRAME_QUEUE: usize = 2;
 
 /// Analysed frames between vision and spool.
 const SEEN_QUEUE: usize = 32;
-
-/// What all pipelines of an agent share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) tracker: TaskTracker,
-    pub(crate) vitals: Arc<Vitals>,
-    /// Signalled after sightings were stored.
-    pub(crate) spooled: Arc<Notify>,
-    /// Whatever still runs ends now.
-    pub(crate) abort: CancellationToken,
-}
 
 /// What a pipeline works with and leaves to the next one.
 pub(super) struct Gear<V> {

@@ -1,13 +1,25 @@
 //! Huffman codes and bits of a JPEG's entropy-coded data (ITU-T T.81, annex F).
 
 /// Bits that one look into the table resolves; longer codes are rare.
-const LOOK: u32 = 9;
+const LOOK: u32 = 11;
+
+/// Coefficients that are passed over at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stride {
+    /// Of their codes and values; 0 where not even one is known.
+    bits: u8,
+    coefficients: u8,
+    /// The last of them ends the block.
+    ends: bool,
+}
 
 /// A Huffman table.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     /// Length and symbol by the next [`LOOK`] bits; length 0 for longer codes.
     short: Vec<(u8, u8)>,
+    /// By the next [`LOOK`] bits, for tables of AC coefficients.
+    strides: Vec<Stride>,
     /// By length 1 to 16: the first code that is too large, left-aligned to 16 bits.
     limits: [u32; 17],
     /// By length: symbol index minus code.
@@ -21,6 +33,7 @@ impl Table {
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table = Self {
             short: vec![(0, 0); 1 << LOOK],
+            strides: vec![],
             limits: [0; 17],
             offsets: [0; 17],
             symbols: symbols.to_vec(),
@@ -46,6 +59,33 @@ impl Table {
         }
         (index == symbols.len()).then_some(table)
     }
+
+    /// A table of AC coefficients, which are passed over.
+    pub(super) fn of_coefficients(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let mut table = Self::new(counts, symbols)?;
+        table.strides = (0..1_usize << LOOK).map(|bits| table.stride(bits)).collect();
+        Some(table)
+    }
+
+    /// As many whole coefficients as these bits have.
+    fn stride(&self, look: usize) -> Stride {
+        let mut stride = Stride::default();
+        while !stride.ends {
+            let rest = look << stride.bits & ((1 << LOOK) - 1);
+            let (length, symbol) = self.short[rest];
+            let bits = stride.bits + length + (symbol & 15);
+            if length == 0 || u32::from(bits) > LOOK {
+                break;
+            }
+            stride.bits = bits;
+            match symbol {
+                0xF0 => stride.coefficients += 16,
+                _ if symbol & 15 == 0 => stride.ends = true,
+                _ => stride.coefficients += (symbol >> 4) + 1,
+            }
+        }
+        stride
+    }
 }
 
 /// Reads bits up to the next marker.
@@ -63,7 +103,26 @@ impl<'a> Bits<'a> {
     }
 
     /// Makes at least 32 bits available if there are that many before the next marker.
+    #[inline]
     fn fill(&mut self) {
+        // As many bytes as there is room for at once, where none of the next eight is an FF: a byte of
+        // the complement is zero only where the subtraction borrows into a bit that was clear.
+        if let Some(next) = self.data.get(self.position..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = u64::from_be_bytes(*next);
+            if (!word).wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080 == 0 {
+                let bytes = (64 - self.filled) / 8;
+                self.buffer |= word >> self.filled;
+                self.filled += 8 * bytes;
+                self.buffer &= u64::MAX << (64 - self.filled);
+                self.position += bytes as usize;
+                return;
+            }
+        }
+        self.fill_by_bytes();
+    }
+
+    #[cold]
+    fn fill_by_bytes(&mut self) {
         while self.filled <= 56 {
             let Some(byte) = self.data.get(self.position).copied() else { return };
             if byte == 0xFF {
@@ -80,7 +139,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next `count` bits, at most 16; `None` past the end.
-    pub(super) fn take(&mut self, count: u32) -> Option<u32> {
+    fn take(&mut self, count: u32) -> Option<u32> {
         if count == 0 {
             return Some(0);
         }
@@ -99,7 +158,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next symbol; `None` past the end or where no code fits.
-    pub(super) fn symbol(&mut self, table: &Table) -> Option<u8> {
+    fn symbol(&mut self, table: &Table) -> Option<u8> {
         if self.filled < 16 {
             self.fill();
         }
@@ -114,6 +173,51 @@ impl<'a> Bits<'a> {
         let code = i32::try_from(next >> (16 - length)).ok()?;
         let index = usize::try_from(code + table.offsets[length as usize]).ok()?;
         table.symbols.get(index).copied()
+    }
+
+    /// The difference of a block's first coefficient to the one before; `None` past the end or where
+    /// no code fits.
+    #[inline]
+    pub(super) fn difference(&mut self, table: &Table) -> Option<i32> {
+        let size = u32::from(self.symbol(table)?);
+        if size > 16 {
+            return None;
+        }
+        let raw = i32::try_from(self.take(size)?).ok()?;
+        // Values whose first bit is 0 are the negative ones (T.81, F.2.2.1).
+        Some(if size > 0 && raw < 1 << (size - 1) { raw + 1 - (1 << size) } else { raw })
+    }
+
+    /// Passes over the coefficients of a block after its first; `None` past the end or where no code
+    /// fits.
+    #[inline]
+    pub(super) fn skip_coefficients(&mut self, table: &Table) -> Option<()> {
+        let mut index = 1;
+        while index < 64 {
+            if self.filled < 32 {
+                self.fill();
+            }
+            let stride = table.strides[(self.buffer >> (64 - LOOK)) as usize];
+            // The block may be full before the stride is over: what follows is another block's then.
+            if stride.bits > 0 && index + usize::from(stride.coefficients) < 64 {
+                self.skip(stride.bits.into())?;
+                index += usize::from(stride.coefficients);
+                if stride.ends {
+                    return Some(());
+                }
+                continue;
+            }
+            let symbol = self.symbol(table)?;
+            match (symbol >> 4, u32::from(symbol & 15)) {
+                (15, 0) => index += 16,
+                (_, 0) => return Some(()),
+                (run, size) => {
+                    self.take(size)?;
+                    index += usize::from(run) + 1;
+                }
+            }
+        }
+        Some(())
     }
 
     /// Drops the rest of the byte and goes on after the restart marker that has to come now.

@@ -131,8 +131,11 @@ impl Header {
         while let [kind, rest @ ..] = body {
             let counts: &[u8; 16] = rest.get(..16)?.try_into().ok()?;
             let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
-            let table = Table::new(counts, rest.get(16..16 + total)?)?;
-            let tables = if kind >> 4 == 0 { &mut self.dc } else { &mut self.ac };
+            let symbols = rest.get(16..16 + total)?;
+            let (tables, table) = match kind >> 4 {
+                0 => (&mut self.dc, Table::new(counts, symbols)?),
+                _ => (&mut self.ac, Table::of_coefficients(counts, symbols)?),
+            };
             *tables.get_mut(usize::from(kind & 15))? = Some(table);
             body = &rest[16 + total..];
         }
@@ -172,23 +175,40 @@ impl Header {
         let quantiser = f32::from(self.quantisers[luma.quantiser]);
         let mut grid = Grid::new(columns, rows);
         let mut bits = Bits::new(jpeg.get(self.data..)?);
-        let mut predictions = [0_i32; 4];
-        for unit in 0..units_across * units_down {
-            if self.restart_interval > 0 && unit > 0 && unit % self.restart_interval == 0 {
-                bits.restart()?;
-                predictions = [0; 4];
-            }
-            let (across, down) = (unit % units_across, unit / units_across);
-            for (component, dc, ac) in &self.scan {
-                let (dc, ac) = (self.dc[*dc].as_ref()?, self.ac[*ac].as_ref()?);
-                let Component { columns, rows, .. } = self.components[*component];
-                let (columns, rows) = if single { (1, 1) } else { (columns, rows) };
-                for block in 0..columns * rows {
-                    let prediction = &mut predictions[*component];
-                    *prediction = prediction.wrapping_add(first_coefficient(&mut bits, dc, ac)?);
-                    if *component == 0 {
-                        let (x, y) = (across * columns + block % columns, down * rows + block / columns);
-                        grid.add(x, y, *prediction as f32 * quantiser / 8.0 + 128.0);
+        let parts = self.scan.iter().map(|(component, dc, ac)| {
+            let Component { columns, rows, .. } = self.components[*component];
+            Some(Part {
+                bright: *component == 0,
+                columns: if single { 1 } else { columns },
+                rows: if single { 1 } else { rows },
+                dc: self.dc[*dc].as_ref()?,
+                ac: self.ac[*ac].as_ref()?,
+                prediction: 0,
+            })
+        });
+        let mut parts = parts.collect::<Option<Vec<_>>>()?;
+        let mut until_restart = self.restart_interval;
+        for down in 0..units_down {
+            for across in 0..units_across {
+                if self.restart_interval > 0 {
+                    if until_restart == 0 {
+                        bits.restart()?;
+                        parts.iter_mut().for_each(|part| part.prediction = 0);
+                        until_restart = self.restart_interval;
+                    }
+                    until_restart -= 1;
+                }
+                for part in &mut parts {
+                    for row in 0..part.rows {
+                        for column in 0..part.columns {
+                            let difference = bits.difference(part.dc)?;
+                            bits.skip_coefficients(part.ac)?;
+                            part.prediction = part.prediction.wrapping_add(difference);
+                            if part.bright {
+                                let (x, y) = (across * part.columns + column, down * part.rows + row);
+                                grid.add(x, y, part.prediction as f32 * quantiser / 8.0 + 128.0);
+                            }
+                        }
                     }
                 }
             }
@@ -197,48 +217,39 @@ impl Header {
     }
 }
 
-/// Reads a block and gives the difference of its first coefficient.
-fn first_coefficient(bits: &mut Bits<'_>, dc: &Table, ac: &Table) -> Option<i32> {
-    let size = u32::from(bits.symbol(dc)?);
-    if size > 16 {
-        return None;
-    }
-    let raw = i32::try_from(bits.take(size)?).ok()?;
-    // Values whose first bit is 0 are the negative ones (T.81, F.2.2.1).
-    let difference = if size > 0 && raw < 1 << (size - 1) { raw + 1 - (1 << size) } else { raw };
-    let mut index = 1;
-    while index < 64 {
-        let symbol = bits.symbol(ac)?;
-        match (symbol >> 4, u32::from(symbol & 15)) {
-            (15, 0) => index += 16,
-            (_, 0) => break,
-            (run, size) => {
-                bits.take(size)?;
-                index += usize::from(run) + 1;
-            }
-        }
-    }
-    Some(difference)
+/// What one component has in a scan.
+struct Part<'a> {
+    /// It is the brightness.
+    bright: bool,
+    /// Blocks in a unit.
+    columns: usize,
+    rows: usize,
+    dc: &'a Table,
+    ac: &'a Table,
+    prediction: i32,
 }
 
 struct Grid {
-    columns: usize,
-    rows: usize,
-    blocks: (usize, usize),
+    /// The column of each column of blocks, and where the row of each row of them begins.
+    columns: Vec<usize>,
+    rows: Vec<usize>,
     sums: Vec<(f32, u32)>,
 }
 
 impl Grid {
     fn new(block_columns: usize, block_rows: usize) -> Self {
         let (columns, rows) = (block_columns.min(COLUMNS), block_rows.min(ROWS));
-        Self { columns, rows, blocks: (block_columns, block_rows), sums: vec![(0.0, 0); columns * rows] }
+        Self {
+            columns: (0..block_columns).map(|x| x * columns / block_columns).collect(),
+            rows: (0..block_rows).map(|y| y * rows / block_rows * columns).collect(),
+            sums: vec![(0.0, 0); columns * rows],
+        }
     }
 
     /// Blocks beyond the picture's edge only pad it.
     fn add(&mut self, x: usize, y: usize, value: f32) {
-        if x < self.blocks.0 && y < self.blocks.1 {
-            let (column, row) = (x * self.columns / self.blocks.0, y * self.rows / self.blocks.1);
-            let (sum, count) = &mut self.sums[row * self.columns + column];
+        if let (Some(column), Some(row)) = (self.columns.get(x), self.rows.get(y)) {
+            let (sum, count) = &mut self.sums[row + column];
             *sum += value.clamp(0.0, 255.0);
             *count += 1;
         }

@@ -30,17 +30,11 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use cavs_proto::v1::{Hello, SettingsReport};
-use jiff::Timestamp;
+use cavs_proto::v1::SettingsReport;
 use thiserror::Error;
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::JoinError,
-    time::timeout,
-};
+use tokio::{sync::mpsc, task::JoinError, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use answers::{Answers, Said};
@@ -48,25 +42,17 @@ pub use refusal::Refusal;
 pub use roster::{Camera, Roster};
 
 use crate::{
-    agent::Shared,
+    agent::{DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared},
     config::{Config, ProxyConfig},
     gate::MotionGate,
     service,
-    settings::Pushed,
     spool::{Spool, SpoolError},
     track::{Tracker, TrackingOptions},
-    uplink::{EndpointError, ProxyLink, SettingsLink, Uplink, UplinkError, machine::Timing},
+    uplink::{EndpointError, ProxyLink, UplinkError},
     vision::{Stages, Vision},
-    vitals::{Reporter, Vitals},
 };
 use intake::Intake;
 use listener::Listener;
-
-/// How long frames that were taken in may take to reach the spool when the proxy stops.
-const STOP_WAIT: Duration = Duration::from_secs(10);
-
-/// How long the uplink may go on sending after that. What is left is sent after the next start.
-const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
 /// Frames between networks and spool.
 const KEEPER_QUEUE: usize = 64;
@@ -136,18 +122,9 @@ pub async fn run<V: Vision>(
     shutdown: CancellationToken,
 ) -> Result<(), ProxyError> {
     let proxy = check(config)?;
-    let shared = Shared {
-        tracker: TaskTracker::new(),
-        vitals: Arc::new(Vitals::default()),
-        spooled: Arc::new(Notify::new()),
-        abort: CancellationToken::new(),
-    };
+    let shared = Shared::default();
     let result = run_rooms(config, proxy, visions, shutdown, &shared).await;
-    shared.abort.cancel();
-    shared.tracker.close();
-    if timeout(STOP_WAIT, shared.tracker.wait()).await.is_err() {
-        tracing::warn!("some tasks did not end in time");
-    }
+    shared.end().await;
     result
 }
 
@@ -160,50 +137,14 @@ async fn run_rooms<V: Vision>(
 ) -> Result<(), ProxyError> {
     let first = visions.first().ok_or_else(|| ProxyError::Task("no workers".to_owned()))?;
     let (pack, same_person) = (first.pack_digest(), first.same_person());
-    let options = config.spool.clone();
-    let opened = shared.tracker.spawn_blocking(move || {
-        let mut spool = Spool::open(&options, Timestamp::now())?;
-        spool.writer.remember_captures().map(|()| spool)
-    });
-    let Spool { mut writer, outbox, quarantined } = opened.await??;
-    if let Some(quarantined) = quarantined {
-        tracing::error!(
-            aside = %quarantined.path.display(),
-            cause = quarantined.cause,
-            recovered = quarantined.recovered,
-            lost = quarantined.lost,
-            "the spool was damaged; it was moved aside and a new one made"
-        );
-    }
+    let Spool { mut writer, outbox, .. } = shared.open_spool::<ProxyError>(config).await?;
     let boot_epoch = writer.boot_epoch();
     let roster = Arc::new(Roster::beside(&config.spool.path, writer.seal()));
     let answers = Arc::new(Answers::default());
-    let (wanted, wanted_inbox) = watch::channel(None);
-    let (report, report_outbox) = watch::channel(SettingsReport::default());
-    let uplink = Uplink {
-        endpoint: config.server.clone(),
-        outbox,
-        hello: Hello {
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            pack_digest: pack.to_string(),
-            boot_epoch,
-            settings: None,
-            proxy: true,
-        },
-        spooled: Arc::clone(&shared.spooled),
-        timing: Timing::default(),
-        // Different for every agent, as their starts and process ids are.
-        seed: boot_epoch ^ u64::from(std::process::id()) << 32,
-        settings: SettingsLink { wanted, report: report_outbox },
-        reporter: Reporter::new(Arc::clone(&shared.vitals), &config.spool.path),
-        give_up_when_refused: false,
-        proxy: Some(ProxyLink { roster: Arc::clone(&roster), answers: Arc::clone(&answers) }),
-    };
-    let (sending, drain) = (shared.abort.clone(), CancellationToken::new());
-    let draining = drain.clone();
-    let mut uplink =
-        shared.tracker.spawn(async move { sending.run_until_cancelled(uplink.run(draining)).await });
-    let refusing = refuse_settings(wanted_inbox, report);
+    let (mut uplink, settings) = shared.uplink(config, pack, outbox, boot_epoch);
+    uplink.proxy = Some(ProxyLink { roster: Arc::clone(&roster), answers: Arc::clone(&answers) });
+    let (mut uplink, drain) = shared.start(uplink);
+    let refusing = refuse_settings(settings);
     let abort = shared.abort.clone();
     shared.tracker.spawn(async move { abort.run_until_cancelled(refusing).await });
 
@@ -286,7 +227,7 @@ fn stages(config: &Config, same_person: f32) -> Stages {
 }
 
 /// Pushed settings are about a camera and its networks, of which a proxy has many.
-async fn refuse_settings(mut wanted: watch::Receiver<Option<Pushed>>, report: watch::Sender<SettingsReport>) {
+async fn refuse_settings(SettingsEnd { mut wanted, report }: SettingsEnd) {
     while wanted.changed().await.is_ok() {
         let version = wanted.borrow_and_update().as_ref().map_or(0, |wanted| wanted.version);
         let rejection = "an agent in proxy mode takes no pushed settings".to_owned();

@@ -1,5 +1,7 @@
 //! `pack.toml`, as it is written and read. Unknown keys are refused.
 
+use std::ops::RangeInclusive;
+
 use cavs_embedding::Similarity;
 use serde::{Deserialize, Serialize};
 
@@ -98,10 +100,16 @@ pub(crate) enum DetectorKind {
     Scrfd,
 }
 
+/// What `largest_face` of a detector may be.
+pub(crate) const LARGEST_FACES: RangeInclusive<f32> = 32.0..=4096.0;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DetectorEntry {
     pub(crate) architecture: DetectorKind,
+    /// Longest side of the faces that it was made for, in pixels of its input; any where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) largest_face: Option<f32>,
     pub(crate) input: Normalization,
     pub(crate) files: NetworkFiles,
     pub(crate) levels: Vec<DetectorLevel>,

@@ -23,6 +23,7 @@ pub fn shared() -> Option<PathBuf> {
 pub fn options(shared: &Path, out: PathBuf) -> ImportOptions {
     ImportOptions {
         detector: DetectorSource::Yunet(shared.join("models/yunet_n_dynamic.onnx")),
+        largest_face: None,
         embedder: shared.join("models/mobilefacenet_y1.onnx"),
         liveness: vec![],
         name: "test".into(),

@@ -25,7 +25,7 @@ from .scenes import SIDE, load_scenes
 STRIDES = (8, 16, 32)
 #: Training sees parts of scenes at any scale, this large, pixels; every `WHOLE`th batch is of whole scenes, which
 #: alone have room for large faces, and so fewer that it costs the same.
-PART, PARTS, WHOLE, WHOLES = 320, 32, 3, 8
+PART, PARTS, WHOLE, WHOLES = 320, 32, 6, 8
 RATE = 2e-3
 #: From this score on, the teacher's box and key points are learned.
 SURE = 0.3

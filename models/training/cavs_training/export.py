@@ -10,6 +10,9 @@ from .detector import OUTPUTS, STRIDES, Detector, balanced
 from .paths import PACK, ROOT, SHARED, cargo_run, work
 from .student import Student
 
+#: The detector misplaces larger ones, pixels of its input; they are looked for in a smaller picture.
+LARGEST_FACE = 160
+
 SOURCE = "Trained by this project: models/training, see its README.md and MODEL_CARD.md"
 
 
@@ -52,7 +55,7 @@ def _import(detector: str, embedder: str, name: str, license: str, source: str, 
 def pack(version: str, scenes: int) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
-    more = ["--half", "--pack-version", version]
+    more = ["--half", "--pack-version", version, "--largest-face", str(LARGEST_FACE)]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
     _import(_detector(scenes), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)

@@ -203,7 +203,9 @@ impl Bench {
         self.proxy.process.forget_peak();
         for (path, share) in [(Path::Grpc, 1), (Path::GrpcWeb, 1), (Path::Post, 2), (Path::Form, 2)] {
             reports.push((path, run(path, count / share).await));
-            growth = growth.max(self.proxy.process.memory().1.saturating_sub(before) as f64 / MIB);
+            let (now, peak) = self.proxy.process.memory();
+            println!("# memory {:.0} MiB, at most {:.0} MiB", now as f64 / MIB, peak as f64 / MIB);
+            growth = growth.max(peak.saturating_sub(before) as f64 / MIB);
         }
         for (path, report) in reports {
             self.none(&format!("mutated-{}-hangs", path.name()), report.hangs);

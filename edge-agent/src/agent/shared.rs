@@ -1,0 +1,126 @@
+//! What all rooms of an agent or of a proxy share, and how they are opened and left.
+
+use std::{process, sync::Arc, time::Duration};
+
+use cavs_embedding::PackDigest;
+use cavs_proto::v1::{Hello, SettingsReport};
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, watch},
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config,
+    settings::Pushed,
+    spool::{Outbox, Spool, SpoolError},
+    uplink::{SettingsLink, Uplink, UplinkError, machine::Timing},
+    vitals::{Reporter, Vitals},
+};
+
+/// How long what was taken in may take to reach the spool when a room is left.
+pub(crate) const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the uplink may go on sending after that. What is left is sent after the next start.
+pub(crate) const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// `None` after an abort.
+pub(crate) type UplinkTask = JoinHandle<Option<Result<(), UplinkError>>>;
+
+/// What all rooms share.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    pub(crate) tracker: TaskTracker,
+    pub(crate) vitals: Arc<Vitals>,
+    /// Signalled after sightings were stored.
+    pub(crate) spooled: Arc<Notify>,
+    /// Whatever still runs ends now.
+    pub(crate) abort: CancellationToken,
+}
+
+/// The rooms' end of what is said about settings; the uplink has the other one.
+pub(crate) struct SettingsEnd {
+    /// What the server wants.
+    pub(crate) wanted: watch::Receiver<Option<Pushed>>,
+    /// What the server is told.
+    pub(crate) report: watch::Sender<SettingsReport>,
+}
+
+impl Shared {
+    /// Opens the spool; a proxy's remembers the frames that it had.
+    pub(crate) async fn open_spool<E>(&self, config: &Config) -> Result<Spool, E>
+    where
+        E: From<SpoolError> + From<JoinError>,
+    {
+        let (options, proxy) = (config.spool.clone(), config.proxy.is_some());
+        let opened = self.tracker.spawn_blocking(move || {
+            let mut spool = Spool::open(&options, Timestamp::now())?;
+            if proxy {
+                spool.writer.remember_captures()?;
+            }
+            Ok::<_, SpoolError>(spool)
+        });
+        let mut spool = opened.await??;
+        if let Some(quarantined) = spool.quarantined.take() {
+            tracing::error!(
+                aside = %quarantined.path.display(),
+                cause = quarantined.cause,
+                recovered = quarantined.recovered,
+                lost = quarantined.lost,
+                "the spool was damaged; it was moved aside and a new one made"
+            );
+        }
+        Ok(spool)
+    }
+
+    /// An agent's uplink, and the other end of its settings.
+    pub(crate) fn uplink(
+        &self,
+        config: &Config,
+        pack: PackDigest,
+        outbox: Outbox,
+        boot_epoch: u64,
+    ) -> (Uplink, SettingsEnd) {
+        let (wanted, wanted_inbox) = watch::channel(None);
+        let (report, report_outbox) = watch::channel(SettingsReport::default());
+        let uplink = Uplink {
+            endpoint: config.server.clone(),
+            outbox,
+            hello: Hello {
+                agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+                pack_digest: pack.to_string(),
+                boot_epoch,
+                settings: None,
+                proxy: config.proxy.is_some(),
+            },
+            spooled: Arc::clone(&self.spooled),
+            timing: Timing::default(),
+            // Different for every agent, as their starts and process ids are.
+            seed: boot_epoch ^ u64::from(process::id()) << 32,
+            settings: SettingsLink { wanted, report: report_outbox },
+            reporter: Reporter::new(Arc::clone(&self.vitals), &config.spool.path),
+            give_up_when_refused: false,
+            proxy: None,
+        };
+        (uplink, SettingsEnd { wanted: wanted_inbox, report })
+    }
+
+    /// Starts an uplink; the token has it end when the spool is empty.
+    pub(crate) fn start(&self, uplink: Uplink) -> (UplinkTask, CancellationToken) {
+        let (abort, drain) = (self.abort.clone(), CancellationToken::new());
+        let draining = drain.clone();
+        let sending = async move { abort.run_until_cancelled(uplink.run(draining)).await };
+        (self.tracker.spawn(sending), drain)
+    }
+
+    /// Ends whatever still runs.
+    pub(crate) async fn end(&self) {
+        self.abort.cancel();
+        self.tracker.close();
+        if timeout(STOP_WAIT, self.tracker.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+    }
+}
