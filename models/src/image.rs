@@ -190,11 +190,11 @@ fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     }
 }
 
-/// A JPEG spends at least one bit on every 8x8 block of its first component, which covers at most
-/// 32x32 pixels of the picture. Files that claim more pixels end before they have said them.
+/// A JPEG spends at least one bit on every block of 8x8 pixels of its brightness, which is there at full
+/// size. Files that claim more pixels end before they have said them.
 fn plausible(bytes: usize, (width, height): (u32, u32)) -> Result<(), ImageError> {
     let pixels = u64::from(width) * u64::from(height);
-    if pixels / (32 * 32) > bytes as u64 * 8 {
+    if pixels / (8 * 8) > bytes as u64 * 8 {
         return Err(ImageError::Corrupt(format!("{bytes} bytes can't hold {width}x{height} pixels")));
     }
     Ok(())
