@@ -9,7 +9,7 @@ from .paths import PACK, work
 
 STEPS = ("renders", "embedder", "detector", "calibrate", "pack", "evaluate", "card")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
-VERSION = "2"
+VERSION = "3"
 
 
 def main() -> int:
