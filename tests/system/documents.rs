@@ -266,6 +266,7 @@ fn curl(directory: &Path, arguments: &[&str], listen: &str) -> Value {
     let (host, port) = listen.split_once(':').unwrap();
     let mut command = Command::new("curl");
     command.args(["--silent", "--resolve", &format!("proxy.local:{port}:{host}")]).args(arguments);
-    let output = command.current_dir(directory).output().expect("curl, which scripts/test installs");
+    // scripts/test installs it.
+    let output = command.current_dir(directory).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
