@@ -12,5 +12,6 @@ mod main_job;
 mod outages;
 mod privacy;
 mod proxy;
+mod service;
 mod several_servers;
 mod torture;

@@ -124,7 +124,7 @@ impl Cast {
     /// The class, for the built-in pack, to which renders look still more alike.
     #[must_use]
     pub fn for_built_in_pack(self) -> Self {
-        let thresholds = "recognition.accept = 0.63\nrecognition.review = 0.55\nrecognition.margin = 0.08";
+        let thresholds = "recognition.accept = 0.65\nrecognition.review = 0.55\nrecognition.margin = 0.1";
         Self { server_toml: thresholds.to_owned(), ..self }
     }
 
