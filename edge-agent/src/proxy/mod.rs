@@ -158,7 +158,8 @@ async fn run_rooms<V: Vision>(
     let spooled = Arc::clone(&shared.spooled);
     let mut keeping = shared.tracker.spawn_blocking(move || keeper::keep(&mut writer, inbox, &spooled));
 
-    let (serving, stop) = (TaskTracker::new(), shutdown.child_token());
+    // Not a child of `shutdown`: what ends by itself before the wait for that is over, is a fault.
+    let (serving, stop) = (TaskTracker::new(), CancellationToken::new());
     let intake = Arc::new(Intake {
         config: proxy.intake,
         roster,
