@@ -117,9 +117,10 @@ struct AnalyzeArgs {
     /// Include embeddings.
     #[arg(long)]
     embeddings: bool,
-    /// The longer side to which an image is shrunk for the detector, in pixels.
-    #[arg(long, value_name = "PIXELS", default_value_t = 640)]
-    detect_long_side: u32,
+    /// The longer side to which an image is scaled for the detector, in pixels; without it, what the
+    /// pack says.
+    #[arg(long, value_name = "PIXELS")]
+    detect_long_side: Option<u32>,
     /// Faces below this detector score are left out, 0 to 1.
     #[arg(long, value_name = "SCORE", default_value_t = 0.6)]
     min_score: f32,

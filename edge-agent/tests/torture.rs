@@ -308,19 +308,19 @@ fn seconds(mut work: impl FnMut()) -> f64 {
     times[4]
 }
 
-/// What an empty room costs against a busy one, and how much memory the networks take. Needs a pack
-/// and a frame of a full class, in `CAVS_PACK` and `CAVS_FRAME`.
+/// What an empty room costs against a busy one, and how much memory the networks take. Needs a frame of
+/// a full class in `CAVS_FRAME`; `CAVS_PACK` names another pack than the built-in one.
 #[test]
 #[cfg(feature = "torture")]
 fn torture_gate_and_memory() {
-    let (Some(pack), Some(frame)) = (env::var_os("CAVS_PACK"), env::var_os("CAVS_FRAME")) else {
-        println!("BAR empty-room-cost-percent - 5 SKIP CAVS_PACK and CAVS_FRAME are not set");
-        println!("BAR resident-megabytes - 150 SKIP CAVS_PACK and CAVS_FRAME are not set");
+    let Some(frame) = env::var_os("CAVS_FRAME") else {
+        println!("BAR empty-room-cost-percent - 5 SKIP CAVS_FRAME is not set");
+        println!("BAR resident-megabytes - 150 SKIP CAVS_FRAME is not set");
         return;
     };
     let config = VisionConfig {
-        pack: Some(pack.into()),
-        detect_long_side: 640,
+        pack: env::var_os("CAVS_PACK").map(Into::into),
+        detect_long_side: None,
         min_score: 0.6,
         threads: 1,
         liveness_calibration: None,

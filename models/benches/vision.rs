@@ -126,7 +126,7 @@ fn frame(faces: usize) -> Option<Vec<u8>> {
 fn pipeline(threads: usize) -> Option<FacePipeline> {
     let folder = tempfile::tempdir().unwrap();
     let pack = common::pack(&data()?, folder.path());
-    let options = PipelineOptions { detect_long_side: 320, threads, ..PipelineOptions::default() };
+    let options = PipelineOptions { detect_long_side: Some(320), threads, ..PipelineOptions::default() };
     Some(FacePipeline::new(&pack, options).unwrap())
 }
 

@@ -50,7 +50,8 @@ fn main() {
         ["frame", pack, file, threads] => {
             let pack = Pack::open(Path::new(pack)).unwrap();
             let threads = threads.parse().unwrap();
-            let options = PipelineOptions { detect_long_side: 320, threads, ..PipelineOptions::default() };
+            let options =
+                PipelineOptions { detect_long_side: Some(320), threads, ..PipelineOptions::default() };
             let mut pipeline = FacePipeline::new(&pack, options).unwrap();
             let jpeg = std::fs::read(file).unwrap();
             serve(|| {
@@ -62,6 +63,7 @@ fn main() {
             cavs_models::import(&cavs_models::ImportOptions {
                 detector: cavs_models::DetectorSource::Yunet(detector.into()),
                 largest_face: None,
+                detect_long_side: None,
                 embedder: embedder.into(),
                 liveness: vec![],
                 name: "bench".into(),

@@ -20,6 +20,9 @@ const AVERAGE_BELOW: f32 = 0.3;
 /// Most looks at a picture.
 const LOOKS: u32 = 3;
 
+/// The longer side to which pictures are scaled where neither the caller nor the pack says so.
+const LONG_SIDE: u32 = 640;
+
 /// What a picture is scaled by for the next look. By a half, a face that lies between two cells of the
 /// network, where it is seen worst, would do so again.
 const FURTHER: (u32, u32) = (7, 16);
@@ -35,6 +38,8 @@ pub(crate) struct Detector {
     input: Normalization,
     /// Longest side of the faces that the network was made for, in pixels of its input.
     largest_face: f32,
+    /// The longer side to which a picture is scaled first.
+    long_side: u32,
     levels: Vec<(DetectorLevel, [usize; 3], Option<usize>)>,
     resizer: Resizer,
     scaled: Vec<u8>,
@@ -47,10 +52,11 @@ impl Detector {
     ///
     /// # Errors
     /// `Pack`, `Network`.
-    pub(crate) fn new(pack: &Pack, threads: usize) -> Result<Self, VisionError> {
-        let DetectorEntry { architecture, largest_face, input, files, levels } = &pack.manifest().detector;
+    pub(crate) fn new(pack: &Pack, options: &PipelineOptions) -> Result<Self, VisionError> {
+        let DetectorEntry { architecture, largest_face, long_side, input, files, levels } =
+            &pack.manifest().detector;
         let mut network = Network::load(pack, "detector", files)?;
-        network.set_threads(threads);
+        network.set_threads(options.threads);
         let named = levels.iter().map(|level| {
             let maps = [&level.score, &level.boxes, &level.landmarks];
             let [scores, boxes, landmarks] = maps.map(|name| network.output(name));
@@ -60,12 +66,17 @@ impl Detector {
         let levels = named.collect::<Result<_, VisionError>>()?;
         let (kind, input) = (*architecture, *input);
         let largest_face = largest_face.unwrap_or(f32::INFINITY);
+        let long_side = match fixed_side(&network) {
+            Some(side) => side,
+            None => options.detect_long_side.or(*long_side).unwrap_or(LONG_SIDE),
+        };
         let maps = vec![vec![]; network.outputs().count()];
         Ok(Self {
             network,
             kind,
             input,
             largest_face,
+            long_side,
             levels,
             resizer: Resizer::default(),
             scaled: vec![],
@@ -73,10 +84,9 @@ impl Detector {
         })
     }
 
-    /// The longer side of the input, where the network has only one.
-    pub(crate) fn long_side(&self) -> Option<u32> {
-        let [height, width] = self.network.input();
-        (height > 0 && width > 0).then_some(height.max(width) as u32)
+    /// The longer side to which a picture is scaled first, in pixels.
+    pub(crate) fn long_side(&self) -> u32 {
+        self.long_side
     }
 
     /// Faces in pixels of the picture.
@@ -87,20 +97,16 @@ impl Detector {
     ///
     /// # Errors
     /// `Network`, which a valid pack never gives.
-    pub(crate) fn detect(
-        &mut self,
-        image: &Image,
-        options: &PipelineOptions,
-    ) -> Result<Vec<Detection>, VisionError> {
+    pub(crate) fn detect(&mut self, image: &Image, min_score: f32) -> Result<Vec<Detection>, VisionError> {
         let long_side = image.width().max(image.height()) as f32;
-        let looks = if self.long_side().is_none() { LOOKS } else { 1 };
+        let looks = if fixed_side(&self.network).is_none() { LOOKS } else { 1 };
         // The better a face was seen, the further in front.
         let (mut found, mut too_large) = (vec![], vec![]);
-        let mut side = options.detect_long_side;
+        let mut side = self.long_side;
         for look in 0..looks {
             let largest = self.largest_face * long_side / side as f32;
             let (fitting, larger): (Vec<_>, Vec<_>) = self
-                .look(image, side, options.min_score)?
+                .look(image, side, min_score)?
                 .into_iter()
                 .partition(|d| d.bounding_box.long_side() < largest);
             let done = larger.is_empty() && !(fitting.is_empty() && found.is_empty());
@@ -182,4 +188,10 @@ impl Detector {
         }
         Ok(found)
     }
+}
+
+/// The longer side of the input, where the network has only one.
+fn fixed_side(network: &Network) -> Option<u32> {
+    let [height, width] = network.input();
+    (height > 0 && width > 0).then_some(height.max(width) as u32)
 }

@@ -21,7 +21,7 @@ use crate::{
     onnx::Onnx,
     pack::manifest::{
         CalibrationFile, DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LARGEST_FACES,
-        LivenessEntry, Manifest, NetworkFiles, ThresholdValues,
+        LONG_SIDES, LivenessEntry, Manifest, NetworkFiles, ThresholdValues,
     },
     weights,
 };
@@ -46,6 +46,9 @@ pub struct ImportOptions {
     /// Longest side of the faces that the detector was made for, in pixels of its input: what is
     /// larger is looked for in a smaller picture. `None` where it has no such limit.
     pub largest_face: Option<f32>,
+    /// The longer side, in pixels, to which pictures are scaled for the detector where nobody says
+    /// otherwise; 640 where `None`.
+    pub detect_long_side: Option<u32>,
     /// The embedder: 112x112 aligned faces in, one vector out.
     pub embedder: PathBuf,
     /// MiniFASNet files, each with the factor by which the face box is scaled before the crop.
@@ -106,6 +109,9 @@ fn check(options: &ImportOptions) -> Result<(), ImportError> {
     if options.largest_face.is_some_and(|side| !LARGEST_FACES.contains(&side)) {
         return Err(wrong("largest-face", "must be between 32 and 4096 pixels"));
     }
+    if options.detect_long_side.is_some_and(|side| !LONG_SIDES.contains(&side)) {
+        return Err(wrong("detect-long-side", "must be between 32 and 4096 pixels"));
+    }
     if options.liveness.iter().any(|(scale, _)| !(1.0..=8.0).contains(scale)) {
         return Err(wrong("liveness", "the scale of the crop must be between 1 and 8"));
     }
@@ -138,6 +144,7 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
         DetectorEntry {
             architecture,
             largest_face: options.largest_face,
+            long_side: options.detect_long_side,
             input: traits.input,
             files,
             levels: traits.levels,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     files::Files,
-    manifest::{FORMAT, FileRef, LARGEST_FACES, Manifest, NetworkFiles},
+    manifest::{FORMAT, FileRef, LARGEST_FACES, LONG_SIDES, Manifest, NetworkFiles},
 };
 use crate::{
     PackError,
@@ -131,11 +131,14 @@ impl Pack {
                 format!("format {} where {FORMAT} is supported; import the pack again", manifest.format);
             return Err(PackError::invalid(&path, problem));
         }
-        if manifest.detector.largest_face.is_some_and(|side| !LARGEST_FACES.contains(&side)) {
-            return Err(PackError::invalid(
-                &path,
-                "detector.largest_face must be between 32 and 4096 pixels",
-            ));
+        let detector = &manifest.detector;
+        if detector.largest_face.is_some_and(|side| !LARGEST_FACES.contains(&side)) {
+            let problem = "detector.largest_face must be between 32 and 4096 pixels";
+            return Err(PackError::invalid(&path, problem));
+        }
+        if detector.long_side.is_some_and(|side| !LONG_SIDES.contains(&side)) {
+            let problem = "detector.long_side must be between 32 and 4096 pixels";
+            return Err(PackError::invalid(&path, problem));
         }
         let thresholds =
             Thresholds::try_from(manifest.thresholds).map_err(|e| PackError::invalid(&path, e))?;

@@ -4,14 +4,15 @@ use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{
     DecodeLimits, Face, Image, ImageError, LivenessCalibration, Pack, Picture, VisionError,
-    detect::Detection, detector::Detector, reader::Reader,
+    detect::Detection, detector::Detector, pack::manifest::LONG_SIDES, reader::Reader,
 };
 
 /// How a pipeline works.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PipelineOptions {
-    /// The longer side to which a picture is scaled for the detector, in pixels.
-    pub detect_long_side: u32,
+    /// The longer side to which a picture is scaled for the detector, in pixels; what the pack says
+    /// where `None`.
+    pub detect_long_side: Option<u32>,
     /// Faces below this detector score are not reported, 0 to 1.
     pub min_score: f32,
     /// Most faces of one picture; the largest are kept.
@@ -24,7 +25,7 @@ pub struct PipelineOptions {
 
 impl Default for PipelineOptions {
     fn default() -> Self {
-        Self { detect_long_side: 640, min_score: 0.6, max_faces: 256, threads: 1, liveness: None }
+        Self { detect_long_side: None, min_score: 0.6, max_faces: 256, threads: 1, liveness: None }
     }
 }
 
@@ -48,7 +49,7 @@ impl FacePipeline {
     /// `Pack` where a file changed since the pack was opened, `Option`, `Network`.
     pub fn new(pack: &Pack, options: PipelineOptions) -> Result<Self, VisionError> {
         let wrong = |option, problem: &str| VisionError::Option { option, problem: problem.to_owned() };
-        if !(32..=4096).contains(&options.detect_long_side) {
+        if options.detect_long_side.is_some_and(|side| !LONG_SIDES.contains(&side)) {
             return Err(wrong("detect_long_side", "must be between 32 and 4096 pixels"));
         }
         if !(0.0..=1.0).contains(&options.min_score) {
@@ -57,7 +58,7 @@ impl FacePipeline {
         if !(1..=256).contains(&options.threads) {
             return Err(wrong("threads", "must be between 1 and 256"));
         }
-        let detector = Detector::new(pack, options.threads)?;
+        let detector = Detector::new(pack, &options)?;
         let readers = (0..options.threads).map(|_| Reader::new(pack)).collect::<Result<_, _>>()?;
         let pool =
             (options.threads > 1).then(|| ThreadPoolBuilder::new().num_threads(options.threads).build());
@@ -71,11 +72,7 @@ impl FacePipeline {
     /// # Errors
     /// Those of [`Image::decode`].
     pub fn open<'a>(&self, bytes: &'a [u8], limits: &DecodeLimits) -> Result<Picture<'a>, ImageError> {
-        let least_side = match (self.whole, self.detector.long_side()) {
-            (true, _) => u32::MAX,
-            (false, Some(side)) => side,
-            (false, None) => self.options.detect_long_side,
-        };
+        let least_side = if self.whole { u32::MAX } else { self.detector.long_side() };
         Picture::open(bytes, limits, least_side)
     }
 
@@ -87,7 +84,7 @@ impl FacePipeline {
     pub fn analyze_picture(&mut self, picture: &mut Picture<'_>) -> Result<Vec<Face>, VisionError> {
         let Self { options, detector, readers, pool, whole } = self;
         let mut work = || {
-            let mut found = detector.detect(picture.image(), options)?;
+            let mut found = detector.detect(picture.image(), options.min_score)?;
             found.iter_mut().for_each(|d| d.grow(picture.scale()));
             found.sort_by(|a, b| b.bounding_box.area().total_cmp(&a.bounding_box.area()));
             found.truncate(options.max_faces);

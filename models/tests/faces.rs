@@ -98,6 +98,30 @@ fn large_faces_are_found_from_further_away() {
     assert!(large > 20 && alike * 100 >= large * 95, "{alike} of {large}");
 }
 
+/// A pack says how large a picture has to be for its detector; who asks may say otherwise.
+#[test]
+fn pictures_are_scaled_as_the_pack_says() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("small");
+    import(&ImportOptions { detect_long_side: Some(160), ..options(&shared, out.clone()) }).unwrap();
+    let packs = [pack(&shared, folder.path()), Pack::open(&out).unwrap()];
+    let image = load(&shared.join("images/people/solvay1927.jpg"));
+    let found = |pack: &Pack, detect_long_side| {
+        let options = PipelineOptions { detect_long_side, ..PipelineOptions::default() };
+        FacePipeline::new(pack, options).unwrap().analyze(&image).unwrap().len()
+    };
+    let [usual, small] = [640, 160].map(|side| found(&packs[0], Some(side)));
+    assert!(small < usual, "{small} {usual}");
+    assert_eq!(
+        [found(&packs[0], None), found(&packs[1], None), found(&packs[1], Some(640))],
+        [usual, small, usual]
+    );
+    let wrong = options(&shared, folder.path().join("wrong"));
+    let error = import(&ImportOptions { detect_long_side: Some(8), ..wrong }).unwrap_err();
+    assert!(error.to_string().contains("detect-long-side"), "{error}");
+}
+
 /// Large pictures are decoded at half their size where that is enough: the same faces, and the same
 /// embeddings but for what a landmark that lies half a pixel of the detector's input elsewhere does
 /// to a small face. Two photographs of a person have a similarity near 0.55.
@@ -106,7 +130,7 @@ fn half_a_picture_has_the_same_faces() {
     let Some(shared) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
     let pack = pack(&shared, folder.path());
-    let options = PipelineOptions { detect_long_side: 320, ..PipelineOptions::default() };
+    let options = PipelineOptions { detect_long_side: Some(320), ..PipelineOptions::default() };
     let limits = DecodeLimits::default();
     let (mut halved, mut similarities) = (0, vec![]);
     for entry in fs::read_dir(shared.join("images/people")).unwrap() {
@@ -220,7 +244,7 @@ fn senseless_options_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let pack = pack(&shared, folder.path());
     let wrong = [
-        PipelineOptions { detect_long_side: 0, ..PipelineOptions::default() },
+        PipelineOptions { detect_long_side: Some(0), ..PipelineOptions::default() },
         PipelineOptions { min_score: f32::NAN, ..PipelineOptions::default() },
         PipelineOptions { threads: 0, ..PipelineOptions::default() },
     ];

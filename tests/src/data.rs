@@ -41,6 +41,7 @@ impl SharedData {
         let options = ImportOptions {
             detector: DetectorSource::Yunet(self.path("models/yunet_n_dynamic.onnx")),
             largest_face: None,
+            detect_long_side: None,
             embedder: self.path("models/mobilefacenet_y1.onnx"),
             liveness: Vec::new(),
             name: "yunet-mobilefacenet".into(),

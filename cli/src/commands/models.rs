@@ -34,6 +34,9 @@ pub struct ImportArgs {
     /// Longest side of the faces that the detector was made for, in pixels of its input
     #[arg(long, value_name = "PIXELS")]
     largest_face: Option<f32>,
+    /// The longer side, in pixels, to which pictures are scaled for the detector where nobody says otherwise
+    #[arg(long, value_name = "PIXELS")]
+    detect_long_side: Option<u32>,
     /// The embedder: 112x112 faces in, one vector out
     #[arg(long, value_name = "FILE")]
     embedder: PathBuf,
@@ -88,6 +91,7 @@ impl From<ImportArgs> for ImportOptions {
         let ImportArgs {
             detector,
             largest_face,
+            detect_long_side,
             embedder,
             liveness,
             name,
@@ -102,6 +106,7 @@ impl From<ImportArgs> for ImportOptions {
         Self {
             detector,
             largest_face,
+            detect_long_side,
             embedder,
             liveness,
             name,

@@ -84,8 +84,9 @@ pub struct TrackingConfig {
 pub struct VisionConfig {
     /// Folder of the model pack; the built-in pack where `None`.
     pub pack: Option<PathBuf>,
-    /// The longer side to which a frame is shrunk for the detector, in pixels.
-    pub detect_long_side: u32,
+    /// The longer side to which a frame is scaled for the detector, in pixels; what the pack says where
+    /// `None`.
+    pub detect_long_side: Option<u32>,
     /// Faces below this detector score are left out, 0 to 1.
     pub min_score: f32,
     /// Threads that work on one frame.

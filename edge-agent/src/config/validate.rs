@@ -155,11 +155,9 @@ impl Check<'_> {
         let raw::Vision { pack, detect_long_side, min_score, threads, liveness_calibration } = raw;
         Ok(VisionConfig {
             pack: pack.map(|folder| self.path_of("vision.pack", Some(folder))).transpose()?,
-            detect_long_side: self.within(
-                "vision.detect_long_side",
-                detect_long_side.unwrap_or(640),
-                64..=4096,
-            )?,
+            detect_long_side: detect_long_side
+                .map(|side| self.within("vision.detect_long_side", side, 64..=4096))
+                .transpose()?,
             min_score: self.within("vision.min_score", min_score.unwrap_or(0.6), 0.0..=1.0)?,
             threads: self.within("vision.threads", threads.unwrap_or(1), 1..=64)?,
             liveness_calibration,

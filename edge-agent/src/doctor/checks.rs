@@ -227,7 +227,7 @@ mod tests {
         fs::write(folder.path().join("a.jpg"), "no picture").unwrap();
         let config = VisionConfig {
             pack: None,
-            detect_long_side: 320,
+            detect_long_side: Some(320),
             min_score: 0.6,
             threads: 1,
             liveness_calibration: None,

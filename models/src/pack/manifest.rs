@@ -103,6 +103,9 @@ pub(crate) enum DetectorKind {
 /// What `largest_face` of a detector may be.
 pub(crate) const LARGEST_FACES: RangeInclusive<f32> = 32.0..=4096.0;
 
+/// What the longer side of a detector's input may be.
+pub(crate) const LONG_SIDES: RangeInclusive<u32> = 32..=4096;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DetectorEntry {
@@ -110,6 +113,9 @@ pub(crate) struct DetectorEntry {
     /// Longest side of the faces that it was made for, in pixels of its input; any where `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) largest_face: Option<f32>,
+    /// The longer side, in pixels, to which pictures are scaled for it where nobody says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) long_side: Option<u32>,
     pub(crate) input: Normalization,
     pub(crate) files: NetworkFiles,
     pub(crate) levels: Vec<DetectorLevel>,

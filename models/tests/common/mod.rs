@@ -24,6 +24,7 @@ pub fn options(shared: &Path, out: PathBuf) -> ImportOptions {
     ImportOptions {
         detector: DetectorSource::Yunet(shared.join("models/yunet_n_dynamic.onnx")),
         largest_face: None,
+        detect_long_side: None,
         embedder: shared.join("models/mobilefacenet_y1.onnx"),
         liveness: vec![],
         name: "test".into(),

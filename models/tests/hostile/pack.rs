@@ -98,7 +98,8 @@ impl TinyPack {
             fs::write(folder.path().join(name), bytes).unwrap();
         }
         let Ok(pack) = Pack::open(folder.path()) else { return };
-        let options = PipelineOptions { detect_long_side: 64, max_faces: 4, ..PipelineOptions::default() };
+        let options =
+            PipelineOptions { detect_long_side: Some(64), max_faces: 4, ..PipelineOptions::default() };
         let Ok(mut pipeline) = FacePipeline::new(&pack, options) else { return };
         let grey = Image::from_rgb8(64, 48, vec![128; 64 * 48 * 3]).unwrap();
         let _ = pipeline.analyze(&grey);

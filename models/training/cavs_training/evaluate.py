@@ -14,10 +14,9 @@ from .paths import ROOT, SHARED, cargo_run, work
 SAME_PERSON = ("stock-emotions-a", "stock-emotions-b", "person-vlado")
 
 
-def analyze(pack: Path | None, pictures: list[Path], long_side: int = 640) -> dict[str, list[dict]]:
+def analyze(pack: Path | None, pictures: list[Path]) -> dict[str, list[dict]]:
     """Faces of each picture, largest first."""
-    command = [*cargo_run(), "-p", "cavs-edge-agent", "--", "analyze", "--embeddings",
-               "--detect-long-side", str(long_side), "--files-from", "-"]
+    command = [*cargo_run(), "-p", "cavs-edge-agent", "--", "analyze", "--embeddings", "--files-from", "-"]
     if pack is not None:
         command += ["--pack", str(pack.resolve())]
     listed = "\n".join(str(p) for p in pictures)

@@ -13,6 +13,9 @@ from .student import Student
 #: The detector misplaces larger ones, pixels of its input; they are looked for in a smaller picture.
 LARGEST_FACE = 160
 
+#: Pictures are scaled to this. At 640 pixels it misses too many of the smallest faces.
+LONG_SIDE = 768
+
 SOURCE = "Trained by this project: models/training, see its README.md and MODEL_CARD.md"
 
 
@@ -55,7 +58,8 @@ def _import(detector: str, embedder: str, name: str, license: str, source: str, 
 def pack(version: str, scenes: int) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
-    more = ["--half", "--pack-version", version, "--largest-face", str(LARGEST_FACE)]
+    more = ["--half", "--pack-version", version, "--largest-face", str(LARGEST_FACE),
+            "--detect-long-side", str(LONG_SIDE)]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
     _import(_detector(scenes), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
