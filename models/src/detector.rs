@@ -25,11 +25,11 @@ const LONG_SIDE: u32 = 640;
 
 /// What a picture is scaled by for the next look. By a half, a face that lies between two cells of the
 /// network, where it is seen worst, would do so again.
-const FURTHER: (u32, u32) = (7, 16);
+const FURTHER: (u32, u32) = (3, 8);
 
 /// Smallest faces that a further look answers for, as part of the largest ones: less than [`FURTHER`],
 /// so that a face at the limit is in one of the two looks, whatever each takes its size to be.
-const LEAST_OF_LOOK: f32 = 0.35;
+const LEAST_OF_LOOK: f32 = 0.3;
 
 /// The detector with its buffers.
 pub(crate) struct Detector {
@@ -93,7 +93,7 @@ impl Detector {
     ///
     /// A face can be too large for a small network. Where nothing is found, and where something is
     /// larger than the network was made for, the picture is looked at from further away, which takes a
-    /// fifth of the time. Each look answers for the faces of its size.
+    /// seventh of the time. Each look answers for the faces of its size.
     ///
     /// # Errors
     /// `Network`, which a valid pack never gives.

@@ -11,7 +11,7 @@ from .paths import PACK, ROOT, SHARED, cargo_run, work
 from .student import Student
 
 #: The detector misplaces larger ones, pixels of its input; they are looked for in a smaller picture.
-LARGEST_FACE = 160
+LARGEST_FACE = 128
 
 #: Pictures are scaled to this. At 640 pixels it misses too many of the smallest faces.
 LONG_SIDE = 768
