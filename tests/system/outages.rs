@@ -118,6 +118,10 @@ fn a_server_ends_with_its_embedded_database() {
     let Some(mut site) = TestSite::start() else { return };
     let pid = fs::read_to_string(site.path("db/data/postmaster.pid")).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
+    // What a terminal sends to the server does not end the database under its last calls.
+    let server = nix::unistd::Pid::from_raw(site.server().id().cast_signed());
+    let [database, server] = [pid, server].map(|pid| nix::unistd::getpgid(Some(pid)).unwrap());
+    assert_ne!(database, server);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     assert_eq!(site.server().wait(Duration::from_secs(30)), Some(1));
     assert!(site.server().output().contains("the embedded database has ended"));

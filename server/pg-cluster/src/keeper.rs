@@ -1,4 +1,5 @@
 use std::{
+    os::unix::process::CommandExt,
     path::Path,
     process::Command,
     sync::mpsc,
@@ -28,6 +29,8 @@ impl Keeper {
     pub(crate) fn spawn(mut command: Command, program: &Path) -> Result<Self, ClusterError> {
         let failed = |cause| ClusterError::Spawn { program: program.to_owned(), cause };
         parent_death::signal_child(&mut command, Signal::SIGINT);
+        // A terminal's Ctrl-C goes to the whole group: the server ends its calls first, then the cluster.
+        command.process_group(0);
         let (sender, receiver) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("postgres-keeper".into())
