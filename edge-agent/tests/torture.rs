@@ -20,7 +20,7 @@ use cavs_edge_agent::{
     agent::{self, Until},
     clock::Stamp,
     config::{CameraConfig, CameraKind, Config, Override, SourceConfig, SourceKind, VisionConfig},
-    gate::Luma,
+    gate::{Luma, MotionGate, MotionOptions},
     sighting::{Sighting, SightingKey},
     spool::{BatchLimits, FrameRecord, Settlement, Spool, SpoolOptions},
     uplink::{
@@ -329,7 +329,18 @@ fn torture_gate_and_memory() {
     let busy = fs::read(frame).unwrap();
     println!("INFO faces in the frame {}", vision.analyze(&busy).unwrap().faces.len());
     let analyze = seconds(|| drop(vision.analyze(&busy)));
-    let gate = seconds(|| assert!(Luma::of_jpeg(&busy).is_some()));
+    // Five frames a second of a room in which nothing has moved for an hour.
+    let mut gate = MotionGate::new(MotionOptions::default());
+    let at =
+        |frame: u32| Stamp::default().after(Duration::from_hours(1) + frame * Duration::from_millis(200));
+    gate.judge(Stamp::default(), Luma::of_jpeg(&busy).as_ref());
+    gate.judge(at(0), Luma::of_jpeg(&busy).as_ref());
+    let mut frames = 1..;
+    let mut look = || {
+        let taken = at(frames.next().unwrap());
+        gate.dozes(taken) || !gate.judge(taken, Luma::of_jpeg(&busy).as_ref()).passes()
+    };
+    let gate = seconds(|| assert_eq!((0..10).filter(|_| look()).count(), 10)) / 10.0;
     // Five frames a second, of which one in thirty seconds is analysed.
     bar("empty-room-cost-percent", 100.0 * (gate + analyze / 150.0) / analyze, 5.0, false);
     let status = fs::read_to_string("/proc/self/status").unwrap();

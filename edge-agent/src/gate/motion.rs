@@ -10,6 +10,12 @@ const CELL_CHANGE: f32 = 4.0;
 /// How fast what stands still becomes background.
 const ADAPTATION: Duration = Duration::from_secs(2);
 
+/// Without motion for so long, a room is expected to stay empty for a while.
+const DOZE_AFTER: Duration = Duration::from_secs(60);
+
+/// Least time between two frames that are compared in such a room: every second one of five a second.
+const DOZE_PERIOD: Duration = Duration::from_millis(350);
+
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -51,6 +57,14 @@ impl MotionGate {
     #[must_use]
     pub fn new(options: MotionOptions) -> Self {
         Self { options, background: None, last_motion: None, last_passed: None }
+    }
+
+    /// Nothing has moved for long, and a frame was judged a moment ago: this one need not even be read.
+    #[must_use]
+    pub fn dozes(&self, taken: Stamp) -> bool {
+        let since = |then: Duration| taken.since_boot.saturating_sub(then);
+        self.last_motion.is_some_and(|then| since(then) > DOZE_AFTER)
+            && self.background.as_ref().is_some_and(|background| since(background.at) < DOZE_PERIOD)
     }
 
     /// Judges a frame by its reduced brightness; `None` where it could not be read.
@@ -141,6 +155,22 @@ mod tests {
         assert_eq!(passed(&mut gate, 51..60, |frame| room(frame, 90.0, 6, frame as usize % 50)), 9);
         let after = passed(&mut gate, 60..200, |frame| room(frame, 90.0, 6, 9));
         assert!((15..60).contains(&after), "{after} frames: the hold and the adaptation, no more");
+    }
+
+    #[test]
+    fn a_room_that_stays_empty_is_looked_at_half_as_often_and_wakes_at_once() {
+        let mut gate = MotionGate::new(OPTIONS);
+        let mut judged = |frames: std::ops::Range<u64>, size| {
+            let look = |frame: u64| {
+                let taken = at(frame * 200);
+                (!gate.dozes(taken)).then(|| gate.judge(taken, Some(&room(frame, 90.0, size, 2))))
+            };
+            frames.filter_map(look).collect::<Vec<_>>()
+        };
+        assert_eq!(judged(0..300, 0).len(), 300, "for a minute");
+        assert_eq!(judged(320..1320, 0).len(), 500);
+        assert_eq!(judged(1321..1323, 6), [Verdict::Motion; 2], "from the first frame that is judged on");
+        assert_eq!(judged(1323..1623, 6).len(), 300, "awake for a minute");
     }
 
     #[test]
