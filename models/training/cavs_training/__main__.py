@@ -9,7 +9,7 @@ from .paths import PACK, work
 
 STEPS = ("renders", "embedder", "detector", "calibrate", "pack", "evaluate", "card")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
-VERSION = "3"
+VERSION = "4"
 
 
 def main() -> int:
