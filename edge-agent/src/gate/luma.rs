@@ -30,7 +30,7 @@ impl Luma {
     }
 
     #[cfg(test)]
-    pub(super) fn from_cells(columns: usize, rows: usize, cell: impl Fn(usize, usize) -> f32) -> Self {
+    pub(crate) fn from_cells(columns: usize, rows: usize, cell: impl Fn(usize, usize) -> f32) -> Self {
         let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| (column, row)));
         Self { cells: cells.map(|(column, row)| cell(column, row)).collect() }
     }

@@ -116,7 +116,8 @@ impl Stages {
 
     fn is_still(&mut self, frame: &Frame) -> bool {
         let (Some(gate), Ok(image)) = (&mut self.gate, &frame.image) else { return false };
-        if gate.dozes(frame.taken) {
+        // A camera's only: files of a directory come as fast as they are read, however far apart they were taken.
+        if frame.cursor.is_none() && gate.dozes(frame.taken) {
             return true;
         }
         let luma = catch_unwind(|| Luma::of_jpeg(image)).ok().flatten();
@@ -161,7 +162,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{clock::Stamp, track::TrackingOptions, vision::fake::FakeVision};
+    use crate::{clock::Stamp, gate::MotionOptions, track::TrackingOptions, vision::fake::FakeVision};
 
     fn run(stages: Stages, images: &[&str]) -> Vec<Seen> {
         let (frames, inbox) = mpsc::channel(64);
@@ -176,6 +177,22 @@ mod tests {
         drop(frames);
         watch(FakeVision, stages, inbox, outbox);
         std::iter::from_fn(|| seen.blocking_recv()).collect()
+    }
+
+    #[test]
+    fn only_a_cameras_frames_go_unread_while_nothing_moves() {
+        let mut gate = MotionGate::new(MotionOptions::default());
+        let grey = Luma::from_cells(8, 8, |_, _| 90.0);
+        let at = |millis| Stamp::default().after(Duration::from_millis(millis));
+        for seconds in 0..120 {
+            let _ = gate.judge(at(1000 * seconds), Some(&grey));
+        }
+        let mut stages = Stages { gate: Some(gate), ..Stages::default() };
+        let image = || Ok(b"no picture".to_vec());
+        let mut frame = Frame { name: String::new(), taken: at(119_100), image: image(), cursor: None };
+        assert!(stages.is_still(&frame), "a camera's");
+        frame.cursor = Some(Cursor { source: "s".to_owned(), position: "p".to_owned() });
+        assert!(!stages.is_still(&frame), "a directory's: it is read, and found to be no picture");
     }
 
     #[test]
