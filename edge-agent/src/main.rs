@@ -19,6 +19,7 @@ use cavs_edge_agent::{
     doctor, logging, proxy, spool,
     vision::PackVision,
 };
+use cavs_models::ComputeDevice;
 use clap::{Args, Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -282,7 +283,9 @@ async fn signals(shutdown: CancellationToken) -> anyhow::Error {
 fn analyze(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let AnalyzeArgs { images, files_from, pack, output, embeddings, .. } = args;
     let (detect_long_side, min_score, threads) = (args.detect_long_side, args.min_score, args.threads);
-    let config = VisionConfig { pack, detect_long_side, min_score, threads, liveness_calibration: None };
+    let device = ComputeDevice::Cpu;
+    let config =
+        VisionConfig { pack, detect_long_side, min_score, threads, device, liveness_calibration: None };
     let mut vision = PackVision::load(&config, None)?;
     let images = ImageList::new(images, files_from);
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -319,6 +319,7 @@ fn torture_gate_and_memory() {
         return;
     };
     let config = VisionConfig {
+        device: cavs_models::ComputeDevice::Cpu,
         pack: env::var_os("CAVS_PACK").map(Into::into),
         detect_long_side: None,
         min_score: 0.6,

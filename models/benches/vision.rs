@@ -14,7 +14,9 @@ mod onnx_writer;
 
 use std::path::PathBuf;
 
-use cavs_models::{DecodeLimits, FacePipeline, Image, Network, Picture, PipelineOptions};
+use candle_core::{Device, Tensor};
+use candle_nn::Module;
+use cavs_models::{ComputeDevice, DecodeLimits, FacePipeline, Image, Network, Picture, PipelineOptions};
 use cavs_resample::Resizer;
 use divan::Bencher;
 use onnx_writer::Writer;
@@ -86,7 +88,7 @@ fn load(name: &str) -> Option<Network> {
     } else {
         data()?.join(format!("models/{name}.onnx"))
     };
-    Some(Network::from_onnx(&path).unwrap())
+    Some(Network::from_onnx(&path, ComputeDevice::Cpu).unwrap())
 }
 
 #[divan::bench(args = networks(), consts = THREADS)]
@@ -95,9 +97,9 @@ fn network<const N: usize>(bencher: Bencher<'_, '_>, case: &str) {
     let Some(mut network) = load(name) else { return };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(N).build().unwrap();
     network.set_threads(N);
-    let input: Vec<f32> = (0..3 * h * w).map(|i| (i * 7919 % 255) as f32).collect();
-    network.set_input(&input, [3, h, w]).unwrap();
-    bencher.bench_local(|| pool.install(|| network.execute().unwrap()));
+    let input: Vec<u8> = (0..3 * h * w).map(|i| (i * 7919 % 255) as u8).collect();
+    let pixels = Tensor::from_vec(input, (1, h, w, 3), &Device::Cpu).unwrap().permute((0, 3, 1, 2)).unwrap();
+    bencher.bench_local(|| pool.install(|| network.forward(&pixels).unwrap()));
 }
 
 /// A grey frame of 1640x1232 with faces from a portrait of the data folder.

@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_models::{DecodeLimits, FacePipeline, Network, Pack, PipelineOptions};
+use candle_core::{Device, Tensor};
+use candle_nn::Module;
+use cavs_models::{ComputeDevice, DecodeLimits, FacePipeline, Network, Pack, PipelineOptions};
 use nix::time::{ClockId, clock_gettime};
 
 /// CPU time of this process, all its threads.
@@ -39,13 +41,14 @@ fn main() {
         ["network", file, height, width, threads] => {
             let (h, w): (usize, usize) = (height.parse().unwrap(), width.parse().unwrap());
             let threads = threads.parse().unwrap();
-            let mut network = Network::from_onnx(Path::new(file)).unwrap();
+            let mut network = Network::from_onnx(Path::new(file), ComputeDevice::Cpu).unwrap();
             network.set_threads(threads);
-            let input: Vec<f32> = (0..3 * h * w).map(|i| (i * 7919 % 255) as f32).collect();
-            // As with the other engines, the input lies ready and the outputs stay in the engine.
-            network.set_input(&input, [3, h, w]).unwrap();
+            // As in the pipeline: pixels with their channels together, and every output in a tensor.
+            let input: Vec<u8> = (0..3 * h * w).map(|i| (i * 7919 % 255) as u8).collect();
+            let pixels = Tensor::from_vec(input, (1, h, w, 3), &Device::Cpu).unwrap();
+            let pixels = pixels.permute((0, 3, 1, 2)).unwrap();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| serve(|| network.execute().unwrap()));
+            pool.install(|| serve(|| drop(network.forward(&pixels).unwrap())));
         }
         ["frame", pack, file, threads] => {
             let pack = Pack::open(Path::new(pack)).unwrap();

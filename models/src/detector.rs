@@ -5,9 +5,8 @@ use cavs_resample::Resizer;
 use crate::{
     Image, Pack, PipelineOptions, Point, VisionError,
     detect::{self, Detection, Maps},
-    network::Network,
-    pack::manifest::{DetectorEntry, DetectorKind, DetectorLevel, Normalization},
-    reader::normalize,
+    network::{Network, pixels},
+    pack::manifest::{DetectorEntry, DetectorKind, DetectorLevel},
 };
 
 /// Both detector families have strides up to 32.
@@ -35,16 +34,12 @@ const LEAST_OF_LOOK: f32 = 0.3;
 pub(crate) struct Detector {
     network: Network,
     kind: DetectorKind,
-    input: Normalization,
     /// Longest side of the faces that the network was made for, in pixels of its input.
     largest_face: f32,
     /// The longer side to which a picture is scaled first.
     long_side: u32,
     levels: Vec<(DetectorLevel, [usize; 3], Option<usize>)>,
     resizer: Resizer,
-    scaled: Vec<u8>,
-    /// The outputs of the last run, in the order of the graph.
-    maps: Vec<Vec<f32>>,
 }
 
 impl Detector {
@@ -55,8 +50,9 @@ impl Detector {
     pub(crate) fn new(pack: &Pack, options: &PipelineOptions) -> Result<Self, VisionError> {
         let DetectorEntry { architecture, largest_face, long_side, input, files, levels } =
             &pack.manifest().detector;
-        let mut network = Network::load(pack, "detector", files)?;
+        let mut network = Network::load(pack, "detector", files, *input, options.device)?;
         network.set_threads(options.threads);
+        network.set_multiple(DETECTOR_MULTIPLE);
         let named = levels.iter().map(|level| {
             let maps = [&level.score, &level.boxes, &level.landmarks];
             let [scores, boxes, landmarks] = maps.map(|name| network.output(name));
@@ -64,24 +60,13 @@ impl Detector {
             Ok((level.clone(), [scores?, boxes?, landmarks?], objectness))
         });
         let levels = named.collect::<Result<_, VisionError>>()?;
-        let (kind, input) = (*architecture, *input);
+        let kind = *architecture;
         let largest_face = largest_face.unwrap_or(f32::INFINITY);
         let long_side = match fixed_side(&network) {
             Some(side) => side,
             None => options.detect_long_side.or(*long_side).unwrap_or(LONG_SIDE),
         };
-        let maps = vec![vec![]; network.outputs().count()];
-        Ok(Self {
-            network,
-            kind,
-            input,
-            largest_face,
-            long_side,
-            levels,
-            resizer: Resizer::default(),
-            scaled: vec![],
-            maps,
-        })
+        Ok(Self { network, kind, largest_face, long_side, levels, resizer: Resizer::default() })
     }
 
     /// The longer side to which a picture is scaled first, in pixels.
@@ -135,48 +120,15 @@ impl Detector {
         };
         let side = |length: f32| ((length * scale).round() as usize).max(1);
         let (w, h) = (side(width), side(height));
-        let padded = match fixed {
-            [0, _] | [_, 0] => [h, w].map(|d| d.next_multiple_of(DETECTOR_MULTIPLE)),
-            fixed => fixed,
-        };
-        self.scaled.resize(w * h * 3, 0);
+        let mut scaled = vec![0; w * h * 3];
         let from = (image.width(), image.height(), image.pixels());
-        let to = (w as u32, h as u32, &mut self.scaled[..]);
+        let to = (w as u32, h as u32, &mut scaled[..]);
         let resized =
             if scale < AVERAGE_BELOW { self.resizer.resize(from, to) } else { self.resizer.sample(from, to) };
         resized.map_err(|e| VisionError::network("detector", e))?;
-        let mut view = self.network.prepare(padded)?;
-        // What the picture does not fill is black.
-        let black = normalize([0.0; 3], &self.input);
-        let mut lines = self.scaled.chunks_exact(w * 3);
-        for row in 0..padded[0] {
-            let line = lines.next().unwrap_or_default().as_chunks::<3>().0.iter();
-            let pixels = line.map(|pixel| normalize(pixel.map(f32::from), &self.input));
-            view.row(row, pixels.chain(std::iter::repeat(black)));
-        }
-        self.network.execute()?;
-        for (at, map) in self.maps.iter_mut().enumerate() {
-            self.network.view(at)?.channels_last(map);
-        }
-        let outputs = &self.maps;
-
-        let mut found = vec![];
-        for (level, [scores, boxes, landmarks], objectness) in &self.levels {
-            let maps = Maps {
-                stride: level.stride,
-                scores: &outputs[*scores],
-                objectness: objectness.map(|o| &outputs[o][..]),
-                boxes: &outputs[*boxes],
-                landmarks: &outputs[*landmarks],
-            };
-            if !detect::fits(self.kind, level, &maps, padded) {
-                return Err(VisionError::network(
-                    "detector",
-                    format!("the maps of stride {} do not fit", level.stride),
-                ));
-            }
-            detect::decode(self.kind, &maps, padded[1], min_score, &mut found);
-        }
+        let outputs = self.network.outputs_of(&pixels(scaled, [1, h, w])?)?;
+        let padded = self.network.padded([h, w]);
+        let mut found = outputs.read(0, |outputs| self.decode(outputs, padded, min_score))??;
         detect::suppress(&mut found);
         let (sx, sy) = (width / w as f32, height / h as f32);
         for d in &mut found {
@@ -185,6 +137,33 @@ impl Detector {
             d.bounding_box.y *= sy;
             d.bounding_box.height *= sy;
             d.landmarks = d.landmarks.map(|p| Point { x: p.x * sx, y: p.y * sy });
+        }
+        Ok(found)
+    }
+
+    /// The faces in the network's outputs for an input of `[height, width]`, in pixels of it.
+    fn decode(
+        &self,
+        outputs: &[&[f32]],
+        padded: [usize; 2],
+        min_score: f32,
+    ) -> Result<Vec<Detection>, VisionError> {
+        let mut found = vec![];
+        for (level, [scores, boxes, landmarks], objectness) in &self.levels {
+            let maps = Maps {
+                stride: level.stride,
+                scores: outputs[*scores],
+                objectness: objectness.map(|o| outputs[o]),
+                boxes: outputs[*boxes],
+                landmarks: outputs[*landmarks],
+            };
+            if !detect::fits(self.kind, level, &maps, padded) {
+                return Err(VisionError::network(
+                    "detector",
+                    format!("the maps of stride {} do not fit", level.stride),
+                ));
+            }
+            detect::decode(self.kind, &maps, padded[1], min_score, &mut found);
         }
         Ok(found)
     }

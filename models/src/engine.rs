@@ -61,32 +61,29 @@ impl InputView<'_> {
 
 /// One output of the last run.
 pub(crate) struct OutputView<'a> {
-    pub(crate) dims: &'a [usize],
+    dims: &'a [usize],
     data: &'a [f32],
     layout: Layout,
 }
 
 impl OutputView<'_> {
-    /// Elements in the row-major order of `dims`.
-    pub(crate) fn row_major(&self, to: &mut Vec<f32>) {
-        to.clear();
-        match self.layout {
-            Layout::Flat(n) => to.extend_from_slice(&self.data[..n]),
-            Layout::Pixels(p) => {
-                to.resize(p.channels * p.height * p.width, 0.0);
-                ops::planes(self.data, p, to);
+    /// Appends the elements with the channels of an image together; other outputs as they are.
+    pub(crate) fn append_channels_last(&self, to: &mut Vec<f32>) {
+        match (self.layout, self.dims) {
+            (Layout::Pixels(p), _) => {
+                for row in 0..p.height {
+                    for column in 0..p.width {
+                        let start = p.start + row * p.row + column * p.pitch;
+                        to.extend_from_slice(&self.data[start..][..p.channels]);
+                    }
+                }
             }
-        }
-    }
-
-    /// Elements with the channels of an image together; other outputs as they are.
-    pub(crate) fn channels_last(&self, to: &mut Vec<f32>) {
-        let Layout::Pixels(p) = self.layout else { return self.row_major(to) };
-        to.clear();
-        for row in 0..p.height {
-            for column in 0..p.width {
-                to.extend_from_slice(&self.data[p.start + row * p.row + column * p.pitch..][..p.channels]);
+            // What was transposed or reshaped to four dimensions lies in row-major order.
+            (Layout::Flat(_), [_, channels, height, width]) => {
+                let plane = height * width;
+                to.extend((0..plane * channels).map(|i| self.data[i % channels * plane + i / channels]));
             }
+            (Layout::Flat(n), _) => to.extend_from_slice(&self.data[..n]),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod align;
 mod detect;
 mod detector;
+mod device;
 mod engine;
 mod error;
 mod face;
@@ -21,13 +22,14 @@ mod onnx;
 mod pack;
 mod picture;
 mod pipeline;
+mod portable;
 mod quality;
 mod reader;
-mod reference;
 mod sampling;
 mod shapes;
 mod weights;
 
+pub use device::ComputeDevice;
 pub use error::{ImageError, ImportError, PackError, VisionError};
 pub use face::{BoundingBox, Face, Point};
 pub use image::{DecodeLimits, Image};

@@ -3,7 +3,7 @@
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{
-    DecodeLimits, Face, Image, ImageError, LivenessCalibration, Pack, Picture, VisionError,
+    ComputeDevice, DecodeLimits, Face, Image, ImageError, LivenessCalibration, Pack, Picture, VisionError,
     detect::Detection, detector::Detector, pack::manifest::LONG_SIDES, reader::Reader,
 };
 
@@ -19,13 +19,22 @@ pub struct PipelineOptions {
     pub max_faces: usize,
     /// Threads that work on one picture, the caller's included.
     pub threads: usize,
+    /// On what the networks run.
+    pub device: ComputeDevice,
     /// What liveness scores mean at the camera; without, faces have the networks' own.
     pub liveness: Option<LivenessCalibration>,
 }
 
 impl Default for PipelineOptions {
     fn default() -> Self {
-        Self { detect_long_side: None, min_score: 0.6, max_faces: 256, threads: 1, liveness: None }
+        Self {
+            detect_long_side: None,
+            min_score: 0.6,
+            max_faces: 256,
+            threads: 1,
+            device: ComputeDevice::Cpu,
+            liveness: None,
+        }
     }
 }
 
@@ -59,7 +68,8 @@ impl FacePipeline {
             return Err(wrong("threads", "must be between 1 and 256"));
         }
         let detector = Detector::new(pack, &options)?;
-        let readers = (0..options.threads).map(|_| Reader::new(pack)).collect::<Result<_, _>>()?;
+        let readers =
+            (0..options.threads).map(|_| Reader::new(pack, options.device)).collect::<Result<_, _>>()?;
         let pool =
             (options.threads > 1).then(|| ThreadPoolBuilder::new().num_threads(options.threads).build());
         let pool = pool.transpose().map_err(|e| wrong("threads", &e.to_string()))?;
@@ -120,18 +130,15 @@ fn read(
     readers: &mut [Reader],
 ) -> Result<Vec<Face>, VisionError> {
     let threads = readers.len();
-    let serial = |reader: &mut Reader, part: &[Detection]| -> Result<Vec<Face>, VisionError> {
-        part.iter().filter_map(|d| reader.read(picture, d).transpose()).collect()
-    };
     if found.len() < 2 || threads == 1 {
         let Some(reader) = readers.first_mut() else { return Ok(vec![]) };
         reader.set_threads(threads);
-        return serial(reader, found);
+        return reader.read(picture, found);
     }
     let parts = found.par_chunks(found.len().div_ceil(threads));
     let parts = readers.par_iter_mut().zip(parts).map(|(reader, part)| {
         reader.set_threads(1);
-        serial(reader, part)
+        reader.read(picture, part)
     });
     Ok(parts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }

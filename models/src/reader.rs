@@ -3,36 +3,34 @@
 use cavs_embedding::UnitEmbedding;
 
 use crate::{
-    BoundingBox, Face, Image, Pack, Picture, VisionError,
+    BoundingBox, ComputeDevice, Face, Image, Pack, Picture, VisionError,
     align::{Similarity2, bilinear, warp},
     detect::Detection,
-    network::Network,
-    pack::manifest::{ColorOrder, EmbedderEntry, LivenessEntry, Normalization},
+    network::{Network, pixels},
+    pack::manifest::{EmbedderEntry, LivenessEntry, NetworkFiles, Normalization},
     quality,
 };
 
-/// The embedder and the liveness networks with their buffers.
+/// Most faces that the networks look at together.
+const BATCH: usize = 32;
+
+/// The embedder and the liveness networks.
 pub(crate) struct Reader {
     network: Network,
     side: usize,
-    input: Normalization,
-    aligned: Vec<[f32; 3]>,
     liveness: Vec<Liveness>,
-    components: Vec<f32>,
 }
 
 impl Reader {
     /// Loads the networks of a pack that look at faces.
     ///
     /// # Errors
-    /// `Pack`, `Network`.
-    pub(crate) fn new(pack: &Pack) -> Result<Self, VisionError> {
+    /// `Pack`, `Network`, `Option`.
+    pub(crate) fn new(pack: &Pack, device: ComputeDevice) -> Result<Self, VisionError> {
         let EmbedderEntry { side, input, files, .. } = &pack.manifest().embedder;
-        let network = square(pack, "embedder", files, *side)?;
-        let liveness = pack.manifest().liveness.iter().map(|entry| Liveness::new(pack, entry));
-        let liveness = liveness.collect::<Result<_, _>>()?;
-        let aligned = vec![[0.0; 3]; side * side];
-        Ok(Self { network, side: *side, input: *input, aligned, liveness, components: vec![] })
+        let network = square(pack, "embedder", files, *side, *input, device)?;
+        let liveness = pack.manifest().liveness.iter().map(|entry| Liveness::new(pack, entry, device));
+        Ok(Self { network, side: *side, liveness: liveness.collect::<Result<_, _>>()? })
     }
 
     /// Lets each network use several threads.
@@ -48,35 +46,52 @@ impl Reader {
         !self.liveness.is_empty() || transform.is_some_and(|t| t.scale() < 2.0)
     }
 
-    /// Reads a face; `None` where its landmarks coincide, which no recognisable face does.
+    /// Reads faces, in their order; those whose landmarks coincide, which no recognisable face's do,
+    /// are left out.
     ///
     /// # Errors
     /// `Network` or `Embedding`, which a valid pack never gives.
     pub(crate) fn read(
-        &mut self,
+        &self,
         picture: &Picture<'_>,
-        detection: &Detection,
-    ) -> Result<Option<Face>, VisionError> {
-        let Detection { bounding_box, landmarks, score } = *detection;
-        let image = picture.image();
-        let seen = landmarks.map(|point| picture.place(point));
-        let Some(transform) = Similarity2::from_template(&seen, self.side) else { return Ok(None) };
-        warp(image, &transform, self.side, &mut self.aligned);
-        let quality = quality::measure(&bounding_box, &landmarks, &self.aligned, self.side);
-        let mut view = self.network.prepare([self.side, self.side])?;
-        for (row, line) in self.aligned.chunks_exact(self.side).enumerate() {
-            view.row(row, line.iter().map(|pixel| normalize(*pixel, &self.input)));
+        detections: &[Detection],
+    ) -> Result<Vec<Face>, VisionError> {
+        let batches = detections.chunks(BATCH).map(|batch| self.read_batch(picture, batch));
+        Ok(batches.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    fn read_batch(&self, picture: &Picture<'_>, batch: &[Detection]) -> Result<Vec<Face>, VisionError> {
+        let side = self.side;
+        let placed = batch.iter().filter_map(|detection| {
+            let seen = detection.landmarks.map(|point| picture.place(point));
+            Some((detection, Similarity2::from_template(&seen, side)?))
+        });
+        let placed: Vec<_> = placed.collect();
+        if placed.is_empty() {
+            return Ok(vec![]);
         }
-        self.network.execute()?;
-        self.network.view(0)?.row_major(&mut self.components);
-        let embedding = UnitEmbedding::normalize(self.components.clone())?;
-        let mut live = 0.0;
-        for network in &mut self.liveness {
-            live += network.score(image, &bounding_box)?;
+        let mut aligned = vec![[0.0; 3]; placed.len() * side * side];
+        let mut qualities = Vec::with_capacity(placed.len());
+        for ((detection, transform), pixels) in placed.iter().zip(aligned.chunks_exact_mut(side * side)) {
+            warp(picture.image(), transform, side, pixels);
+            qualities.push(quality::measure(&detection.bounding_box, &detection.landmarks, pixels, side));
         }
-        // The mean over the networks, as their authors use them.
-        let liveness = (!self.liveness.is_empty()).then(|| live / self.liveness.len() as f32);
-        Ok(Some(Face { bounding_box, landmarks, score, quality, embedding, liveness }))
+        let pixels = pixels(aligned.into_flattened(), [placed.len(), side, side])?;
+        let embeddings = self.network.outputs_of(&pixels)?;
+        let boxes: Vec<_> = placed.iter().map(|(detection, _)| detection.bounding_box).collect();
+        let scores = self.liveness.iter().map(|network| network.scores(picture.image(), &boxes));
+        let scores = scores.collect::<Result<Vec<_>, _>>()?;
+        let faces = placed.iter().zip(qualities).enumerate().map(|(at, ((detection, _), quality))| {
+            let embedding = embeddings.read(at, |outputs| {
+                UnitEmbedding::normalize(outputs.first().copied().unwrap_or_default().to_vec())
+            })??;
+            // The mean over the networks, as their authors use them.
+            let liveness = (!scores.is_empty())
+                .then(|| scores.iter().map(|of_network| of_network[at]).sum::<f32>() / scores.len() as f32);
+            let Detection { bounding_box, landmarks, score } = **detection;
+            Ok(Face { bounding_box, landmarks, score, quality, embedding, liveness })
+        });
+        faces.collect()
     }
 }
 
@@ -86,44 +101,42 @@ struct Liveness {
     scale: f32,
     side: usize,
     live_class: usize,
-    input: Normalization,
-    probabilities: Vec<f32>,
 }
 
 impl Liveness {
-    fn new(pack: &Pack, entry: &LivenessEntry) -> Result<Self, VisionError> {
+    fn new(pack: &Pack, entry: &LivenessEntry, device: ComputeDevice) -> Result<Self, VisionError> {
         let LivenessEntry { scale, side, live_class, input, files } = entry;
-        let network = square(pack, "liveness", files, *side)?;
-        let probabilities = vec![];
-        Ok(Self {
-            network,
-            scale: *scale,
-            side: *side,
-            live_class: *live_class,
-            input: *input,
-            probabilities,
-        })
+        let network = square(pack, "liveness", files, *side, *input, device)?;
+        Ok(Self { network, scale: *scale, side: *side, live_class: *live_class })
     }
 
-    /// Probability that a face is live, 0 to 1.
-    fn score(&mut self, image: &Image, face: &BoundingBox) -> Result<f32, VisionError> {
+    /// For each face the probability that it is live, 0 to 1.
+    fn scores(&self, image: &Image, faces: &[BoundingBox]) -> Result<Vec<f32>, VisionError> {
+        let crops = faces.iter().flat_map(|face| self.crop(image, face)).collect();
+        let outputs = self.network.outputs_of(&pixels(crops, [faces.len(), self.side, self.side])?)?;
+        let score = |at| {
+            outputs.read(at, |outputs| {
+                let score = outputs.first().and_then(|classes| classes.get(self.live_class));
+                score.copied().unwrap_or(0.0).clamp(0.0, 1.0)
+            })
+        };
+        (0..faces.len()).map(score).collect()
+    }
+
+    /// The face with what is around it, as the network was trained: row by row, channels together.
+    fn crop(&self, image: &Image, face: &BoundingBox) -> Vec<f32> {
         let crop = grown(face, self.scale, image);
         let side = self.side as f32;
-        let mut view = self.network.prepare([self.side, self.side])?;
-        for row in 0..self.side {
-            let y = crop.y + (row as f32 + 0.5) * crop.height / side - 0.5;
-            let y = y.clamp(crop.y, crop.y + crop.height - 1.0);
-            let pixels = (0..self.side).map(|column| {
-                let x = crop.x + (column as f32 + 0.5) * crop.width / side - 0.5;
-                // Kept on the outermost pixels, as a resized crop is.
-                let x = x.clamp(crop.x, crop.x + crop.width - 1.0);
-                normalize(bilinear(image, x, y), &self.input)
-            });
-            view.row(row, pixels);
-        }
-        self.network.execute()?;
-        self.network.view(0)?.row_major(&mut self.probabilities);
-        Ok(self.probabilities.get(self.live_class).copied().unwrap_or(0.0).clamp(0.0, 1.0))
+        // Kept on the outermost pixels, as a resized crop is.
+        let along = |at: usize, start: f32, length: f32| {
+            (start + (at as f32 + 0.5) * length / side - 0.5).clamp(start, start + length - 1.0)
+        };
+        let pixels = (0..self.side * self.side).flat_map(|at| {
+            let x = along(at % self.side, crop.x, crop.width);
+            let y = along(at / self.side, crop.y, crop.height);
+            bilinear(image, x, y)
+        });
+        pixels.collect()
     }
 }
 
@@ -147,23 +160,16 @@ fn grown(face: &BoundingBox, scale: f32, image: &Image) -> BoundingBox {
 fn square(
     pack: &Pack,
     name: &str,
-    files: &crate::pack::manifest::NetworkFiles,
+    files: &NetworkFiles,
     side: usize,
+    input: Normalization,
+    device: ComputeDevice,
 ) -> Result<Network, VisionError> {
-    let network = Network::load(pack, name, files)?;
+    let network = Network::load(pack, name, files, input, device)?;
     if network.input() != [side, side] {
         return Err(VisionError::network(name, "the side in pack.toml is not the network's"));
     }
     Ok(network)
-}
-
-/// A pixel as the network wants it.
-pub(crate) fn normalize([r, g, b]: [f32; 3], input: &Normalization) -> [f32; 3] {
-    let ordered = match input.color {
-        ColorOrder::Rgb => [r, g, b],
-        ColorOrder::Bgr => [b, g, r],
-    };
-    ordered.map(|v| (v - input.mean) / input.deviation)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Weights as safetensors, and checksums.
 
+use candle_core::{DType, Device};
 use half::f16;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 
 use crate::graph::{Param, Params};
 
@@ -64,20 +65,18 @@ pub(crate) fn encode(params: &Params, precision: Precision) -> Result<Vec<u8>, S
 /// # Errors
 /// Damaged bytes, another element type, numbers that are not finite.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Params, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| e.to_string())?;
     let mut params = Params::new();
-    for (name, view) in file.tensors() {
-        let data: Vec<f32> = if view.dtype() == Dtype::F32 {
-            view.data().as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect()
-        } else if view.dtype() == Dtype::F16 {
-            view.data().as_chunks::<2>().0.iter().map(|c| f16::from_le_bytes(*c).to_f32()).collect()
-        } else {
+    for (name, tensor) in tensors {
+        if ![DType::F32, DType::F16].contains(&tensor.dtype()) {
             return Err(format!("tensor {name}: floats of 32 or 16 bits are expected"));
-        };
+        }
+        let data = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>());
+        let data = data.map_err(|e| format!("tensor {name}: {e}"))?;
         if data.iter().any(|v| !v.is_finite()) {
             return Err(format!("tensor {name}: an element is not finite"));
         }
-        params.insert(name, Param { dims: view.shape().to_vec(), data });
+        params.insert(name, Param { dims: tensor.dims().to_vec(), data });
     }
     Ok(params)
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use cavs_models::{DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
+use cavs_models::{ComputeDevice, DecodeLimits, Face, FacePipeline, Image, Pack, PipelineOptions};
 
 #[test]
 fn it_opens_and_is_small() {
@@ -38,4 +38,26 @@ fn it_finds_nobody_in_an_empty_picture() {
     grey.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     let picture = Image::decode(bytes.get_ref(), &DecodeLimits::default()).unwrap();
     assert_eq!(pipeline.analyze(&picture).unwrap(), []);
+}
+
+/// What a pipeline sees in a picture of stripes, in which almost anything passes for a face.
+fn seen(device: ComputeDevice) -> Vec<Face> {
+    let options = PipelineOptions { device, min_score: 0.02, max_faces: 40, ..PipelineOptions::default() };
+    let mut pipeline = FacePipeline::new(&Pack::built_in().unwrap(), options).unwrap();
+    let pixels = (0..320 * 200 * 3u32).map(|i| ((i / 3 % 320 / 7 * 90) ^ (i / 960 / 11 * 60)) as u8);
+    pipeline.analyze(&Image::from_rgb8(320, 200, pixels.collect()).unwrap()).unwrap()
+}
+
+/// The path of other devices, forced onto the processor.
+#[test]
+fn it_sees_the_same_by_the_operators_of_other_devices() {
+    let (fused, portable) = (seen(ComputeDevice::Cpu), seen(ComputeDevice::CpuPortable));
+    assert!(fused.len() > 2 && fused.len() == portable.len(), "{} {}", fused.len(), portable.len());
+    for (a, b) in fused.iter().zip(&portable) {
+        assert!((a.score - b.score).abs() < 1e-4, "{} {}", a.score, b.score);
+        for (a, b) in a.landmarks.iter().zip(&b.landmarks) {
+            assert!((a.x - b.x).abs() < 1e-2 && (a.y - b.y).abs() < 1e-2, "{a:?} {b:?}");
+        }
+        assert!(a.embedding.similarity(&b.embedding).unwrap().get() > 0.9999);
+    }
 }

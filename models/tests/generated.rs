@@ -1,23 +1,27 @@
 //! Networks of the shapes that people bring, with random weights, built here as ONNX graphs: the
-//! fast executor against candle's own operators.
+//! fused executor against candle's own operators, on one picture and on several.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;
 mod onnx_writer;
 
-use cavs_models::Network;
+use candle_core::{Device, Tensor};
+use candle_nn::Module;
+use cavs_models::{ComputeDevice, Network};
 use common::{cosine, difference};
 use onnx_writer::Writer;
 
-fn compare(writer: Writer, size: [usize; 3]) {
+/// Compares one picture; gives both networks, and the picture.
+fn compare(writer: Writer, size: [usize; 3]) -> (Network, Network, Vec<f32>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("generated.onnx");
     std::fs::write(&path, writer.finish()).unwrap();
-    let mut network = Network::from_onnx(&path).unwrap();
+    let mut network = Network::from_onnx(&path, ComputeDevice::Cpu).unwrap();
+    let portable = Network::from_onnx(&path, ComputeDevice::CpuPortable).unwrap();
     let input: Vec<f32> =
         (0..size.iter().product()).map(|i: usize| (i * 7919 % 509) as f32 / 254.5 - 1.0).collect();
-    let slow = network.run_reference(&input, size).unwrap();
+    let slow = portable.run(&input, size).unwrap();
     for threads in [1, 2] {
         network.set_threads(threads);
         let fast = network.run(&input, size).unwrap();
@@ -30,6 +34,25 @@ fn compare(writer: Writer, size: [usize; 3]) {
             assert!(off <= 1e-4 * range, "{off} of {range}");
             assert!(cosine(&slow.data, &fast.data) > 0.999_99);
         }
+    }
+    (network, portable, input)
+}
+
+/// As modules, in batches, from pixels in either order of the dimensions.
+fn compare_batches(writer: Writer, size: [usize; 3]) {
+    let (network, portable, input) = compare(writer, size);
+    let batch: Vec<f32> =
+        (0..2).flat_map(|shift| input.iter().map(move |v| v * 0.7 + shift as f32 * 0.1)).collect();
+    let [channels, height, width] = size;
+    let batch = Tensor::from_vec(batch, (2, channels, height, width), &Device::Cpu).unwrap();
+    let channels_last =
+        batch.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap().permute((0, 3, 1, 2)).unwrap();
+    let numbers = |t: Tensor| t.to_vec2::<f32>().unwrap().concat();
+    let slow = numbers(portable.forward(&batch).unwrap());
+    let range = slow.iter().fold(0f32, |m, v| m.max(v.abs()));
+    for pixels in [batch, channels_last] {
+        let fast = numbers(network.forward(&pixels).unwrap());
+        assert!(difference(&slow, &fast) <= 1e-4 * range, "{} of {range}", difference(&slow, &fast));
     }
 }
 
@@ -115,7 +138,7 @@ fn mobilefacenet_512() {
     x = w.gemm(&x, 512, 512);
     x = w.batch_norm(&x, 512);
     w.output(&x);
-    compare(w, [3, 112, 112]);
+    compare_batches(w, [3, 112, 112]);
 }
 
 /// SCRFD 10g with key points, as InsightFace exports it: residual backbone, a feature pyramid whose
@@ -179,5 +202,5 @@ fn scrfd_10g() {
             w.output(&y);
         }
     }
-    compare(w, [3, 160, 224]);
+    compare_batches(w, [3, 160, 224]);
 }

@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_models::{DecodeLimits, Image, Network, Picture};
+use cavs_models::{ComputeDevice, DecodeLimits, Image, Network, Picture};
 use mutate::Mutator;
 use onnx_writer::Writer;
 
@@ -109,7 +109,7 @@ fn onnx_files() {
     let path = folder.path().join("network.onnx");
     attack("onnx", NETWORK_LIMIT, &[network()], |bytes| {
         fs::write(&path, bytes).unwrap();
-        if let Ok(mut network) = Network::from_onnx(&path) {
+        if let Ok(network) = Network::from_onnx(&path, ComputeDevice::Cpu) {
             let _ = network.run(&vec![0.5; 3 * 32 * 32], [3, 32, 32]);
         }
     });

@@ -7,7 +7,8 @@ mod common;
 use std::fs;
 
 use cavs_models::{
-    BoundingBox, DecodeLimits, FacePipeline, Image, LivenessSamples, Network, Pack, PipelineOptions, import,
+    BoundingBox, ComputeDevice, DecodeLimits, FacePipeline, Image, LivenessSamples, Network, Pack,
+    PipelineOptions, import,
 };
 use common::{options, shared};
 
@@ -65,8 +66,11 @@ fn both_networks_score_every_face() {
     import(&wanted).unwrap();
     let pack = Pack::open(&wanted.out).unwrap();
     let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
-    let mut networks =
-        wanted.liveness.iter().map(|(s, file)| (*s, Network::from_onnx(file).unwrap())).collect::<Vec<_>>();
+    let mut networks = wanted
+        .liveness
+        .iter()
+        .map(|(s, file)| (*s, Network::from_onnx(file, ComputeDevice::Cpu).unwrap()))
+        .collect::<Vec<_>>();
 
     let mut samples = LivenessSamples::default();
     let mut scores = vec![];

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use cavs_models::Network;
+use cavs_models::{ComputeDevice, Network};
 use common::{cosine, difference, npz, shared};
 
 /// Most difference, relative to the range of the output.
@@ -14,11 +14,13 @@ const TOLERANCE: f32 = 1e-4;
 
 fn compare(model: &str, reference: &str) {
     let Some(shared) = shared() else { return };
-    let mut network = Network::from_onnx(&shared.join("models").join(model)).unwrap();
+    let path = shared.join("models").join(model);
+    let network = Network::from_onnx(&path, ComputeDevice::Cpu).unwrap();
+    let portable = Network::from_onnx(&path, ComputeDevice::CpuPortable).unwrap();
     let arrays = npz(&shared.join("reference").join(reference));
     let input = ["input", "data", "input.1"].iter().find_map(|n| arrays.get(*n)).unwrap();
     let size = [input.dims[1], input.dims[2], input.dims[3]];
-    let reference_runs = network.run_reference(input.item(0), size).unwrap();
+    let reference_runs = portable.run(input.item(0), size).unwrap();
     let fast_runs = network.run(input.item(0), size).unwrap();
     for (slow, fast) in reference_runs.iter().zip(&fast_runs) {
         assert_eq!(slow.dims, fast.dims);
@@ -83,7 +85,8 @@ fn yunet_640() {
     let Some(shared) = shared() else { return };
     let golden: BTreeMap<String, Golden> =
         serde_json::from_str(include_str!("golden/yunet_n_640_640.json")).unwrap();
-    let mut network = Network::from_onnx(&shared.join("models/yunet_n_640_640.onnx")).unwrap();
+    let mut network =
+        Network::from_onnx(&shared.join("models/yunet_n_640_640.onnx"), ComputeDevice::Cpu).unwrap();
     let tile = npz(&shared.join("reference/yunet_n_320.npz")).remove("input").unwrap();
     let at = |c: usize, y: usize, x: usize| tile.item(0)[(c * 320 + y % 320) * 320 + x % 320];
     let rows = (0..3).flat_map(|c| (0..640).map(move |y| (c, y)));

@@ -10,6 +10,7 @@ use std::{
 
 use cavs_embedding::Similarity;
 use cavs_gallery::{Grouping, Mode};
+use cavs_models::ComputeDevice;
 use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
@@ -119,6 +120,8 @@ pub struct RecognitionConfig {
     pub min_quality: u8,
     /// Threads that one picture is worked on by during enrollment.
     pub threads: usize,
+    /// On what the networks run (`vision.device`).
+    pub device: ComputeDevice,
 }
 
 /// Limits of enrollment.
@@ -173,6 +176,8 @@ struct Raw {
     #[serde(default)]
     recognition: RawRecognition,
     #[serde(default)]
+    vision: RawVision,
+    #[serde(default)]
     enrollment: RawEnrollment,
     #[serde(default)]
     evidence: RawEvidence,
@@ -214,6 +219,13 @@ struct RawRecognition {
     margin: Option<f32>,
     min_quality: Option<u8>,
     threads: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVision {
+    #[serde(default)]
+    device: ComputeDevice,
 }
 
 #[derive(Default, Clone, Copy, Deserialize)]
@@ -295,6 +307,7 @@ impl Config {
             database,
             vault,
             recognition,
+            vision,
             enrollment,
             evidence,
             logging,
@@ -365,6 +378,7 @@ impl Config {
                 margin: recognition.margin,
                 min_quality: recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY),
                 threads: recognition.threads.unwrap_or(1).clamp(1, 64),
+                device: vision.device,
             },
             enrollment: EnrollmentConfig {
                 templates_per_student: enrollment.templates_per_student,

@@ -290,7 +290,8 @@ async fn assemble(
         // Enrollment has a limit of its own; who had more before it was lowered keeps them.
         options: cavs_gallery::Options::default(),
     };
-    let options = PipelineOptions { threads: recognition.threads, ..Default::default() };
+    let options =
+        PipelineOptions { threads: recognition.threads, device: recognition.device, ..Default::default() };
     Ok(App::new(Parts {
         store: store.clone(),
         keys: Arc::clone(&keys),

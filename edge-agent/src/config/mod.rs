@@ -23,8 +23,12 @@ pub use proxy::{IntakeConfig, ListenerConfig, ProxyConfig, ProxyTls, PulledCamer
 pub use source::{CameraConfig, CameraKind, SourceConfig, SourceKind};
 
 use crate::{
-    backup::BackupConfig, gate::MotionOptions, spool::SpoolOptions, track::TrackingOptions, uplink::Endpoint,
-    vision::LivenessCalibration,
+    backup::BackupConfig,
+    gate::MotionOptions,
+    spool::SpoolOptions,
+    track::TrackingOptions,
+    uplink::Endpoint,
+    vision::{ComputeDevice, LivenessCalibration},
 };
 
 /// The validated configuration.
@@ -91,6 +95,8 @@ pub struct VisionConfig {
     pub min_score: f32,
     /// Threads that work on one frame.
     pub threads: usize,
+    /// On what the networks run.
+    pub device: ComputeDevice,
     /// What the camera's liveness scores mean; `None` leaves them as the networks give them.
     pub liveness_calibration: Option<LivenessCalibration>,
 }

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::Deserialize;
 
 use super::LogFormat;
-use crate::{backup::Kept, vision::LivenessCalibration};
+use crate::{
+    backup::Kept,
+    vision::{ComputeDevice, LivenessCalibration},
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +166,7 @@ pub(super) struct Vision {
     pub(super) detect_long_side: Option<u32>,
     pub(super) min_score: Option<f32>,
     pub(super) threads: Option<usize>,
+    pub(super) device: Option<ComputeDevice>,
     pub(super) liveness_calibration: Option<LivenessCalibration>,
 }
 

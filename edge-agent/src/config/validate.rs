@@ -152,7 +152,7 @@ impl Check<'_> {
     }
 
     fn vision(&self, raw: raw::Vision) -> Result<VisionConfig, ConfigError> {
-        let raw::Vision { pack, detect_long_side, min_score, threads, liveness_calibration } = raw;
+        let raw::Vision { pack, detect_long_side, min_score, threads, device, liveness_calibration } = raw;
         Ok(VisionConfig {
             pack: pack.map(|folder| self.path_of("vision.pack", Some(folder))).transpose()?,
             detect_long_side: detect_long_side
@@ -160,6 +160,7 @@ impl Check<'_> {
                 .transpose()?,
             min_score: self.within("vision.min_score", min_score.unwrap_or(0.6), 0.0..=1.0)?,
             threads: self.within("vision.threads", threads.unwrap_or(1), 1..=64)?,
+            device: device.unwrap_or_default(),
             liveness_calibration,
         })
     }

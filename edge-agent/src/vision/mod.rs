@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) use room::{Looked, analyze_guarded};
 
-pub use pack::{LivenessCalibration, LivenessSamples, LoadError, PackVision};
+pub use pack::{ComputeDevice, LivenessCalibration, LivenessSamples, LoadError, PackVision};
 pub use room::{Seen, Stages, watch};
 
 /// Finds and embeds the faces of images, one image at a time.

@@ -1,10 +1,10 @@
 //! The trait over the networks of a model pack: the only file that names `cavs_models`.
 
 use cavs_embedding::PackDigest;
+pub use cavs_models::{ComputeDevice, LivenessCalibration, LivenessSamples};
 use cavs_models::{
     DecodeLimits, FacePipeline, ImageError, Pack, PackError, Picture, PipelineOptions, VisionError,
 };
-pub use cavs_models::{LivenessCalibration, LivenessSamples};
 use thiserror::Error;
 
 use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
@@ -52,6 +52,7 @@ impl PackVision {
             detect_long_side: config.detect_long_side,
             min_score: config.min_score,
             threads: config.threads,
+            device: config.device,
             liveness: config.liveness_calibration,
             ..PipelineOptions::default()
         };
