@@ -323,6 +323,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::FrameInvalid
         | R::FrameTooLarge
         | R::StreamReplaced
+        | R::DeviceConnectedTwice
         | R::StudentExists
         | R::DeviceExists
         | R::StreamOrder

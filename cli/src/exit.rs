@@ -50,6 +50,7 @@ impl Exit {
             R::PageTokenInvalid
             | R::FrameTooLarge
             | R::StreamReplaced
+            | R::DeviceConnectedTwice
             | R::StudentExists
             | R::StudentErased
             | R::GalleryTooSmall

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use cavs_embedding::PackDigest;
 use cavs_proto::{DeviceId, from_timestamp, to_timestamp, v1};
+use jiff::{SignedDuration, Timestamp};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
     clock::{Anchor, Believed, Stamp, Trust},
@@ -11,7 +13,34 @@ use crate::{
     vision::{BoundingBox, Face, Quality},
 };
 
-/// What makes a sighting unique for ever, together with the device.
+/// Which start of an agent numbered a sighting. Drawn at random: a clock without battery and a spool that
+/// is gone, or two devices from one memory card, give the same numbers twice, but never the same run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunId([u8; 16]);
+
+impl RunId {
+    /// A new one; `None` where the system has no random numbers to give.
+    #[must_use]
+    pub fn draw() -> Option<Self> {
+        let mut bytes = [0; 16];
+        SystemRandom::new().fill(&mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
+    /// As it goes over the wire.
+    #[must_use]
+    pub fn to_wire(self) -> bytes::Bytes {
+        bytes::Bytes::copy_from_slice(&self.0)
+    }
+}
+
+impl std::fmt::Debug for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What makes a sighting unique for ever, together with the run and the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SightingKey {
     /// Increases with every start of the agent.
@@ -51,7 +80,7 @@ impl Sighting {
         Self { taken, frame, pack_digest, face, track: Some(note), camera: None }
     }
 
-    /// The wire message, without key and evidence, which the spool keeps beside it.
+    /// The wire message, without run, key and evidence, which the spool adds.
     #[must_use]
     pub fn to_wire(&self) -> v1::CapturedSighting {
         v1::CapturedSighting {
@@ -69,30 +98,57 @@ impl Sighting {
             track: self.track.map(Into::into),
             clock: Some(self.taken.into()),
             camera_id: self.camera.map(|camera| camera.to_string()).unwrap_or_default(),
+            run_id: bytes::Bytes::new(),
         }
     }
 }
 
 /// Replaces the times of a wall clock that was not known to be right by what is believed of them
-/// now, and says how far they can be trusted.
+/// now, and says how far they can be trusted. Each time is judged by what its own clock said: the wall
+/// clock may have been set between two of them.
 pub(crate) fn correct_times(sighting: &mut v1::CapturedSighting, anchor: Option<&Anchor>) {
-    let Some(clock) = &mut sighting.clock else { return };
-    let Ok(wall) = from_timestamp("captured_at", sighting.captured_at.as_ref()) else { return };
-    let stamp = Stamp {
-        wall,
-        since_boot: Duration::from_millis(clock.since_boot_ms),
-        synchronised: clock.trust() == v1::capture_clock::Trust::Synchronised,
-    };
+    let shift = sighting.clock.as_mut().and_then(|clock| correct(&mut sighting.captured_at, clock, anchor));
+    let Some(track) = &mut sighting.track else { return };
+    let times = [
+        (&mut track.entered_at, track.entered_clock.as_mut()),
+        (&mut track.last_seen_at, track.last_seen_clock.as_mut()),
+    ];
+    for (time, clock) in times {
+        match clock {
+            Some(clock) => {
+                correct(time, clock, anchor);
+            }
+            // Stored by an agent that kept one clock only: nothing better is known of the others.
+            None => {
+                let read = from_timestamp("time", time.as_ref()).ok();
+                let moved = read.zip(shift).and_then(|(time, shift)| time.checked_add(shift).ok());
+                *time = moved.map(to_timestamp).or(*time);
+            }
+        }
+    }
+}
+
+/// Replaces a time by what is believed of it; gives how far it was moved.
+fn correct(
+    time: &mut Option<prost_types::Timestamp>,
+    clock: &mut v1::CaptureClock,
+    anchor: Option<&Anchor>,
+) -> Option<SignedDuration> {
+    let wall = from_timestamp("time", time.as_ref()).ok()?;
+    let stamp = stamp_of(wall, clock);
     let believed = Believed::of(stamp, anchor);
     clock.trust = v1::capture_clock::Trust::from(believed.trust).into();
     clock.uncertainty_ms = believed.uncertainty.map(millis);
-    let shift = believed.wall.duration_since(wall);
-    let track = sighting.track.as_mut();
-    let track_times = track.map(|track| [&mut track.entered_at, &mut track.last_seen_at]);
-    for time in [&mut sighting.captured_at].into_iter().chain(track_times.into_iter().flatten()) {
-        let shifted =
-            from_timestamp("time", time.as_ref()).ok().and_then(|time| time.checked_add(shift).ok());
-        *time = shifted.map(to_timestamp).or(*time);
+    *time = Some(to_timestamp(believed.wall));
+    Some(believed.wall.duration_since(wall))
+}
+
+/// What both clocks said.
+fn stamp_of(wall: Timestamp, clock: &v1::CaptureClock) -> Stamp {
+    Stamp {
+        wall,
+        since_boot: Duration::from_millis(clock.since_boot_ms),
+        synchronised: clock.trust() == v1::capture_clock::Trust::Synchronised,
     }
 }
 
@@ -130,6 +186,8 @@ impl From<TrackNote> for v1::SightingTrack {
             left: note.left,
             ordinal: note.ordinal,
             shots: note.shots,
+            entered_clock: Some(note.entered.into()),
+            last_seen_clock: Some(note.last_seen.into()),
         }
     }
 }
@@ -153,5 +211,68 @@ impl From<Quality> for v1::FaceQuality {
             head_pose_pitch: q.head_pose_pitch.into(),
             head_pose_roll: q.head_pose_roll.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(wall: i64, since_boot: u64, synchronised: bool) -> Stamp {
+        let wall = Timestamp::from_second(wall).unwrap();
+        Stamp { wall, since_boot: Duration::from_secs(since_boot), synchronised }
+    }
+
+    fn tracked(entered: Stamp, taken: Stamp, last_seen: Stamp) -> v1::CapturedSighting {
+        let note = TrackNote { id: 1, entered, last_seen, left: true, ordinal: 0, shots: 3 };
+        v1::CapturedSighting {
+            captured_at: Some(to_timestamp(taken.wall)),
+            clock: Some(taken.into()),
+            track: Some(note.into()),
+            ..Default::default()
+        }
+    }
+
+    fn seconds(time: Option<prost_types::Timestamp>) -> i64 {
+        time.unwrap().seconds
+    }
+
+    /// Somebody came in while the clock stood in 1970, and was seen best after it was set.
+    #[test]
+    fn each_time_is_corrected_by_its_own_clock() {
+        const NOON: i64 = 1_800_000_000;
+        // The kernel started 100 s before noon.
+        let anchor = Anchor {
+            boot: at(NOON - 100, 0, true).wall,
+            learnt: Duration::from_secs(100),
+            uncertainty: Duration::ZERO,
+        };
+        let mut sighting = tracked(at(40, 40, false), at(NOON - 50, 50, true), at(NOON - 45, 55, true));
+        correct_times(&mut sighting, Some(&anchor));
+        let track = sighting.track.unwrap();
+        assert_eq!(seconds(sighting.captured_at), NOON - 50);
+        assert_eq!(seconds(track.entered_at), NOON - 60, "the one that was wrong");
+        assert_eq!(seconds(track.last_seen_at), NOON - 45);
+        assert_eq!(track.entered_clock.unwrap().trust(), v1::capture_clock::Trust::Corrected);
+
+        // And the other way round: what was right stays, whatever is made of the best shot.
+        let mut sighting = tracked(at(NOON - 60, 40, true), at(50, 50, false), at(NOON - 45, 55, true));
+        correct_times(&mut sighting, Some(&anchor));
+        let track = sighting.track.unwrap();
+        assert_eq!(seconds(sighting.captured_at), NOON - 50);
+        assert_eq!((seconds(track.entered_at), seconds(track.last_seen_at)), (NOON - 60, NOON - 45));
+    }
+
+    #[test]
+    fn a_track_of_an_earlier_agent_moves_as_a_whole() {
+        let mut sighting = tracked(at(40, 40, false), at(50, 50, false), at(55, 55, false));
+        let track = sighting.track.as_mut().unwrap();
+        (track.entered_clock, track.last_seen_clock) = (None, None);
+        let boot = at(1_800_000_000, 0, true).wall;
+        let anchor = Anchor { boot, learnt: Duration::from_secs(100), uncertainty: Duration::ZERO };
+        correct_times(&mut sighting, Some(&anchor));
+        let track = sighting.track.unwrap();
+        let times = [track.entered_at, sighting.captured_at, track.last_seen_at].map(seconds);
+        assert_eq!(times, [1_800_000_040, 1_800_000_050, 1_800_000_055]);
     }
 }

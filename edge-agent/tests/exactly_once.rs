@@ -57,6 +57,9 @@ async fn a_directory_arrives_through_broken_connections() {
         assert!(memory.offered.values().any(|(times, _)| *times > 1), "something was offered again");
         let last = memory.heartbeat.as_ref().unwrap();
         assert_eq!((last.spooled, last.lost), (0, 0));
+        // One a stream that came as far as a greeting.
+        let unknown = last.health.as_ref().unwrap().unknown_messages;
+        assert!((4..=5).contains(&unknown), "{unknown} unknown messages were passed over");
     });
 }
 

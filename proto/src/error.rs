@@ -72,6 +72,8 @@ reasons! {
     SpoolUnavailable = "SPOOL_UNAVAILABLE" => Unavailable,
     /// The device has opened another stream, which took this one's place.
     StreamReplaced = "STREAM_REPLACED" => Aborted,
+    /// Another start of the device's agent speaks now: its certificate is in use in two places.
+    DeviceConnectedTwice = "DEVICE_CONNECTED_TWICE" => FailedPrecondition,
     /// No student of that id or number.
     StudentNotFound = "STUDENT_NOT_FOUND" => NotFound,
     /// A student of that number exists.

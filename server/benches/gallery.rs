@@ -183,6 +183,7 @@ fn quality() -> Quality {
 fn sighting(probe: UnitEmbedding) -> CapturedSighting {
     CapturedSighting {
         key: SightingKey { boot_epoch: 1, sequence: 1 },
+        run: None,
         captured_at: jiff::Timestamp::UNIX_EPOCH,
         probe,
         pack: PACK,

@@ -30,6 +30,8 @@ pub struct Metrics {
     rejected: Family<Label, Counter>,
     decisions: Family<Label, Counter>,
     streams: Gauge,
+    connected_twice: Counter,
+    unknown_messages: Counter,
     matching: Histogram,
     searches: Family<Label, Counter>,
     confirmations_changed: Counter,
@@ -79,6 +81,18 @@ impl Default for Metrics {
             rejected: add(r, "sightings_rejected", "Sightings rejected, by reason", Family::default()),
             decisions: add(r, "decisions", "Decisions on sightings", Family::default()),
             streams: add(r, "device_streams", "Open streams of devices", Gauge::default()),
+            connected_twice: add(
+                r,
+                "devices_connected_twice",
+                "Times that two starts of one device's agent were found alive at once",
+                Counter::default(),
+            ),
+            unknown_messages: add(
+                r,
+                "device_messages_unknown",
+                "Messages of devices that this server does not know",
+                Counter::default(),
+            ),
             matching: add(
                 r,
                 "matching_seconds",
@@ -163,6 +177,16 @@ impl Metrics {
     pub fn matched(&self, probes: usize, took: Duration) {
         let share = took.as_secs_f64() / probes.max(1) as f64;
         (0..probes).for_each(|_| self.matching.observe(share));
+    }
+
+    /// Counts that two starts of one device's agent were found alive at once.
+    pub fn connected_twice(&self) {
+        self.connected_twice.inc();
+    }
+
+    /// Counts a message of a device that this server does not know.
+    pub fn unknown_message(&self) {
+        self.unknown_messages.inc();
     }
 
     /// Counts a stream of a device for as long as the guard lives.

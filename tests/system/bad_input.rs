@@ -16,7 +16,7 @@ use v1::{
     server_message::Message as Down, sighting_result::Outcome,
 };
 
-async fn device_channel(site: &Site, certificate: &Path, key: &Path) -> Channel {
+pub(crate) async fn device_channel(site: &Site, certificate: &Path, key: &Path) -> Channel {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     let tls = ClientTlsConfig::new()
@@ -27,9 +27,9 @@ async fn device_channel(site: &Site, certificate: &Path, key: &Path) -> Channel 
     Channel::from_shared(address).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
 }
 
-/// Sends messages on one stream, and gives what came back until the stream ended.
-async fn converse(channel: Channel, messages: Vec<Up>) -> (Vec<Down>, Option<Status>) {
-    let messages = messages.into_iter().map(|m| v1::DeviceMessage { message: Some(m) });
+/// Sends messages on one stream (`None` is one that nobody knows yet), and gives what came back until the stream ended.
+pub(crate) async fn converse(channel: Channel, messages: Vec<Option<Up>>) -> (Vec<Down>, Option<Status>) {
+    let messages = messages.into_iter().map(|message| v1::DeviceMessage { message });
     let mut stream = match IngestServiceClient::new(channel).stream(iter(messages)).await {
         Ok(response) => response.into_inner(),
         Err(status) => return (Vec::new(), Some(status)),
@@ -44,9 +44,11 @@ async fn converse(channel: Channel, messages: Vec<Up>) -> (Vec<Down>, Option<Sta
     }
 }
 
-fn hello(site: &Site) -> Up {
+fn hello(site: &Site) -> Option<Up> {
     let pack_digest = site.pack_digest().to_string();
-    Up::Hello(v1::Hello { agent_version: "test".into(), pack_digest, boot_epoch: 1, ..Default::default() })
+    let version = "test".to_owned();
+    let hello = v1::Hello { agent_version: version, pack_digest, boot_epoch: 1, ..Default::default() };
+    Some(Up::Hello(hello))
 }
 
 fn sighting(site: &Site, sequence: u64) -> v1::CapturedSighting {
@@ -83,9 +85,11 @@ async fn devices_get_an_answer_for_every_sighting() {
         sighting(&site, 1),
     ];
     let batch = v1::SightingBatch { batch_id: 7, sightings };
-    let (answers, status) =
-        converse(channel.clone(), vec![hello(&site), Up::Sightings(batch.clone()), Up::Sightings(batch)])
-            .await;
+    let (answers, status) = converse(
+        channel.clone(),
+        vec![hello(&site), Some(Up::Sightings(batch.clone())), Some(Up::Sightings(batch))],
+    )
+    .await;
     assert!(status.is_none(), "{status:?}");
     let [Down::Welcome(welcome), Down::Ack(first), Down::Ack(second)] = answers.as_slice() else {
         panic!("{answers:?}")
@@ -112,9 +116,9 @@ async fn devices_get_an_answer_for_every_sighting() {
 
     // The protocol's order, and the pack.
     let reason = |status: Option<Status>| error_reason(&status.unwrap()).unwrap();
-    let (_, status) = converse(channel.clone(), vec![Up::Heartbeat(v1::Heartbeat::default())]).await;
+    let (_, status) = converse(channel.clone(), vec![Some(Up::Heartbeat(v1::Heartbeat::default()))]).await;
     assert_eq!(reason(status), ErrorReason::StreamOrder);
-    let foreign = Up::Hello(v1::Hello { pack_digest: "00".repeat(32), ..Default::default() });
+    let foreign = Some(Up::Hello(v1::Hello { pack_digest: "00".repeat(32), ..Default::default() }));
     let (_, status) = converse(channel.clone(), vec![foreign]).await;
     assert_eq!(reason(status), ErrorReason::ModelPackMismatch);
 

@@ -12,6 +12,7 @@ mod main_job;
 mod outages;
 mod privacy;
 mod proxy;
+mod runs;
 mod service;
 mod several_servers;
 mod torture;

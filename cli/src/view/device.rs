@@ -51,6 +51,19 @@ pub struct DeviceView {
     pub proxy: Option<ProxyView>,
     /// Tokens that are good.
     pub token_count: u32,
+    /// Its certificate is or was in use in two places; null where that was never noticed.
+    pub connected_twice: Option<ConnectedTwiceView>,
+}
+
+/// Two agents that lived at the same time with one certificate.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectedTwiceView {
+    /// It was noticed within the last ten minutes.
+    pub now: bool,
+    /// RFC 3339: when it was noticed last.
+    pub last_time: Option<Timestamp>,
+    /// How often.
+    pub count: u64,
 }
 
 /// An agent that speaks for a camera.
@@ -112,6 +125,10 @@ pub struct HealthView {
     pub uptime_seconds: u64,
     /// The clock followed a time server or agreed with the server's.
     pub clock_synchronised: bool,
+    /// Messages of the server that the agent does not know: it is older.
+    pub unknown_messages: u64,
+    /// The disk is full: nothing can be stored, and nothing taken out of the spool.
+    pub disk_full: bool,
 }
 
 /// Settings that are pushed to a device.
@@ -192,6 +209,11 @@ impl From<v1::Device> for DeviceView {
             },
             proxy: (!proxy.id.is_empty()).then_some(proxy),
             token_count: device.token_count,
+            connected_twice: device.connected_twice.map(|twice| ConnectedTwiceView {
+                now: twice.now,
+                last_time: time(twice.last_time.as_ref()),
+                count: twice.count,
+            }),
         }
     }
 }
@@ -220,6 +242,8 @@ impl From<v1::Heartbeat> for HeartbeatView {
                 source_failures: health.source_failures,
                 uptime_seconds: health.uptime_seconds,
                 clock_synchronised: health.clock_synchronised,
+                unknown_messages: health.unknown_messages,
+                disk_full: health.disk_full,
             }),
         }
     }
@@ -234,6 +258,26 @@ impl From<Listing<v1::Device>> for DeviceList {
 impl DeviceView {
     fn last_seen(&self, style: &Style) -> String {
         self.last_seen_time.map_or_else(|| "never".to_owned(), |time| moment(style, Some(time)))
+    }
+
+    /// What somebody has to do something about.
+    fn alarms(&self, style: &Style) -> Vec<(&'static str, String)> {
+        let mut alarms = Vec::new();
+        if let Some(ConnectedTwiceView { now, last_time, count }) = &self.connected_twice {
+            let (last, times) = (moment(style, *last_time), if *count == 1 { "time" } else { "times" });
+            alarms.push(match now {
+                true => (
+                    "ALARM",
+                    format!("connected twice, last noticed {last}: two agents use this device's certificate"),
+                ),
+                false => ("connected twice", format!("last noticed {last}, {count} {times} in all")),
+            });
+        }
+        let health = self.heartbeat.as_ref().and_then(|beat| beat.health.as_ref());
+        if health.is_some_and(|health| health.disk_full) {
+            alarms.push(("ALARM", "the device's disk is full: what it sees is not kept".to_owned()));
+        }
+        alarms
     }
 
     fn online(&self) -> &'static str {
@@ -297,12 +341,15 @@ impl Report for DeviceView {
             ("classroom", self.classroom.clone()),
             ("status", format!("{}, {}", self.status, self.online())),
             ("last seen", self.last_seen(style)),
+        ];
+        lines.extend(self.alarms(style));
+        lines.extend([
             ("spooled", self.spooled.to_string()),
             ("oldest spooled", beat.map(|b| moment(style, b.oldest_spooled_at)).unwrap_or_default()),
             ("lost", self.lost.to_string()),
             ("lost crops", count(|b| b.lost_evidence)),
             ("rejected", count(|b| b.rejected)),
-        ];
+        ]);
         lines.extend(self.health_facts());
         lines.extend([
             ("agent version", self.agent_version.clone()),

@@ -110,7 +110,8 @@ async fn run_rooms<V: Vision>(
 ) -> Result<Summary, AgentError> {
     let Spool { writer, outbox, .. } = shared.open_spool::<AgentError>(config).await?;
     let settings = LedgerFile::beside(&config.spool.path);
-    let (mut uplink, link) = shared.uplink(config, vision.pack_digest(), outbox, writer.boot_epoch());
+    let (mut uplink, link) =
+        shared.uplink(config, vision.pack_digest(), outbox, (writer.run(), writer.boot_epoch()));
     uplink.give_up_when_refused = until == Until::Drained;
     let (uplink, drain) = shared.start(uplink);
     service::guard(config, shared);

@@ -3,7 +3,7 @@
 use std::{process, sync::Arc, time::Duration};
 
 use cavs_embedding::PackDigest;
-use cavs_proto::v1::{Hello, SettingsReport};
+use cavs_proto::v1::{Capability, Hello, SettingsReport};
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::Config,
     settings::Pushed,
+    sighting::RunId,
     spool::{Outbox, Spool, SpoolError},
     uplink::{SettingsLink, Uplink, UplinkError, machine::Timing},
     vitals::{Reporter, Vitals},
@@ -81,7 +82,7 @@ impl Shared {
         config: &Config,
         pack: PackDigest,
         outbox: Outbox,
-        boot_epoch: u64,
+        (run, boot_epoch): (RunId, u64),
     ) -> (Uplink, SettingsEnd) {
         let (wanted, wanted_inbox) = watch::channel(None);
         let (report, report_outbox) = watch::channel(SettingsReport::default());
@@ -94,6 +95,9 @@ impl Shared {
                 boot_epoch,
                 settings: None,
                 proxy: config.proxy.is_some(),
+                capabilities: config.proxy.iter().map(|_| Capability::Proxy.into()).collect(),
+                run_id: run.to_wire(),
+                probe: false,
             },
             spooled: Arc::clone(&self.spooled),
             timing: Timing::default(),

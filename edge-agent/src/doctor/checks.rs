@@ -175,7 +175,9 @@ pub(super) async fn server(
         pack_digest: vision.map(|vision| vision.pack_digest().to_string()).unwrap_or_default(),
         boot_epoch: 0,
         settings: Some(ledger.report()),
-        proxy: false,
+        // A stream of an agent that is running keeps its place.
+        probe: true,
+        ..Hello::default()
     };
     if vision.is_none() {
         let message = "not tried, as the agent has to say which pack it uses";

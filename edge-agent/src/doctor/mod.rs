@@ -83,8 +83,7 @@ impl Finding {
     }
 }
 
-/// Tries out what the configuration at `path` asks for. The stream to the server takes the place of
-/// that of an agent that is running, which connects again within seconds.
+/// Tries out what the configuration at `path` asks for. An agent that is running is not disturbed.
 pub async fn examine(path: &Path, overrides: &[Override]) -> Diagnosis {
     let config = match Config::load(path, overrides) {
         Ok(config) => config,

@@ -138,10 +138,10 @@ async fn run_rooms<V: Vision>(
     let first = visions.first().ok_or_else(|| ProxyError::Task("no workers".to_owned()))?;
     let (pack, same_person) = (first.pack_digest(), first.same_person());
     let Spool { mut writer, outbox, .. } = shared.open_spool::<ProxyError>(config).await?;
-    let boot_epoch = writer.boot_epoch();
+    let (run, boot_epoch) = (writer.run(), writer.boot_epoch());
     let roster = Arc::new(Roster::beside(&config.spool.path, writer.seal()));
     let answers = Arc::new(Answers::default());
-    let (mut uplink, settings) = shared.uplink(config, pack, outbox, boot_epoch);
+    let (mut uplink, settings) = shared.uplink(config, pack, outbox, (run, boot_epoch));
     uplink.proxy = Some(ProxyLink { roster: Arc::clone(&roster), answers: Arc::clone(&answers) });
     let (mut uplink, drain) = shared.start(uplink);
     let refusing = refuse_settings(settings);

@@ -81,7 +81,13 @@ impl Writer {
             }
             let first = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence + 1 };
             for sighting in sightings {
-                insert(&transaction, &self.seal, self.boot_epoch, &mut self.last_sequence, sighting)?;
+                insert(
+                    &transaction,
+                    &self.seal,
+                    (self.run, self.boot_epoch),
+                    &mut self.last_sequence,
+                    sighting,
+                )?;
                 appended.stored += 1;
             }
             let count = sightings.len() as u64;

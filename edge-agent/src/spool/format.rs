@@ -52,7 +52,7 @@ CREATE TABLE rejected (
 
 /// The sightings and what the server's clock said during the start that stored them.
 ///
-/// `body` is a sealed `CapturedSighting` without key and evidence; `evidence` is sealed too.
+/// `body` is a sealed `CapturedSighting` with its run, without key and evidence; `evidence` is sealed too.
 /// `stored_at` is NULL where the wall clock was not to be trusted. `repeat` is 1 where an earlier
 /// sighting of the same track exists. The 512 are what a row was measured to cost in pages and
 /// indexes, beside its blobs.

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     clock,
     files::{with_suffix, write_durably},
+    sighting::RunId,
 };
 
 /// What a damaged epoch may claim at most: ten thousand years. Servers store epochs as signed 64-bit
@@ -63,9 +64,10 @@ pub struct Spool {
 impl Spool {
     /// Opens or makes a spool, and begins a new boot epoch.
     ///
-    /// The epoch is above every earlier one and, where the clock is right, is the Unix time of the
-    /// start. That keeps keys unique even after the state directory was lost: a server that has
-    /// seen a key before would take a new sighting under it for a repetition.
+    /// The epoch is above every earlier one of this spool and, where the clock is right, is the Unix
+    /// time of the start: it orders the starts. What tells starts apart everywhere is the run id, which
+    /// is random: a server that has seen a key before would take a new sighting under it for a
+    /// repetition.
     ///
     /// A damaged spool is moved aside (`NAME.damaged-TIME`), a new one is made, and what can be read
     /// of the old one is taken over. The epoch is kept in a second file too, so that it still
@@ -96,12 +98,13 @@ impl Spool {
         if let Some(key) = key.aside {
             tracing::warn!(key = %key.display(), "the spool's key is not this device's; a new one was made");
         }
+        let run = RunId::draw().ok_or(SpoolError::Crypto("random numbers"))?;
         let boot_epoch = next_epoch(&connection, path, now)?;
         boots::begin(&connection, boot_epoch, &clock::boot_id())?;
         let offering = format::connect(path)?;
         let boots = Boots::load(&offering)?;
         let outbox = Outbox::new(offering, Arc::clone(&lock), Arc::clone(&seal), boots);
-        let writer = Writer::new(connection, lock, seal, boot_epoch, options);
+        let writer = Writer::new(connection, lock, seal, (run, boot_epoch), options);
         Ok(Self { writer, outbox, quarantined })
     }
 }

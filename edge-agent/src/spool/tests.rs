@@ -299,3 +299,36 @@ fn times_of_a_wrong_clock_are_corrected_when_the_time_is_known() {
     drop(spool);
     assert_eq!(trust(&mut open(dir.path())).1, Trust::Corrected);
 }
+
+/// A new memory card in a device whose clock says the same again.
+#[test]
+fn two_spools_of_one_second_share_no_key() {
+    let now = Timestamp::from_second(1_620_194_400).unwrap();
+    let all = [0, 1].map(|_| {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SpoolOptions::new(dir.path().join("spool.db"), 1 << 30);
+        let mut spool = Spool::open(&options, now).unwrap();
+        spool.writer.append(&[record("a", 1)]).unwrap();
+        spool.outbox.next(None, ALL).unwrap().remove(0)
+    });
+    let [one, other] = &all;
+    assert_eq!((one.boot_epoch, one.sequence), (other.boot_epoch, other.sequence));
+    assert_eq!((one.run_id.len(), other.run_id.len()), (16, 16));
+    assert_ne!(one.run_id, other.run_id);
+}
+
+/// What is offered again keeps the run that it was stored in, also after the start of another one.
+#[test]
+fn a_sighting_keeps_its_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a", 1)]).unwrap();
+    let run = spool.writer.run();
+    drop(spool);
+    let mut spool = open(dir.path());
+    assert_ne!(spool.writer.run(), run);
+    spool.writer.append(&[record("b", 1)]).unwrap();
+    let all = spool.outbox.next(None, ALL).unwrap();
+    assert_eq!(all[0].run_id, run.to_wire());
+    assert_eq!(all[1].run_id, spool.writer.run().to_wire());
+}

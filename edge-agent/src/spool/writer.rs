@@ -1,5 +1,6 @@
 use std::{fs::File, sync::Arc, time::Duration};
 
+use cavs_proto::v1;
 use prost::Message;
 use rusqlite::{Connection, Transaction};
 
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Stamp,
-    sighting::{Sighting, SightingKey},
+    sighting::{RunId, Sighting, SightingKey},
     source::Cursor,
 };
 
@@ -43,6 +44,7 @@ pub struct Writer {
     pub(super) connection: Connection,
     _lock: Arc<File>,
     pub(super) seal: Arc<Seal>,
+    pub(super) run: RunId,
     pub(super) boot_epoch: u64,
     pub(super) last_sequence: u64,
     pub(super) max_bytes: u64,
@@ -54,11 +56,17 @@ impl Writer {
         connection: Connection,
         lock: Arc<File>,
         seal: Arc<Seal>,
-        boot_epoch: u64,
+        (run, boot_epoch): (RunId, u64),
         options: &SpoolOptions,
     ) -> Self {
         let SpoolOptions { max_bytes, max_age, .. } = *options;
-        Self { connection, _lock: lock, seal, boot_epoch, last_sequence: 0, max_bytes, max_age }
+        Self { connection, _lock: lock, seal, run, boot_epoch, last_sequence: 0, max_bytes, max_age }
+    }
+
+    /// This start of the agent.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
     }
 
     /// The epoch of this start.
@@ -111,7 +119,8 @@ impl Writer {
         let mut appended = Appended::default();
         for frame in frames {
             for sighting in &frame.sightings {
-                insert(&transaction, &self.seal, self.boot_epoch, &mut self.last_sequence, sighting)?;
+                let start = (self.run, self.boot_epoch);
+                insert(&transaction, &self.seal, start, &mut self.last_sequence, sighting)?;
                 appended.stored += 1;
             }
             if let Some(cursor) = &frame.cursor {
@@ -173,17 +182,18 @@ impl Writer {
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     seal: &Seal,
-    boot_epoch: u64,
+    (run, boot_epoch): (RunId, u64),
     last_sequence: &mut u64,
     sighting: &Sighting,
 ) -> Result<(), SpoolError> {
     // A number is spent even where the transaction fails: no two sightings share one.
     *last_sequence += 1;
     let key = SightingKey { boot_epoch, sequence: *last_sequence };
-    sealed(seal, key, sighting)?.insert(transaction).map(drop)
+    sealed(seal, run, key, sighting)?.insert(transaction).map(drop)
 }
 
-fn sealed(seal: &Seal, key: SightingKey, sighting: &Sighting) -> Result<SealedRow, SpoolError> {
+fn sealed(seal: &Seal, run: RunId, key: SightingKey, sighting: &Sighting) -> Result<SealedRow, SpoolError> {
+    let body = v1::CapturedSighting { run_id: run.to_wire(), ..sighting.to_wire() };
     let evidence = sighting.face.evidence.as_ref();
     let evidence = evidence.map(|evidence| seal.seal(key, Part::Evidence, &evidence.0)).transpose()?;
     Ok(SealedRow {
@@ -191,7 +201,7 @@ fn sealed(seal: &Seal, key: SightingKey, sighting: &Sighting) -> Result<SealedRo
         quality: sighting.face.quality.unified_quality_score,
         repeat: sighting.track.is_some_and(|track| track.ordinal > 0),
         stored_at: sighting.taken.synchronised.then(|| sighting.taken.wall.as_millisecond()),
-        body: seal.seal(key, Part::Body, &sighting.to_wire().encode_to_vec())?,
+        body: seal.seal(key, Part::Body, &body.encode_to_vec())?,
         evidence,
     })
 }

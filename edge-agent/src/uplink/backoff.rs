@@ -11,9 +11,13 @@ pub(super) const LONGEST: Duration = Duration::from_secs(15);
 /// Delay after a refusal that only a person can end.
 pub(super) const REFUSED: Duration = Duration::from_secs(60);
 
+/// Delays while another agent speaks for this device: each of the two has the server for a minute.
+const OF_TWO: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(60));
+
 /// Growing delays with jitter, so that a school's agents don't all come back at the same moment.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    longest: Duration,
     builder: ExponentialBuilder,
     delays: ExponentialBackoff,
 }
@@ -21,19 +25,28 @@ pub(super) struct Backoff {
 impl Backoff {
     /// The same seed gives the same delays.
     pub(super) fn new(seed: u64) -> Self {
+        Self::between(FIRST, LONGEST, seed)
+    }
+
+    /// For an agent that is one of two.
+    pub(super) fn of_two(seed: u64) -> Self {
+        Self::between(OF_TWO.0, OF_TWO.1, seed)
+    }
+
+    fn between(first: Duration, longest: Duration, seed: u64) -> Self {
         let builder = ExponentialBuilder::new()
-            .with_min_delay(FIRST)
-            .with_max_delay(LONGEST)
+            .with_min_delay(first)
+            .with_max_delay(longest)
             .with_factor(2.0)
             .without_max_times()
             .with_jitter_seed(seed)
             .with_jitter();
-        Self { builder, delays: builder.build() }
+        Self { longest, builder, delays: builder.build() }
     }
 
     /// Jitter comes on top of the library's maximum, so the cap is applied again.
     pub(super) fn next_delay(&mut self) -> Duration {
-        self.delays.next().unwrap_or(LONGEST).min(LONGEST)
+        self.delays.next().unwrap_or(self.longest).min(self.longest)
     }
 
     pub(super) fn reset(&mut self) {
@@ -55,5 +68,8 @@ mod tests {
         assert!(backoff.next_delay() > LONGEST / 2);
         backoff.reset();
         assert!(backoff.next_delay() <= 2 * FIRST);
+        let mut of_two = Backoff::of_two(3);
+        assert!(of_two.next_delay() >= OF_TWO.0);
+        assert!((0..10).map(|_| of_two.next_delay()).all(|delay| delay <= OF_TWO.1));
     }
 }

@@ -10,8 +10,9 @@ use std::{
 use cavs_proto::{
     from_timestamp, to_timestamp,
     v1::{
-        CapturedSighting, DeviceMessage, DeviceSettings, Heartbeat, Hello, ServerMessage, SettingsReport,
-        SightingBatch, Welcome, device_message::Message as Up, server_message::Message as Down,
+        CapturedSighting, DeviceMessage, DeviceSettings, Heartbeat, Hello, Notice, ServerMessage,
+        SettingsReport, SightingBatch, Welcome, device_message::Message as Up,
+        server_message::Message as Down,
     },
 };
 use jiff::Timestamp;
@@ -227,8 +228,18 @@ impl Driver {
                         let _ = spawn_blocking(move || roster.replace(&cameras)).await;
                     }
                 }
+                Some(Down::Notice(Notice { reason, message })) => {
+                    tracing::error!(
+                        reason,
+                        message,
+                        "the server has something to say to this device's operator"
+                    );
+                }
                 // A later server may say more than this agent knows.
-                None => tracing::debug!("an unknown message of the server was left out"),
+                None => {
+                    self.reporter.vitals().unknown_messages.add(1);
+                    tracing::debug!("an unknown message of the server was passed over");
+                }
             },
         }
         Ok(())
@@ -258,7 +269,8 @@ impl Driver {
                 self.tell_connected(false);
                 self.loaded.clear();
                 self.failures.failed(&failure, retry_in, Instant::now());
-                if let (true, Some(advice)) = (self.give_up_when_refused, failure.advice()) {
+                let final_advice = failure.advice().filter(|_| !failure.is_of_two());
+                if let (true, Some(advice)) = (self.give_up_when_refused, final_advice) {
                     return Err(UplinkError::Refused { failure, advice });
                 }
             }

@@ -52,8 +52,15 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What a person has to do before another attempt can succeed, where that is so. Such attempts
-    /// are made seldom.
+    /// Another agent speaks for the device. It does so in turns with this one, if the two last.
+    #[must_use]
+    pub fn is_of_two(&self) -> bool {
+        use ErrorReason::{DeviceConnectedTwice, StreamReplaced};
+        matches!(self, Self::Refused { reason: DeviceConnectedTwice | StreamReplaced, .. })
+    }
+
+    /// What a person has to do, where that is so: before another attempt can succeed, unless
+    /// [`Self::is_of_two`]. Such attempts are made seldom.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         let Self::Refused { reason, .. } = self else { return None };
@@ -77,6 +84,10 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         R::DeviceIdentityMissing => {
             Some("server.certificate names no device; issue a device certificate for this agent")
         }
+        // A server from before the second one says the first.
+        R::StreamReplaced | R::DeviceConnectedTwice => Some(
+            "another agent uses this device's certificate: issue a certificate of its own to each; this one tries again, and nothing is lost",
+        ),
         R::InvalidArgument
         | R::PageTokenInvalid
         | R::Unauthenticated
@@ -90,7 +101,6 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::RateLimited
         | R::RequestTooSlow
         | R::SpoolUnavailable
-        | R::StreamReplaced
         | R::StudentNotFound
         | R::StudentExists
         | R::StudentErased

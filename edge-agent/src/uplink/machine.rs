@@ -19,6 +19,9 @@ use crate::{sighting::SightingKey, spool::Settlement};
 /// Largest batch that is offered, whatever the server would take.
 const MAX_BATCH_SIZE: usize = 1024;
 
+/// A session that lasted so long ended the turns of two agents.
+const UNDISPUTED: Duration = Duration::from_secs(600);
+
 /// Most batches under way, whatever the server would take.
 pub(super) const MAX_UNACKNOWLEDGED: usize = 32;
 
@@ -81,6 +84,9 @@ pub enum Action {
 pub struct Machine {
     timing: Timing,
     backoff: Backoff,
+    /// While another agent speaks for this device. What is delivered in between does not make it short:
+    /// two agents would spend their time on taking each other's place.
+    of_two: Backoff,
     state: State,
     last_batch_id: u64,
     actions: VecDeque<Action>,
@@ -96,6 +102,7 @@ enum State {
 
 #[derive(Debug)]
 struct Session {
+    began: Instant,
     batch_size: usize,
     max_unacknowledged: usize,
     /// By batch id, so the oldest comes first.
@@ -121,6 +128,7 @@ impl Machine {
         Self {
             timing,
             backoff: Backoff::new(seed),
+            of_two: Backoff::of_two(seed),
             state: State::Waiting { until: now },
             last_batch_id: 0,
             actions: VecDeque::new(),
@@ -199,6 +207,7 @@ impl Machine {
         };
         let clamp = |value: u32, most: usize| usize::try_from(value).unwrap_or(most).clamp(1, most);
         self.state = State::Streaming(Session {
+            began: now,
             batch_size: clamp(welcome.max_batch_size, MAX_BATCH_SIZE),
             max_unacknowledged: clamp(welcome.max_unacknowledged_batches, MAX_UNACKNOWLEDGED),
             in_flight: BTreeMap::new(),
@@ -269,7 +278,18 @@ impl Machine {
         if let State::Waiting { .. } = self.state {
             return;
         }
-        let retry_in = if failure.advice().is_some() { REFUSED } else { self.backoff.next_delay() };
+        if let State::Streaming(session) = &self.state
+            && now.saturating_duration_since(session.began) >= UNDISPUTED
+        {
+            self.of_two.reset();
+        }
+        let retry_in = if failure.is_of_two() {
+            self.of_two.next_delay()
+        } else if failure.advice().is_some() {
+            REFUSED
+        } else {
+            self.backoff.next_delay()
+        };
         self.state = State::Waiting { until: now + retry_in };
         // What was settled stays so; everything else was meant for the stream that is gone.
         self.actions.retain(|action| matches!(action, Action::Settle(_)));

@@ -275,3 +275,35 @@ proptest! {
         prop_assert_eq!(world.stored.len() as u64, last);
     }
 }
+
+#[test]
+fn two_agents_of_one_device_do_not_spend_their_time_on_taking_turns() {
+    for reason in [ErrorReason::DeviceConnectedTwice, ErrorReason::StreamReplaced] {
+        let mut now = Instant::now();
+        let mut machine = Machine::new(Timing::default(), 1, now);
+        let mut delays = Vec::new();
+        for batch in 1..=6 {
+            machine.on_time(now);
+            machine.on_connected(now);
+            machine.on_welcome(&welcome(1, 1), now);
+            // Something is delivered each time, which makes other retries fast.
+            machine.on_loaded(vec![key(batch)], now);
+            machine.on_ack(ack(batch, &[key(batch)], Outcome::Stored), now);
+            machine.on_failure(Failure::Refused { reason, message: String::new() }, now);
+            let Some(Action::Disconnect { retry_in, .. }) = machine.actions.pop_back() else { panic!() };
+            machine.actions.clear();
+            delays.push(retry_in);
+            now += retry_in;
+        }
+        assert!(delays[0] >= Duration::from_secs(4), "{delays:?}");
+        assert!(delays[5] == Duration::from_secs(60), "{delays:?}");
+        // After a long time without another one it is quick again.
+        machine.on_time(now);
+        machine.on_connected(now);
+        machine.on_welcome(&welcome(1, 1), now);
+        now += Duration::from_secs(600);
+        machine.on_failure(Failure::Refused { reason, message: String::new() }, now);
+        let Some(Action::Disconnect { retry_in, .. }) = machine.actions.pop_back() else { panic!() };
+        assert!(retry_in < Duration::from_secs(9), "{retry_in:?}");
+    }
+}

@@ -32,10 +32,14 @@ pub const MAX_BATCH_BYTES: usize = 2 << 20;
 pub async fn greet(endpoint: &Endpoint, hello: Hello) -> Result<Welcome, Failure> {
     let greeting = async {
         let mut connection = endpoint.open(hello).await?;
-        match connection.incoming.message().await? {
-            Some(ServerMessage { message: Some(Message::Welcome(welcome)) }) => Ok(welcome),
-            Some(_) => Err(Failure::Protocol("it did not begin with a welcome".to_owned())),
-            None => Err(Failure::Closed),
+        loop {
+            match connection.incoming.message().await? {
+                Some(ServerMessage { message: Some(Message::Welcome(welcome)) }) => return Ok(welcome),
+                // A later server may say more than this agent knows.
+                Some(ServerMessage { message: None }) => {}
+                Some(_) => return Err(Failure::Protocol("it did not begin with a welcome".to_owned())),
+                None => return Err(Failure::Closed),
+            }
         }
     };
     timeout(GREETING, greeting).await.unwrap_or(Err(Failure::Timeout(Phase::Welcome)))

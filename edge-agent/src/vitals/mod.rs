@@ -3,7 +3,7 @@
 mod machine;
 mod reporter;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 pub(crate) use machine::disk_free;
 pub use reporter::Reporter;
@@ -25,6 +25,10 @@ pub struct Vitals {
     pub source_failures: Count,
     /// What the uplink has got done: attempts to connect, heartbeats, acknowledgements settled.
     pub uplink_steps: Count,
+    /// Messages of the server that this agent does not know.
+    pub unknown_messages: Count,
+    /// The disk is full: nothing can be stored, or nothing taken out of the spool.
+    pub disk_full: AtomicBool,
 }
 
 /// A number that only grows.

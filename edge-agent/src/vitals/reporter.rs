@@ -1,6 +1,6 @@
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -64,7 +64,7 @@ impl Reporter {
             self.rates = sample.since(&self.last);
             self.last = sample;
         }
-        let Vitals { done, bad, dropped, source_failures, .. } = &*self.vitals;
+        let Vitals { done, bad, dropped, source_failures, unknown_messages, disk_full, .. } = &*self.vitals;
         DeviceHealth {
             temperature: machine::temperature(),
             cpu_percent: self.rates.cpu_percent,
@@ -79,6 +79,8 @@ impl Reporter {
             source_failures: source_failures.get(),
             uptime_seconds: now.saturating_duration_since(self.began).as_secs(),
             clock_synchronised: Stamp::now().synchronised,
+            unknown_messages: unknown_messages.get(),
+            disk_full: disk_full.load(Relaxed),
         }
     }
 }

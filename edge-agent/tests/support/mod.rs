@@ -208,6 +208,11 @@ impl Conversation {
             let reply = match message.message.unwrap() {
                 Up::Hello(_) if self.fault == Some(Fault::BeforeWelcome) => return,
                 Up::Hello(hello) => {
+                    // A later server may say more than this agent knows.
+                    let more = Ok(ServerMessage { message: None });
+                    if self.sender.send(more).await.is_err() {
+                        return;
+                    }
                     let mut memory = self.memory.lock().unwrap();
                     memory.note(hello.settings);
                     self.pushed = memory.settings.as_ref().map_or(0, |settings| settings.version);

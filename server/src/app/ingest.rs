@@ -4,11 +4,13 @@ use cavs_embedding::PackDigest;
 use cavs_proto::{DeviceId, ErrorReason, SightingId};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
+use tracing::warn;
+
 use super::{App, AppError};
 use crate::{
     domain::{
-        CapturedSighting, Decision, Device, DeviceKey, DeviceStatus, Heartbeat, Prediction, PushedSettings,
-        SettingsReport,
+        Admission, CapturedSighting, Decision, Device, DeviceKey, DeviceStatus, Heartbeat, Prediction,
+        PushedSettings, RunId, SettingsReport,
     },
     store::{SightingToStore, StoreOutcome},
     vault::{Key, Owner},
@@ -38,47 +40,93 @@ impl App {
         device.ok_or_else(|| refused(id, None))
     }
 
-    /// Takes note of what a device says at the beginning; gives the settings that it is to run with,
-    /// where any were pushed.
+    /// Takes note of what a start of a device's agent says at the beginning; gives the settings that it
+    /// is to run with, where any were pushed.
     ///
     /// # Errors
     /// `MODEL_PACK_MISMATCH`: its probes could not be compared with any template.
+    /// `DEVICE_CONNECTED_TWICE`: another start has the device's place now.
     pub async fn device_connected(
         &self,
         id: DeviceId,
+        run: RunId,
         agent_version: &str,
         pack: PackDigest,
         settings: &SettingsReport,
     ) -> Result<Option<PushedSettings>, AppError> {
+        if let Err(mismatch) = self.check_pack(pack) {
+            self.store.device_mismatched(id, agent_version, pack, settings).await?;
+            return Err(mismatch);
+        }
+        let Admission { welcome, twice } =
+            self.store.run_greeted(id, run, agent_version, pack, settings).await?;
+        if twice {
+            self.note_twice(id);
+        }
+        if !welcome {
+            return Err(connected_twice());
+        }
+        self.pushed_settings(id).await
+    }
+
+    /// Whether a device with this pack would be welcomed; nothing is recorded.
+    ///
+    /// # Errors
+    /// `MODEL_PACK_MISMATCH`.
+    pub async fn device_probed(
+        &self,
+        id: DeviceId,
+        pack: PackDigest,
+    ) -> Result<Option<PushedSettings>, AppError> {
+        self.check_pack(pack)?;
+        self.pushed_settings(id).await
+    }
+
+    /// A start of a device's agent has ended its stream.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn device_left(&self, id: DeviceId, run: RunId) -> Result<(), AppError> {
+        Ok(self.store.run_left(id, run).await?)
+    }
+
+    fn check_pack(&self, pack: PackDigest) -> Result<(), AppError> {
         let served = self.recognition.pack();
-        self.store.device_connected(id, agent_version, pack, settings).await?;
         if pack == served {
-            return self.pushed_settings(id).await;
+            return Ok(());
         }
         let message =
             format!("the agent uses model pack {pack}, the server {served}: give both the same pack folder");
         Err(AppError::refused(ErrorReason::ModelPackMismatch, message))
     }
 
+    fn note_twice(&self, id: DeviceId) {
+        self.metrics.connected_twice();
+        warn!(device = %id, "a device is connected twice: its certificate is in use in two places");
+    }
+
     /// Takes note of a sign of life; gives the settings that the device is to run with where they
     /// are newer than the version that this stream has pushed.
     ///
     /// # Errors
-    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`: it may not go on. `Store`.
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `DEVICE_CONNECTED_TWICE`: it may not go on. `Store`.
     pub async fn device_alive(
         &self,
         id: DeviceId,
+        run: RunId,
         heartbeat: &Heartbeat,
         settings: &SettingsReport,
         pushed: u64,
     ) -> Result<Option<PushedSettings>, AppError> {
-        let (status, version) = self.store.device_alive(id, heartbeat, settings).await?.unzip();
-        may_speak(id, status)?;
-        if version.is_some_and(|version| version > pushed) {
-            self.pushed_settings(id).await
-        } else {
-            Ok(None)
-        }
+        let Some((status, version)) = self.store.device_alive(id, run, heartbeat, settings).await? else {
+            self.admit_device(id).await?;
+            if self.store.superseded_run_spoke(id, run).await? {
+                self.note_twice(id);
+            }
+            return Err(connected_twice());
+        };
+        may_speak(id, Some(status))?;
+        if version > pushed { self.pushed_settings(id).await } else { Ok(None) }
     }
 
     async fn pushed_settings(&self, id: DeviceId) -> Result<Option<PushedSettings>, AppError> {
@@ -133,6 +181,13 @@ impl App {
         let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
         Ok(SightingToStore { id, captured, received_at, key_month, probe, evidence, prediction })
     }
+}
+
+/// What a start is told that has to leave its place to another one.
+fn connected_twice() -> AppError {
+    let message =
+        "another start of this device's agent is connected: its certificate is in use in two places";
+    AppError::refused(ErrorReason::DeviceConnectedTwice, message)
 }
 
 fn may_speak(id: DeviceId, status: Option<DeviceStatus>) -> Result<(), AppError> {

@@ -13,7 +13,9 @@ use super::{
     accounts::{hash_token, new_token},
 };
 use crate::{
-    domain::{Device, DeviceKey, DeviceKind, DeviceStatus, ProxiedCamera, SightingAnswer, SightingKey},
+    domain::{
+        Device, DeviceKey, DeviceKind, DeviceStatus, ProxiedCamera, RunId, SightingAnswer, SightingKey,
+    },
     store::DEVICE_CHANGES,
 };
 
@@ -94,7 +96,7 @@ impl App {
     pub async fn sighting_answers(
         &self,
         proxy: DeviceId,
-        wanted: &[(DeviceId, SightingKey)],
+        wanted: &[(DeviceId, RunId, SightingKey)],
     ) -> HashMap<(DeviceId, SightingKey), SightingAnswer> {
         if wanted.is_empty() {
             return HashMap::new();

@@ -54,6 +54,25 @@ pub struct Device {
     pub proxy: Option<ProxyRef>,
     /// Tokens that are good.
     pub tokens: u32,
+    /// Where two starts of its agent were ever found alive at once.
+    pub twice: Option<ConnectedTwice>,
+}
+
+/// A device's certificate is, or was, in use in two places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectedTwice {
+    /// When that was noticed last.
+    pub last_at: Timestamp,
+    /// How often.
+    pub count: u64,
+}
+
+impl ConnectedTwice {
+    /// Whether it is still so, as far as anybody knows: while both live, it is noticed every minute.
+    #[must_use]
+    pub fn is_now(&self, now: Timestamp) -> bool {
+        now.duration_since(self.last_at) < jiff::SignedDuration::from_mins(10)
+    }
 }
 
 impl Device {
@@ -138,6 +157,10 @@ pub struct Health {
     pub uptime_seconds: u64,
     /// The device's clock followed a time server or agreed with the server's.
     pub clock_synchronised: bool,
+    /// Messages of a server that the agent does not know.
+    pub unknown_messages: u64,
+    /// The disk is full: nothing can be stored, and nothing taken out of the spool.
+    pub disk_full: bool,
 }
 
 /// What became of pushed settings on a device.

@@ -5,6 +5,7 @@ mod face;
 mod page;
 mod policy;
 mod proxy;
+mod run;
 mod sighting;
 mod student;
 mod template;
@@ -13,13 +14,14 @@ mod threshold;
 mod user;
 
 pub use device::{
-    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Health, Heartbeat, NewDevice,
-    ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
+    ConnectedTwice, Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Health, Heartbeat,
+    NewDevice, ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
 };
 pub use face::{BoundingBox, Quality};
 pub use page::{Page, PageRequest, PageToken};
 pub use policy::{Judged, Match, Policy};
 pub use proxy::{CameraRefusal, CameraStanding, ProxiedCamera, ProxyRef, SightingAnswer, TOKENS};
+pub use run::{ALIVE_FOR, Admission, HOLDS_FOR, RunId, Standing, message_proves_two};
 pub use sighting::{
     Candidate, CapturedSighting, Clock, ClockTrust, Decision, EARLIEST, LATEST, NewReview, Prediction,
     PredictionReason, Review, Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track,

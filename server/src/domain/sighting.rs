@@ -5,15 +5,15 @@ use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_proto::{DeviceId, ProtocolError, SightingId, StudentId};
 use jiff::Timestamp;
 
-use super::{BoundingBox, Quality, text};
+use super::{BoundingBox, Quality, RunId, text};
 
 /// The earliest time that is taken for one: a device without a clock begins here.
 pub const EARLIEST: Timestamp = Timestamp::UNIX_EPOCH;
 /// The latest time that is taken for one: the year 2200.
 pub const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
 
-/// What a device numbers its sightings by: unique for ever together with the device, and with the camera
-/// that it speaks for.
+/// What a start of an agent numbers its sightings by: unique for ever together with the start, the device,
+/// and the camera that it speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SightingKey {
     /// Increases with every start of the agent.
@@ -27,6 +27,8 @@ pub struct SightingKey {
 pub struct CapturedSighting {
     /// Its number.
     pub key: SightingKey,
+    /// The start of the agent that gave it; `None` from agents that have no run ids.
+    pub run: Option<RunId>,
     /// By the device's clock.
     pub captured_at: Timestamp,
     /// The face.

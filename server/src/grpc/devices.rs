@@ -174,6 +174,11 @@ impl From<Device> for v1::Device {
             proxy_id: device.proxy.as_ref().map(|proxy| proxy.id.to_string()).unwrap_or_default(),
             proxy_name: device.proxy.map(|proxy| proxy.name).unwrap_or_default(),
             token_count: device.tokens,
+            connected_twice: device.twice.map(|twice| v1::ConnectedTwice {
+                now: twice.is_now(Timestamp::now()),
+                last_time: Some(to_timestamp(twice.last_at)),
+                count: twice.count,
+            }),
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) fn heartbeat_from_wire(beat: &v1::Heartbeat) -> Heartbeat {
             source_failures: health.source_failures,
             uptime_seconds: health.uptime_seconds,
             clock_synchronised: health.clock_synchronised,
+            unknown_messages: health.unknown_messages,
+            disk_full: health.disk_full,
         }),
     }
 }
@@ -74,6 +76,8 @@ pub(super) fn heartbeat_to_wire(beat: Heartbeat) -> v1::Heartbeat {
             source_failures: health.source_failures,
             uptime_seconds: health.uptime_seconds,
             clock_synchronised: health.clock_synchronised,
+            unknown_messages: health.unknown_messages,
+            disk_full: health.disk_full,
         }),
     }
 }

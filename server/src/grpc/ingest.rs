@@ -1,20 +1,18 @@
 //! The stream of a device: hello, then batches and heartbeats, each batch acknowledged after it
 //! is committed.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{pin::Pin, time::Duration};
 
 use cavs_proto::{DeviceId, ErrorReason, ProtocolError, to_timestamp, v1};
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use v1::{device_message, server_message, sighting_result::Outcome};
 
 use super::{
@@ -22,10 +20,11 @@ use super::{
     layer::{CallingDevice, in_time},
     proxy_to_wire::proxied_cameras,
     sighting_from_wire::{Rejection, captured},
+    streams::{Place, Streams},
 };
 use crate::{
     app::App,
-    domain::{CapturedSighting, ProxiedCamera, printable},
+    domain::{CapturedSighting, ProxiedCamera, RunId, printable},
     metrics::OpenStream,
     store::StoreOutcome,
 };
@@ -38,16 +37,25 @@ pub(super) const MAX_EVIDENCE: usize = 128 * 1024;
 const WINDOW: u32 = 4;
 /// Longest silence: agents send heartbeats far more often.
 const IDLE: Duration = Duration::from_secs(90);
+/// How long a device may take to say hello.
+const GREETING: Duration = Duration::from_secs(20);
+
+/// What the operator of a device is told whose certificate is in use in two places.
+const TWICE: &str = "the device is connected twice: another agent uses the same certificate. Nothing is lost, \
+                     but whose sightings are whose can't be known: issue a certificate of its own to each";
 
 pub(super) struct Ingest {
     app: App,
     shutdown: CancellationToken,
-    streams: Streams,
+    /// Those that have yet to say hello: they take nobody's place but that of their like.
+    greeting: Streams,
+    /// Those that were welcomed.
+    speaking: Streams,
 }
 
 impl Ingest {
     pub(super) fn new(app: App, shutdown: CancellationToken) -> Self {
-        Self { app, shutdown, streams: Streams::default() }
+        Self { app, shutdown, greeting: Streams::default(), speaking: Streams::default() }
     }
 }
 
@@ -68,12 +76,15 @@ impl v1::ingest_service_server::IngestService for Ingest {
             app: self.app.clone(),
             device,
             shutdown: self.shutdown.clone(),
-            place: self.streams.take_place(device),
+            place: self.greeting.take_place(device, None),
+            speaking: self.speaking.clone(),
+            begun: Instant::now(),
             devices_changed: self.app.devices_changed.subscribe(),
             cameras: None,
             inbound: request.into_inner(),
-            greeted: false,
+            stage: Stage::Greeting,
             proxy: false,
+            told_twice: None,
             pushed: 0,
             _open: self.app.metrics.stream(),
         };
@@ -86,16 +97,30 @@ struct Session {
     device: DeviceId,
     shutdown: CancellationToken,
     place: Place,
+    speaking: Streams,
+    begun: Instant,
     inbound: Streaming<v1::DeviceMessage>,
-    greeted: bool,
+    stage: Stage,
     /// It speaks for cameras.
     proxy: bool,
+    /// When the device was found connected twice, as of what it was told last.
+    told_twice: Option<Timestamp>,
     devices_changed: watch::Receiver<()>,
     /// The cameras that it was told of.
     cameras: Option<Vec<ProxiedCamera>>,
     /// Version of the settings that this stream has pushed.
     pushed: u64,
     _open: OpenStream,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has yet to say hello.
+    Greeting,
+    /// It only wanted to know whether it would be welcomed.
+    Probed,
+    /// It was welcomed, as this start of its agent.
+    Speaking(RunId),
 }
 
 impl Session {
@@ -111,17 +136,26 @@ impl Session {
                 },
                 Event::End => {
                     info!(device = %self.device, "the device ended its stream");
+                    self.leave().await;
                     return Ok(None);
                 }
             };
-            let answer = match (message.message, self.greeted) {
-                (Some(Hello(hello)), false) => in_time(self.welcome(&hello)).await?,
-                (Some(Sightings(batch)), true) => in_time(self.ingest(&batch)).await?,
-                (Some(Heartbeat(beat)), true) => match in_time(self.heartbeat(&beat)).await? {
-                    Some(settings) => settings,
-                    None => continue,
-                },
-                (Some(Hello(_) | Sightings(_) | Heartbeat(_)) | None, _) => {
+            let answer = match (message.message, self.stage) {
+                (Some(Hello(hello)), Stage::Greeting) => in_time(self.welcome(&hello)).await?,
+                (Some(Sightings(batch)), Stage::Speaking(_)) => in_time(self.ingest(&batch)).await?,
+                (Some(Heartbeat(beat)), Stage::Speaking(run)) => {
+                    match in_time(self.heartbeat(run, &beat)).await? {
+                        Some(settings) => settings,
+                        None => continue,
+                    }
+                }
+                // A later agent may say more than this server knows.
+                (None, _) => {
+                    self.app.metrics.unknown_message();
+                    debug!(device = %self.device, "an unknown message of the device was passed over");
+                    continue;
+                }
+                (Some(Hello(_) | Sightings(_) | Heartbeat(_)), _) => {
                     let message = "hello comes first and once, then batches and heartbeats";
                     return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
                 }
@@ -131,26 +165,60 @@ impl Session {
     }
 
     async fn receive(&mut self) -> Result<Event, Status> {
-        tokio::select! {
+        let deadline = match self.stage {
+            Stage::Greeting | Stage::Probed => self.begun + GREETING,
+            Stage::Speaking(_) => Instant::now() + IDLE,
+        };
+        let received = tokio::select! {
             biased;
             () = self.shutdown.cancelled() => {
                 Err(cavs_proto::status(ErrorReason::ShuttingDown, "the server is stopping"))
             }
             () = self.place.taken.cancelled() => {
-                let message = "the device has opened another stream";
-                Err(cavs_proto::status(ErrorReason::StreamReplaced, message))
+                Err(self.place.why_taken())
             }
-            Ok(()) = self.devices_changed.changed(), if self.greeted => Ok(Event::DevicesChanged),
-            received = timeout(IDLE, self.inbound.message()) => match received {
-                Ok(message) => Ok(message?.map_or(Event::End, |message| Event::Message(Box::new(message)))),
-                Err(_) => Err(cavs_proto::status(ErrorReason::IdleTimeout, "no message for 90 seconds")),
-            },
+            Ok(()) = self.devices_changed.changed(), if matches!(self.stage, Stage::Speaking(_)) => {
+                return Ok(Event::DevicesChanged);
+            }
+            received = timeout_at(deadline, self.inbound.message()) => received.unwrap_or_else(|_| {
+                Err(cavs_proto::status(ErrorReason::IdleTimeout, "no message in time"))
+            }),
+        };
+        match received {
+            Ok(message) => Ok(message.map_or(Event::End, |message| Event::Message(Box::new(message)))),
+            Err(status) => {
+                self.leave().await;
+                Err(status)
+            }
         }
     }
 
-    /// Whether the device may still speak; and its cameras, where they are others than it was told.
+    /// Frees the device's place for another start of its agent, unless that has it already.
+    async fn leave(&self) {
+        let Stage::Speaking(run) = self.stage else { return };
+        if self.place.taken.is_cancelled() {
+            return;
+        }
+        // Where this fails, the place is free after a moment without a word.
+        if let Err(cause) = in_time(async { Ok(self.app.device_left(self.device, run).await?) }).await {
+            debug!(device = %self.device, %cause, "that the device has left was not noted");
+        }
+    }
+
+    /// Whether the device may still speak; what it should know of that; and its cameras, where they are
+    /// others than it was told.
     async fn look_again(&mut self) -> Result<Option<server_message::Message>, Status> {
-        self.app.admit_device(self.device).await?;
+        let device = self.app.admit_device(self.device).await?;
+        let news = device.twice.filter(|twice| twice.is_now(Timestamp::now()));
+        if let Some(twice) = news.filter(|twice| self.told_twice != Some(twice.last_at)) {
+            self.told_twice = Some(twice.last_at);
+            // What else has changed is looked at when the next message comes.
+            self.devices_changed.mark_changed();
+            return Ok(Some(server_message::Message::Notice(v1::Notice {
+                reason: ErrorReason::DeviceConnectedTwice.as_str().to_owned(),
+                message: TWICE.to_owned(),
+            })));
+        }
         if !self.proxy {
             return Ok(None);
         }
@@ -169,10 +237,30 @@ impl Session {
             hello.pack_digest.parse().map_err(|error| ProtocolError::invalid("hello.pack_digest", error))?;
         let version = printable(&hello.agent_version, 100);
         let settings = report_from_wire(hello.settings.as_ref());
-        let pushed = self.app.device_connected(self.device, &version, pack, &settings).await?;
+        let run = match hello.run_id.as_ref() {
+            [] => RunId::of_epoch(hello.boot_epoch),
+            bytes => RunId::from_bytes(bytes).ok_or_else(|| {
+                ProtocolError::invalid("hello.run_id", "must be 16 bytes that are not all 0")
+            })?,
+        };
+        // Doctors from before `probe` have no epoch.
+        let pushed = if hello.probe || (hello.run_id.is_empty() && hello.boot_epoch == 0) {
+            self.stage = Stage::Probed;
+            self.app.device_probed(self.device, pack).await?
+        } else {
+            let pushed = self.app.device_connected(self.device, run, &version, pack, &settings).await?;
+            self.place = self.speaking.take_place(self.device, Some(run));
+            self.stage = Stage::Speaking(run);
+            // What was noticed before this stream began is said to it, too.
+            self.told_twice = None;
+            self.devices_changed.mark_changed();
+            info!(device = %self.device, version, boot_epoch = hello.boot_epoch, "a device connected");
+            pushed
+        };
         self.pushed = pushed.as_ref().map_or(0, |pushed| pushed.version);
-        (self.greeted, self.proxy) = (true, hello.proxy);
-        info!(device = %self.device, version, boot_epoch = hello.boot_epoch, "a device connected");
+        // Those of a later agent are left out.
+        let capable = hello.capabilities.contains(&v1::Capability::Proxy.into());
+        self.proxy = capable || hello.proxy;
         Ok(server_message::Message::Welcome(v1::Welcome {
             device_id: self.device.to_string(),
             server_time: Some(to_timestamp(Timestamp::now())),
@@ -183,10 +271,14 @@ impl Session {
     }
 
     /// Takes note of it; the answer is settings that were pushed in the meantime, by any server.
-    async fn heartbeat(&mut self, beat: &v1::Heartbeat) -> Result<Option<server_message::Message>, Status> {
+    async fn heartbeat(
+        &mut self,
+        run: RunId,
+        beat: &v1::Heartbeat,
+    ) -> Result<Option<server_message::Message>, Status> {
         let settings = report_from_wire(beat.settings.as_ref());
         let heartbeat = heartbeat_from_wire(beat);
-        let pushed = self.app.device_alive(self.device, &heartbeat, &settings, self.pushed).await?;
+        let pushed = self.app.device_alive(self.device, run, &heartbeat, &settings, self.pushed).await?;
         Ok(pushed.map(|pushed| {
             self.pushed = pushed.version;
             server_message::Message::Settings(settings_to_wire(pushed))
@@ -204,7 +296,10 @@ impl Session {
             batch.sightings.iter().map(|s| captured(s, pack, dimension)).collect();
         let good: Vec<CapturedSighting> = read.iter().filter_map(|r| r.as_ref().ok()).cloned().collect();
         let mut outcomes = self.app.ingest(self.device, &good).await?.into_iter();
-        let of_cameras: Vec<_> = good.iter().filter_map(|s| Some((s.camera?, s.key))).collect();
+        let of_cameras: Vec<_> = good
+            .iter()
+            .filter_map(|s| Some((s.camera?, s.run.unwrap_or_else(|| RunId::of_content(s)), s.key)))
+            .collect();
         let mut answers = self.app.sighting_answers(self.device, &of_cameras).await;
         let results = batch
             .sightings
@@ -258,53 +353,4 @@ enum Event {
     Message(Box<v1::DeviceMessage>),
     DevicesChanged,
     End,
-}
-
-/// The one stream of each device: the newest, as an older one is likely to be half dead.
-#[derive(Clone, Default)]
-struct Streams(Arc<Mutex<HashMap<DeviceId, CancellationToken>>>);
-
-/// A stream's place, left when it is dropped.
-struct Place {
-    streams: Streams,
-    device: DeviceId,
-    /// Cancelled when another stream takes the place.
-    taken: CancellationToken,
-}
-
-impl Streams {
-    fn take_place(&self, device: DeviceId) -> Place {
-        let taken = CancellationToken::new();
-        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(older) = streams.insert(device, taken.clone()) {
-            older.cancel();
-        }
-        Place { streams: self.clone(), device, taken }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // Whoever took the place has put a token of its own there.
-        if !self.taken.is_cancelled() {
-            self.streams.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.device);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_stream_has_the_place() {
-        let (streams, device) = (Streams::default(), DeviceId::generate());
-        let first = streams.take_place(device);
-        let second = streams.take_place(device);
-        assert!(first.taken.is_cancelled() && !second.taken.is_cancelled());
-        drop(first);
-        assert_eq!(streams.0.lock().unwrap().len(), 1);
-        drop(second);
-        assert_eq!(streams.0.lock().unwrap().len(), 0);
-    }
 }

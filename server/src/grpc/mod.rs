@@ -15,6 +15,7 @@ mod review;
 mod sighting_from_wire;
 mod sightings;
 mod status;
+mod streams;
 mod students;
 
 use std::time::Duration;

@@ -7,7 +7,9 @@ use super::{
     ingest::MAX_EVIDENCE,
     status::required_enum,
 };
-use crate::domain::{CapturedSighting, Clock, ClockTrust, EARLIEST, LATEST, SightingKey, Track, printable};
+use crate::domain::{
+    CapturedSighting, Clock, ClockTrust, EARLIEST, LATEST, RunId, SightingKey, Track, printable,
+};
 
 /// Why a sighting can never be accepted in this form.
 #[derive(Debug)]
@@ -40,7 +42,17 @@ pub(super) fn captured(
             problem: ProtocolError::invalid("evidence", problem),
         });
     }
+    let run = match wire.run_id.is_empty() {
+        true => None,
+        false => Some(RunId::from_bytes(&wire.run_id).ok_or_else(|| {
+            ProtocolError::invalid(
+                "run_id",
+                format_args!("{} bytes, not 16 that are not all 0", wire.run_id.len()),
+            )
+        })?),
+    };
     Ok(CapturedSighting {
+        run,
         key: SightingKey {
             boot_epoch: number("boot_epoch", wire.boot_epoch)?,
             sequence: number("sequence", wire.sequence)?,
@@ -173,6 +185,8 @@ mod tests {
             "SIGHTING_INVALID detection_score: NaN is not 0 to 1"
         );
         assert_eq!(reason(|w| w.captured_at = None), "SIGHTING_INVALID captured_at: is required");
+        assert!(reason(|w| w.run_id = vec![1; 15].into()).starts_with("SIGHTING_INVALID run_id: 15 bytes"));
+        assert!(reason(|w| w.run_id = vec![0; 16].into()).starts_with("SIGHTING_INVALID run_id"));
         assert!(reason(|w| w.pack_digest = "x".into()).starts_with("SIGHTING_INVALID pack_digest"));
         assert!(reason(|w| w.evidence = vec![0; MAX_EVIDENCE + 1].into()).starts_with("EVIDENCE_TOO_LARGE"));
     }

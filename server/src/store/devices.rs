@@ -15,8 +15,8 @@ use super::{
     templates::read_json,
 };
 use crate::domain::{
-    Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Heartbeat, NewDevice, ONLINE_FOR, Page,
-    PageRequest, ProxyRef, PushedSettings, SettingsChange, SettingsReport,
+    ConnectedTwice, Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Heartbeat, NewDevice,
+    ONLINE_FOR, Page, PageRequest, ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport,
 };
 
 /// A device with the newest settings that were pushed to it, and who speaks for it.
@@ -72,52 +72,45 @@ impl Store {
         Ok(request.page(items, total.unsigned_abs(), |device| device.name.clone()))
     }
 
-    /// Records that a device has come, and with what.
+    /// Records that a device has come with a pack that is not served.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn device_connected(
+    pub async fn device_mismatched(
         &self,
         id: DeviceId,
         agent_version: &str,
         pack: PackDigest,
         settings: &SettingsReport,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3,
-                   settings_running = $4, settings_on_trial = $5, settings_rejected = $6,
-                   settings_rejection = $7 WHERE id = $1";
-        let (pack, SettingsReport { running, on_trial, rejected, rejection }) =
-            (pack.as_bytes().as_slice(), settings);
-        let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
-        let client = self.client().await?;
-        client
-            .execute(sql, &[&id.uuid(), &agent_version, &pack, &running, on_trial, &rejected, rejection])
-            .await?;
-        Ok(())
+        record_greeting(&self.client().await?, id, agent_version, pack, settings).await
     }
 
-    /// Records a heartbeat; gives back whether the device may go on, and the version of the settings
-    /// that it is to run with (0 for its own).
+    /// Records a heartbeat of the start that speaks for the device; gives back whether the device may go
+    /// on, and the version of the settings that it is to run with (0 for its own). `None`: there is no
+    /// such device, or another start has taken the place.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn device_alive(
         &self,
         id: DeviceId,
+        run: RunId,
         heartbeat: &Heartbeat,
         settings: &SettingsReport,
     ) -> Result<Option<(DeviceStatus, u64)>, StoreError> {
         let sql = "UPDATE devices SET last_seen_at = now(), spooled = $2, lost = $3, heartbeat = $4,
                    settings_running = $5, settings_on_trial = $6, settings_rejected = $7,
                    settings_rejection = $8
-                   WHERE id = $1 RETURNING status,
+                   WHERE id = $1 AND run_id = $9 RETURNING status,
                    (SELECT coalesce(max(version), 0) FROM device_settings WHERE device_id = id)";
         let (spooled, lost) = (to_bigint(heartbeat.spooled), to_bigint(heartbeat.lost));
         let SettingsReport { running, on_trial, rejected, rejection } = settings;
         let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
         let heartbeat = Json(heartbeat);
-        let parameters: [&(dyn ToSql + Sync); 8] =
-            [&id.uuid(), &spooled, &lost, &heartbeat, &running, on_trial, &rejected, rejection];
+        let run = run.uuid();
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&id.uuid(), &spooled, &lost, &heartbeat, &running, on_trial, &rejected, rejection, &run];
         let row = self.client().await?.query_opt(sql, &parameters).await?;
         row.map(|row| {
             let status = DeviceStatus::read("devices", "status", row.try_get(0)?)?;
@@ -176,6 +169,25 @@ impl Store {
     }
 }
 
+pub(super) async fn record_greeting(
+    client: &impl deadpool_postgres::GenericClient,
+    id: DeviceId,
+    agent_version: &str,
+    pack: PackDigest,
+    settings: &SettingsReport,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3,
+               settings_running = $4, settings_on_trial = $5, settings_rejected = $6,
+               settings_rejection = $7 WHERE id = $1";
+    let (pack, SettingsReport { running, on_trial, rejected, rejection }) =
+        (pack.as_bytes().as_slice(), settings);
+    let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&id.uuid(), &agent_version, &pack, &running, on_trial, &rejected, rejection];
+    client.execute(sql, &parameters).await?;
+    Ok(())
+}
+
 fn device(row: &Row) -> Result<Device, StoreError> {
     const TABLE: &str = "devices";
     let count = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
@@ -219,5 +231,9 @@ fn device(row: &Row) -> Result<Device, StoreError> {
         wanted,
         proxy,
         tokens: u32::try_from(count("tokens")?).unwrap_or(u32::MAX),
+        twice: match row.try_get("twice_at")? {
+            None => None,
+            Some(last_at) => Some(ConnectedTwice { last_at, count: count("twice_count")? }),
+        },
     })
 }

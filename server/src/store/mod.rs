@@ -6,6 +6,7 @@ mod enums;
 mod erasure;
 mod error;
 mod proxies;
+mod runs;
 mod sighting_queries;
 mod sightings;
 mod students;

@@ -12,7 +12,7 @@ use super::{
     enums::{Column, to_bigint},
 };
 use crate::domain::{
-    CameraRefusal, CameraStanding, Decision, DeviceStatus, ProxiedCamera, SightingAnswer, SightingKey,
+    CameraRefusal, CameraStanding, Decision, DeviceStatus, ProxiedCamera, RunId, SightingAnswer, SightingKey,
     StudentRef, TOKENS,
 };
 
@@ -101,23 +101,25 @@ impl Store {
     pub async fn sighting_answers(
         &self,
         proxy: DeviceId,
-        wanted: &[(DeviceId, SightingKey)],
+        wanted: &[(DeviceId, RunId, SightingKey)],
     ) -> Result<HashMap<(DeviceId, SightingKey), SightingAnswer>, StoreError> {
-        let cameras: Vec<Uuid> = wanted.iter().map(|(camera, _)| camera.uuid()).collect();
-        let epochs: Vec<i64> = wanted.iter().map(|(_, key)| to_bigint(key.boot_epoch)).collect();
-        let sequences: Vec<i64> = wanted.iter().map(|(_, key)| to_bigint(key.sequence)).collect();
+        let cameras: Vec<Uuid> = wanted.iter().map(|(camera, ..)| camera.uuid()).collect();
+        let runs: Vec<Uuid> = wanted.iter().map(|(_, run, _)| run.uuid()).collect();
+        let epochs: Vec<i64> = wanted.iter().map(|(.., key)| to_bigint(key.boot_epoch)).collect();
+        let sequences: Vec<i64> = wanted.iter().map(|(.., key)| to_bigint(key.sequence)).collect();
         let client = self.client().await?;
         let statement = client
             .prepare_cached(
                 "SELECT s.device_id, s.boot_epoch, s.sequence, s.id, s.decision, s.reason, s.similarity,
                      s.threshold, p.id AS student_id, p.number, p.name
-                 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS w (camera, epoch, sequence)
-                 JOIN sightings s ON s.device_id = w.camera AND s.via = $1 AND s.boot_epoch = w.epoch
-                     AND s.sequence = w.sequence
+                 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::uuid[])
+                     AS w (camera, epoch, sequence, run)
+                 JOIN sightings s ON s.device_id = w.camera AND s.via = $1 AND s.run_id = w.run
+                     AND s.boot_epoch = w.epoch AND s.sequence = w.sequence
                  LEFT JOIN students p ON p.id = s.predicted_student_id",
             )
             .await?;
-        let rows = client.query(&statement, &[&proxy.uuid(), &cameras, &epochs, &sequences]).await?;
+        let rows = client.query(&statement, &[&proxy.uuid(), &cameras, &epochs, &sequences, &runs]).await?;
         rows.iter().map(answer).collect()
     }
 }

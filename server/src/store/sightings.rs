@@ -15,7 +15,7 @@ use super::{
     proxies::{camera_standings, note_refusals},
 };
 use crate::domain::{
-    CameraRefusal, CameraStanding, CapturedSighting, DeviceStatus, NewReview, Prediction, Verdict,
+    CameraRefusal, CameraStanding, CapturedSighting, DeviceStatus, NewReview, Prediction, RunId, Verdict,
 };
 
 /// A candidate in the `candidates` column.
@@ -61,11 +61,15 @@ const INSERT: &str = "
         key_month, pack_digest, probe,
         decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
         clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left,
-        threshold_version, via)
+        threshold_version, via, run_id)
     SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32
-    FROM devices d WHERE d.id = $2
-    ON CONFLICT (device_id, via, boot_epoch, sequence) DO NOTHING";
+        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33
+    FROM devices d WHERE d.id = $2 AND NOT ($34 AND EXISTS (
+        -- Stored before there were run ids, and offered again by an agent that has none.
+        SELECT FROM sightings s WHERE s.device_id = d.id AND s.via = $32 AND s.boot_epoch = $3
+            AND s.sequence = $4 AND s.run_id = '00000000-0000-0000-0000-000000000000'
+            AND s.frame = $7 AND s.box_x = $8 AND s.box_y = $9 AND s.detection_score = $12))
+    ON CONFLICT (device_id, via, run_id, boot_epoch, sequence) DO NOTHING";
 
 impl Store {
     /// Commits a batch of one device in one transaction, if the device may speak; of cameras that it may
@@ -197,7 +201,8 @@ async fn insert_sighting(
     let best = prediction.candidates.first().map(|c| c.similarity.get());
     let (clock, track) = (captured.clock, captured.track);
     let seen_by = captured.camera.unwrap_or(device);
-    let parameters: [&(dyn ToSql + Sync); 32] = [
+    let run = captured.run.unwrap_or_else(|| RunId::of_content(captured));
+    let parameters: [&(dyn ToSql + Sync); 34] = [
         &id.uuid(),
         &seen_by.uuid(),
         &to_bigint(captured.key.boot_epoch),
@@ -230,6 +235,8 @@ async fn insert_sighting(
         &track.map(|t| t.left),
         &to_integer(prediction.threshold_version),
         &device.uuid(),
+        &run.uuid(),
+        &captured.run.is_none(),
     ];
     Ok(transaction.execute(insert, &parameters).await?)
 }
