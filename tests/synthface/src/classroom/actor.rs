@@ -21,6 +21,8 @@ const SITTING_DOWN: f32 = 1.2;
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     seat: Seat,
+    /// Of the seat, from the front.
+    row: u16,
     /// Where the row leaves the picture on this person's side, cm.
     door: f32,
     /// Seconds; before the first and after the second the person is not in the room.
@@ -47,6 +49,7 @@ impl Actor {
     /// length in seconds, `tilt` how far the camera looks down in degrees.
     pub(crate) fn new(
         seat: Seat,
+        row: u16,
         door: f32,
         duration: f32,
         character: Character,
@@ -60,6 +63,7 @@ impl Actor {
         let leaves = random.chance(0.12).then(|| duration * random.range(0.80, 0.95));
         Actor {
             seat,
+            row,
             door: side * (door + 35.0),
             arrives,
             leaves,
@@ -90,6 +94,7 @@ impl Actor {
                 pose,
                 torso_yaw: lerp(follow, pose.yaw, walking.abs() * 0.7),
                 tilt: self.tilt,
+                row: self.row,
             },
             expression: self.expression(t),
         })
@@ -178,7 +183,7 @@ impl Actor {
         }
         let centre = moment.stance.at + vec3(0.0, -1.0 + 2.0 * self.mood, 17.0);
         let cover = self.outfit.accent * 0.8 + Vec3::splat(0.03);
-        Some(Panel::new(centre, vec3(11.0, 1.2, 0.0), vec3(-0.8, 6.5, 1.5), Paint::Plain(cover)))
+        Some(Panel::new(centre, vec3(11.0, 1.2, 0.0), vec3(-0.8, 6.5, 1.5), Paint::Plain(cover), self.row))
     }
 
     /// Speed of the head, cm/s, for motion blur.

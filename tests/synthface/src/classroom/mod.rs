@@ -19,7 +19,9 @@ use serde::Serialize;
 
 use crate::identity::Identity;
 use crate::math::{DEGREE, Random, Vec3};
-use crate::render::{Behind, Camera, FaceTruth, Figure, Look, Scene, Sculpture, for_each_row};
+use crate::render::{
+    Behind, Camera, Cover, FaceTruth, Figure, Look, Picture, Scene, Sculpture, for_each_row,
+};
 use crate::roster::{Roster, Student};
 use crate::view::{Light, Pose};
 use actor::{Actor, Moment};
@@ -70,19 +72,19 @@ pub struct Classroom {
     settings: Settings,
     cast: Vec<Cast>,
     held: Vec<Held>,
-    /// Light and distance of the empty room for every pixel: it never changes.
-    empty: OnceLock<Vec<(Vec3, f32)>>,
+    /// Light of the empty room for every pixel, and what it comes from: it never changes.
+    empty: OnceLock<Vec<(Vec3, Cover)>>,
 }
 
 /// The room, and what is held up in it at one moment.
 struct Surroundings<'a> {
     classroom: &'a Classroom,
-    empty: &'a [(Vec3, f32)],
+    empty: &'a [(Vec3, Cover)],
     books: &'a [Panel],
 }
 
 impl Surroundings<'_> {
-    fn room(&self, at: &Look) -> (Vec3, f32) {
+    fn room(&self, at: &Look) -> (Vec3, Cover) {
         if at.middle {
             let [x, y] = at.point.map(|position| position as usize);
             self.empty[y * self.classroom.camera.width as usize + x]
@@ -91,17 +93,17 @@ impl Surroundings<'_> {
         }
     }
 
-    fn look(&self, at: &Look) -> (Vec3, f32) {
-        let (light, depth) = self.room(at);
+    fn look(&self, at: &Look) -> (Vec3, Cover) {
+        let (light, room) = self.room(at);
         match Panel::nearest(self.books, at.ray) {
-            Some((t, book)) if t < depth => (book, t),
-            _ => (light, depth),
+            Some((book, page)) if book.depth < room.depth => (page, book),
+            _ => (light, room),
         }
     }
 }
 
 impl Behind for Surroundings<'_> {
-    fn depth(&self, at: &Look) -> f32 {
+    fn cover(&self, at: &Look) -> Cover {
         self.look(at).1
     }
 
@@ -149,10 +151,13 @@ impl Classroom {
         let light = settings.preset.light(settings.seed);
         let mut room = Room::new(&rows, &light, TILT, settings.seed);
         let (mut cast, mut held) = (Vec::new(), Vec::new());
-        for (seat, role) in rows.iter().flat_map(|row| row.seats.iter()).zip(people) {
+        let seats =
+            (0..).zip(&rows).flat_map(|(number, row)| row.seats.iter().map(move |seat| (number, seat)));
+        for ((row, seat), role) in seats.zip(people) {
             let door = 0.5 * camera.extent() * (width as f32 / height as f32) * -seat.z;
             let mut actor = Actor::new(
                 *seat,
+                row,
                 door,
                 settings.duration.as_secs_f32(),
                 settings.preset.character(),
@@ -164,7 +169,7 @@ impl Classroom {
                 Role::Stranger(identity) => (None, identity.clone()),
                 Role::Impostor(student) => {
                     actor.stay();
-                    let picture = Held::new(student, *seat, room.lighting(), &camera, random.next());
+                    let picture = Held::new(student, *seat, row, room.lighting(), &camera, random.next());
                     room.put(picture.panel.clone());
                     held.push(picture);
                     (None, Identity::from_seed(random.next()))
@@ -176,9 +181,9 @@ impl Classroom {
     }
 
     /// The empty room as the camera sees it.
-    fn look_around(&self) -> Vec<(Vec3, f32)> {
+    fn look_around(&self) -> Vec<(Vec3, Cover)> {
         let (width, height) = (self.camera.width as usize, self.camera.height as usize);
-        let mut seen = vec![(Vec3::default(), 0.0); width * height];
+        let mut seen = vec![(Vec3::default(), Cover::NOTHING); width * height];
         for_each_row(&mut seen, width, |y, row| {
             for (x, pixel) in row.iter_mut().enumerate() {
                 *pixel = self.room.look(self.camera.ray(x as f32 + 0.5, y as f32 + 0.5));
@@ -187,33 +192,52 @@ impl Classroom {
         seen
     }
 
-    /// The picture at a time of the lesson.
-    pub fn frame(&self, at: Duration) -> Frame {
-        let t = at.as_secs_f32();
+    /// Who is in the room, from the nearest.
+    fn present(&self, t: f32) -> Vec<(&Cast, Moment)> {
         let mut present: Vec<(&Cast, Moment)> =
             self.cast.iter().filter_map(|cast| Some((cast, cast.actor.at(t)?))).collect();
-        // The scene numbers its figures from the nearest.
-        present.sort_by(|(_, a), (_, b)| b.stance.at.z.total_cmp(&a.stance.at.z));
-        let figures = present
-            .iter()
-            .map(|(cast, moment)| {
-                Figure::new(&cast.sculpture, &moment.expression, &cast.actor.outfit, moment.stance)
-            })
-            .collect();
-        let books: Vec<Panel> =
-            present.iter().filter_map(|(cast, moment)| cast.actor.book(t, moment)).collect();
-        let empty = self.empty.get_or_init(|| self.look_around());
-        let behind = Surroundings { classroom: self, empty, books: &books };
+        present.sort_by(|(_, a), (_, b)| a.stance.depth_order(&b.stance));
+        present
+    }
+
+    /// What they read.
+    fn books(&self, t: f32, present: &[(&Cast, Moment)]) -> Vec<Panel> {
+        present.iter().filter_map(|(cast, moment)| cast.actor.book(t, moment)).collect()
+    }
+
+    fn surroundings<'a>(&'a self, books: &'a [Panel]) -> Surroundings<'a> {
+        Surroundings { classroom: self, empty: self.empty.get_or_init(|| self.look_around()), books }
+    }
+
+    /// What the camera sees, and those who are in the room as figures, which the picture's owners number.
+    fn picture<'a>(
+        &self,
+        at: Duration,
+        present: &[(&'a Cast, Moment)],
+        behind: &'a Surroundings<'_>,
+    ) -> (Picture, Vec<Figure<'a>>) {
+        let figure = |(cast, moment): &(&'a Cast, Moment)| {
+            Figure::new(&cast.sculpture, &moment.expression, &cast.actor.outfit, moment.stance)
+        };
         let mut scene = Scene {
             camera: self.camera,
-            figures,
+            figures: present.iter().map(figure).collect(),
             light: self.light,
-            behind: &behind,
+            behind,
             finish: self.settings.preset.finish(),
             metering: Some(self.settings.preset.metering(&self.light)),
             seed: self.settings.seed ^ u64::from(at.subsec_nanos()) ^ (at.as_secs() << 32),
         };
-        let mut picture = scene.picture();
+        (scene.picture(), scene.figures)
+    }
+
+    /// The picture at a time of the lesson.
+    pub fn frame(&self, at: Duration) -> Frame {
+        let t = at.as_secs_f32();
+        let present = self.present(t);
+        let books = self.books(t, &present);
+        let surroundings = self.surroundings(&books);
+        let (mut picture, figures) = self.picture(at, &present, &surroundings);
         let shutter = self.settings.preset.character().shutter;
         if shutter > 0.0 {
             let motions: Vec<Motion> = present
@@ -226,7 +250,7 @@ impl Classroom {
                 .collect();
             smear(&mut picture.image, &picture.owners, &motions);
         }
-        let people = scene.figures.iter().zip(&present).enumerate().map(|(i, (figure, (cast, _)))| {
+        let people = figures.iter().zip(&present).enumerate().map(|(i, (figure, (cast, _)))| {
             let mut truth = FaceTruth::of(figure, &self.camera);
             let visible = truth.visible(&picture.owners, i as u16 + 1, &self.camera);
             truth.pose = towards_camera(figure.stance.pose, figure.stance.at);
@@ -278,6 +302,7 @@ fn towards_camera(pose: Pose, at: Vec3) -> Pose {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::vec3;
 
     fn small() -> (Roster, Settings) {
         let settings =
@@ -293,6 +318,92 @@ mod tests {
         assert!(frame.faces.len() >= 4, "{} faces", frame.faces.len());
         for face in frame.faces.iter().filter(|face| face.visible == 1.0) {
             assert!(face.truth.landmarks.iter().all(|point| face.truth.contains(*point)));
+        }
+    }
+
+    /// What a viewer sees at a point of the picture that shows a figure's body if nothing is before it.
+    #[derive(Debug, PartialEq)]
+    enum Shown {
+        /// The figure.
+        Itself,
+        /// Somebody or something nearer.
+        Nearer,
+        /// The picture ends before.
+        Outside,
+        /// What is behind the figure, as if that had a hole.
+        Hole,
+    }
+
+    /// Looks at points of all bodies, from the neck to the lap and from shoulder to shoulder.
+    fn bodies(classroom: &Classroom, at: Duration) -> Vec<(usize, Vec3, Shown)> {
+        let t = at.as_secs_f32();
+        let present = classroom.present(t);
+        let books = classroom.books(t, &present);
+        let surroundings = classroom.surroundings(&books);
+        let (picture, figures) = classroom.picture(at, &present, &surroundings);
+        let width = classroom.camera.width as usize;
+        let shown = |number: usize, figure: &Figure<'_>, inside: Vec3| {
+            let [x, y] = classroom.camera.project(inside);
+            if x < 0.0 || y < 0.0 || x >= width as f32 || y >= classroom.camera.height as f32 {
+                return Shown::Outside;
+            }
+            let owner = usize::from(picture.owners[y as usize * width + x as usize]);
+            let point = [x, y].map(|position| position.floor() + 0.5);
+            let look = Look { ray: classroom.camera.ray(point[0], point[1]), point, middle: true };
+            let cover = surroundings.cover(&look);
+            match owner {
+                _ if owner == number + 1 => Shown::Itself,
+                // Figures are numbered from the nearest.
+                1.. if owner <= number => Shown::Nearer,
+                0 if cover.row <= figure.stance.row && cover.depth < inside.length() => Shown::Nearer,
+                _ => Shown::Hole,
+            }
+        };
+        // Well inside of neck, shoulders, chest and upper arms, in the frame of the torso, cm.
+        let points = [
+            vec3(0.0, -15.0, -3.0),
+            vec3(0.0, -20.0, -3.0),
+            vec3(-9.0, -20.5, -4.0),
+            vec3(9.0, -20.5, -4.0),
+            vec3(-12.0, -27.0, -4.0),
+            vec3(12.0, -27.0, -4.0),
+            vec3(0.0, -30.0, -3.0),
+            vec3(-8.0, -38.0, -3.0),
+            vec3(8.0, -38.0, -3.0),
+            vec3(0.0, -48.0, -3.0),
+        ];
+        let looks = figures.iter().enumerate().flat_map(|(number, figure)| {
+            points.map(|point| (number, point, shown(number, figure, figure.body_point(point))))
+        });
+        looks.collect()
+    }
+
+    #[test]
+    fn below_every_head_is_its_body_unless_something_nearer_hides_it() {
+        // One row to four, some of the people walking to their seats or away behind them.
+        for (seed, people, preset) in [
+            (5, 13, Preset::Classroom),
+            (3, 2, Preset::Classroom),
+            (4, 7, Preset::Stress),
+            (5, 24, Preset::Stress),
+        ] {
+            let roster = Roster::generate(seed, people - 1, 1).unwrap();
+            let settings = Settings {
+                size: [480, 270],
+                duration: Duration::from_secs(20),
+                preset,
+                ..Settings::default()
+            };
+            let classroom = Classroom::new(&roster, &settings).unwrap();
+            let mut seen = 0;
+            for second in [1, 3, 10, 18] {
+                for (figure, point, shown) in bodies(&classroom, Duration::from_secs(second)) {
+                    assert_ne!(shown, Shown::Hole, "{people} people, second {second}: {point:?} of {figure}");
+                    seen += usize::from(shown == Shown::Itself);
+                }
+            }
+            // Desks and people hide much, and not most.
+            assert!(seen > people * 8, "{seen} points of {people} people");
         }
     }
 

@@ -5,6 +5,7 @@ use image::RgbImage;
 use super::spoof::Spoof;
 use crate::identity::colour::srgb;
 use crate::math::{Vec3, lerp3, vec3};
+use crate::render::Cover;
 
 /// A rectangle in the camera's frame.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Panel {
     /// One over the squared lengths of `right` and `up`.
     inverse: [f32; 2],
     paint: Paint,
+    /// The row before which it stands.
+    row: u16,
 }
 
 /// What a panel shows.
@@ -96,7 +99,8 @@ impl Paint {
 }
 
 impl Panel {
-    pub(crate) fn new(centre: Vec3, right: Vec3, up: Vec3, paint: Paint) -> Panel {
+    /// A panel that stands before a row of seats, the first of which is 0.
+    pub(crate) fn new(centre: Vec3, right: Vec3, up: Vec3, paint: Paint, row: u16) -> Panel {
         let normal = vec3(
             right.y * up.z - right.z * up.y,
             right.z * up.x - right.x * up.z,
@@ -104,17 +108,17 @@ impl Panel {
         )
         .normalized();
         let inverse = [1.0 / right.dot(right), 1.0 / up.dot(up)];
-        Panel { centre, right, up, normal, away: normal.dot(centre), inverse, paint }
+        Panel { centre, right, up, normal, away: normal.dot(centre), inverse, paint, row }
     }
 
-    /// Distance along a ray from the camera to the nearest of `panels`, and the light that comes back.
-    pub(crate) fn nearest(panels: &[Panel], ray: Vec3) -> Option<(f32, Vec3)> {
-        panels.iter().filter_map(|panel| panel.hit(ray)).min_by(|(a, _), (b, _)| a.total_cmp(b))
+    /// The nearest of `panels` along a ray from the camera, and the light that comes back.
+    pub(crate) fn nearest(panels: &[Panel], ray: Vec3) -> Option<(Cover, Vec3)> {
+        panels.iter().filter_map(|panel| panel.hit(ray)).min_by(|(a, _), (b, _)| a.depth.total_cmp(&b.depth))
     }
 
-    /// Distance along a ray from the camera and the light that comes back.
+    /// The panel along a ray from the camera, and the light that comes back.
     #[inline]
-    pub(crate) fn hit(&self, ray: Vec3) -> Option<(f32, Vec3)> {
+    pub(crate) fn hit(&self, ray: Vec3) -> Option<(Cover, Vec3)> {
         let facing = self.normal.dot(ray);
         if facing.abs() < 1e-4 {
             return None;
@@ -132,6 +136,6 @@ impl Panel {
         if u.abs() > 1.0 {
             return None;
         }
-        Some((t, self.paint.light(u, v)))
+        Some((Cover { depth: t, row: self.row }, self.paint.light(u, v)))
     }
 }

@@ -4,6 +4,7 @@ use super::panel::{Paint, Panel};
 use super::seats::Row;
 use crate::identity::colour::{muted, srgb};
 use crate::math::{DEGREE, Mat3, Random, Vec3, fractal_noise, lerp3, smoothstep, vec3};
+use crate::render::Cover;
 use crate::view::Light;
 
 /// Walls, floor, and what hangs on the walls.
@@ -47,14 +48,20 @@ impl Room {
             .collect();
         let wood = srgb(168.0, 130.0, 92.0) * brightness;
         let mut panels = Vec::new();
-        for row in rows {
+        for (number, row) in (0..).zip(rows) {
             // A desk's top lies 36 cm under the chin line and 22 cm before the body.
             let edge = vec3(0.0, row.height - 38.0, -row.distance + 22.0);
             let across = vec3(row.distance * 0.6, 0.0, 0.0);
             let down = lean.apply(vec3(0.0, 1.0, 0.0));
             let back = lean.apply(vec3(0.0, 0.0, -1.0));
-            panels.push(Panel::new(edge - down * 24.0, across, down * 24.0, Paint::Plain(wood * 0.62)));
-            panels.push(Panel::new(edge + back * 13.0, across, back * 13.0, Paint::Plain(wood)));
+            panels.push(Panel::new(
+                edge - down * 24.0,
+                across,
+                down * 24.0,
+                Paint::Plain(wood * 0.62),
+                number,
+            ));
+            panels.push(Panel::new(edge + back * 13.0, across, back * 13.0, Paint::Plain(wood), number));
         }
         Room {
             lean,
@@ -79,11 +86,11 @@ impl Room {
         self.brightness
     }
 
-    /// The light that comes back along a ray and where from: `f32::MAX` for the walls.
-    pub(crate) fn look(&self, ray: Vec3) -> (Vec3, f32) {
+    /// The light that comes back along a ray, and what it comes from: walls hide nobody.
+    pub(crate) fn look(&self, ray: Vec3) -> (Vec3, Cover) {
         match Panel::nearest(&self.panels, ray) {
-            Some((t, light)) => (light, t),
-            None => (self.walls(ray), f32::MAX),
+            Some((panel, light)) => (light, panel),
+            None => (self.walls(ray), Cover::NOTHING),
         }
     }
 

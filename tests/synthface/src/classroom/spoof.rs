@@ -34,9 +34,16 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// A picture of `student` held before the face of somebody at `seat`. `lighting` is what arrives there,
-    /// linear RGB.
-    pub(crate) fn new(student: &Student, seat: Seat, lighting: Vec3, camera: &Camera, seed: u64) -> Held {
+    /// A picture of `student` held before the face of somebody at `seat` of `row`. `lighting` is what arrives
+    /// there, linear RGB.
+    pub(crate) fn new(
+        student: &Student,
+        seat: Seat,
+        row: u16,
+        lighting: Vec3,
+        camera: &Camera,
+        seed: u64,
+    ) -> Held {
         let mut random = Random::new(seed, 36);
         let kind = random.pick([Spoof::Print, Spoof::Screen]);
         let view = View::portrait(random.next());
@@ -51,7 +58,7 @@ impl Held {
         let centre = seat + vec3(0.0, 5.0, 19.0);
         let (right, up) = (tilt.apply(vec3(HALF, 0.0, 0.0)), tilt.apply(vec3(0.0, HALF, 0.0)));
         let paint = Paint::picture(&shown.image, kind, lighting);
-        let panel = Panel::new(centre, right, up, paint);
+        let panel = Panel::new(centre, right, up, paint, row);
         let place = |[x, y]: [f32; 2]| {
             let half = RESOLUTION as f32 * 0.5;
             camera.project(centre + right * (x / half - 1.0) + up * (1.0 - y / half))

@@ -95,6 +95,12 @@ impl Body {
         self.torso.apply_inverse(p) + PIVOT
     }
 
+    /// A point of the torso's frame in the person's, which has the camera's axes.
+    #[cfg(test)]
+    pub(crate) fn camera_point(&self, torso: Vec3) -> Vec3 {
+        self.torso.apply(torso - PIVOT)
+    }
+
     /// Never more than the distance from `p` (person's frame) to neck and clothes: the distance to a box
     /// around them.
     #[inline]

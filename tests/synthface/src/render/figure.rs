@@ -1,5 +1,6 @@
 //! One person standing before the camera: head, neck and clothes in one distance function.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::head::{Body, BoundingGrid, Distances, Head, Material, Outfit, PIVOT};
@@ -38,6 +39,15 @@ pub(crate) struct Stance {
     pub(crate) torso_yaw: f32,
     /// How far the camera looks down, degrees: upright bodies lean by as much in the picture.
     pub(crate) tilt: f32,
+    /// Row of seats, from the front: what stands before a later row does not hide the figure.
+    pub(crate) row: u16,
+}
+
+impl Stance {
+    /// Which of two figures is before the other: the first row is, whoever walks behind its seats.
+    pub(crate) fn depth_order(&self, other: &Stance) -> Ordering {
+        self.row.cmp(&other.row).then(other.at.z.total_cmp(&self.at.z))
+    }
 }
 
 /// A person with pose, expression and clothes. The person's frame has the camera's axes and its origin at
@@ -104,6 +114,12 @@ impl<'a> Figure<'a> {
     /// A point of the head's frame in the camera's.
     pub(crate) fn camera_point(&self, head: Vec3) -> Vec3 {
         self.rotation.apply(head - PIVOT) + self.stance.at
+    }
+
+    /// A point of the torso's frame in the camera's.
+    #[cfg(test)]
+    pub(crate) fn body_point(&self, torso: Vec3) -> Vec3 {
+        self.body.camera_point(torso) + self.stance.at
     }
 
     /// What is known of the distances from points of the person's frame to the surface.

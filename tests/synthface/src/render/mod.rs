@@ -12,7 +12,7 @@ mod truth;
 pub(crate) use camera::Camera;
 pub(crate) use figure::{Figure, Stance};
 pub(crate) use parallel::for_each_row;
-pub(crate) use scene::{Behind, Look, Scene};
+pub(crate) use scene::{Behind, Cover, Look, Picture, Scene};
 
 pub use figure::Sculpture;
 pub use truth::FaceTruth;
@@ -60,6 +60,7 @@ pub fn render_sculpture(sculpture: &Sculpture, view: &View, size: u32) -> Render
         pose: view.pose,
         torso_yaw: view.pose.yaw * view.torso_follow,
         tilt: 0.0,
+        row: 0,
     };
     let figure = Figure::new(sculpture, &view.expression, &view.outfit, stance);
     let truth = FaceTruth::of(&figure, &camera);
@@ -86,8 +87,8 @@ struct Canvas {
 }
 
 impl Behind for Canvas {
-    fn depth(&self, _: &Look) -> f32 {
-        f32::MAX
+    fn cover(&self, _: &Look) -> Cover {
+        Cover::NOTHING
     }
 
     fn light(&self, at: &Look) -> Vec3 {

@@ -24,12 +24,33 @@ pub(crate) struct Scene<'a> {
     pub(crate) seed: u64,
 }
 
-/// What is behind the figures.
+/// What is behind the figures, or before some of them.
 pub(crate) trait Behind: Sync {
-    /// How far it is along a ray, cm; nothing beyond is seen.
-    fn depth(&self, at: &Look) -> f32;
+    /// What of it comes first along a ray.
+    fn cover(&self, at: &Look) -> Cover;
     /// Light that comes back along the ray.
     fn light(&self, at: &Look) -> Vec3;
+}
+
+/// What hides figures along a ray.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cover {
+    /// How far it is, cm.
+    pub(crate) depth: f32,
+    /// The first row whose figures it hides where they are further away. Rows are closer to each other than
+    /// people and desks are deep, so that depth alone would let a desk cut the people who sit before it.
+    pub(crate) row: u16,
+}
+
+impl Cover {
+    /// Nothing that hides anybody.
+    pub(crate) const NOTHING: Cover = Cover { depth: f32::MAX, row: 0 };
+
+    /// How far a figure of a row is seen, cm.
+    #[inline]
+    fn limit(&self, row: u16) -> f32 {
+        if self.row <= row { self.depth } else { f32::MAX }
+    }
 }
 
 /// One look at what is behind.
@@ -94,7 +115,7 @@ const EDGE_IN_HAIR: f32 = 0.16;
 impl Scene<'_> {
     /// Renders the scene; the figures are sorted so that nearer ones come first.
     pub(crate) fn picture(&mut self) -> Picture {
-        self.figures.sort_by(|a, b| b.stance.at.z.total_cmp(&a.stance.at.z));
+        self.figures.sort_by(|a, b| a.stance.depth_order(&b.stance));
         let (width, height) = (self.camera.width as usize, self.camera.height as usize);
         let tiles: Vec<Tiles> = self.figures.iter().map(|figure| Tiles::new(figure, &self.camera)).collect();
         let mut samples = vec![Sample::default(); width * height];
@@ -191,12 +212,13 @@ impl Scene<'_> {
         let spread = self.camera.pixel();
         let rays = points.map(|[x, y]| self.camera.ray(x, y));
         let looks: [Look; LANES] = std::array::from_fn(|i| Look { ray: rays[i], point: points[i], middle });
-        let depth = Lanes(looks.each_ref().map(|look| self.behind.depth(look)));
+        let covers = looks.each_ref().map(|look| self.behind.cover(look));
         let mut samples = [Sample::default(); LANES];
         let (together, mut open) = (Vec3::gather(|i| rays[i]), wanted);
-        // Nearest first: nothing behind the backdrop's point can be seen.
+        // Nearest first: nothing behind what covers it can be seen.
         for Span { figure: i, from, to } in spans {
             let figure = &self.figures[i];
+            let depth = Lanes(covers.map(|cover| cover.limit(figure.stance.row)));
             let start = Lanes::of(from);
             let reached = open & start.less(depth);
             if !reached.any() {
