@@ -24,7 +24,7 @@ mod profile;
 
 pub use ca::{CA_CERTIFICATE_FILE, CA_KEY_FILE, Issued, SiteCa};
 pub use csr::{DeviceRequest, MAX_CSR_BYTES};
-pub use dev::{DevSet, write_dev_set};
+pub use dev::{DevSet, machine_names, write_dev_set};
 pub use error::CertError;
 pub use files::CertFiles;
 pub use identity::{DEVICE_URI_PREFIX, IdentityError, device_id_of};

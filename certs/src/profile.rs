@@ -93,6 +93,11 @@ fn leaf(params: &mut CertificateParams, usage: ExtendedKeyUsagePurpose) {
     params.use_authority_key_identifier_extension = true;
 }
 
+/// Whether a certificate can carry a name or an address of a server.
+pub(crate) fn is_server_name(name: &str) -> bool {
+    server_name(name).is_ok()
+}
+
 fn server_name(name: &str) -> Result<SanType, CertError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));

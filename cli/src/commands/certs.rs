@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cavs_certs::{CA_CERTIFICATE_FILE, CertError, MAX_CSR_BYTES, SiteCa, write_dev_set};
+use cavs_certs::{CA_CERTIFICATE_FILE, CertError, MAX_CSR_BYTES, SiteCa, machine_names, write_dev_set};
 use uuid::Uuid;
 
 use crate::{
@@ -22,8 +22,9 @@ pub enum CertsCommand {
         /// Folder for the files; keep it out of version control
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// DNS name or IP address of the server; may be repeated
-        #[arg(long = "server-name", value_name = "NAME", default_values = ["localhost", "127.0.0.1", "::1"])]
+        /// Another DNS name or IP address of the server, besides localhost and the names and addresses that this
+        /// machine has; may be repeated
+        #[arg(long = "server-name", value_name = "NAME")]
         server_names: Vec<String>,
         /// Id of a device that gets a certificate; may be repeated
         #[arg(long = "device-id", value_name = "ID")]
@@ -70,8 +71,11 @@ pub enum CertsCommand {
 pub(crate) fn run(command: CertsCommand, printer: &Printer) -> Result<(), CliError> {
     match command {
         CertsCommand::Dev { out, server_names, device_ids } => {
-            let set = write_dev_set(&out, &server_names, &device_ids)?;
-            printer.report(&DevSetView::from(&set))?;
+            let mut names = machine_names();
+            let more: Vec<String> = server_names.into_iter().filter(|name| !names.contains(name)).collect();
+            names.extend(more);
+            let set = write_dev_set(&out, &names, &device_ids)?;
+            printer.report(&DevSetView::new(&set, names))?;
             printer.note("for development only: whoever has ca.key can be any device");
             Ok(())
         }

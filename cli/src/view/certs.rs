@@ -31,6 +31,8 @@ pub struct DevSetView {
     pub server_certificate: String,
     /// Path of the server's private key.
     pub server_key: String,
+    /// DNS names and addresses by which the server may be reached.
+    pub server_names: Vec<String>,
     /// Certificates of devices.
     pub devices: Vec<DeviceFilesView>,
 }
@@ -62,8 +64,10 @@ impl CertificateView {
     }
 }
 
-impl From<&DevSet> for DevSetView {
-    fn from(set: &DevSet) -> Self {
+impl DevSetView {
+    /// A set, and the names that its server's certificate carries.
+    #[must_use]
+    pub fn new(set: &DevSet, server_names: Vec<String>) -> Self {
         let devices = set
             .devices
             .iter()
@@ -73,6 +77,7 @@ impl From<&DevSet> for DevSetView {
             ca_key: shown(&set.ca.key),
             server_certificate: shown(&set.server.certificate),
             server_key: shown(&set.server.key),
+            server_names,
             devices: devices.collect(),
         }
     }
@@ -103,6 +108,7 @@ impl Report for DevSetView {
             ("root key", self.ca_key.clone()),
             ("server certificate", self.server_certificate.clone()),
             ("server key", self.server_key.clone()),
+            ("the server's names", self.server_names.join(", ")),
         ];
         for device in &self.devices {
             lines.push(("device certificate", device.certificate.clone()));

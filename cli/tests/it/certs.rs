@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use cavs_certs::{DeviceRequest, device_id_of};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    client::verify_server_name,
+    pki_types::{CertificateDer, pem::PemObject},
+    server::ParsedCertificate,
+};
 
 use crate::program::cavs;
 
@@ -15,6 +19,14 @@ fn a_development_set_is_made_once() {
     let ran = cavs(home.path(), &["certs", "dev", "--out", "dev", "--device-id", ID, "-o", "json"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(ran.json()["ca_certificate"], "dev/ca.pem");
+    // A machine in the room reaches the server by a name or an address that is not this one's own.
+    let names: Vec<String> = serde_json::from_value(ran.json()["server_names"].clone()).unwrap();
+    assert_eq!(names, cavs_certs::machine_names());
+    let certificate = CertificateDer::from_pem_file(home.path().join("dev/server.pem")).unwrap();
+    let certificate = ParsedCertificate::try_from(&certificate).unwrap();
+    for name in names {
+        verify_server_name(&certificate, &name.try_into().unwrap()).unwrap();
+    }
     assert_eq!(ran.json()["devices"][0]["key"], format!("dev/devices/{ID}.key"));
     let key = home.path().join("dev/server.key");
     assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
