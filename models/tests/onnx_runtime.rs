@@ -13,11 +13,10 @@ use common::{cosine, difference, npz, shared};
 const TOLERANCE: f32 = 1e-4;
 
 fn compare(model: &str, reference: &str) {
-    let Some(shared) = shared() else { return };
-    let path = shared.join("models").join(model);
+    let path = shared().join("models").join(model);
     let network = Network::from_onnx(&path, ComputeDevice::Cpu).unwrap();
     let portable = Network::from_onnx(&path, ComputeDevice::CpuPortable).unwrap();
-    let arrays = npz(&shared.join("reference").join(reference));
+    let arrays = npz(&shared().join("reference").join(reference));
     let input = ["input", "data", "input.1"].iter().find_map(|n| arrays.get(*n)).unwrap();
     let size = [input.dims[1], input.dims[2], input.dims[3]];
     let reference_runs = portable.run(input.item(0), size).unwrap();
@@ -42,31 +41,37 @@ fn compare(model: &str, reference: &str) {
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn yunet() {
     compare("yunet_n_dynamic.onnx", "yunet_n_320.npz");
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn mobilefacenet() {
     compare("mobilefacenet_y1.onnx", "mobilefacenet_y1_8.npz");
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn scrfd_500m() {
     compare("scrfd_500m_kps.onnx", "scrfd_500m_320.npz");
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn scrfd_2_5g() {
     compare("scrfd_2.5g_kps.onnx", "scrfd_2.5g_320.npz");
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn minifasnet_v2() {
     compare("minifasnet_v2_2.7.onnx", "minifasnet_v2_8.npz");
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn minifasnet_v1se() {
     compare("minifasnet_v1se_4.0.onnx", "minifasnet_v1se_8.npz");
 }
@@ -81,8 +86,9 @@ struct Golden {
 /// YuNet of a fixed size sees the reference input tiled, against outputs that `golden/yunet_n_640_640.py`
 /// wrote.
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn yunet_640() {
-    let Some(shared) = shared() else { return };
+    let shared = shared();
     let golden: BTreeMap<String, Golden> =
         serde_json::from_str(include_str!("golden/yunet_n_640_640.json")).unwrap();
     let mut network =

@@ -10,8 +10,9 @@ use cavs_models::{DetectorSource, Pack, import};
 use common::{options, pack, shared};
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn an_imported_pack_says_what_it_was_given() {
-    let Some(shared) = shared() else { return };
+    let shared = shared();
     let folder = tempfile::tempdir().unwrap();
     let pack = pack(&shared, folder.path());
     assert_eq!((pack.name(), pack.version(), pack.license()), ("test", "1", "non-commercial"));
@@ -25,8 +26,9 @@ fn an_imported_pack_says_what_it_was_given() {
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn an_existing_folder_is_never_touched() {
-    let Some(shared) = shared() else { return };
+    let shared = shared();
     let folder = tempfile::tempdir().unwrap();
     let error = import(&options(&shared, folder.path().to_path_buf())).unwrap_err();
     assert_eq!(error.reason(), "IMPORT_OUTPUT_EXISTS");
@@ -34,8 +36,9 @@ fn an_existing_folder_is_never_touched() {
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn wrong_files_are_named() {
-    let Some(shared) = shared() else { return };
+    let shared = shared();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("pack");
     let text = folder.path().join("text.onnx");
@@ -67,8 +70,9 @@ fn wrong_files_are_named() {
 }
 
 #[test]
+#[ignore = "measures networks and photographs of ../shared"]
 fn a_changed_pack_is_refused() {
-    let Some(shared) = shared() else { return };
+    let shared = shared();
     let folder = tempfile::tempdir().unwrap();
     let _ = pack(&shared, folder.path());
     let dir = folder.path().join("pack");

@@ -49,9 +49,18 @@ impl Process {
     /// # Panics
     /// It does not start.
     pub fn start_with(name: &str, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Self {
-        let output = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(binary(name));
-        command.args(arguments).env_remove("RUST_LOG").envs(environment.iter().copied()).stdin(Stdio::null());
+        command.args(arguments).envs(environment.iter().copied());
+        Self::start_command(command, log)
+    }
+
+    /// Starts any program.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_command(mut command: Command, log: &Path) -> Self {
+        let output = File::options().create(true).append(true).open(log).unwrap();
+        command.env_remove("RUST_LOG").stdin(Stdio::null());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         Self { child: parent_death::spawn(command).unwrap(), log: log.to_owned() }
     }

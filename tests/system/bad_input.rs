@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use cavs_certs::SiteCa;
 use cavs_embedding::UnitEmbedding;
+use cavs_esp32_emulator::{Film, FilmOptions};
 use cavs_proto::{ErrorReason, error_reason, v1};
 use cavs_tests::{Site, TestSite, binary, jpeg_without_face, people};
 use tokio_stream::iter;
@@ -67,7 +68,7 @@ fn sighting(site: &Site, sequence: u64) -> v1::CapturedSighting {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_get_an_answer_for_every_sighting() {
-    let Some(site) = TestSite::start() else { return };
+    let site = TestSite::start();
     let device = site.add_device("camera");
     let (certificate, key) = (&device.certificate.certificate, &device.certificate.key);
     let channel = device_channel(&site, certificate, key).await;
@@ -131,7 +132,7 @@ async fn devices_get_an_answer_for_every_sighting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_on_the_device_listener_are_refused() {
-    let Some(site) = TestSite::start() else { return };
+    let site = TestSite::start();
     // Ours, but not registered.
     let ca = SiteCa::load(&site.path("certs")).unwrap();
     let unknown = ca.issue_device(uuid::Uuid::now_v7()).unwrap().save(&site.path("x"), "unknown").unwrap();
@@ -160,17 +161,18 @@ async fn strangers_on_the_device_listener_are_refused() {
 
 #[test]
 fn pictures_get_verdicts_and_people_get_exit_codes() {
-    let Some(site) = TestSite::start() else { return };
-    let (people, _) = people(&site.shared);
+    let site = TestSite::start();
+    let person = people(1).remove(0);
     let folder = site.path("photographs");
     fs::create_dir(&folder).unwrap();
-    let good = fs::read(&people[0].photographs[0]).unwrap();
+    let good = fs::read(&person.portraits[0]).unwrap();
     fs::write(folder.join("1-good.jpg"), &good).unwrap();
     fs::write(folder.join("2-same-again.jpg"), &good).unwrap();
     fs::write(folder.join("3-cut-off.jpg"), &good[..200]).unwrap();
     fs::write(folder.join("4-empty.jpg"), b"").unwrap();
     fs::write(folder.join("5-nobody.jpg"), jpeg_without_face()).unwrap();
-    fs::copy(site.shared.path("images/people/group-1.jpg"), folder.join("6-group.jpg")).unwrap();
+    let group = FilmOptions { students: 3, frames: 1, ..FilmOptions::default() };
+    fs::write(folder.join("6-group.jpg"), Film::render(&group).unwrap().frame(0)).unwrap();
     site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
     let enrolled = site.cli.json(&["enroll", "1", folder.to_str().unwrap()]);
     let reasons: Vec<&str> =
@@ -183,7 +185,7 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
     // The same face under another number.
     site.cli.json(&["students", "add", "--number", "2", "--name", "Bob"]);
-    let photograph = people[0].photographs[0].to_str().unwrap();
+    let photograph = person.portraits[0].to_str().unwrap();
     site.cli.fails(1, &["enroll", "2", photograph]);
     assert_eq!(site.cli.json(&["students", "get", "2"])["template_count"], 0);
 
@@ -207,7 +209,7 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
 
 #[test]
 fn a_server_says_what_it_lacks() {
-    let Some(mut site) = TestSite::start() else { return };
+    let mut site = TestSite::start_with_pack_folder();
     assert_eq!(site.take_server().terminate(), Some(0));
     site.cli.fails(5, &["students", "list"]);
     let good = fs::read_to_string(site.path("server.toml")).unwrap();

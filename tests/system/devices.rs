@@ -3,7 +3,7 @@
 use std::{fs, thread, time::Duration, time::Instant};
 
 use cavs_server::store::{Address, Store};
-use cavs_tests::{Process, TestSite, people};
+use cavs_tests::{Process, TestSite, lay_out, people};
 use serde_json::Value;
 
 /// Asks until the answer is as it should be.
@@ -21,9 +21,9 @@ fn until(site: &TestSite, what: &str, found: impl Fn(&Value) -> bool) -> Value {
 
 #[test]
 fn a_device_says_how_it_is_and_takes_settings() {
-    let Some(site) = TestSite::start() else { return };
+    let site = TestSite::start();
     let device = site.add_device("camera");
-    let photograph = people(&site.shared).0.remove(0).photographs.remove(0);
+    let photograph = people(1).remove(0).portraits.remove(0);
     let config = site.configure_agent(&device, &site.path("frames"), "");
     // A camera that shows the same person all the time.
     let text = fs::read_to_string(&config).unwrap();
@@ -80,11 +80,10 @@ fn a_device_says_how_it_is_and_takes_settings() {
 
 #[test]
 fn the_doctor_finds_nothing_wrong_and_what_is() {
-    let Some(site) = TestSite::start() else { return };
+    let site = TestSite::start();
     let device = site.add_device("camera");
-    let photograph = people(&site.shared).0.remove(0).photographs.remove(0);
-    fs::create_dir(site.path("frames")).unwrap();
-    fs::copy(&photograph, site.path("frames/1.jpg")).unwrap();
+    let photograph = people(1).remove(0).portraits.remove(0);
+    lay_out(&site.path("frames"), [("1.jpg".to_owned(), &photograph)]);
     let config = site.configure_agent(&device, &site.path("frames"), "");
     let doctor = |more: &[&str]| {
         let mut command = std::process::Command::new(cavs_tests::binary("cavs-edge-agent"));

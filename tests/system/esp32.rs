@@ -28,7 +28,7 @@ struct School {
 
 impl School {
     fn start() -> Self {
-        let cast = Cast::of_class(CLASS).unwrap().for_built_in_pack();
+        let cast = Cast::of_class(CLASS).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
         let site = Site::create(directory.path(), None, &options);

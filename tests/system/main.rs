@@ -9,9 +9,12 @@ mod documents;
 mod esp32;
 mod gallery;
 mod main_job;
+#[path = "../../models/tests/onnx_writer/mod.rs"]
+mod onnx_writer;
 mod outages;
 mod privacy;
 mod proxy;
+mod readme;
 mod runs;
 mod service;
 mod several_servers;

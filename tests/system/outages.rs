@@ -3,24 +3,21 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use cavs_pg_cluster::{Cluster, DATABASE, Durability, USER};
-use cavs_tests::{Device, Site, SiteOptions, TestSite};
+use cavs_tests::{Device, Site, SiteOptions, TestSite, lay_out, people};
 
-/// More frames than are done in the blink of an eye; each has one face or more.
-const COPIES: usize = 6;
+/// How often each of twelve pictures comes: more frames than are done in the blink of an eye.
+const COPIES: usize = 8;
 
+/// Frames with one face each, and how many.
 fn frames(site: &TestSite) -> (PathBuf, usize) {
     let folder = site.path("frames");
-    fs::create_dir(&folder).unwrap();
-    let mut count = 0;
-    for person in cavs_tests::people(&site.shared).0 {
-        for photograph in person.photographs.iter().take(4) {
-            for copy in 0..COPIES {
-                let name = photograph.file_name().unwrap().to_string_lossy().into_owned();
-                fs::copy(photograph, folder.join(format!("{copy}-{name}"))).unwrap();
-                count += 1;
-            }
-        }
-    }
+    let people = people(4);
+    let pictures = (0..COPIES).flat_map(|copy| {
+        let portraits = people.iter().flat_map(|person| &person.portraits).enumerate();
+        portraits.map(move |(at, portrait)| (format!("{copy}-{at:02}.jpg"), portrait))
+    });
+    lay_out(&folder, pictures);
+    let count = fs::read_dir(&folder).unwrap().count();
     (folder, count)
 }
 
@@ -32,7 +29,7 @@ async fn stored(site: &Site, device: &Device) -> (i64, i64) {
     (row.get(0), row.get(1))
 }
 
-/// Each photograph has one person in it, so one sighting a frame is exactly once.
+/// Each picture has one person in it, so one sighting a frame is exactly once.
 async fn exactly_once(site: &Site, device: &Device, frames: usize) {
     let sql = "SELECT frame FROM sightings GROUP BY frame, box_x, box_y HAVING count(*) > 1";
     let twice = site.database().await.query(sql, &[]).await.unwrap();
@@ -43,7 +40,7 @@ async fn exactly_once(site: &Site, device: &Device, frames: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_killed_goes_on_where_it_was() {
-    let Some(site) = TestSite::start() else { return };
+    let site = TestSite::start();
     let (folder, count) = frames(&site);
     let device = site.add_device("camera");
     let config = site.configure_agent(&device, &folder, "");
@@ -71,7 +68,7 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_loses_nothing() {
-    let Some(mut site) = TestSite::start() else { return };
+    let mut site = TestSite::start();
     let (folder, count) = frames(&site);
     let device = site.add_device("camera");
     // The server comes back at the same address.
@@ -102,7 +99,7 @@ fn a_database_that_is_away_is_an_error_and_comes_back() {
     let host = cluster.socket_directory().display();
     let database_url = Some(format!("host={host} user={USER} dbname={DATABASE}"));
     let options = SiteOptions { database_url, ..SiteOptions::default() };
-    let Some(mut site) = TestSite::start_with(&options) else { return };
+    let mut site = TestSite::start_with(&options);
     site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
 
     cluster.stop();
@@ -115,7 +112,7 @@ fn a_database_that_is_away_is_an_error_and_comes_back() {
 
 #[test]
 fn a_server_ends_with_its_embedded_database() {
-    let Some(mut site) = TestSite::start() else { return };
+    let mut site = TestSite::start();
     let pid = fs::read_to_string(site.path("db/data/postmaster.pid")).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
     // What a terminal sends to the server does not end the database under its last calls.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use cavs_models::{DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
-use cavs_tests::{SiteOptions, TestSite, people};
+use cavs_tests::{RENDERED_FACES, SiteOptions, TestSite, lay_out, people};
 
 /// Whether any file below a folder contains the bytes.
 fn contains(folder: &Path, needle: &[u8]) -> bool {
@@ -16,20 +16,21 @@ fn contains(folder: &Path, needle: &[u8]) -> bool {
     })
 }
 
+/// A site that keeps the face crops of all decisions.
+fn keeping_evidence() -> SiteOptions {
+    let server_toml = format!("{RENDERED_FACES}\nevidence.keep = [\"accepted\", \"pending\", \"unknown\"]");
+    SiteOptions { server_toml, ..SiteOptions::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn embeddings_and_evidence_are_sealed_on_disk() {
-    let options = SiteOptions {
-        server_toml: "evidence.keep = [\"accepted\", \"pending\", \"unknown\"]".into(),
-        ..SiteOptions::default()
-    };
-    let Some(mut site) = TestSite::start_with(&options) else { return };
-    let person = people(&site.shared).0.remove(0);
-    let photograph = &person.photographs[0];
+    let mut site = TestSite::start_with(&keeping_evidence());
+    let person = people(1).remove(0);
+    let photograph = &person.portraits[0];
     assert_eq!(site.enroll("1", std::slice::from_ref(photograph)), 1);
 
     let frames = site.path("frames");
-    fs::create_dir(&frames).unwrap();
-    fs::copy(photograph, frames.join("1.jpg")).unwrap();
+    lay_out(&frames, [("1.jpg".to_owned(), photograph)]);
     let device = site.add_device("camera");
     let config = site.configure_agent(&device, &frames, "");
     let mut agent = site.start_agent(&device, &config);
@@ -46,7 +47,7 @@ async fn embeddings_and_evidence_are_sealed_on_disk() {
 
     // Everything is in files once the server has stopped.
     assert_eq!(site.take_server().terminate(), Some(0));
-    let pack = Pack::open(&site.path("pack")).unwrap();
+    let pack = Pack::built_in().unwrap();
     let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
     let image = Image::decode(&fs::read(photograph).unwrap(), &DecodeLimits::default()).unwrap();
     let embedding = pipeline.analyze(&image).unwrap().remove(0).embedding.to_le_bytes();
@@ -61,16 +62,11 @@ async fn embeddings_and_evidence_are_sealed_on_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_student_leaves_sightings_without_a_face() {
-    let options = SiteOptions {
-        server_toml: "evidence.keep = [\"accepted\", \"pending\", \"unknown\"]".into(),
-        ..SiteOptions::default()
-    };
-    let Some(site) = TestSite::start_with(&options) else { return };
-    let photograph = people(&site.shared).0.remove(0).photographs.remove(0);
+    let site = TestSite::start_with(&keeping_evidence());
+    let photograph = people(1).remove(0).portraits.remove(0);
     assert_eq!(site.enroll("1", std::slice::from_ref(&photograph)), 1);
     let frames = site.path("frames");
-    fs::create_dir(&frames).unwrap();
-    fs::copy(&photograph, frames.join("1.jpg")).unwrap();
+    lay_out(&frames, [("1.jpg".to_owned(), &photograph)]);
     let device = site.add_device("camera");
     let config = site.configure_agent(&device, &frames, "");
     let mut agent = site.start_agent(&device, &config);

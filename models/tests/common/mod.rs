@@ -9,14 +9,16 @@ use std::{
 
 use cavs_models::{DetectorSource, ImportOptions, Pack, Precision, import};
 
-/// The data folder, or a printed reason to skip.
-pub fn shared() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    if folder.join("models").is_dir() {
-        return Some(folder);
-    }
-    println!("SKIPPED: {} is not there", folder.display());
-    None
+/// The data folder. What needs it measures networks and photographs that are no part of the project: such a
+/// test is ignored, and `scripts/test` runs it where the folder is.
+pub fn shared() -> PathBuf {
+    assert!(folder().join("models").is_dir(), "{} is not there", folder().display());
+    folder()
+}
+
+/// Where the data folder is, if there is one.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared")
 }
 
 /// Import options for the real YuNet and MobileFaceNet.

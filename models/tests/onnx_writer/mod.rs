@@ -1,6 +1,6 @@
 //! Writes ONNX graphs with random weights: just enough protobuf for the tests.
 
-#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(dead_code, unreachable_pub, reason = "a module of tests, each of which uses a part of it")]
 
 use std::f32::consts::TAU;
 
@@ -100,6 +100,17 @@ impl Writer {
     /// An operator with integer attributes; one number is a scalar where the name says so.
     pub fn node(&mut self, operator: &str, inputs: &[&str], attributes: &[(&str, Vec<i64>)]) -> String {
         let name = self.name();
+        self.node_as(name, operator, inputs, attributes)
+    }
+
+    /// As [`Self::node`], with a name for its value.
+    fn node_as(
+        &mut self,
+        name: String,
+        operator: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Vec<i64>)],
+    ) -> String {
         let mut node = vec![];
         inputs.iter().for_each(|i| bytes(&mut node, 1, i.as_bytes()));
         bytes(&mut node, 2, name.as_bytes());
@@ -176,6 +187,12 @@ impl Writer {
 
     pub fn output(&mut self, name: &str) {
         bytes(&mut self.outputs, 12, &value(name, &[]));
+    }
+
+    /// An output under a name of its own.
+    pub fn output_as(&mut self, name: &str, x: &str) {
+        let output = self.node_as(name.to_owned(), "Sigmoid", &[x], &[]);
+        self.output(&output);
     }
 
     /// The bytes of the file.

@@ -269,7 +269,7 @@ impl Bench {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let class = Class { students: arguments.faces, strangers: 0, seconds: 10, frames: 1, seed: 9 };
-    let cast = Cast::of_class(class).unwrap().for_built_in_pack();
+    let cast = Cast::of_class(class).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
     let site = Site::create(directory.path(), None, &options);

@@ -4,10 +4,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
-use cavs_tests::{
-    SharedData,
-    demo::{Cast, Class, play},
-};
+use cavs_tests::demo::{Cast, Class, SharedData, play};
 use clap::Parser;
 
 /// Two minutes of a class of 24 with two strangers in the room.
@@ -89,7 +86,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         (None, _) => {
             println!("\n== Rendering a class of {} people who do not exist (once)", CLASS.students);
             let class = Cast::of_class(CLASS)?;
-            if pack.is_some() { class } else { class.for_built_in_pack() }
+            if pack.is_some() { class.for_imported_pack() } else { class }
         }
     };
     Ok(play(&cast, pack.as_deref(), &directory))

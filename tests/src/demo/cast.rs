@@ -1,16 +1,17 @@
 use std::{
     collections::BTreeMap,
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{SharedData, binary, people};
+use super::photographs::{SharedData, people};
+use crate::{
+    RENDERED_FACES, RenderError,
+    rendered::{entries, render_once},
+};
 
 /// Pictures of one person that are enrolled at most.
 const PORTRAITS: usize = 3;
@@ -57,7 +58,7 @@ pub struct TrueFace {
 }
 
 /// A made-up class: the same arguments always give the same people and pictures.
-#[derive(Debug, Clone, Copy, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub struct Class {
     /// Enrolled students.
     pub students: u32,
@@ -74,14 +75,9 @@ pub struct Class {
 /// Why there is nobody to play.
 #[derive(Debug, Error)]
 pub enum CastError {
-    /// A file or folder can't be read or written.
-    #[error("{}: {cause}", path.display())]
-    File {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
+    /// Pictures can't be rendered, read or written.
+    #[error(transparent)]
+    Pictures(#[from] RenderError),
     /// A folder of pictures is not laid out as it must be.
     #[error("{}: {problem}", path.display())]
     Layout {
@@ -90,16 +86,13 @@ pub enum CastError {
         /// What is missing.
         problem: &'static str,
     },
-    /// The class could not be rendered.
-    #[error("synthface {0} failed")]
-    Render(String),
 }
 
 impl Cast {
     /// A made-up class, rendered once and kept beside the binaries.
     ///
     /// # Errors
-    /// `Render`, `File`.
+    /// `Pictures`.
     pub fn of_class(class: Class) -> Result<Self, CastError> {
         let directory = render(class)?;
         let roster = read(&directory.join("roster.csv"))?;
@@ -116,15 +109,13 @@ impl Cast {
             .collect::<Result<_, CastError>>()?;
         let frames = directory.join("frames");
         let truth = read(&frames.join("truth.jsonl"))?.lines().filter_map(true_faces).collect();
-        // Renders are more alike than people: they need a threshold of their own.
-        let server_toml = "recognition.accept = 0.65\nrecognition.review = 0.6".to_owned();
-        Ok(Self { students, frames, truth, server_toml })
+        Ok(Self { students, frames, truth, server_toml: RENDERED_FACES.to_owned() })
     }
 
-    /// The class, for the built-in pack, to which renders look still more alike.
+    /// The class, for the networks of `--imported`, which tell renders apart better.
     #[must_use]
-    pub fn for_built_in_pack(self) -> Self {
-        let thresholds = "recognition.accept = 0.65\nrecognition.review = 0.55\nrecognition.margin = 0.1";
+    pub fn for_imported_pack(self) -> Self {
+        let thresholds = "recognition.accept = 0.65\nrecognition.review = 0.6";
         Self { server_toml: thresholds.to_owned(), ..self }
     }
 
@@ -132,9 +123,9 @@ impl Cast {
     /// others are played, together with those of people who are not enrolled.
     ///
     /// # Errors
-    /// `File`.
+    /// `Pictures`.
     pub fn of_photographs(shared: &SharedData, frames: PathBuf) -> Result<Self, CastError> {
-        fs::create_dir_all(&frames).map_err(file(&frames))?;
+        fs::create_dir_all(&frames).map_err(RenderError::file(&frames))?;
         let mut cast =
             Self { students: Vec::new(), frames, truth: BTreeMap::new(), server_toml: String::new() };
         let (people, strangers) = people(shared);
@@ -160,7 +151,7 @@ impl Cast {
     /// frame whose name begins with a student's number and a dash shows that student, and is judged.
     ///
     /// # Errors
-    /// `File`, `Layout`.
+    /// `Pictures`, `Layout`.
     pub fn of_folder(directory: &Path) -> Result<Self, CastError> {
         let layout = |problem| CastError::Layout { path: directory.to_owned(), problem };
         let (students, frames) = (directory.join("students"), directory.join("frames"));
@@ -192,7 +183,7 @@ impl Cast {
 
     fn add_frame(&mut self, photograph: &Path, student: Option<&str>) -> Result<(), CastError> {
         let name = file_name(photograph);
-        fs::copy(photograph, self.frames.join(&name)).map_err(file(photograph))?;
+        fs::copy(photograph, self.frames.join(&name)).map_err(RenderError::file(photograph))?;
         self.truth.insert(name, vec![alone(student)]);
         Ok(())
     }
@@ -218,45 +209,20 @@ fn true_faces(line: &str) -> Option<(String, Vec<TrueFace>)> {
     Some((truth["file"].as_str()?.to_owned(), faces.collect()))
 }
 
-/// Renders a class into a folder beside the binaries, if this renderer has not done so before.
-fn render(class: Class) -> Result<PathBuf, CastError> {
-    let renderer = binary("synthface");
-    let mut hasher = DefaultHasher::new();
-    (class, fs::read(&renderer).map_err(file(&renderer))?).hash(&mut hasher);
-    let directory = renderer.with_file_name(format!("class-{:016x}", hasher.finish()));
-    if directory.exists() {
-        return Ok(directory);
-    }
-    // Complete or not at all, also where two tests render the same class at the same time.
-    let fresh = directory.with_extension(format!("new-{}", std::process::id()));
+fn render(class: Class) -> Result<PathBuf, RenderError> {
     let Class { students, strangers, seconds, frames, seed } = class;
-    let out = fresh.display();
     let rate = f64::from(frames) / f64::from(seconds);
-    for arguments in [
-        format!("roster --count {students} --seed {seed} --portraits {PORTRAITS} --out {out}"),
+    render_once(&[
+        format!("roster --count {students} --seed {seed} --portraits {PORTRAITS}"),
         format!(
             "frames --roster-seed {seed} --count {students} --strangers {strangers} --preset classroom \
-             --seconds {seconds} --fps {rate} --out {out}"
+             --seconds {seconds} --fps {rate}"
         ),
-    ] {
-        let status = Command::new(&renderer).args(arguments.split(' ')).status().map_err(file(&renderer))?;
-        if !status.success() {
-            return Err(CastError::Render(arguments));
-        }
-    }
-    match fs::rename(&fresh, &directory) {
-        Ok(()) => Ok(directory),
-        Err(_) if directory.exists() => {
-            fs::remove_dir_all(&fresh).map_err(file(&fresh))?;
-            Ok(directory)
-        }
-        Err(cause) => Err(CastError::File { path: directory, cause }),
-    }
+    ])
 }
 
 /// Splits somebody's pictures, spread over all of them, into those to enroll and those to play.
-#[must_use]
-pub fn split(photographs: &[PathBuf]) -> (Vec<&PathBuf>, Vec<&PathBuf>) {
+fn split(photographs: &[PathBuf]) -> (Vec<&PathBuf>, Vec<&PathBuf>) {
     let enrolled = PORTRAITS.min(photographs.len() / 2).max(1);
     let step = (photographs.len() / enrolled).max(1);
     let (enroll, play): (Vec<_>, Vec<_>) =
@@ -265,21 +231,8 @@ pub fn split(photographs: &[PathBuf]) -> (Vec<&PathBuf>, Vec<&PathBuf>) {
     (paths(enroll), paths(play))
 }
 
-fn file(path: &Path) -> impl FnOnce(io::Error) -> CastError {
-    let path = path.to_owned();
-    move |cause| CastError::File { path, cause }
-}
-
-fn read(path: &Path) -> Result<String, CastError> {
-    fs::read_to_string(path).map_err(file(path))
-}
-
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, CastError> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
-        .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect())
-        .map_err(file(directory))?;
-    paths.sort();
-    Ok(paths)
+fn read(path: &Path) -> Result<String, RenderError> {
+    fs::read_to_string(path).map_err(RenderError::file(path))
 }
 
 fn file_name(path: &Path) -> String {

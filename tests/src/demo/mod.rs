@@ -4,13 +4,15 @@
 #![allow(clippy::print_stdout, reason = "this is what a demonstration does")]
 
 mod cast;
+mod photographs;
 mod report;
 
 use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-pub use cast::{Cast, CastError, Class, Student, TrueFace, split};
+pub use cast::{Cast, CastError, Class, Student, TrueFace};
+pub use photographs::SharedData;
 pub use report::Report;
 
 use crate::{Device, Site, SiteOptions};

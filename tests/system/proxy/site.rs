@@ -4,13 +4,12 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use cavs_tests::{Device, Process, Site, SiteOptions, binary};
+use cavs_tests::{Device, Process, Site, SiteOptions, people};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,7 +19,7 @@ pub(super) struct ProxySite {
     pub(super) proxy: Device,
     pub(super) agent: Option<Process>,
     pub(super) port: u16,
-    /// Portraits of student 17; they are enrolled.
+    /// Portraits of student 17, who is enrolled.
     pub(super) portraits: Vec<PathBuf>,
     config: PathBuf,
     _directory: TempDir,
@@ -65,7 +64,7 @@ impl ProxySite {
                 &format!("devices.listen = \"127.0.0.1:{devices}\""),
             );
         fs::write(site.path("server.toml"), text).unwrap();
-        let portraits = portraits(directory.path());
+        let portraits = people(1).remove(0).portraits;
         assert!(site.enroll("17", &portraits) > 0);
         let proxy = site.add_device("proxy");
         let port = free_port();
@@ -135,17 +134,6 @@ impl ProxySite {
     pub(super) fn log(&self) -> String {
         self.agent.as_ref().map(Process::output).unwrap_or_default()
     }
-}
-
-fn portraits(directory: &Path) -> Vec<PathBuf> {
-    let rendered = directory.join("rendered");
-    let arguments = ["roster", "--count", "1", "--seed", "17", "--portraits", "3", "--out"];
-    let done = Command::new(binary("synthface")).args(arguments).arg(&rendered).status();
-    assert!(done.unwrap().success(), "no pictures were rendered");
-    let student = fs::read_dir(rendered.join("portraits")).unwrap().next().unwrap().unwrap().path();
-    let mut pictures: Vec<_> = fs::read_dir(student).unwrap().map(|entry| entry.unwrap().path()).collect();
-    pictures.sort();
-    pictures
 }
 
 pub(super) fn free_port() -> u16 {

@@ -52,12 +52,12 @@ fn report(what: &str, kills: usize, judgement: Judgement) {
 }
 
 /// A site over a cluster of the test's, so that both can be killed; at ports that stay.
-fn site(cluster: &Cluster) -> Option<TestSite> {
+fn site(cluster: &Cluster) -> TestSite {
     let options = SiteOptions {
         database_url: Some(url(cluster)),
         server_toml: "evidence.keep = [\"accepted\", \"pending\", \"unknown\"]".to_owned(),
     };
-    let mut site = TestSite::start_with(&options)?;
+    let mut site = TestSite::start_with(&options);
     let file = site.path("server.toml");
     let text = fs::read_to_string(&file).unwrap();
     let text = text
@@ -69,7 +69,7 @@ fn site(cluster: &Cluster) -> Option<TestSite> {
     fs::write(file, text).unwrap();
     site.take_server().kill();
     site.restart_server();
-    Some(site)
+    site
 }
 
 fn url(cluster: &Cluster) -> String {
@@ -102,7 +102,7 @@ async fn let_it_work(client: &Client, device: Uuid, dice: &mut u64) {
 async fn torture_server_kills() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = start_cluster(directory.path(), Durability::Durable);
-    let Some(mut site) = site(&cluster) else { return };
+    let mut site = site(&cluster);
     let client = connect(&cluster).await;
     let oracle = Oracle::start(&site);
     let device = oracle.device();
@@ -121,7 +121,7 @@ async fn torture_server_kills() {
 async fn torture_database_kills() {
     let directory = tempfile::tempdir().unwrap();
     let mut cluster = start_cluster(directory.path(), Durability::Durable);
-    let Some(site) = site(&cluster) else { return };
+    let site = site(&cluster);
     let oracle = Oracle::start(&site);
     let device = oracle.device();
     let streaming = oracle.stream(PACE);
@@ -158,16 +158,13 @@ fn postmaster(directory: &Path) -> Pid {
 
 /// Counts what the database asks of the disk between a sighting and its commit: the fewest, and how
 /// many had none. `kill -9` can't show this, since the page cache survives.
-async fn syncs(durability: Durability) -> Option<Result<(usize, usize), String>> {
+async fn syncs(durability: Durability) -> Result<(usize, usize), String> {
     let directory = tempfile::tempdir().unwrap();
     let cluster = start_cluster(directory.path(), durability);
     let log = directory.path().join("trace");
     // Before the server connects: sessions are children of the postmaster.
-    let mut strace = match trace(postmaster(directory.path()), &log) {
-        Ok(strace) => strace,
-        Err(reason) => return Some(Err(reason)),
-    };
-    let site = site(&cluster)?;
+    let mut strace = trace(postmaster(directory.path()), &log)?;
+    let site = site(&cluster);
     let client = connect(&cluster).await;
     let mut oracle = Oracle::start(&site);
     let device = oracle.device();
@@ -193,7 +190,7 @@ async fn syncs(durability: Durability) -> Option<Result<(usize, usize), String>>
     let counts: Vec<usize> =
         spans.iter().map(|span| times.iter().filter(|time| span.contains(time)).count()).collect();
     let none = counts.iter().filter(|count| **count == 0).count();
-    Some(Ok((counts.into_iter().min().unwrap_or(0), none)))
+    Ok((counts.into_iter().min().unwrap_or(0), none))
 }
 
 fn seconds() -> f64 {
@@ -228,12 +225,11 @@ fn trace(pid: Pid, log: &PathBuf) -> Result<Child, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn torture_database_syncs() {
     match syncs(Durability::Durable).await {
-        None => {}
-        Some(Err(reason)) => println!("BAR database-syncs-per-commit - 1 SKIP {reason}"),
-        Some(Ok((fewest, _))) => {
+        Err(reason) => println!("BAR database-syncs-per-commit - 1 SKIP {reason}"),
+        Ok((fewest, _)) => {
             bar("database-syncs-per-commit", fewest, 1, true);
             // The same count has to fail where synchronisation is off, else it shows nothing.
-            let (_, without) = syncs(Durability::Disposable).await.unwrap().unwrap();
+            let (_, without) = syncs(Durability::Disposable).await.unwrap();
             bar("database-syncs-control-unsynced", without, TRACED * 3 / 4, true);
         }
     }
