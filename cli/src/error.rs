@@ -313,7 +313,12 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::GalleryTooSmall => Some("enroll more students first"),
         R::StudentErased => Some("to enroll the person again, add them as a new student"),
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),
+        R::Unimplemented => Some("is the server older than this program? compare: cavs --version"),
         R::InvalidArgument
+        | R::MessageInvalid
+        | R::MessageTooLarge
+        | R::NotFound
+        | R::CallCancelled
         | R::PageTokenInvalid
         | R::DeviceIdentityMissing
         | R::DeviceUnknown

@@ -27,8 +27,8 @@ impl Exit {
     pub const fn of_reason(reason: ErrorReason) -> Self {
         use ErrorReason as R;
         match reason {
-            R::InvalidArgument | R::FrameInvalid => Self::Usage,
-            R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound => Self::NotFound,
+            R::InvalidArgument | R::FrameInvalid | R::MessageInvalid => Self::Usage,
+            R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
             // Not "unavailable": a script that tries again would only prolong the wait.
@@ -59,6 +59,9 @@ impl Exit {
             | R::StreamOrder
             | R::ModelPackMismatch
             | R::DataDamaged
+            | R::Unimplemented
+            | R::MessageTooLarge
+            | R::CallCancelled
             | R::Internal => Self::Failure,
         }
     }

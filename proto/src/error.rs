@@ -1,5 +1,5 @@
 use thiserror::Error;
-use tonic::{Code, Status};
+use tonic::{Code, Status, codegen::http::HeaderMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// `ErrorInfo.domain` of every error.
@@ -104,6 +104,16 @@ reasons! {
     CallTimeout = "CALL_TIMEOUT" => DeadlineExceeded,
     /// The server is stopping.
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
+    /// The server has no such method, or does not know how the message is compressed.
+    Unimplemented = "UNIMPLEMENTED" => Unimplemented,
+    /// The message is no message of the method.
+    MessageInvalid = "MESSAGE_INVALID" => InvalidArgument,
+    /// The message is larger than the method takes.
+    MessageTooLarge = "MESSAGE_TOO_LARGE" => OutOfRange,
+    /// What a service of gRPC's own (health, reflection) was asked about is not there.
+    NotFound = "NOT_FOUND" => NotFound,
+    /// The caller left before the answer.
+    CallCancelled = "CALL_CANCELLED" => Cancelled,
     /// The database does not answer.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE" => Unavailable,
     /// Stored data can't be decrypted or understood.
@@ -164,6 +174,39 @@ pub fn invalid_argument(field: &str, problem: &str) -> Status {
     Status::with_error_details(reason.code(), format!("{field}: {problem}"), details)
 }
 
+/// Gives the error in a response's headers or trailers its reason, where the framework made it and it
+/// has none: no such method, no such message, too large a message.
+pub fn complete_error(headers: &mut HeaderMap) {
+    let Some(made) = Status::from_header_map(headers) else { return };
+    if made.code() == Code::Ok || !made.details().is_empty() {
+        return;
+    }
+    let completed = status(reason_of_framework(made.code()), made.message());
+    // Fails for a message that no header can hold, which this one has been in.
+    let _ = completed.add_header(headers);
+}
+
+/// Why the framework ends a call with a code. What it calls internal is a message that it can't read.
+fn reason_of_framework(code: Code) -> ErrorReason {
+    match code {
+        Code::Unimplemented => ErrorReason::Unimplemented,
+        Code::Internal => ErrorReason::MessageInvalid,
+        Code::OutOfRange => ErrorReason::MessageTooLarge,
+        Code::InvalidArgument => ErrorReason::InvalidArgument,
+        Code::NotFound => ErrorReason::NotFound,
+        Code::DeadlineExceeded => ErrorReason::CallTimeout,
+        Code::ResourceExhausted => ErrorReason::Overloaded,
+        Code::Unauthenticated => ErrorReason::Unauthenticated,
+        Code::Cancelled | Code::Aborted | Code::Unavailable => ErrorReason::CallCancelled,
+        Code::Ok
+        | Code::Unknown
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::DataLoss => ErrorReason::Internal,
+    }
+}
+
 /// The stable reason that a status of this domain carries.
 #[must_use]
 pub fn error_reason(status: &Status) -> Option<ErrorReason> {
@@ -194,6 +237,33 @@ mod tests {
         let violations = &details.bad_request().unwrap().field_violations;
         assert_eq!(violations[0].field, "student.number");
         assert_eq!(status.message(), "student.number: is required");
+    }
+
+    #[test]
+    fn errors_of_the_framework_get_a_reason_and_others_keep_theirs() {
+        let through = |status: Status| {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", "application/grpc".parse().unwrap());
+            status.add_header(&mut headers).unwrap();
+            complete_error(&mut headers);
+            assert_eq!(headers["content-type"], "application/grpc");
+            Status::from_header_map(&headers).unwrap()
+        };
+        for (made, reason) in [
+            (Status::unimplemented("no such method"), ErrorReason::Unimplemented),
+            (Status::internal("failed to decode"), ErrorReason::MessageInvalid),
+            (Status::out_of_range("message length too large"), ErrorReason::MessageTooLarge),
+            (Status::resource_exhausted("too many"), ErrorReason::Overloaded),
+        ] {
+            let completed = through(made.clone());
+            assert_eq!((error_reason(&completed), completed.code()), (Some(reason), reason.code()));
+            assert_eq!(completed.message(), made.message());
+        }
+        let ours = Status::from(ProtocolError::Missing { field: "student.number" });
+        assert_eq!(through(ours.clone()).details(), ours.details());
+        let mut fine = HeaderMap::new();
+        complete_error(&mut fine);
+        assert!(fine.is_empty());
     }
 
     #[test]

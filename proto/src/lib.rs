@@ -15,7 +15,9 @@ pub mod v1 {
     tonic::include_proto!("cavs.v1");
 }
 
-pub use error::{ERROR_DOMAIN, ErrorReason, ProtocolError, error_reason, invalid_argument, status};
+pub use error::{
+    ERROR_DOMAIN, ErrorReason, ProtocolError, complete_error, error_reason, invalid_argument, status,
+};
 pub use ids::{DeviceId, IdError, SightingId, StudentId, TemplateId, UserId};
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use time::{from_timestamp, to_timestamp};

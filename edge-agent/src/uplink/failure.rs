@@ -117,6 +117,11 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::ShuttingDown
         | R::DatabaseUnavailable
         | R::DataDamaged
+        | R::Unimplemented
+        | R::MessageInvalid
+        | R::MessageTooLarge
+        | R::NotFound
+        | R::CallCancelled
         | R::Internal => None,
     }
 }
