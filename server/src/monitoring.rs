@@ -4,13 +4,13 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
+use cavs_net::{Limits, Patience, Places};
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,10 +22,13 @@ use crate::{
     store::Store,
 };
 
-/// Connections at a time.
-const CONNECTIONS: usize = 16;
+/// Connections at a time: the newest ones.
+const LIMITS: Limits = Limits { connections: 16, of_address: 16, newcomers: 16, newcomers_of_address: 16 };
 /// How long a connection may take for all it asks.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
+/// The same, as places have it: nobody here proves who they are.
+const PATIENCE: Patience =
+    Patience { newcomer: CONNECTION_LIMIT, newcomer_in_all: CONNECTION_LIMIT, idle: None };
 /// How long a request's header may take.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// How long the database may take to show that it is there.
@@ -67,17 +70,18 @@ impl Monitor {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(LIMITS, PATIENCE);
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    let Some(place) = places.enter(peer.ip()) else { continue };
                     let (monitor, shutdown) = (Arc::clone(&self), self.shutdown.clone());
                     tasks.spawn(async move {
-                        let _permit = permit;
-                        shutdown
-                            .run_until_cancelled(timeout(CONNECTION_LIMIT, monitor.converse(stream)))
-                            .await
+                        tokio::select! {
+                            () = monitor.converse(stream) => {}
+                            () = place.ended() => {}
+                            () = shutdown.cancelled() => {}
+                        }
                     });
                 }
                 Err(error) => {

@@ -2,6 +2,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use cavs_embedding::Similarity;
 use cavs_models::{DecodeLimits, FacePipeline, Pack, PipelineOptions};
+use cavs_net::{Refusals, fixed_tls};
 use cavs_pg_cluster::{Cluster, Durability};
 use secrecy::ExposeSecret;
 use thiserror::Error;
@@ -18,7 +19,7 @@ use crate::{
     grpc,
     metrics::Metrics,
     monitoring::Monitor,
-    security::{TlsError, api_tls, device_tls, listen},
+    security::{Shares, TlsError, api_tls, device_tls, listen},
     store::{Address, Store, StoreError},
     vault::{KeyError, VaultError, load_key},
 };
@@ -80,9 +81,9 @@ pub enum StartError {
     /// Anything else on the way.
     #[error(transparent)]
     App(AppError),
-    /// A listener failed.
-    #[error("serving")]
-    Serve(#[from] tonic::transport::Error),
+    /// The API can't be described to those who ask for it.
+    #[error("reflection")]
+    Serve(#[from] tonic_reflection::server::Error),
 }
 
 impl From<AppError> for StartError {
@@ -220,28 +221,29 @@ async fn serve(
         }
     };
     let app = assemble(config, key, pack, store, metrics).await?;
-    let (api_address, api_incoming) = listen(config.api_listen, api, &tasks, shutdown.clone())
+    let (shares, refusals) = (Shares::of_process(), Arc::new(Refusals::default()));
+    let api = listen(config.api_listen, fixed_tls(api), shares.api, &refusals)
         .await
         .map_err(failed("api.listen", config.api_listen))?;
-    let (devices_address, devices_incoming) =
-        listen(config.devices_listen, devices, &tasks, shutdown.clone())
-            .await
-            .map_err(failed("devices.listen", config.devices_listen))?;
+    let devices = listen(config.devices_listen, fixed_tls(devices), shares.devices, &refusals)
+        .await
+        .map_err(failed("devices.listen", config.devices_listen))?;
+    let (api_address, devices_address) = (api.address(), devices.address());
     info!(api = %api_address, devices = %devices_address, pack = %pack.digest(), "ready");
     monitor.serves(app.clone());
     ready(Addresses { api: api_address, devices: devices_address, monitoring });
 
     let (follower, until) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { follower.recognition.follow(until).await });
-    let (devices, until) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move { devices.follow_devices(until).await });
+    let (changes, until) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move { changes.follow_devices(until).await });
     let (calibrator, until) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { calibrator.recognition.calibrate_regularly(until).await });
     let serving = async {
-        tokio::try_join!(
-            grpc::serve_api(app.clone(), api_incoming, shutdown.clone()),
-            grpc::serve_devices(app.clone(), devices_incoming, shutdown.clone()),
-        )
+        tokio::try_join!(grpc::serve_api(app.clone(), api, shutdown.clone()), async {
+            grpc::serve_devices(app.clone(), devices, shutdown.clone()).await;
+            Ok(())
+        })
     };
     let drained = async {
         shutdown.cancelled().await;

@@ -2,16 +2,17 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use cavs_proto::{DeviceId, ErrorReason, ProtocolError, from_timestamp, v1};
+use cavs_net::Busy;
+use cavs_proto::{DeviceId, ErrorReason, ProtocolError, complete_error, from_timestamp, v1};
+use http_body_util::BodyExt;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, body::Body};
 
 use super::{
     Refusal,
     intake::{Intake, Submission},
     limits::{Hold, too_slow},
-    places::Busy,
     roster::Camera,
 };
 
@@ -102,6 +103,19 @@ impl Conversation {
         let submission = submission(&camera, request)?;
         self.capture.intake.take(camera.id, submission, hold).await
     }
+}
+
+/// Gives every error of an answer a reason, those of the framework, too.
+pub(super) fn complete(mut response: http::Response<Body>) -> http::Response<Body> {
+    complete_error(response.headers_mut());
+    response.map(|body| {
+        Body::new(body.map_frame(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                complete_error(trailers);
+            }
+            frame
+        }))
+    })
 }
 
 fn sender<T>(request: &Request<T>) -> Result<Sender, Status> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cavs_net::Place;
 use cavs_proto::{DeviceId, ErrorReason};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{Refusal, places::Place};
+use super::Refusal;
 
 /// Frames that a camera may send at once, in seconds of its rate: it may have been cut off for a while.
 const BURST: f64 = 3.0;

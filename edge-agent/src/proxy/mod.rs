@@ -7,7 +7,7 @@
 //!                                                                answers ◀────── uplink ◀─────────┘
 //! ```
 //!
-//! Everything that waits is bounded: connections by `places`, bytes and frames by `limits`, frames
+//! Everything that waits is bounded: connections by `cavs-net`, bytes and frames by `limits`, frames
 //! that wait for the networks by a queue. What is beyond is told when to come again.
 
 mod answers;
@@ -16,7 +16,6 @@ mod intake;
 mod keeper;
 mod limits;
 mod listener;
-mod places;
 mod plain;
 mod pull;
 mod refusal;
@@ -174,7 +173,7 @@ async fn run_rooms<V: Vision>(
     if let Some(listener) = &proxy.listener {
         let router = route::Router::new(listener, Arc::clone(&intake));
         let listener = Listener::open(listener, router).await?;
-        serving.spawn(listener.serve(serving.clone(), stop.clone()));
+        serving.spawn(listener.serve(stop.clone()));
     }
     for camera in &proxy.pulled {
         let stages = stages(config, same_person);

@@ -2,19 +2,19 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use cavs_net::{Busy, Peer, Refusals};
 use cavs_proto::{DeviceId, ErrorReason, v1::capture_service_server::CaptureServiceServer};
 use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tonic::{Status, body::Body};
 use tonic_web::GrpcWebService;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, util::MapResponse};
 
 use super::{
     Refusal,
-    grpc::{Capture, Sender},
+    grpc::{Capture, Sender, complete},
     intake::Intake,
     limits::{Budget, Metered},
-    places::{Busy, Place},
     plain,
     roster::Camera,
 };
@@ -37,11 +37,15 @@ enum Kind {
     Stream,
 }
 
+/// The service, with reasons for the errors that the framework makes.
+type Completed = MapResponse<CaptureServiceServer<Capture>, fn(Response<Body>) -> Response<Body>>;
+
 pub(super) struct Router {
     config: ListenerConfig,
     budget: Budget,
     intake: Arc<Intake>,
-    capture: GrpcWebService<CaptureServiceServer<Capture>>,
+    capture: GrpcWebService<Completed>,
+    refusals: Arc<Refusals>,
 }
 
 impl Router {
@@ -53,8 +57,14 @@ impl Router {
             config: config.clone(),
             budget: Budget::new(config.max_bytes_in_flight),
             intake,
-            capture: tonic_web::GrpcWebLayer::new().layer(capture),
+            capture: tonic_web::GrpcWebLayer::new().layer(MapResponse::new(capture, complete as _)),
+            refusals: Arc::default(),
         }
+    }
+
+    /// Where it says whom it refuses.
+    pub(super) fn refusals(&self) -> Arc<Refusals> {
+        Arc::clone(&self.refusals)
     }
 
     /// Answers a request of a connection whose other end has shown the certificate of a device, or
@@ -63,7 +73,7 @@ impl Router {
         &self,
         request: Request<Incoming>,
         certificate: Option<DeviceId>,
-        place: &Arc<Place>,
+        peer: &Peer,
     ) -> Response<Body> {
         let kind = match self.kind(&request) {
             Ok(kind) => kind,
@@ -74,15 +84,12 @@ impl Router {
         let camera = match self.authenticate(&request, certificate) {
             Ok(camera) => camera,
             Err(refusal) => {
-                tracing::warn!(
-                    reason = refusal.reason.as_str(),
-                    message = refusal.message,
-                    "refused a sender"
-                );
+                let (reason, what) = (refusal.reason.as_str(), format_args!("refused: {}", refusal.message));
+                self.refusals.log(peer.address, reason, None, what);
                 return refused(kind, web, &refusal, true);
             }
         };
-        let busy = place.begin();
+        let (place, busy) = (&peer.place, peer.place.begin());
         // Streams are counted frame by frame.
         if kind != Kind::Stream
             && let Err(refusal) = self.intake.admit(camera.id)
@@ -132,7 +139,8 @@ impl Router {
             SUBMIT if switched_on => Kind::Unary,
             STREAM if switched_on => Kind::Stream,
             _ if path.starts_with("/cavs.v1.") && request.version() == Version::HTTP_2 => {
-                return Err(Box::new(Status::unimplemented("no such method").into_http()));
+                let status = cavs_proto::status(ErrorReason::Unimplemented, "no such method");
+                return Err(Box::new(status.into_http()));
             }
             _ => return Err(Box::new(plain::error(404, "NOT_FOUND", "there is nothing here", None, None))),
         };
@@ -151,7 +159,9 @@ impl Router {
             return self.intake.roster.by_id(device);
         }
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+        let scheme = header.and_then(|text| text.trim().split_once(' '));
+        let token = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let token = token.map(|(_, token)| token.trim());
         let token = token.ok_or_else(|| {
             Refusal::new(ErrorReason::Unauthenticated, "no client certificate, and no Authorization: Bearer")
         })?;

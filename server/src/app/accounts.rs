@@ -16,7 +16,7 @@ use ring::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{App, AppError, blocking};
 use crate::{
@@ -105,7 +105,6 @@ impl App {
         let matches = blocking(move || verify(&credentials.password, &hash)).await?;
         self.accounts.note(&username, matches && known.is_some());
         let Some((user, _)) = known.filter(|_| matches) else {
-            warn!("a login failed");
             return Err(AppError::refused(ErrorReason::CredentialsInvalid, "wrong user name or password"));
         };
         let token = new_token()?;

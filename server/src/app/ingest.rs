@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use cavs_embedding::PackDigest;
 use cavs_proto::{DeviceId, ErrorReason, SightingId};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -172,7 +170,7 @@ impl App {
         prediction: &'a Prediction,
         received_at: Timestamp,
         key_month: Date,
-        key: &Arc<Key>,
+        key: &Key,
     ) -> Result<SightingToStore<'a>, AppError> {
         let id = SightingId::generate();
         let owner = Owner::Probe(id, captured.pack);

@@ -4,6 +4,7 @@ use std::{
 };
 
 use cavs_proto::{ErrorReason, StudentId};
+use cavs_secrets::Locked;
 use jiff::civil::Date;
 
 use super::AppError;
@@ -14,9 +15,9 @@ use crate::{
 
 /// The key-encryption key, and the data keys under it.
 pub struct Keys {
-    master: Key,
+    master: Locked<Key>,
     /// A handful: one a month since the start.
-    months: Mutex<HashMap<Date, Arc<Key>>>,
+    months: Mutex<HashMap<Date, Arc<Locked<Key>>>>,
 }
 
 impl Keys {
@@ -25,12 +26,19 @@ impl Keys {
     /// # Errors
     /// `Vault(DoesNotOpen)`: it is another one. `Store`.
     pub async fn verified(master: Key, store: &Store) -> Result<Self, AppError> {
+        let master = Locked::new(master);
         const PROOF: &[u8] = b"CAVS";
         let proof = store.vault_proof(&master.seal(Owner::Proof, PROOF)?).await?;
         if master.open(Owner::Proof, &proof)?.as_slice() != PROOF {
             return Err(VaultError::DoesNotOpen.into());
         }
         Ok(Self { master, months: Mutex::default() })
+    }
+
+    /// What a name is called in logs: the same each time, and of no use without the key.
+    #[must_use]
+    pub fn pseudonym(&self, name: &str) -> String {
+        self.master.pseudonym(name)
     }
 
     /// A new data key for a student, and its wrapped form.
@@ -52,13 +60,14 @@ impl Keys {
     }
 
     /// The data key of the sightings of a month, named by its first day; made where it is missing.
-    pub(super) async fn month_key(&self, store: &Store, month: Date) -> Result<Arc<Key>, AppError> {
+    pub(super) async fn month_key(&self, store: &Store, month: Date) -> Result<Arc<Locked<Key>>, AppError> {
         let cached = self.months.lock().unwrap_or_else(PoisonError::into_inner).get(&month).cloned();
         if let Some(key) = cached {
             return Ok(key);
         }
         let (_, fresh) = self.master.new_data_key(Owner::MonthKey(month))?;
-        let key = Arc::new(self.open_month_key(month, &store.sighting_key(month, &fresh).await?)?);
+        let key = self.open_month_key(month, &store.sighting_key(month, &fresh).await?)?;
+        let key = Arc::new(Locked::new(key));
         self.months.lock().unwrap_or_else(PoisonError::into_inner).insert(month, Arc::clone(&key));
         Ok(key)
     }

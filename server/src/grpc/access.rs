@@ -17,7 +17,8 @@ pub(super) fn access(path: &str) -> Option<Access> {
     let admin = Access::Role(Role::Admin);
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     Some(match (service, method) {
-        ("grpc.health.v1.Health" | "grpc.reflection.v1.ServerReflection", _) => Public,
+        ("grpc.health.v1.Health", _) => Public,
+        ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", _) => Public,
         ("cavs.v1.AuthService", "Login") => Public,
         ("cavs.v1.AuthService", "Logout" | "WhoAmI") => viewer,
         ("cavs.v1.StudentService", "GetStudent" | "ListStudents") => viewer,

@@ -1,26 +1,42 @@
+use std::sync::Arc;
+
+use cavs_net::{Peer, Refusals};
 use cavs_proto::{to_timestamp, v1};
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use super::convert::caller;
 use crate::{
-    app::App,
+    app::{App, AppError},
     domain::{Credentials, Role, User},
 };
 
-pub(super) struct Auth(App);
+pub(super) struct Auth {
+    app: App,
+    refusals: Arc<Refusals>,
+}
 
 impl Auth {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
+    pub(super) fn new(app: App, refusals: Arc<Refusals>) -> Self {
+        Self { app, refusals }
+    }
+
+    /// Says that a login failed: whose, by a pseudonym that is the same each time.
+    fn say_refused(&self, peer: Option<&Peer>, username: &str, refused: &AppError) {
+        let Some(peer) = peer else { return };
+        let (name, reason) = (self.app.keys.pseudonym(username), refused.reason().as_str());
+        self.refusals.log(peer.address, reason, Some(&name), "a login failed");
     }
 }
 
 #[tonic::async_trait]
 impl v1::auth_service_server::AuthService for Auth {
     async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
         let v1::LoginRequest { username, password } = request.into_inner();
-        let session = self.0.log_in(Credentials::new(&username, password)?).await?;
+        let credentials = Credentials::new(&username, password)?;
+        let session = self.app.log_in(credentials).await;
+        let session = session.inspect_err(|refused| self.say_refused(peer.as_ref(), &username, refused))?;
         Ok(Response::new(v1::LoginResponse {
             access_token: session.token.expose_secret().to_owned(),
             expire_time: Some(to_timestamp(session.expires_at)),
@@ -32,7 +48,7 @@ impl v1::auth_service_server::AuthService for Auth {
         &self,
         request: Request<v1::LogoutRequest>,
     ) -> Result<Response<v1::LogoutResponse>, Status> {
-        self.0.log_out(caller(&request)?.token.expose_secret()).await?;
+        self.app.log_out(caller(&request)?.token.expose_secret()).await?;
         Ok(Response::new(v1::LogoutResponse {}))
     }
 

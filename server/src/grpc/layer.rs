@@ -1,22 +1,16 @@
-//! What every call goes through: its span and log lines, and who is calling.
+//! What every call goes through: its span and log lines, its time limit, and who is calling.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration, time::Instant};
 
 use cavs_certs::device_id_of;
-use cavs_proto::{DeviceId, ErrorReason};
-use http::{Request, Response, header::AUTHORIZATION};
-use rustls::pki_types::CertificateDer;
-use tonic::{
-    Status,
-    body::Body,
-    transport::server::{TcpConnectInfo, TlsConnectInfo},
-};
-use tower::{Layer, Service};
+use cavs_net::{Peer, Refusals};
+use cavs_proto::{DeviceId, ErrorReason, complete_error, error_reason};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION, request::Parts};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tonic::{Code, Status, body::Body, service::Routes};
+use tower::ServiceExt;
 use tracing::{Instrument, debug, info_span, warn};
 use uuid::Uuid;
 
@@ -30,9 +24,16 @@ use crate::{
 /// so what takes longer is a database that does not even say so.
 const LIMIT: Duration = Duration::from_secs(45);
 
+/// Says more of a failure than is known here.
+const LOGIN: &str = "/cavs.v1.AuthService/Login";
+
 /// Bounds the work on a call, or on a message of a stream.
 pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| {
+    within(LIMIT, work).await
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         let message = "the server could not answer in time; try again later";
         Err(cavs_proto::status(ErrorReason::CallTimeout, message))
     })
@@ -51,58 +52,53 @@ pub(super) struct Caller {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallingDevice(pub(super) DeviceId);
 
-/// Authenticates users on the API listener.
-#[derive(Clone)]
-pub(super) struct ApiLayer(App);
-
-/// Reads devices' certificates on the device listener.
-#[derive(Clone)]
-pub(super) struct DeviceLayer;
-
-impl ApiLayer {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
-    }
-}
-
-impl<S> Layer<S> for ApiLayer {
-    type Service = Checked<S, Self>;
-
-    fn layer(&self, inner: S) -> Checked<S, Self> {
-        Checked { inner, check: self.clone() }
-    }
-}
-
-impl<S> Layer<S> for DeviceLayer {
-    type Service = Checked<S, Self>;
-
-    fn layer(&self, inner: S) -> Checked<S, Self> {
-        Checked { inner, check: self.clone() }
-    }
+/// What is known of a caller before a method has seen the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing, and nothing needs to be.
+    Anybody,
+    /// A certificate of the site names a device; whether it may speak, the method finds out.
+    Claimed,
+    /// A user who may call the method.
+    Known,
 }
 
 /// Says who is calling, or why the call is refused.
-pub(super) trait Check: Clone + Send + 'static {
+pub(super) trait Check: Clone + Send + Sync + 'static {
+    /// Puts who it is into the request's extensions, and into `name` for the security log.
     fn check(
-        self,
-        parts: http::request::Parts,
-    ) -> impl Future<Output = Result<http::request::Parts, Status>> + Send;
+        &self,
+        peer: &Peer,
+        parts: &mut Parts,
+        name: &mut Option<String>,
+    ) -> impl Future<Output = Result<Standing, Status>> + Send;
 }
 
-impl Check for ApiLayer {
-    async fn check(self, mut parts: http::request::Parts) -> Result<http::request::Parts, Status> {
+/// Authenticates users on the API listener.
+#[derive(Clone)]
+pub(super) struct UserCheck(pub(super) App);
+
+/// Reads devices' certificates on the device listener.
+#[derive(Clone)]
+pub(super) struct DeviceCheck;
+
+impl Check for UserCheck {
+    async fn check(
+        &self,
+        _: &Peer,
+        parts: &mut Parts,
+        name: &mut Option<String>,
+    ) -> Result<Standing, Status> {
         let path = parts.uri.path();
         let role = match access(path) {
-            None => return Err(Status::unimplemented("no such method")),
-            Some(Access::Public) => return Ok(parts),
+            None => return Err(cavs_proto::status(ErrorReason::Unimplemented, "no such method")),
+            Some(Access::Public) => return Ok(Standing::Anybody),
             Some(Access::Role(role)) => role,
         };
-        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header
-            .and_then(|text| text.strip_prefix("Bearer "))
-            .map(str::trim)
+        let token = bearer(&parts.headers)
             .ok_or_else(|| cavs_proto::status(ErrorReason::Unauthenticated, "no token: log in first"))?;
         let user = self.0.authenticate(token).await?;
+        *name = Some(user.id.to_string());
         if !user.role.includes(role) {
             let message =
                 format!("{} needs a role that includes {role:?}", path.rsplit('/').next().unwrap_or(path));
@@ -110,77 +106,181 @@ impl Check for ApiLayer {
         }
         let token = Arc::new(token.to_owned().into());
         parts.extensions.insert(Caller { user, token });
-        Ok(parts)
+        Ok(Standing::Known)
     }
 }
 
-impl Check for DeviceLayer {
-    async fn check(self, mut parts: http::request::Parts) -> Result<http::request::Parts, Status> {
+/// The token of a request. The scheme's case does not matter (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl Check for DeviceCheck {
+    async fn check(
+        &self,
+        peer: &Peer,
+        parts: &mut Parts,
+        name: &mut Option<String>,
+    ) -> Result<Standing, Status> {
         let refused = |message: String| cavs_proto::status(ErrorReason::DeviceIdentityMissing, message);
-        let connection = parts.extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
-        let certificates: Option<Arc<Vec<CertificateDer<'static>>>> =
-            connection.and_then(TlsConnectInfo::peer_certs);
-        let leaf = certificates.as_deref().and_then(|chain| chain.first());
+        let leaf = peer.certificates.as_ref().and_then(|chain| chain.first());
         let leaf = leaf.ok_or_else(|| refused("no client certificate".into()))?;
         let id = device_id_of(leaf).map_err(|error| refused(format!("the client certificate {error}")))?;
+        *name = Some(id.to_string());
         parts.extensions.insert(CallingDevice(id.into()));
-        Ok(parts)
+        Ok(Standing::Claimed)
     }
 }
 
-/// A service behind a check.
-#[derive(Clone)]
-pub(super) struct Checked<S, C> {
-    inner: S,
+/// The calls of a connection.
+pub(super) struct Calls<C> {
+    context: Arc<Context<C>>,
+}
+
+struct Context<C> {
+    routes: Routes,
     check: C,
+    peer: Peer,
+    /// Calls that may be under way.
+    calls: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
 }
 
-impl<S, C> Service<Request<Body>> for Checked<S, C>
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
-    C: Check,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+impl<C: Check> Calls<C> {
+    pub(super) fn new(routes: Routes, check: C, peer: Peer, most: usize, refusals: Arc<Refusals>) -> Self {
+        let calls = Arc::new(Semaphore::new(most));
+        Self { context: Arc::new(Context { routes, check, peer, calls, refusals }) }
+    }
+}
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+impl<C: Check> hyper::service::Service<Request<Incoming>> for Calls<C> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let context = Arc::clone(&self.context);
+        let span = info_span!("call", method = request.uri().path(), request = %Uuid::now_v7());
+        let answering = async move { Ok(context.answer(request.map(Body::new)).await) };
+        Box::pin(answering.instrument(span))
+    }
+}
+
+impl<C: Check> Context<C> {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let begun = Instant::now();
+        let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
+            let message = "too many calls at a time on one connection; wait for some, or open another one";
+            return cavs_proto::status(ErrorReason::Overloaded, message).into_http();
+        };
+        self.peer.place.heard();
+        let (mut parts, body) = request.into_parts();
+        let (method, mut name) = (parts.uri.path().to_owned(), None);
+        parts.extensions.insert(self.peer.clone());
+        let limit = timeout_of(&parts.headers).map_or(LIMIT, |limit| limit.min(LIMIT));
+        let answered = within(limit, async {
+            let standing = self.check.check(&self.peer, &mut parts, &mut name).await?;
+            let busy = match standing {
+                Standing::Anybody => None,
+                // Nobody is shut out because we take our time with them.
+                Standing::Claimed => Some(self.peer.place.our_turn()),
+                Standing::Known => Some(self.peer.place.begin()),
+            };
+            let request = Request::from_parts(parts, body);
+            let answered: Result<_, Infallible> = self.routes.clone().oneshot(request).await;
+            let Ok(response) = answered;
+            Ok((response, standing, busy))
+        });
+        let (mut response, standing, mut busy) =
+            answered.await.unwrap_or_else(|status| (status.into_http(), Standing::Anybody, None));
+        complete_error(response.headers_mut());
+        // A failure before the first message is in the headers; a later one is the stream's.
+        let failed = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok);
+        match failed {
+            Some(status) => self.say_refused(&method, &status, name.as_deref(), begun.elapsed()),
+            None => {
+                if standing == Standing::Claimed {
+                    busy = Some(self.peer.place.begin());
+                }
+                debug!(millis = begun.elapsed().as_millis(), "answered");
+            }
+        }
+        response.map(|body| {
+            Body::new(body.map_frame(move |mut frame| {
+                // For as long as the answer lasts.
+                let _ = (&permit, &busy);
+                if let Some(trailers) = frame.trailers_mut() {
+                    complete_error(trailers);
+                }
+                frame
+            }))
+        })
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The service that was polled ready is the one to call.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        let check = self.check.clone();
-        let method = request.uri().path().to_owned();
-        let span = info_span!("call", %method, request = %Uuid::now_v7());
-        Box::pin(
-            async move {
-                let begun = Instant::now();
-                let (parts, body) = request.into_parts();
-                let response = match in_time(check.check(parts)).await {
-                    Ok(parts) => {
-                        match in_time(async { Ok(inner.call(Request::from_parts(parts, body)).await) }).await
-                        {
-                            Ok(response) => response?,
-                            Err(status) => status.into_http(),
-                        }
-                    }
-                    Err(status) => status.into_http(),
-                };
-                let millis = begun.elapsed().as_millis();
-                // A failure before the first message is in the headers; a later one is the stream's.
-                match Status::from_header_map(response.headers()).filter(|s| s.code() != tonic::Code::Ok) {
-                    Some(status) => {
-                        warn!(code = ?status.code(), message = status.message(), millis, "refused")
-                    }
-                    None => debug!(millis, "answered"),
-                }
-                Ok(response)
-            }
-            .instrument(span),
-        )
+    /// Messages may name people: they are for the caller.
+    fn say_refused(&self, method: &str, status: &Status, name: Option<&str>, took: Duration) {
+        let reason = error_reason(status).unwrap_or(ErrorReason::Internal).as_str();
+        let millis = took.as_millis();
+        debug!(message = status.message(), "refused");
+        if method == LOGIN {
+            return;
+        }
+        let no_access = matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied);
+        match name {
+            Some(_) if !no_access => warn!(code = ?status.code(), reason, millis, "refused"),
+            // What everybody can cause is no flood of lines.
+            _ => self.refusals.log(self.peer.address, reason, name, format_args!("refused {method}")),
+        }
+    }
+}
+
+/// How long the caller waits (`grpc-timeout`: at most eight digits and a unit); who writes something
+/// else waits as long as anybody.
+fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_scheme_has_no_case() {
+        for text in ["Bearer abc", "bearer abc", "BEARER  abc ", "bEaReR abc"] {
+            assert_eq!(bearer(&headers("authorization", text)), Some("abc"), "{text}");
+        }
+        for text in ["abc", "Basic abc", "Bearerabc", ""] {
+            assert_eq!(bearer(&headers("authorization", text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_callers_patience_is_understood() {
+        let read = |text: &str| timeout_of(&headers("grpc-timeout", text));
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for text in ["", "S", "5", "+5S", "123456789S", "5s", "-5S"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
     }
 }

@@ -18,8 +18,9 @@ mod status;
 mod streams;
 mod students;
 
-use std::time::Duration;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use cavs_net::{Http, Listener};
 use cavs_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -29,82 +30,115 @@ use cavs_proto::{
         sighting_service_server::SightingServiceServer, student_service_server::StudentServiceServer,
     },
 };
+use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tracing::error;
+use tonic::{body::Body, server::NamedService, service::Routes};
 
-use crate::{app::App, security::Incoming};
+use crate::app::App;
 
-/// Concurrent calls on one connection.
-const STREAMS: u32 = 32;
-/// How often a silent connection is asked whether it is alive, and how long the answer may take.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+/// Concurrent calls on one connection; the next one is told so.
+const CALLS: usize = 100;
+/// What one connection may take. Somewhat more streams than calls: who is above that is told why,
+/// where HTTP/2 alone would say nothing.
+const HTTP: Http = Http {
+    http1: false,
+    head_bytes: 16 << 10,
+    headers: 64,
+    streams: CALLS as u32 + 28,
+    stream_window: Some(256 << 10),
+    connection_window: Some(512 << 10),
+    send_buffer: 256 << 10,
+    keep_alive: Duration::from_secs(20),
+    // Who runs the server ends it earlier.
+    drain: Duration::from_secs(30),
+};
 /// Longest enrollment message: an image of 16 MiB and its name.
 const ENROLLMENT_MESSAGE: usize = (16 << 20) + 4096;
 /// Longest message of a device: a full batch with evidence.
 const DEVICE_MESSAGE: usize = ingest::MAX_BATCH * (ingest::MAX_EVIDENCE + 64 * 1024);
 
-fn server() -> Server {
-    Server::builder()
-        .max_concurrent_streams(STREAMS)
-        .concurrency_limit_per_connection(STREAMS as usize)
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-}
-
 /// Serves devices until `shutdown`.
-///
-/// # Errors
-/// The transport's.
-pub async fn serve_devices(
-    app: App,
-    incoming: Incoming,
-    shutdown: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
+pub async fn serve_devices(app: App, listener: Listener, shutdown: CancellationToken) {
     let ingest = IngestServiceServer::new(ingest::Ingest::new(app, shutdown.clone()))
         .max_decoding_message_size(DEVICE_MESSAGE);
-    server()
-        .layer(layer::DeviceLayer)
-        .add_service(ingest)
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
-        .await
+    serve(listener, Routes::new(ingest), layer::DeviceCheck, shutdown).await;
 }
 
 /// Serves people and integrators until `shutdown`.
 ///
 /// # Errors
-/// The transport's.
+/// The descriptors of the protocol make no reflection: a fault of the build.
 pub async fn serve_api(
     app: App,
-    incoming: Incoming,
+    listener: Listener,
     shutdown: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
+) -> Result<(), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     // The empty name is the server as a whole, by the health protocol's convention.
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .build_v1();
-    let reflection = match reflection {
-        Ok(reflection) => Some(reflection),
-        Err(error) => {
-            error!(%error, "reflection is off");
-            None
-        }
-    };
     let enrollment = EnrollmentServiceServer::new(enrollment::Enrollment::new(app.clone(), shutdown.clone()))
         .max_decoding_message_size(ENROLLMENT_MESSAGE);
-    server()
-        .layer(layer::ApiLayer::new(app.clone()))
-        .add_service(health_service)
-        .add_optional_service(reflection)
-        .add_service(AuthServiceServer::new(auth::Auth::new(app.clone())))
-        .add_service(StudentServiceServer::new(students::Students::new(app.clone())))
-        .add_service(DeviceServiceServer::new(devices::Devices::new(app.clone())))
-        .add_service(enrollment)
-        .add_service(GalleryServiceServer::new(gallery::Galleries::new(app.clone())))
-        .add_service(ReviewServiceServer::new(review::Reviews::new(app.clone())))
-        .add_service(SightingServiceServer::new(sightings::Sightings::new(app)))
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
-        .await
+    let auth = auth::Auth::new(app.clone(), listener.refusals());
+    let mut api = Api::default();
+    api.add(health_service)
+        .add(AuthServiceServer::new(auth))
+        .add(StudentServiceServer::new(students::Students::new(app.clone())))
+        .add(DeviceServiceServer::new(devices::Devices::new(app.clone())))
+        .add(enrollment)
+        .add(GalleryServiceServer::new(gallery::Galleries::new(app.clone())))
+        .add(ReviewServiceServer::new(review::Reviews::new(app.clone())))
+        .add(SightingServiceServer::new(sightings::Sightings::new(app.clone())));
+    serve(listener, api.with_reflection()?, layer::UserCheck(app), shutdown).await;
+    Ok(())
+}
+
+async fn serve(listener: Listener, routes: Routes, check: impl layer::Check, shutdown: CancellationToken) {
+    let (routes, refusals) = (routes.prepare(), listener.refusals());
+    let calls =
+        move |peer| layer::Calls::new(routes.clone(), check.clone(), peer, CALLS, Arc::clone(&refusals));
+    listener.serve(HTTP, shutdown, calls).await;
+}
+
+/// The services of a listener, and their names.
+#[derive(Default)]
+struct Api {
+    routes: tonic::service::RoutesBuilder,
+    names: Vec<&'static str>,
+}
+
+impl Api {
+    fn add<S>(&mut self, service: S) -> &mut Self
+    where
+        S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.names.push(S::NAME);
+        self.routes.add_service(service);
+        self
+    }
+
+    /// Adds both versions of the reflection protocol. They list what there is here, and no service
+    /// that only devices or proxies have.
+    fn with_reflection(mut self) -> Result<Routes, tonic_reflection::server::Error> {
+        let builder = |of_reflection: &str| {
+            let mut builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .with_service_name(of_reflection);
+            for name in &self.names {
+                builder = builder.with_service_name(*name);
+            }
+            builder
+        };
+        let v1 = builder("grpc.reflection.v1.ServerReflection").build_v1()?;
+        let v1alpha = builder("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?;
+        self.routes.add_service(v1);
+        self.routes.add_service(v1alpha);
+        Ok(self.routes.routes())
+    }
 }

@@ -1,83 +1,64 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use rustls::ServerConfig;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{sleep, timeout},
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use cavs_net::{Limits, Listener, Patience, Refusals, TlsSource, raise_descriptors};
 
-/// Longest handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at a time; further connections wait in the kernel's queue.
-const HANDSHAKES: usize = 128;
-/// Connections that have shaken hands and wait to be served.
-const QUEUE: usize = 64;
+/// Descriptors that no connection of a listener gets: the database's, files, monitoring.
+const RESERVED: usize = 128;
+/// Most connections of people and integrators.
+const API: usize = 4096;
+/// Most connections of devices.
+const DEVICES: usize = 16_384;
 
-/// Connections that have shaken hands.
-pub type Incoming = ReceiverStream<io::Result<TlsStream<TcpStream>>>;
+/// How many connections each listener may have. Each has a share of the descriptors of its own:
+/// whoever fills the one shuts nobody out of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Of the API listener.
+    pub api: usize,
+    /// Of the device listener.
+    pub devices: usize,
+}
 
-/// Accepts connections until `shutdown`. Handshakes run beside each other, so that a slow one
-/// holds up nobody, and each ends within a limit.
+impl Shares {
+    /// The shares of this process, whose limit of descriptors is raised as far as it goes.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::of(raise_descriptors())
+    }
+
+    fn of(descriptors: usize) -> Self {
+        let connections = descriptors.saturating_sub(RESERVED).max(descriptors / 2);
+        let api = (connections / 3).clamp(1, API);
+        Self { api, devices: (connections - connections / 3).clamp(1, DEVICES) }
+    }
+}
+
+/// Listens with TLS, for so many connections.
 ///
 /// # Errors
 /// The address can't be listened on.
 pub async fn listen(
     address: SocketAddr,
-    tls: ServerConfig,
-    tasks: &TaskTracker,
-    shutdown: CancellationToken,
-) -> io::Result<(SocketAddr, Incoming)> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let accepting = accept(listener, acceptor, sender, tasks.clone(), shutdown.clone());
-    tasks.spawn(async move { shutdown.run_until_cancelled(accepting).await });
-    Ok((bound, ReceiverStream::new(receiver)))
+    tls: TlsSource,
+    connections: usize,
+    refusals: &Arc<Refusals>,
+) -> io::Result<Listener> {
+    let limits = Limits::of(connections);
+    Listener::bind(address, Some(tls), limits, Patience::default(), Arc::clone(refusals)).await
 }
 
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
-) {
-    let room = Arc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let handshake = shake_hands(stream, peer, acceptor.clone(), sender.clone(), permit);
-                let shutdown = shutdown.clone();
-                tasks.spawn(async move { shutdown.run_until_cancelled(handshake).await });
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: trying again at once would only spin.
-                warn!(%error, "can't accept a connection");
-                sleep(Duration::from_millis(100)).await;
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_a_share_that_nobody_else_gets() {
+        for descriptors in [64, 256, 1024, 4096, 20_000, 65_536] {
+            let Shares { api, devices } = Shares::of(descriptors);
+            assert!(api + devices <= descriptors, "{descriptors}");
+            assert!(devices >= api && api >= 1, "{descriptors}: {api}, {devices}");
         }
-    }
-}
-
-async fn shake_hands(
-    stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: TlsAcceptor,
-    sender: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let _ = stream.set_nodelay(true);
-    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        // Nobody receives any more once the server stops.
-        Ok(Ok(stream)) => drop(sender.send(Ok(stream)).await),
-        Ok(Err(error)) => warn!(%peer, %error, "a TLS handshake failed"),
-        Err(_) => debug!(%peer, "a TLS handshake took too long"),
+        assert_eq!(Shares::of(1024), Shares { api: 298, devices: 598 });
+        assert_eq!(Shares::of(65_536), Shares { api: API, devices: DEVICES });
     }
 }

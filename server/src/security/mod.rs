@@ -3,5 +3,5 @@
 mod listener;
 mod tls;
 
-pub use listener::{Incoming, listen};
+pub use listener::{Shares, listen};
 pub use tls::{TlsError, api_tls, device_tls};

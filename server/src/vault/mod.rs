@@ -13,6 +13,7 @@ use cavs_proto::{SightingId, StudentId, TemplateId};
 use jiff::civil::Date;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac::{self, HMAC_SHA256},
     rand::{SecureRandom, SystemRandom},
 };
 use thiserror::Error;
@@ -68,7 +69,11 @@ impl Owner {
 }
 
 /// A key that seals and opens.
-pub struct Key(LessSafeKey);
+pub struct Key {
+    seal: LessSafeKey,
+    /// Of a key of its own, so that nothing is under the same one.
+    names: hmac::Key,
+}
 
 impl Key {
     /// Wraps 32 bytes; the caller wipes its copy.
@@ -78,7 +83,17 @@ impl Key {
     #[must_use]
     #[expect(clippy::expect_used, reason = "the length is right by its type")]
     pub fn new(bytes: &[u8; KEY_LEN]) -> Self {
-        Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("a key of 32 bytes")))
+        let seal = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("a key of 32 bytes"));
+        let of_names = hmac::sign(&hmac::Key::new(HMAC_SHA256, bytes), b"cavs.v1:names");
+        let names = hmac::Key::new(HMAC_SHA256, of_names.as_ref());
+        Self { seal, names }
+    }
+
+    /// What a name is called where it may not be told: 64 bits in hexadecimal.
+    #[must_use]
+    pub fn pseudonym(&self, name: &str) -> String {
+        let tag = hmac::sign(&self.names, name.as_bytes());
+        tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Encrypts; the result is one byte of format, the nonce, the ciphertext and its tag.
@@ -94,7 +109,7 @@ impl Key {
         sealed.extend_from_slice(plain);
         // The plaintext is overwritten in place by its ciphertext.
         let tag = self
-            .0
+            .seal
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(owner.associated_data().as_bytes()),
@@ -117,7 +132,7 @@ impl Key {
         }
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
         let length = self
-            .0
+            .seal
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
                 Aad::from(owner.associated_data().as_bytes()),
@@ -187,6 +202,14 @@ mod tests {
             assert_eq!(key(1).open(other, &sealed).unwrap_err(), VaultError::DoesNotOpen);
         }
         assert!(key(2).open(owner, &sealed).is_err());
+    }
+
+    #[test]
+    fn a_name_has_one_pseudonym_under_a_key() {
+        let ada = key(1).pseudonym("ada");
+        assert_eq!((ada.len(), &ada), (16, &key(1).pseudonym("ada")));
+        assert_ne!(ada, key(1).pseudonym("bob"));
+        assert_ne!(ada, key(2).pseudonym("ada"));
     }
 
     #[test]
