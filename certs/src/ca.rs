@@ -73,7 +73,7 @@ impl SiteCa {
         }
         let not_after = Timestamp::from_second(parsed.validity().not_after.timestamp())
             .map_err(|_| wrong("ends outside of the calendar"))?;
-        let certificate_pem = String::from_utf8(pem.to_vec()).map_err(|_| wrong("is not text"))?;
+        let certificate_pem = String::from_utf8(pem).map_err(|_| wrong("is not text"))?;
 
         let key = load_key(&files.key)?;
         if parsed.public_key().raw != key.subject_public_key_info() {

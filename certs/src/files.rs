@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
+use cavs_secrets::{FileError, Problem, read_own_secret, read_public};
 use zeroize::Zeroizing;
 
 use crate::CertError;
@@ -14,8 +15,6 @@ use crate::CertError;
 const KEY_MODE: u32 = 0o600;
 const CERTIFICATE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o700;
-/// No certificate or key of ours comes near it; what is longer is something else.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Where a certificate and its key were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,24 +62,26 @@ pub(crate) fn write_certificate(path: &Path, pem: &str) -> Result<(), CertError>
     write_new(path, pem.as_bytes(), CERTIFICATE_MODE)
 }
 
-/// Reads a certificate or key file.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertError> {
-    let file = fs::File::open(path).map_err(io_error(path))?;
-    let mut content = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(io_error(path))?;
-    if content.len() as u64 > MAX_FILE_BYTES {
-        return Err(unusable(path, "is too large to be a certificate or a key"));
-    }
-    Ok(content)
+/// Reads a certificate, unless others could have changed it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
+    read_public(path).map_err(refused)
 }
 
 /// Reads a private key, unless others could have read it too.
 pub(crate) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertError> {
-    let mode = fs::metadata(path).map_err(io_error(path))?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(CertError::KeyExposed { path: path.to_owned(), mode });
+    read_own_secret(path).map_err(refused)
+}
+
+fn refused(error: FileError) -> CertError {
+    let FileError { path, problem } = error;
+    match problem {
+        Problem::Io(source) => CertError::Io { path, source },
+        Problem::Exposed { mode, .. } => CertError::KeyExposed { path, mode },
+        problem @ (Problem::NotAFile
+        | Problem::Writable { .. }
+        | Problem::Owner { .. }
+        | Problem::TooLarge) => CertError::Unusable { path, problem: problem.to_string() },
     }
-    read(path)
 }
 
 pub(crate) fn unusable(path: &Path, problem: impl ToString) -> CertError {
@@ -123,6 +124,6 @@ mod tests {
     #[test]
     fn endless_files_are_not_read() {
         let error = read(Path::new("/dev/zero")).unwrap_err();
-        assert_eq!(error.to_string(), "/dev/zero: is too large to be a certificate or a key");
+        assert_eq!(error.to_string(), "/dev/zero: is no regular file");
     }
 }

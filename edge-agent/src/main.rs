@@ -140,6 +140,7 @@ enum Output {
 }
 
 fn main() -> ExitCode {
+    cavs_secrets::forbid_core_dumps();
     // Fails only where a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (result, on_error) = match Command::parse() {

@@ -1,6 +1,10 @@
 //! `cavs-server`: parses, loads the configuration and calls the library.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{
+    io::{IsTerminal, Read},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use cavs_server::{
@@ -47,7 +51,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Add a user; the password is read from standard input
+    /// Add a user; the password is asked for, or read from standard input
     Add {
         /// The configuration file
         #[arg(long, env = "CAVS_SERVER_CONFIG", value_name = "FILE")]
@@ -77,6 +81,7 @@ enum RoleArgument {
 }
 
 fn main() -> ExitCode {
+    cavs_secrets::forbid_core_dumps();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&anyhow::anyhow!("another cryptography provider is installed"));
     }
@@ -112,12 +117,7 @@ async fn start(command: Command) -> anyhow::Result<()> {
         Command::User(UserCommand::Add { config, role, username }) => {
             let config = Config::load(&config)?;
             start_logging(&config.logging)?;
-            let mut password = String::new();
-            std::io::stdin().take(4096).read_to_string(&mut password).context("standard input")?;
-            let password = password.trim_end_matches(['\r', '\n']).to_owned();
-            if password.is_empty() {
-                bail!("no password came from standard input");
-            }
+            let password = read_password(&username)?;
             let role = match role {
                 RoleArgument::Admin => Role::Admin,
                 RoleArgument::Reviewer => Role::Reviewer,
@@ -133,6 +133,24 @@ async fn start(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// Asks on a terminal, without showing what is typed; else the password is what standard input has.
+fn read_password(username: &str) -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        let password = rpassword::prompt_password(format!("Password of {username}: "))?;
+        if password != rpassword::prompt_password("The same again: ")? {
+            bail!("the two passwords are not the same");
+        }
+        return Ok(password);
+    }
+    let mut password = String::new();
+    std::io::stdin().take(4096).read_to_string(&mut password).context("standard input")?;
+    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    if password.is_empty() {
+        bail!("no password came from standard input");
+    }
+    Ok(password)
+}
+
 fn start_logging(logging: &Logging) -> anyhow::Result<()> {
     let filter = match EnvFilter::try_from_default_env() {
         Ok(filter) => filter,
@@ -140,7 +158,7 @@ fn start_logging(logging: &Logging) -> anyhow::Result<()> {
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match logging.format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
     Ok(())

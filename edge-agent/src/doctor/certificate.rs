@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -10,9 +10,6 @@ use crate::uplink::Endpoint;
 /// From here on a certificate should be renewed.
 const SOON: i64 = 30 * 86_400;
 
-/// Everyone's and the group's rights.
-const OTHERS: u32 = 0o077;
-
 pub(super) fn check(endpoint: &Endpoint) -> Vec<Finding> {
     const CHECK: Check = Check::Certificate;
     if let Err(error) = endpoint.check() {
@@ -21,16 +18,10 @@ pub(super) fn check(endpoint: &Endpoint) -> Vec<Finding> {
         return vec![Finding::failed(CHECK, error.to_string(), advice)];
     }
     let now = Timestamp::now().as_second();
-    let mut findings = vec![
+    vec![
         validity(&endpoint.certificate, "issue a new one with `cavs certs device`", now),
         validity(&endpoint.ca, "the site's root has to be renewed", now),
-    ];
-    let mode = fs::metadata(&endpoint.key).map(|metadata| metadata.permissions().mode());
-    if mode.is_ok_and(|mode| mode & OTHERS != 0) {
-        let message = format!("{}: others may read the private key", endpoint.key.display());
-        findings.push(Finding::warning(CHECK, message, "give it to the agent's user alone: chmod 600"));
-    }
-    findings
+    ]
 }
 
 fn validity(path: &Path, advice: &str, now: i64) -> Finding {

@@ -6,10 +6,11 @@
 //! secure element, an operator gives the key as a systemd credential instead.
 
 use std::{
-    env, fs, io,
+    env, fs,
     path::{Path, PathBuf},
 };
 
+use cavs_secrets::{FileError, read_secret};
 use ring::{
     hkdf::{HKDF_SHA256, KeyType, Salt},
     rand::{SecureRandom, SystemRandom},
@@ -59,18 +60,22 @@ pub(super) fn existing(path: &Path, key_file: Option<&Path>) -> Result<Seal, Spo
         return Ok(seal);
     }
     let file = with_suffix(path, ".key");
-    let bytes = fs::read(&file).map_err(SpoolError::file(&file))?;
+    let bytes = read_secret(&file).map_err(refused)?;
     unseal(&bytes, &identity())?.ok_or(SpoolError::OtherKey)
 }
 
 /// The seal from a key that the operator gave.
 fn given(key_file: Option<&Path>) -> Result<Option<Seal>, SpoolError> {
     let Some(given) = key_file.map(Path::to_path_buf).or_else(credential) else { return Ok(None) };
-    let secret = fs::read(&given).map_err(SpoolError::file(&given))?;
+    let secret = read_secret(&given).map_err(refused)?;
     if secret.len() < LEAST_GIVEN {
         return Err(SpoolError::KeyTooShort { path: given, least: LEAST_GIVEN });
     }
     derived(b"given", &secret).map(Some)
+}
+
+fn refused(FileError { path, problem }: FileError) -> SpoolError {
+    SpoolError::File { path, source: problem.into() }
 }
 
 fn credential() -> Option<PathBuf> {
@@ -91,7 +96,7 @@ fn identity() -> Vec<u8> {
 
 fn load_sealed(path: &Path, identity: &[u8], mark: &str) -> Result<DeviceKey, SpoolError> {
     let file = with_suffix(path, ".key");
-    let aside = match fs::read(&file) {
+    let aside = match read_secret(&file) {
         Ok(bytes) => match unseal(&bytes, identity)? {
             Some(seal) => return Ok(DeviceKey { seal, aside: None }),
             None => {
@@ -100,8 +105,8 @@ fn load_sealed(path: &Path, identity: &[u8], mark: &str) -> Result<DeviceKey, Sp
                 Some(aside)
             }
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(SpoolError::File { path: file, source }),
+        Err(error) if error.problem.is_not_found() => None,
+        Err(error) => return Err(refused(error)),
     };
     let mut key = [0; KEY_BYTES];
     SystemRandom::new().fill(&mut key).map_err(|_| SpoolError::Crypto("random numbers"))?;
@@ -150,6 +155,8 @@ impl KeyType for KeyBytes {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn opens(seal: &Seal, sealed: &[u8]) -> bool {
@@ -180,6 +187,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, given) = (dir.path().join("spool.db"), dir.path().join("key"));
         fs::write(&given, [5; 32]).unwrap();
+        let set_mode = |mode| fs::set_permissions(&given, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o644);
+        let error = load(&path, Some(&given), "").err().unwrap().to_string();
+        assert!(error.contains("can be read by others") && error.contains("key"), "{error}");
+        set_mode(0o600);
         let sealed = load(&path, Some(&given), "").unwrap().seal.seal_with(b"", b"").unwrap();
         assert!(opens(&load(&path, Some(&given), "").unwrap().seal, &sealed));
         assert!(!dir.path().join("spool.db.key").exists());

@@ -1,6 +1,7 @@
 //! Encryption of what the spool holds: probes and face crops are biometric data, and a memory card
 //! is easily taken.
 
+use cavs_secrets::Locked;
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom, SystemRandom},
@@ -24,7 +25,7 @@ pub(super) enum Part {
 /// A sealed record is a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes. Random
 /// nonces of 96 bits are good for 2^32 records of one key, which is forty years at three a second.
 pub struct Seal {
-    key: LessSafeKey,
+    key: Locked<LessSafeKey>,
     random: SystemRandom,
 }
 
@@ -34,7 +35,7 @@ impl Seal {
 
     pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Result<Self, SpoolError> {
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| SpoolError::Crypto("the key"))?;
-        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+        Ok(Self { key: Locked::new(LessSafeKey::new(key)), random: SystemRandom::new() })
     }
 
     /// Seals a part of a sighting to its key: under another one it can't be opened.

@@ -1,8 +1,9 @@
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use cavs_proto::v1::{
     DeviceMessage, Hello, ServerMessage, device_message::Message, ingest_service_client::IngestServiceClient,
 };
+use cavs_secrets::{FileError, read_public, read_secret};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -86,12 +87,14 @@ impl Endpoint {
     }
 
     fn transport(&self) -> Result<transport::Endpoint, EndpointError> {
-        let read = |key, path: &PathBuf| {
-            fs::read(path).map_err(|source| EndpointError::File { key, path: path.clone(), source })
+        let failed = |key| {
+            move |FileError { path, problem }| EndpointError::File { key, path, source: problem.into() }
         };
-        let identity = Identity::from_pem(read("certificate", &self.certificate)?, read("key", &self.key)?);
+        let key = read_secret(&self.key).map_err(failed("key"))?;
+        let certificate = read_public(&self.certificate).map_err(failed("certificate"))?;
+        let identity = Identity::from_pem(certificate, key.as_slice());
         let mut tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read("ca", &self.ca)?))
+            .ca_certificate(Certificate::from_pem(read_public(&self.ca).map_err(failed("ca"))?))
             .identity(identity)
             .timeout(CONNECT_TIMEOUT);
         if let Some(name) = &self.server_name {

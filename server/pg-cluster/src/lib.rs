@@ -260,16 +260,24 @@ fn command(
     Ok(command)
 }
 
+/// The details of an error are values of rows: names and numbers of people.
+const TERSE: &str = "log_error_verbosity=terse";
+
 const fn settings(durability: Durability) -> &'static [&'static str] {
     match durability {
-        Durability::Durable => {
-            &["listen_addresses=", "unix_socket_permissions=0700", "max_connections=64", "timezone=UTC"]
-        }
+        Durability::Durable => &[
+            "listen_addresses=",
+            "unix_socket_permissions=0700",
+            "max_connections=64",
+            "timezone=UTC",
+            TERSE,
+        ],
         Durability::Disposable => &[
             "listen_addresses=",
             "unix_socket_permissions=0700",
             "max_connections=200",
             "timezone=UTC",
+            TERSE,
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",

@@ -1,10 +1,9 @@
 use std::{
-    fs::File,
-    io::BufReader,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use cavs_secrets::{read_public, read_secret};
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -74,8 +73,8 @@ fn http2(mut config: ServerConfig) -> ServerConfig {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let certificates: Vec<_> = CertificateDer::pem_reader_iter(BufReader::new(file))
+    let pem = read_public(path).map_err(|error| unreadable(path, &error.problem))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| unreadable(path, &error))?;
     if certificates.is_empty() {
@@ -85,7 +84,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| unreadable(path, &error))
+    let pem = read_secret(path).map_err(|error| unreadable(path, &error.problem))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &Path, problem: &dyn std::fmt::Display) -> TlsError {

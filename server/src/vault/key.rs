@@ -1,10 +1,11 @@
 use std::{
     env, fs,
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use cavs_secrets::{Problem, read_secret};
 use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -87,12 +88,17 @@ pub fn generate_key(path: &Path) -> Result<(), KeyError> {
 
 fn read(path: &Path) -> Result<Key, KeyError> {
     let failed = |cause| KeyError::File { path: path.to_owned(), cause };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned() });
-    }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
-    parse(&text, &path.display().to_string())
+    let bytes = read_secret(path).map_err(|error| match error.problem {
+        Problem::Exposed { .. } => KeyError::Exposed { path: path.to_owned() },
+        problem @ (Problem::Io(_)
+        | Problem::NotAFile
+        | Problem::Writable { .. }
+        | Problem::Owner { .. }
+        | Problem::TooLarge) => failed(problem.into()),
+    })?;
+    let place = path.display().to_string();
+    let text = str::from_utf8(&bytes).map_err(|_| KeyError::Malformed { place: place.clone() })?;
+    parse(text, &place)
 }
 
 fn parse(text: &str, place: &str) -> Result<Key, KeyError> {
@@ -111,6 +117,8 @@ fn parse(text: &str, place: &str) -> Result<Key, KeyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
