@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a harness of tests")]
 
 pub mod demo;
+pub mod flood;
 mod process;
 mod proxy;
 mod rendered;

@@ -45,7 +45,7 @@ pub struct Device {
 }
 
 /// Who administers a site of the harness.
-const ADMIN: (&str, &str) = ("admin", "correct horse battery");
+pub(crate) const ADMIN: (&str, &str) = ("admin", "correct horse battery");
 
 impl Site {
     /// Makes a site in an empty folder and starts its server. Without `pack` it uses the built-in one.

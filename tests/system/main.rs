@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod classroom;
+mod connections;
 mod devices;
 mod documents;
 mod esp32;
@@ -16,6 +17,8 @@ mod privacy;
 mod proxy;
 mod readme;
 mod runs;
+mod secrets;
+mod security;
 mod service;
 mod several_servers;
 mod torture;
