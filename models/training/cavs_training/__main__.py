@@ -1,42 +1,75 @@
 """`python -m cavs_training STEP...`: the steps of the recipe; all of them, in order, without any."""
 
 import argparse
+import math
+import os
+import subprocess
 import sys
+import time
 
-from . import calibrate, card, detector, embedder, evaluate, export, renders
-from .crops import load_faces
-from .paths import PACK, work
+from . import calibrate, card, detector, embedder, evaluate, export, refiner, renders
+from .crops import load_faces, load_heads
+from .paths import PACK
 
-STEPS = ("renders", "embedder", "detector", "calibrate", "pack", "evaluate", "card")
+STEPS = ("renders", "embedder", "detector", "refiner", "calibrate", "pack", "evaluate", "card")
+MORE = ("labels", "together", "weights")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
-VERSION = "4"
+VERSION = "5"
+
+
+def together(minutes: float, kept: int) -> None:
+    """All three trainings in so many minutes, on one accelerator: the embedder beside the detector and the refiner,
+    which begins from the detector's errors."""
+    begun = time.time()
+    load_faces(), load_heads(), renders.load()
+    left = lambda: minutes - (time.time() - begun) / 60
+    train = lambda step, share: subprocess.Popen([sys.executable, "-m", "cavs_training", step, "--minutes", f"{max(share, 0.1):.2f}", "--scenes", str(kept)])
+    beside = train("embedder", left() - 0.3)
+    labels = subprocess.Popen([sys.executable, "-m", "cavs_training", "labels"])
+    train("detector", 0.52 * left()).wait()
+    labels.wait()
+    train("refiner", left() - 0.4).wait()
+    beside.wait()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="models/training/run", description=__doc__)
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(STEPS))
-    parser.add_argument("--epochs", type=float, default=60, help="epochs of the embedder")
-    parser.add_argument("--scenes", type=int, default=4000, help="scenes composed for the detector")
-    parser.add_argument("--detector-steps", type=int, default=20000)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join([*STEPS, *MORE]))
+    parser.add_argument("--device", default="auto", help="cuda or cpu; without it, cuda where there is one")
+    parser.add_argument("--epochs", type=float, help="epochs of the embedder (60)")
+    parser.add_argument("--scenes", type=int, default=2000, help="scenes for the detector that are kept at a time")
+    parser.add_argument("--detector-steps", type=float, help="20000")
+    parser.add_argument("--refiner-steps", type=float, help="8000")
     parser.add_argument("--minutes", type=float, help="end each training after so long, its schedule scaled to it")
     args = parser.parse_args()
-    if unknown := set(args.steps) - set(STEPS):
+    if unknown := set(args.steps) - {*STEPS, *MORE}:
         parser.error(f"no such step: {', '.join(sorted(unknown))}")
+    if args.device != "auto":
+        os.environ["CAVS_DEVICE"] = args.device
     steps = args.steps or STEPS
-    load_faces()
+    # Minutes alone end a training, too.
+    length = lambda given, usual: given or (usual if args.minutes is None else math.inf)
+    if "together" in steps:
+        together(args.minutes or 10, args.scenes)
     if "renders" in steps:
         renders.render()
         renders.load()
     if "embedder" in steps:
-        embedder.train(SOURCES, args.epochs, args.minutes)
+        embedder.train(SOURCES, length(args.epochs, 60), args.minutes)
     if "detector" in steps:
-        detector.train(args.scenes, args.detector_steps, args.minutes)
+        detector.train(args.scenes, length(args.detector_steps, 20000), args.minutes)
+    if "labels" in steps:
+        refiner.labels(), refiner.nobody()
+    if "refiner" in steps:
+        refiner.train(length(args.refiner_steps, 8000), args.minutes)
     if "calibrate" in steps:
         # Of the embedder alone, as its training faces are aligned: another detector changes no threshold.
         figures = evaluate.orl(export.embedder_alone())
         calibrate.write(SOURCES, (figures["genuine_mean"], figures["genuine_deviation"]))
+    if "weights" in steps:
+        export.refiner()
     if "pack" in steps:
-        export.pack(VERSION, args.scenes)
+        export.pack(VERSION)
     good = True
     if "evaluate" in steps or "card" in steps:
         figures, good = evaluate.report(PACK)

@@ -4,9 +4,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .embedder import Faces
+from .device import device, load
+from .embedder import Faces, told
 from .paths import work
 from .student import Student
+from .teachers import Recogniser
 
 #: Templates in a gallery for which errors are foretold.
 GALLERIES = (30, 300, 3000)
@@ -17,16 +19,16 @@ SAME_PERSON = 0.5
 
 
 @torch.no_grad()
-def embeddings(faces: Faces, chosen: np.ndarray) -> np.ndarray:
-    """What the student, in full precision, says of unspoilt crops."""
-    student = Student()
-    student.load_state_dict(torch.load(work("embedder.pt"))["student"])
-    student.eval()
-    found = []
-    for at in range(0, len(chosen), 128):
-        x = np.stack([faces.picture(i) for i in chosen[at : at + 128]])
-        found.append(F.normalize(student(torch.from_numpy(x).permute(0, 3, 1, 2).float())))
-    return torch.cat(found).numpy()
+def embeddings(faces: Faces, chosen: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What the student, in full precision, and the teacher say of unspoilt crops."""
+    student, teacher, found, taught = Student(), Recogniser(), [], []
+    student.load_state_dict(load(work("embedder.pt"))["student"])
+    student.to(device()).eval()
+    for part in chosen.split(128):
+        x = faces.get(part)
+        found.append(F.normalize(student(x)))
+        taught.append(told(teacher, x)[0])
+    return torch.cat(found).cpu().numpy(), torch.cat(taught).cpu().numpy()
 
 
 def per_1000(similarities: np.ndarray, threshold: float, gallery: int) -> float:
@@ -44,22 +46,20 @@ def threshold_for(similarities: np.ndarray, wanted: float, gallery: int) -> floa
 def write(sources: dict[str, str], genuine: tuple[float, float]) -> None:
     """Writes `calibration.toml`. `genuine` is mean and deviation of ORL's genuine pairs."""
     faces = Faces(sources)
-    chosen = np.array([i for i in faces.validation if faces.names[i].startswith("faces/")])
-    found = embeddings(faces, chosen)
+    found, teacher = embeddings(faces, faces.real())
     similarities = found @ found.T
     np.fill_diagonal(similarities, -1)
     # The faces have no identities, and some people are there several times. A pair that the teacher, who errs
     # far more seldom, takes for one person is left out.
-    teacher = faces.embeddings[chosen].numpy()
     similarities[teacher @ teacher.T > SAME_PERSON] = -1
-    pairs = similarities[np.triu_indices(len(chosen), 1)]
+    pairs = similarities[np.triu_indices(len(found), 1)]
     pairs = pairs[pairs > -1]
     accept = threshold_for(similarities, ACCEPTED, 300)
     review = threshold_for(similarities, REVIEWED, 300)
     lines = [
         "[thresholds]", f"accept = {accept:.3f}", f"review = {review:.3f}", "margin = 0.05", "",
         "[calibration]",
-        f'data = "{len(chosen)} faces that training never saw, each against all that the teacher takes for others; genuine pairs of ORL, aligned by landmarks of the teacher"',
+        f'data = "{len(found)} faces that training never saw, each against all that the teacher takes for others; genuine pairs of ORL, aligned by landmarks of the teacher"',
         f"genuine = {{ mean = {genuine[0]:.3f}, deviation = {genuine[1]:.3f} }}",
         f"impostor = {{ mean = {pairs.mean():.3f}, deviation = {pairs.std():.3f} }}",
     ]

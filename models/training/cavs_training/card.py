@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from .device import device, load
 from .embedder import Faces, agreement
 from .evaluate import BARS
 from .paths import PACK, work
 from .student import Student
+from .teachers import Recogniser
 
 CARD = Path(__file__).resolve().parents[1] / "MODEL_CARD.md"
 
@@ -31,10 +32,10 @@ def typology_angle(face: np.ndarray) -> float:
 def groups(faces: Faces) -> list[tuple[str, int, float, float]]:
     """Name, number, mean and tenth percentile of the student's cosine to the teacher."""
     student = Student()
-    student.load_state_dict(torch.load(work("embedder.pt"))["student"])
-    chosen = np.array([i for i in faces.validation if faces.names[i].startswith("faces/")])
-    cosine = agreement(student, faces, chosen).numpy()
-    angle = np.array([typology_angle(faces.picture(i)) for i in chosen])
+    student.load_state_dict(load(work("embedder.pt"))["student"])
+    chosen = faces.real()
+    cosine = agreement(student.to(device()), Recogniser(), faces, chosen).cpu().numpy()
+    angle = np.array([typology_angle(faces.pictures[i].permute(1, 2, 0).cpu().numpy()) for i in chosen])
     ends = [low for _, low in TONES[1:]] + [91]
     members = [(f"skin tone: {name}", (angle >= low) & (angle < end)) for (name, low), end in zip(TONES, ends)]
     members.append(("all", np.ones(len(chosen), bool)))
@@ -45,12 +46,13 @@ def write(sources: dict[str, str], figures: dict[str, float], teacher: dict[str,
     rows = [f"| {name} | {count} | {mean:.3f} | {low:.3f} |" for name, count, mean, low in groups(Faces(sources))]
     bars = [f"| {name} | {figures[name]:.4f} | {teacher[name]:.4f} | {'at least' if kind == 'least' else 'at most'} {bar} |"
             for name, (bar, kind) in BARS.items()]
-    state = torch.load(work("embedder.pt"))
+    state = load(work("embedder.pt"))
     size = sum(f.stat().st_size for f in PACK.iterdir())
     text = (CARD.with_name("MODEL_CARD.in.md")).read_text()
     for key, value in {
         "FIGURES": "\n".join(bars), "GROUPS": "\n".join(rows), "STEPS": str(state["step"]), "SIZE": f"{size / 1e6:.2f} MB",
-        "DETECTOR_STEPS": str(torch.load(work("detector.pt"))["step"]), "AGREEMENT": f"{state['best']:.3f}", "CALIBRATION": work("calibration.toml").read_text().strip(),
+        "DETECTOR_STEPS": str(load(work("detector.pt"))["step"]),
+        "SCENES": str(load(work("detector.pt"))["scenes"]), "AGREEMENT": f"{state['best']:.3f}", "CALIBRATION": work("calibration.toml").read_text().strip(),
     }.items():
         text = text.replace(f"@{key}@", value)
     CARD.write_text(text)

@@ -5,34 +5,25 @@ top-down features by adding, depthwise separable units). The first layers are de
 learns faster.
 """
 
-import io
-import math
-import shutil
-import time
-from collections.abc import Iterator
-
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageFilter
 from torch import nn
 
-from .paths import SHARED, work
-from .scenes import SIDE, load_scenes
+from . import effects, scenes
+from .device import Average, Schedule, compiled, device, half, layout, load, save
+from .paths import work
+from .scenes import SIDE
+from .teachers import OUTPUTS, STRIDES, Finder, centres
 
-STRIDES = (8, 16, 32)
 #: Training sees parts of scenes at any scale, this large, pixels; every `WHOLE`th batch is of whole scenes, which
 #: alone have room for large faces, and so fewer that it costs the same.
-PART, PARTS, WHOLE, WHOLES = 320, 32, 6, 8
-RATE = 2e-3
+PART, PARTS, WHOLE, WHOLES = 320, 64, 6, 16
+RATE, WARM_UP = 2e-3, 300
+#: Scenes that no training sees, and how many there must be before training begins.
+HELD_OUT, LEAST = 100, 300
 #: From this score on, the teacher's box and key points are learned.
 SURE = 0.3
-#: Channels of each kind of output, in the order of the teacher's.
-OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-#: The teacher's maps that the student's must be a linear function of: behind its backbone and in front of its heads.
-HINTS = ("241", "250", "259", "287", "291", "295")
 
 
 def conv(channels_in: int, channels: int, stride: int) -> nn.Sequential:
@@ -72,7 +63,7 @@ class Detector(nn.Module):
                 nn.init.constant_(unit[-1].bias, -4.0)
 
     def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Behind the backbone and in front of the heads, three each, in the order of `HINTS`."""
+        """Behind the backbone and in front of the heads, three each, in the order of `Finder.MAPS`."""
         backbone = [self.early((x - 127.5) * (1 / 128))]
         backbone.append(self.middle(backbone[0]))
         backbone.append(self.late(backbone[1]))
@@ -82,7 +73,7 @@ class Detector(nn.Module):
         return [*backbone, near, middle, far]
 
     def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Logits and offsets of all cells (n, cells, 16), in the order of `Teacher.ask`; and the maps."""
+        """Logits and offsets of all cells (n, cells, 16), in the order of `Finder.ask`; and the maps."""
         cells, maps = [], self.maps(x)
         for index, level in enumerate(maps[3:]):
             out = torch.cat([self.heads[kind][index](level) for kind in OUTPUTS], 1)
@@ -100,81 +91,30 @@ class Detector(nn.Module):
         return tuple(outputs)
 
 
-class Teacher:
-    """YuNet, asked about the very pictures that the student sees."""
-
-    def __init__(self) -> None:
-        model = onnx.load(SHARED / "models" / "yunet_n_dynamic.onnx")
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in HINTS)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-
-    def ask(self, pictures: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Of RGB pictures (n, side, side, 3): scores and offsets of all cells (n, cells, 16), and the hints."""
-        names = [f"{kind}_{stride}" for kind in OUTPUTS for stride in STRIDES]
-        levels, hints = [[] for _ in STRIDES], [[] for _ in HINTS]
-        for picture in pictures:  # one by one: its maps stay in the cache
-            blob = picture[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
-            found = self.session.run([*names, *HINTS], {"input": blob})
-            for level, of_level in enumerate(levels):
-                of_level.append(np.concatenate([o.reshape(1, -1, o.shape[-1]) for o in found[level : len(names) : 3]], 2))
-            for of_hint, hint in zip(hints, found[len(names) :]):
-                of_hint.append(hint)
-        cells = torch.from_numpy(np.concatenate([np.concatenate(level) for level in levels], 1))
-        return cells, [torch.from_numpy(np.concatenate(hint)) for hint in hints]
+def look(pictures: torch.Tensor, side: int) -> torch.Tensor:
+    """Scenes, or parts of them, as another camera would see them: any scale and place, mirrored, other light, blur, noise."""
+    n, at = len(pictures), pictures.device
+    x = pictures.float()
+    mirror = torch.where(torch.rand(n, device=at) < 0.5, -1.0, 1.0)
+    if side < SIDE:
+        part = 0.3 + 0.7 * torch.rand(n, device=at)
+        theta = effects.affine(torch.zeros(n, device=at), part, *((2 * torch.rand(2, n, device=at) - 1) * (1 - part)))
+        theta[:, 0] = theta[:, 0] * torch.stack([mirror, mirror, torch.ones_like(mirror)], 1)
+        # Twice as fine, then the mean: parts are up to twice as large.
+        grid = F.affine_grid(theta, [n, 3, 2 * side, 2 * side], align_corners=False)
+        x = F.avg_pool2d(F.grid_sample(x, grid, align_corners=False, padding_mode="border"), 2)
+    else:
+        x = torch.where((mirror < 0)[:, None, None, None], x.flip(3), x)
+    x = effects.blur(x[torch.randperm(n, device=at)], 0.12, 1.6)
+    x = torch.where(effects.some(x, 0.75) > 0, effects.light(x), x)
+    x = x + torch.randn_like(x) * effects.uniform(x, 0, 6) * effects.some(x, 0.3)
+    return effects.jpeg(x, 0.3).clamp(0, 255).round()
 
 
-def look(rng: np.random.Generator, scene: np.ndarray, side: int) -> np.ndarray:
-    """A part of a scene as another camera would see it: any scale and place, mirrored, other light, blur, noise."""
-    part = int(SIDE * rng.uniform(0.3, 1)) if side < SIDE else SIDE
-    x, y = rng.integers(0, SIDE - part + 1, 2)
-    picture = Image.fromarray(scene).resize((side, side), Image.BILINEAR, (x, y, x + part, y + part))
-    if rng.random() < 0.5:
-        picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
-    if rng.random() < 0.1:
-        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    if rng.random() < 0.3:
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=int(rng.integers(20, 90)))
-        picture = Image.open(file)
-    light = (np.arange(256) / 255)[None] ** np.exp(rng.normal(0, 0.25)) * 255
-    contrast = np.full((3, 1), rng.uniform(0.6, 1.3)) if rng.random() < 0.6 else rng.uniform(0.6, 1.3, (3, 1))
-    light = (light - 128) * contrast + 128 + rng.uniform(-40, 40)
-    return np.asarray(picture.convert("RGB").point(light.clip(0, 255).astype(np.uint8).flatten().tolist()))
-
-
-class Lessons(torch.utils.data.IterableDataset):
-    """Batches without end: pictures, and the teacher's answers and hints."""
-
-    def __init__(self, scenes: np.ndarray, seed: int) -> None:
-        self.scenes, self.seed = scenes, seed
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, torch.Tensor, list[torch.Tensor]]]:
-        info = torch.utils.data.get_worker_info()
-        rng, teacher, count = np.random.default_rng((self.seed, info.id if info else 0)), Teacher(), 0
-        while True:
-            count += 1
-            side, size = (SIDE, WHOLES) if count % WHOLE == 0 else (PART, PARTS)
-            chosen = rng.choice(len(self.scenes), size, replace=False)
-            pictures = np.stack([look(rng, self.scenes[index], side) for index in chosen])
-            yield pictures, *teacher.ask(pictures)
-
-
-def _centres(scene: int) -> torch.Tensor:
-    """Column, row and stride of every cell of a square scene (cells, 3)."""
-    found = []
-    for stride in STRIDES:
-        side = scene // stride
-        row, column = np.divmod(np.arange(side * side), side)
-        found.append(np.stack([column, row, np.full(side * side, stride)], 1))
-    return torch.from_numpy(np.concatenate(found)).float()
-
-
-def boxes(offsets: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+def boxes(offsets: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     """Corners, pixels."""
-    middle = (centres[:, :2] + offsets[..., :2]) * centres[:, 2:]
-    size = torch.exp(offsets[..., 2:4].clamp(-6, 6)) * centres[:, 2:]
+    middle = (cells[:, :2] + offsets[..., :2]) * cells[:, 2:]
+    size = torch.exp(offsets[..., 2:4].clamp(-6, 6)) * cells[:, 2:]
     return torch.cat([middle - size / 2, middle + size / 2], -1)
 
 
@@ -186,7 +126,7 @@ def overlap_loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return 1 - common / (area(a) + area(b) - common + 1e-6)
 
 
-def loss_of(raw: torch.Tensor, target: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def loss_of(raw: torch.Tensor, target: torch.Tensor, cells: torch.Tensor) -> tuple[torch.Tensor, ...]:
     logits, wanted = raw[..., :2], target[..., :2]
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     # Quality focal loss (Li et al. 2020): cells that are right already say little.
@@ -195,102 +135,99 @@ def loss_of(raw: torch.Tensor, target: torch.Tensor, centres: torch.Tensor) -> t
     sure = score > SURE
     faces = sure.sum().clamp(1)
     scores = (entropy * weight).sum() / faces
-    worth, at = score[sure], centres.expand(len(raw), -1, -1)[sure]
+    worth, at = score[sure], cells.expand(len(raw), -1, -1)[sure]
     overlap = (worth * overlap_loss(boxes(raw[sure][:, 2:6], at), boxes(target[sure][:, 2:6], at))).sum() / faces
     offsets = F.smooth_l1_loss(raw[sure][:, 2:], target[sure][:, 2:], beta=0.1, reduction="none").mean(1)
-    return scores, overlap, (worth * offsets).sum() / faces
+    # Key points are used relative to each other: their errors count in parts of the distance of the eyes.
+    points, right = raw[sure][:, 6:].view(-1, 5, 2), target[sure][:, 6:].view(-1, 5, 2)
+    eyes = (right[:, 0] - right[:, 1]).norm(dim=1).clamp(0.5)[:, None, None]
+    placed = F.smooth_l1_loss(points / eyes, right / eyes, beta=0.05, reduction="none").mean((1, 2))
+    return scores, overlap, (worth * offsets).sum() / faces, (worth * placed).sum() / faces
 
 
 def hint_loss(adapters: nn.ModuleList, maps: list[torch.Tensor], hints: list[torch.Tensor]) -> torch.Tensor:
     """Squared error of the maps, as a part of what the hints vary by."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=device())
     for adapter, found, hint in zip(adapters, maps, hints):
         spread = hint.var((0, 2, 3), keepdim=True) + 1e-3
         total = total + ((adapter(found.float()) - hint) ** 2 / spread).mean()
     return total / len(hints)
 
 
-def _input(pictures: np.ndarray) -> torch.Tensor:
-    """RGB pictures as the network wants them: BGR, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float()
-
-
-def train(scenes: int, steps: int, minutes: float | None = None) -> None:
-    """Trains for `steps`, or until `minutes` have gone; goes on from the last checkpoint."""
+def train(room: int, steps: float, minutes: float | None = None) -> None:
+    """Trains for `steps`, or until `minutes` have gone; goes on from the last checkpoint. `room`: scenes kept at a time."""
     torch.manual_seed(2)
-    pictures = load_scenes(scenes)
-    held_out = len(pictures) // 40
-    detector = Detector().to(memory_format=torch.channels_last)
-    adapters = nn.ModuleList(nn.Conv2d(64, 64, 1) for _ in HINTS)
-    optimiser = torch.optim.AdamW([*detector.parameters(), *adapters.parameters()], lr=RATE, weight_decay=0.01)
-    checkpoint = work("detector.pt")
-    centres = {PART: _centres(PART), SIDE: _centres(SIDE)}
+    validation = torch.from_numpy(scenes.held_out(HELD_OUT)).permute(0, 3, 1, 2).to(device())
+    detector = Detector().to(device(), memory_format=layout())
+    adapters = nn.ModuleList(nn.Conv2d(64, 64, 1) for _ in Finder.MAPS).to(device())
+    optimiser = torch.optim.AdamW([*detector.parameters(), *adapters.parameters()], lr=RATE, weight_decay=0.01, fused=device().type == "cuda")
+    average, checkpoint = Average(detector, 0.999), work("detector.pt")
     step, spent = 0, 0.0
     if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        detector.load_state_dict(saved["detector"])
-        adapters.load_state_dict(saved["adapters"])
-        optimiser.load_state_dict(saved["optimiser"])
-        step, spent = saved["step"], saved["spent"]
-    begun, seen = time.time() - spent, 0
-    validation = np.asarray(pictures[:held_out])
-    answers = Teacher().ask(validation)[0]
+        saved = load(checkpoint)
+        detector.load_state_dict(saved.get("live", saved["detector"]))
+        average.network.load_state_dict(saved["detector"])
+        if "optimiser" in saved:  # weights alone may be gone on from, too
+            adapters.load_state_dict(saved["adapters"])
+            optimiser.load_state_dict(saved["optimiser"])
+        step, spent, average.updates = saved["step"], saved["spent"], saved["step"]
+    schedule = Schedule(RATE, WARM_UP, steps, minutes, spent)
+    stream, teacher = scenes.Stream(room, step, device()), Finder()
+    at = {PART: centres(PART), SIDE: centres(SIDE)}
 
-    def save() -> None:
-        state = {"detector": detector.state_dict(), "adapters": adapters.state_dict(), "step": step}
-        state |= {"optimiser": optimiser.state_dict(), "spent": time.time() - begun}
-        torch.save(state, f"{checkpoint}.part")
-        work("detector.pt.part").rename(checkpoint)
+    def save_all() -> None:
+        save(checkpoint, {"detector": average.network.state_dict(), "live": detector.state_dict(), "adapters": adapters.state_dict(), "step": step,
+                          "optimiser": optimiser.state_dict(), "spent": schedule.spent, "scenes": stream.made})
 
     @torch.no_grad()
     def validate() -> None:
-        detector.eval()
         found = []
-        for at in range(0, held_out, WHOLES):
-            raw, _ = detector.raw(_input(validation[at : at + WHOLES]))
-            found.append(torch.stack(loss_of(raw, answers[at : at + WHOLES], centres[SIDE])))
-        detector.train()
-        print("validation: scores %.4f overlap %.4f offsets %.4f" % tuple(torch.stack(found).mean(0)), flush=True)
+        for part in validation.split(WHOLES):
+            if len(part) == WHOLES:
+                x = part.flip(1).float()
+                raw, _ = average.network.raw(x.contiguous(memory_format=layout()))
+                found.append(torch.stack(loss_of(raw, teacher.ask(x)[0], at[SIDE])))
+        print("validation: scores %.4f overlap %.4f offsets %.4f points %.4f" % tuple(torch.stack(found).mean(0)), flush=True)
 
-    forward = torch.compile(detector.raw) if shutil.which("g++") else detector.raw
-    lessons = torch.utils.data.DataLoader(Lessons(pictures[held_out:], step), batch_size=None, num_workers=1, prefetch_factor=4)
-    for shown, target, hints in lessons:
-        done = step / steps
-        if minutes is not None:
-            done = max(done, (time.time() - begun) / 60 / minutes)
-        if done >= 1:
-            break
-        rate = RATE * min(1, (step + 1) / 200) * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * done)))
+    forward = compiled(detector.raw)
+    stream.take(LEAST)
+    while schedule.done(step) < 1:
         for group in optimiser.param_groups:
-            group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16):
-            raw, maps = forward(_input(np.asarray(shown)))
-        scores, overlap, offsets = loss_of(raw.float(), target, centres[shown.shape[1]])
+            group["lr"] = schedule.rate(step)
+        if step % 8 == 0:
+            stream.take()
+        side, size = (SIDE, WHOLES) if step % WHOLE == WHOLE - 1 else (PART, PARTS)
+        with torch.no_grad():
+            shown = look(stream.draw(size), side).flip(1).contiguous(memory_format=layout())
+            target, hints = teacher.ask(shown)
+        with half():
+            raw, maps = forward(shown)
+        scores, overlap, offsets, points = loss_of(raw.float(), target, at[side])
         hint = hint_loss(adapters, maps, hints)
-        loss = scores + 2 * overlap + 2 * offsets + 2 * hint
+        loss = scores + 2 * overlap + 2 * offsets + 4 * points + 2 * (1 - 0.8 * min(schedule.done(step), 1.0)) * hint
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10)
         optimiser.step()
-        step, seen = step + 1, seen + 1
-        if step % 50 == 0:
-            print(f"step {step} scores {scores:.4f} overlap {overlap:.4f} offsets {offsets:.4f} hint {hint:.4f} "
-                  f"{(time.time() - begun - spent) / seen:.2f} s a step {100 * done:.1f} %", flush=True)
-        if step % 250 == 0:
-            save()
+        average.update()
+        step += 1
+        if step % 100 == 0:
+            print(f"step {step} scores {scores:.4f} overlap {overlap:.4f} offsets {offsets:.4f} points {points:.4f} hint {hint:.4f} "
+                  f"{stream.made} scenes {schedule.spent:.0f} s {100 * schedule.done(step):.1f} %", flush=True)
         if step % 1000 == 0:
             validate()
+            save_all()
     validate()
-    save()
+    save_all()
 
 
-def _faces(scores: torch.Tensor, offsets: torch.Tensor, least: float) -> tuple[torch.Tensor, torch.Tensor]:
+def _faces(scores: torch.Tensor, offsets: torch.Tensor, least: float, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cells and corners of the faces that score at least that, of overlapping ones the best."""
     cells = (scores >= least).nonzero()[:, 0]
     cells = cells[scores[cells].argsort(descending=True)]
-    corners = boxes(offsets[cells], _centres(SIDE)[cells])
+    corners = boxes(offsets[cells], at[cells])
     near, kept = _overlaps(corners, corners) >= 0.3, []
-    free = torch.ones(len(cells), dtype=torch.bool)
+    free = torch.ones(len(cells), dtype=torch.bool, device=cells.device)
     for index in range(len(cells)):
         if free[index]:
             kept.append(index)
@@ -313,20 +250,19 @@ PRECISION, FAINT = 0.988, 0.3
 
 
 @torch.no_grad()
-def balanced(detector: Detector, scenes: int) -> Detector:
+def balanced(detector: Detector) -> Detector:
     """Lowers all scores by what makes `ACCEPTED` mean `PRECISION`: soft labels leave a student unsure, and how unsure
     depends on how long it was trained."""
-    detector.eval()
-    pictures = np.asarray(load_scenes(scenes)[: scenes // 40])
-    told = Teacher().ask(pictures)[0]
-    logits, right = [], []
-    for picture, cells in zip(pictures, told):
-        _, known = _faces((cells[:, 0] * cells[:, 1]).sqrt(), cells[:, 2:6], FAINT)
-        raw = detector.raw(_input(picture[None]))[0][0]
-        at, found = _faces(raw[:, :2].sigmoid().prod(1).sqrt(), raw[:, 2:6], FAINT)
-        logits.append(raw[at, :2])
-        right.append((_overlaps(found, known) >= 0.5).any(1))
-    logits, right = torch.cat(logits), torch.cat(right)
+    detector = detector.to(device()).eval()
+    teacher, at, logits, right = Finder(), centres(SIDE), [], []
+    for picture in torch.from_numpy(scenes.held_out(HELD_OUT)).permute(0, 3, 1, 2).split(4):
+        x = picture.flip(1).float().to(device())
+        for cells, raw in zip(teacher.ask(x)[0], detector.raw(x)[0]):
+            _, known = _faces((cells[:, 0] * cells[:, 1]).sqrt(), cells[:, 2:6], FAINT, at)
+            which, found = _faces(raw[:, :2].sigmoid().prod(1).sqrt(), raw[:, 2:6], FAINT, at)
+            logits.append(raw[which, :2])
+            right.append((_overlaps(found, known) >= 0.5).any(1))
+    logits, right = torch.cat(logits).cpu(), torch.cat(right).cpu()
 
     def precision(shift: float) -> float:
         accepted = (logits + shift).sigmoid().prod(1).sqrt() >= ACCEPTED
@@ -337,4 +273,4 @@ def balanced(detector: Detector, scenes: int) -> Detector:
     for kind in ("cls", "obj"):
         for unit in detector.heads[kind]:
             unit[-1].bias += shift
-    return detector
+    return detector.cpu()

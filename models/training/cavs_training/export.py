@@ -5,16 +5,20 @@ import subprocess
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
-from .detector import OUTPUTS, STRIDES, Detector, balanced
+from .detector import Detector, balanced
 from .paths import PACK, ROOT, SHARED, cargo_run, work
 from .student import Student
+from .teachers import OUTPUTS, STRIDES
 
 #: The detector misplaces larger ones, pixels of its input; they are looked for in a smaller picture.
 LARGEST_FACE = 128
 
 #: Pictures are scaled to this. At 640 pixels it misses too many of the smallest faces.
 LONG_SIDE = 768
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 SOURCE = "Trained by this project: models/training, see its README.md and MODEL_CARD.md"
 
@@ -30,16 +34,25 @@ def _onnx(model: torch.nn.Module, example: torch.Tensor, file: str, outputs: lis
 
 def _embedder() -> str:
     student = Student()
-    student.load_state_dict(torch.load(work("embedder.pt"))["student"])
+    student.load_state_dict(torch.load(work("embedder.pt"), map_location="cpu")["student"])
     return _onnx(student, torch.zeros(1, 3, 112, 112), "embedder.onnx", ["embedding"])
 
 
-def _detector(scenes: int) -> str:
+def _detector() -> str:
     detector = Detector()
-    detector.load_state_dict(torch.load(work("detector.pt"))["detector"])
-    detector = balanced(detector, scenes)
+    detector.load_state_dict(torch.load(work("detector.pt"), map_location="cpu")["detector"])
+    detector = balanced(detector)
     kinds = [f"{kind}_{stride}" for kind in OUTPUTS for stride in STRIDES]
     return _onnx(detector, torch.zeros(1, 3, 320, 320), "detector.onnx", kinds)
+
+
+def refiner() -> None:
+    """Writes `models/training/weights/refiner.safetensors`: no pack can hold a refiner yet."""
+    saved = torch.load(work("refiner.pt"), map_location="cpu")
+    WEIGHTS.mkdir(exist_ok=True)
+    about = {key: str(saved[key]) for key in ("step", "factor", "down", "figures")}
+    tensors = {key: value.contiguous() for key, value in saved["refiner"].items() if value.is_floating_point()}
+    save_file(tensors, WEIGHTS / "refiner.safetensors", about)
 
 
 def _teacher(name: str) -> str:
@@ -55,14 +68,14 @@ def _import(detector: str, embedder: str, name: str, license: str, source: str, 
     )
 
 
-def pack(version: str, scenes: int) -> None:
+def pack(version: str) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
     more = ["--half", "--pack-version", version, "--largest-face", str(LARGEST_FACE),
             "--detect-long-side", str(LONG_SIDE)]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
-    _import(_detector(scenes), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
+    _import(_detector(), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
     PACK.mkdir(parents=True, exist_ok=True)
     for file in made.iterdir():
         shutil.copyfile(file, PACK / file.name)

@@ -55,5 +55,22 @@ def load() -> None:
                 crop = image.transform((SIDE, SIDE), Image.AFFINE, affine.flatten().tolist(), Image.BILINEAR)
                 crops.append(np.asarray(crop))
                 names.append(f"{truth.parent.name}/{picture['file']}/{index}")
-    np.save(work("renders.npy"), np.stack(crops))
+    np.save(work("renders.npy"), np.array(crops, np.uint8).reshape(-1, SIDE, SIDE, 3))
     work("renders.txt").write_text("\n".join(names))
+
+
+def portraits(side: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """The portraits at that size (n, side, side, 3), their names, and the landmarks (n, 5, 2) of faces that look ahead;
+    none where nothing was rendered."""
+    pictures, names, points = [], [], []
+    truth = work("renders") / "faces" / "truth.jsonl"
+    for line in truth.read_text().splitlines() if truth.exists() else ():
+        picture = json.loads(line)
+        face = picture["faces"][0]
+        if face["visible"] >= 0.8 and abs(face["pose"]["yaw"]) < 50:
+            with Image.open(truth.parent / picture["file"]) as opened:
+                scale = side / opened.width
+                pictures.append(np.asarray(opened.convert("RGB").resize((side, side), Image.BICUBIC)))
+            names.append(f"renders/{picture['file']}")
+            points.append((np.array(face["landmarks"]) + 0.5) * scale - 0.5)
+    return np.array(pictures, np.uint8).reshape(-1, side, side, 3), names, np.array(points, np.float32).reshape(-1, 5, 2)

@@ -9,35 +9,40 @@ as hard for the student as it is for the teacher.
 
 import io
 import multiprocessing
+import os
+import queue
+import shutil
 import subprocess
-import tarfile
+from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFilter
 
-from .paths import SHARED, work
+from . import crops
+from .paths import work
 
 SIDE = 640
-CHUNK = 100
 #: Debian packages with photographs, face-free but for a few (which the teacher finds), free licences.
 BACKGROUNDS = (
     "gnome-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds",
     "plasma-workspace-wallpapers", "tuxpaint-stamps-default", "ukui-wallpapers",
 )  # fmt: skip
 #: Larger ones are reduced: a scene shows a part of them, at any scale.
-BACKGROUND_SIDE = 1280
+BACKGROUND_SIDE = 1024
 
 
-def load_heads() -> list[Image.Image]:
-    heads = []
-    for path in sorted((SHARED / "train").glob("heads-*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.isfile() and member.name.endswith(".webp"):
-                    picture = Image.open(io.BytesIO(tar.extractfile(member).read())).convert("RGB")
-                    picture.load()
-                    heads.append(picture)
-    return heads
+class Heads:
+    """Pictures of heads, one by one."""
+
+    def __init__(self) -> None:
+        self.pictures = crops.load_heads()[0]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return Image.fromarray(self.pictures[index])
 
 
 def load_renders() -> list[Image.Image]:
@@ -49,38 +54,46 @@ def load_renders() -> list[Image.Image]:
     return pictures
 
 
-def unpack_backgrounds() -> None:
-    """Fetches and unpacks the picture packages once; nothing is installed."""
-    folder = work("backgrounds")
-    for package in BACKGROUNDS:
-        if not (folder / package).exists():
-            folder.mkdir(exist_ok=True)
-            subprocess.run(["apt-get", "download", package], cwd=folder, check=True)
-            [archive] = folder.glob(f"{package}_*.deb")
-            subprocess.run(["dpkg-deb", "-x", archive, folder / f"{package}.part"], check=True)
-            (folder / f"{package}.part").rename(folder / package)
-            archive.unlink()
-
-
 def load_backgrounds() -> list[Image.Image]:
-    """Photographs of the picture packages."""
-    pictures, seen = [], set()
-    for path in sorted(work("backgrounds").rglob("*")):
-        if path.suffix in (".jpg", ".png", ".webp") and path.is_file():
-            with Image.open(path) as picture:
-                if min(picture.size) < 200:
-                    continue
-                picture.draft("RGB", (BACKGROUND_SIDE, BACKGROUND_SIDE))
-                picture = picture.convert("RGBA")
-            picture.thumbnail((BACKGROUND_SIDE, BACKGROUND_SIDE))
-            on = Image.new("RGB", picture.size, (200, 200, 200))
-            on.paste(picture, mask=picture.getchannel("A"))
-            # Packages hold one picture in many sizes.
-            look = (np.asarray(on.convert("L").resize((6, 6))) >> 5).tobytes()
-            if look not in seen:
-                seen.add(look)
-                pictures.append(on)
+    """Photographs of the picture packages, which are fetched and reduced once; nothing is installed."""
+    folder = work("backgrounds")
+    if not folder.exists():
+        part = work("backgrounds.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for package in BACKGROUNDS:
+            subprocess.run(["apt-get", "download", package], cwd=part, check=True)
+        _reduced(part)
+        part.rename(folder)
+    pictures = []
+    for path in sorted(folder.glob("*.jpg")):
+        with Image.open(path) as picture:
+            pictures.append(picture.convert("RGB"))
     return pictures
+
+
+def _reduced(folder: Path) -> None:
+    """The photographs of the packages in a folder, instead of these."""
+    seen = set()
+    for archive in sorted(folder.glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", archive, folder / "unpacked"], check=True)
+        for path in sorted((folder / "unpacked").rglob("*")):
+            if path.suffix in (".jpg", ".png", ".webp") and path.is_file():
+                with Image.open(path) as picture:
+                    if min(picture.size) < 200:
+                        continue
+                    picture.draft("RGB", (BACKGROUND_SIDE, BACKGROUND_SIDE))
+                    picture = picture.convert("RGBA")
+                picture.thumbnail((BACKGROUND_SIDE, BACKGROUND_SIDE))
+                on = Image.new("RGB", picture.size, (200, 200, 200))
+                on.paste(picture, mask=picture.getchannel("A"))
+                # Packages hold one picture in many sizes.
+                look = (np.asarray(on.convert("L").resize((6, 6))) >> 5).tobytes()
+                if look not in seen:
+                    seen.add(look)
+                    on.save(folder / f"{len(seen):04}.jpg", quality=85)
+        shutil.rmtree(folder / "unpacked")
+        archive.unlink()
 
 
 def _texture(rng: np.random.Generator) -> Image.Image:
@@ -90,7 +103,7 @@ def _texture(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(small).resize((SIDE, SIDE), how)
 
 
-def _far_too_near(rng: np.random.Generator, heads: list[Image.Image]) -> Image.Image:
+def _far_too_near(rng: np.random.Generator, heads: Heads) -> Image.Image:
     """A small piece of a picture, so large that it is hair, cloth, skin or wall, but no face."""
     picture = heads[rng.integers(len(heads))]
     edge = min(picture.size)
@@ -173,7 +186,7 @@ def _hand(rng: np.random.Generator, head: Image.Image, side: int) -> tuple[Image
     return hand.filter(blur).resize((side, side), Image.BOX), mask.filter(blur).resize((side, side), Image.BOX)
 
 
-def _distract(rng: np.random.Generator, scene: Image.Image, heads: list[Image.Image], backgrounds: list[Image.Image]) -> None:
+def _distract(rng: np.random.Generator, scene: Image.Image, heads: Heads, backgrounds: list[Image.Image]) -> None:
     """Pastes what small detectors take for faces: scrambled faces, patterns, hands."""
     for _ in range(rng.integers(0, 14)):
         side = int(np.exp(rng.uniform(np.log(20), np.log(300))))
@@ -189,7 +202,7 @@ def _distract(rng: np.random.Generator, scene: Image.Image, heads: list[Image.Im
         scene.paste(thing, (x, y), mask)
 
 
-def _background(rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image], backgrounds: list[Image.Image]) -> Image.Image:
+def _background(rng: np.random.Generator, heads: Heads, renders: list[Image.Image], backgrounds: list[Image.Image]) -> Image.Image:
     kind = rng.random()
     if kind < 0.07:  # what a letterboxed picture is put on
         return Image.new("RGB", (SIDE, SIDE), tuple(int(c) for c in rng.choice([0, 114, 128, 255], 1).repeat(3)))
@@ -234,7 +247,7 @@ def _paste(rng: np.random.Generator, scene: Image.Image, head: Image.Image, size
 
 
 def compose(
-    rng: np.random.Generator, heads: list[Image.Image], renders: list[Image.Image], backgrounds: list[Image.Image]
+    rng: np.random.Generator, heads: Heads, renders: list[Image.Image], backgrounds: list[Image.Image], empty: bool = False
 ) -> np.ndarray:
     """One scene, uint8 RGB (640, 640, 3)."""
     scene = _background(rng, heads, renders, backgrounds)
@@ -244,7 +257,7 @@ def compose(
         _distract(rng, scene, heads, backgrounds)
     pick = lambda: heads[rng.integers(len(heads))]
     kind = rng.random()
-    if kind < 0.12:
+    if empty or kind < 0.12:
         pass  # nobody
     elif kind < 0.4:  # a crowd: rows of heads of about one size
         size = float(np.exp(rng.uniform(np.log(22), np.log(140))))
@@ -274,32 +287,82 @@ def compose(
     return picture.clip(0, 255).astype(np.uint8)
 
 
-_HEADS: list[Image.Image] = []
-_RENDERS: list[Image.Image] = []
-_BACKGROUNDS: list[Image.Image] = []
+class Composer:
+    """What scenes are made of, in one process."""
+
+    def __init__(self) -> None:
+        self.parts = Heads(), load_renders(), load_backgrounds()
+
+    def scene(self, seed: tuple[int, ...], empty: bool = False) -> np.ndarray:
+        return compose(np.random.default_rng(seed), *self.parts, empty)
+
+
+_COMPOSER: Composer
 
 
 def _start() -> None:
-    _HEADS.extend(load_heads())
-    _RENDERS.extend(load_renders())
-    _BACKGROUNDS.extend(load_backgrounds())
+    global _COMPOSER
+    _COMPOSER = Composer()
 
 
-def _chunk(index: int) -> tuple[int, np.ndarray]:
-    rng = np.random.default_rng(1000 + index)
-    return index, np.stack([compose(rng, _HEADS, _RENDERS, _BACKGROUNDS) for _ in range(CHUNK)])
+def _scene(job: tuple[tuple[int, ...], bool]) -> np.ndarray:
+    return _COMPOSER.scene(*job)
 
 
-def load_scenes(count: int) -> np.ndarray:
-    """Scenes (n, 640, 640, 3), made once."""
-    made = work("scenes.npy")
+def _made(name: str, seeds: list[tuple[int, ...]], empty: bool) -> np.ndarray:
+    made = work(name)
     if not made.exists():
-        unpack_backgrounds()
-        scenes = np.lib.format.open_memmap(f"{made}.part", "w+", np.uint8, (count, SIDE, SIDE, 3))
-        with multiprocessing.get_context("spawn").Pool(initializer=_start) as pool:
-            for index, chunk in pool.imap_unordered(_chunk, range(count // CHUNK)):
-                scenes[index * CHUNK : (index + 1) * CHUNK] = chunk
-                print(f"scenes: {index * CHUNK} of {count}", flush=True)
-        scenes.flush()
-        work("scenes.npy.part").rename(made)
-    return np.load(made, mmap_mode="r")
+        load_backgrounds()
+        with multiprocessing.get_context("spawn").Pool(processes(), _start) as pool:
+            found = np.stack(pool.map(_scene, [(seed, empty) for seed in seeds], 4))
+        np.save(made, found)
+    return np.load(made)
+
+
+def held_out(count: int) -> np.ndarray:
+    """Scenes (n, 640, 640, 3) that no training sees, made once."""
+    return _made(f"scenes-held-out-{count}.npy", [(1, i) for i in range(count)], False)
+
+
+def without_faces(count: int) -> np.ndarray:
+    """Scenes with nobody in them, made once."""
+    return _made(f"scenes-empty-{count}.npy", [(2, i) for i in range(count)], True)
+
+
+def processes() -> int:
+    return int(os.environ.get("CAVS_PROCESSES", max(1, (os.cpu_count() or 2) - 2)))
+
+
+def _compose_for_ever(queue: multiprocessing.Queue, seed: tuple[int, ...]) -> None:
+    composer, count = Composer(), 0
+    while True:
+        queue.put(np.stack([composer.scene((*seed, count, i)) for i in range(4)]))
+        count += 1
+
+
+class Stream:
+    """New scenes all the time, made by other processes; the last `room` of them are on the device."""
+
+    def __init__(self, room: int, seed: int, at: torch.device) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.queue, self.made = context.Queue(16), 0
+        self.scenes = torch.empty((room, 3, SIDE, SIDE), dtype=torch.uint8, device=at)
+        for index in range(processes()):
+            context.Process(target=_compose_for_ever, args=(self.queue, (3, seed, index)), daemon=True).start()
+
+    def take(self, least: int = 0) -> None:
+        """Those that are ready; waits until there are at least so many."""
+        while True:
+            try:
+                found = self.queue.get(block=self.made < least)
+            except queue.Empty:
+                return
+            for scene in torch.from_numpy(found).permute(0, 3, 1, 2):
+                self.scenes[self.made % len(self.scenes)].copy_(scene)
+                self.made += 1
+            if self.made >= least and self.queue.empty():
+                return
+
+    def draw(self, count: int) -> torch.Tensor:
+        there = min(self.made, len(self.scenes))
+        return self.scenes[torch.randint(there, (count,), device=self.scenes.device)]

@@ -1,8 +1,8 @@
 """The embedder: a slim residual network.
 
 After He et al. 2016, "Deep Residual Learning for Image Recognition" (blocks), with the head of Chen et al. 2018,
-"MobileFaceNets" (a global depthwise convolution instead of an average). Dense 3x3 convolutions with ReLU train
-several times faster on a CPU with matrix units than depthwise ones, and cost the same at inference.
+"MobileFaceNets" (a global depthwise convolution instead of an average). Dense 3x3 convolutions train several times
+faster on matrix units than depthwise ones, and cost the same at inference.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .crops import EMBEDDING, MAP_CHANNELS
+from .teachers import Recogniser
 
 
 @dataclass(frozen=True)
 class Config:
     stem: int = 32
-    stages: tuple[int, ...] = (48, 96, 192)
-    blocks: int = 2
+    stages: tuple[int, ...] = (56, 112, 224)
+    blocks: tuple[int, ...] = (2, 4, 2)
     head: int = 512
-    embedding: int = EMBEDDING
+    embedding: int = Recogniser.EMBEDDING
 
 
 class Block(nn.Module):
@@ -30,7 +30,7 @@ class Block(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
+            nn.PReLU(channels),
             nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
             nn.BatchNorm2d(channels),
         )
@@ -39,9 +39,10 @@ class Block(nn.Module):
             if stride == 1 and channels_in == channels
             else nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
         )
+        self.bend = nn.PReLU(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
+        return self.bend(self.body(x) + self.shortcut(x))
 
 
 class Global(nn.Conv2d):
@@ -61,27 +62,37 @@ class Student(nn.Module):
 
     def __init__(self, config: Config = Config()):
         super().__init__()
-        layers = [nn.Conv2d(3, config.stem, 3, 2, 1, bias=False), nn.BatchNorm2d(config.stem), nn.ReLU(inplace=True)]
-        channels = config.stem
-        for width in config.stages:
-            for index in range(config.blocks):
-                layers.append(Block(channels, width, 2 if index == 0 else 1))
-                channels = width
-        self.trunk = nn.Sequential(*layers)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, config.stem, 3, 2, 1, bias=False), nn.BatchNorm2d(config.stem), nn.PReLU(config.stem)
+        )
+        stages, channels = [], config.stem
+        for width, blocks in zip(config.stages, config.blocks):
+            stages.append(nn.Sequential(*(Block(width if i else channels, width, 1 if i else 2) for i in range(blocks))))
+            channels = width
+        self.stages = nn.ModuleList(stages)
         self.head = nn.Sequential(
             nn.Conv2d(channels, config.head, 1, bias=False),
             nn.BatchNorm2d(config.head),
-            nn.ReLU(inplace=True),
+            nn.PReLU(config.head),
             Global(config.head, 7),
             nn.BatchNorm2d(config.head),
             nn.Flatten(),
             nn.Linear(config.head, config.embedding, bias=False),
         )
-        #: Only for training: what the teacher's map would be.
-        self.hint = nn.Conv2d(channels, MAP_CHANNELS, 1)
+        #: Only for training: what the teacher's maps would be.
+        self.hints = nn.ModuleList(nn.Conv2d(width, c, 1) for width, c in zip(config.stages, Recogniser.MAPS.values()))
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        return self.trunk((x - 127.5) * (1 / 128))
+    def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        x, found = self.stem((x - 127.5) * (1 / 128)), []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return found
+
+    def lesson(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The embedding, and guesses of the teacher's maps."""
+        maps = self.maps(x)
+        return self.head(maps[-1]), [hint(level) for hint, level in zip(self.hints, maps)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))
+        return self.head(self.maps(x)[-1])
