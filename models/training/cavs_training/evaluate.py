@@ -6,9 +6,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from .detector import boxes as detected
+from .device import device
 from .paths import ROOT, SHARED, cargo_run, work
+from .teachers import Finder, centres
 
 #: Sets of pictures of one person each in `images/people`.
 SAME_PERSON = ("stock-emotions-a", "stock-emotions-b", "person-vlado")
@@ -116,13 +120,59 @@ def detection(pack: Path | None) -> dict[str, float]:
             "detections": counts["detections"], "wanted": counts["wanted"]}
 
 
+def _averaged(teacher: Finder, picture: Image.Image, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's points (n, 5, 2) of the faces in some boxes (n, 4: corners), the median of two sizes of the picture
+    and of its mirror image; and in how many of these it is sure of the face."""
+    points, sure = [], []
+    for side in (640, 800) if max(picture.size) > 500 else (320, 448):
+        scale = side / max(picture.size)
+        small = picture.resize([max(1, round(v * scale)) for v in picture.size], Image.BOX if scale < 1 else Image.BILINEAR)
+        at = centres(side)
+        for mirrored in (False, True):
+            shown = small.transpose(Image.FLIP_LEFT_RIGHT) if mirrored else small
+            square = np.zeros((side, side, 3), np.float32)
+            square[: shown.height, : shown.width] = np.asarray(shown)[..., ::-1]
+            cells = teacher.ask(torch.from_numpy(square).permute(2, 0, 1)[None].to(device()))[0][0]
+            corners = detected(cells[:, 2:6], at).cpu().numpy() / scale
+            found = ((cells[:, 6:].view(-1, 5, 2) + at[:, None, :2]) * at[:, None, 2:]).cpu().numpy() / scale
+            if mirrored:
+                corners[:, [0, 2]] = picture.width - corners[:, [2, 0]]
+                found[..., 0] = picture.width - found[..., 0]
+                found = found[:, [1, 0, 2, 4, 3]]
+            score = (cells[:, 0] * cells[:, 1]).sqrt().cpu().numpy()
+            low, high = np.maximum(corners[None, :, :2], boxes[:, None, :2]), np.minimum(corners[None, :, 2:], boxes[:, None, 2:])
+            common, area = (high - low).clip(0).prod(2), lambda b: (b[..., 2:] - b[..., :2]).prod(-1)
+            near = common / (area(corners)[None] + area(boxes)[:, None] - common) > 0.5
+            best = (score[None] * near).argmax(1)
+            points.append(found[best])
+            sure.append((score[None] * near).max(1) > 0.6)
+    return np.median(np.stack(points), 0), np.sum(sure, 0)
+
+
+def landmarks(pack: Path | None) -> dict[str, float]:
+    """How far the five points are off, as parts of the distance of the eyes: faces of 40 pixels or more."""
+    pictures = [p for kind in ("people", "groups", "poses") for p in sorted((SHARED / "images" / kind).glob("*.jpg"))]
+    teacher, errors = Finder(maps=False, often=False), []
+    for name, faces in analyze(pack, pictures).items():
+        faces = [f for f in faces if min(f["box"]["width"], f["box"]["height"]) >= 40]
+        if not faces:
+            continue
+        boxes = np.array([[b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"]] for b in (f["box"] for f in faces)])
+        with Image.open(name) as picture:
+            points, sure = _averaged(teacher, picture.convert("RGB"), boxes)
+        off = np.linalg.norm(np.array([f["landmarks"] for f in faces]) - points, axis=2).mean(1)
+        errors.append((off / np.linalg.norm(points[:, 0] - points[:, 1], axis=1).clip(1e-3))[sure >= 3])
+    errors = np.concatenate(errors)
+    return {"landmarks_median": float(np.median(errors)), "landmarks_p95": float(np.quantile(errors, 0.95)), "landmarks_faces": len(errors)}
+
+
 BARS = {"orl_rank1": (0.97, "least"), "orl_tar_at_far_1": (0.90, "least"), "people_right": (1.0, "least"),
         "detector_recall": (0.95, "least"), "detector_false": (0.03, "most")}
 
 
 def report(pack: Path | None) -> tuple[dict[str, float], bool]:
     """Prints a line a bar; false where any is short."""
-    figures = orl(pack) | people(pack) | detection(pack)
+    figures = orl(pack) | people(pack) | detection(pack) | landmarks(pack)
     good = True
     for name, figure in figures.items():
         bar, kind = BARS.get(name, (None, None))
