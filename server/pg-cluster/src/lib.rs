@@ -2,26 +2,40 @@
 //!
 //! For sites that want no database administrator, for the demo and for tests: `initdb` once,
 //! `postgres` as a child process that dies with its owner, reachable only through a Unix socket in
-//! a private directory. As root, which PostgreSQL refuses, the cluster runs as `postgres` or `nobody`.
+//! a private directory. As root, which PostgreSQL refuses, the cluster runs as `postgres`: what is done in its
+//! directory is done with that account's rights.
 
 mod account;
 mod binaries;
+mod environment;
 mod error;
+mod folder;
 mod keeper;
 pub mod parent_death;
+mod postmaster;
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use account::Account;
+use account::{Account, with_rights_of};
 use binaries::Binaries;
 pub use error::ClusterError;
+use folder::{LOG_LIMIT, tail};
 use keeper::Keeper;
+use nix::{
+    sys::{
+        signal::{Signal, killpg},
+        statvfs::statvfs,
+    },
+    unistd::Pid,
+};
+use postmaster::Postmaster;
+use tracing::warn;
 
 /// The superuser of the cluster.
 pub const USER: &str = "cavs";
@@ -42,11 +56,46 @@ pub enum Durability {
     Disposable,
 }
 
+/// How a cluster is started.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// How it treats its data.
+    pub durability: Durability,
+    /// Connections that it takes.
+    pub connections: usize,
+    /// Asked again and again while it starts: once true, the start ends with [`ClusterError::Stopped`].
+    pub stopped: &'a (dyn Fn() -> bool + Sync),
+}
+
 /// A running cluster: stopped when dropped, unless another process had started it.
 #[derive(Debug)]
 pub struct Cluster {
     socket_directory: PathBuf,
+    log: PathBuf,
+    account: Option<Account>,
     keeper: Option<Keeper>,
+}
+
+/// What a start would find.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Whether there is a cluster already.
+    pub exists: bool,
+    /// The program that would run it.
+    pub postgres: PathBuf,
+    /// Whom it would run as, where that is not the caller.
+    pub account: Option<String>,
+    /// Room on its disk, in bytes.
+    pub free: u64,
+}
+
+/// Where the parts of a cluster are, and as whom it runs.
+struct Layout {
+    directory: PathBuf,
+    data: PathBuf,
+    socket_directory: PathBuf,
+    log: PathBuf,
+    account: Option<Account>,
 }
 
 impl Cluster {
@@ -56,41 +105,51 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`]: missing binaries, an unusable directory, or what PostgreSQL wrote last.
     pub fn start(directory: &Path, durability: Durability) -> Result<Self, ClusterError> {
-        let binaries = Binaries::find()?;
-        let account = Account::for_cluster()?;
-        let directory = prepare(directory, account.as_ref())?;
-        let data = directory.join("data");
-        let socket_directory = socket_directory(&directory)?;
-        let log = directory.join("postgres.log");
+        Self::start_with(directory, &Options { durability, connections: 200, stopped: &|| false })
+    }
 
-        let begun = Instant::now();
-        if !data.join("PG_VERSION").exists() {
-            initialize(&binaries, account.as_ref(), &directory, &data, &log)?;
-        }
-        loop {
-            match postmaster(&data) {
-                Postmaster::Ready => return Ok(Self { socket_directory, keeper: None }),
-                // Somebody else's start or stop is under way.
-                Postmaster::Busy if begun.elapsed() < START_LIMIT => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Postmaster::Busy => return Err(ClusterError::StartTimeout { log }),
-                Postmaster::Absent => break,
-            }
-        }
-        let mut command = command(&binaries.postgres, account.as_ref(), &directory, &log)?;
-        command.arg("-D").arg(&data).arg("-k").arg(&socket_directory);
-        for setting in settings(durability) {
-            command.arg("-c").arg(setting);
-        }
-        let keeper = Keeper::spawn(command, &binaries.postgres)?;
-        while postmaster(&data) != Postmaster::Ready {
-            if keeper.has_exited() || begun.elapsed() > START_LIMIT {
-                return Err(ClusterError::Start { log: log.clone(), tail: tail(&log) });
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(Self { socket_directory, keeper: Some(keeper) })
+    /// As [`Self::start`], with more to say about how.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and `Stopped`.
+    pub fn start_with(directory: &Path, options: &Options<'_>) -> Result<Self, ClusterError> {
+        let account = Account::for_cluster()?;
+        let directory = folder::prepare(directory, account.as_ref())?;
+        let layout = Layout {
+            data: directory.join("data"),
+            socket_directory: socket_directory(&directory)?,
+            log: directory.join("postgres.log"),
+            directory,
+            account,
+        };
+        let keeper = with_rights_of(layout.account.as_ref(), || layout.start(options))?;
+        let Layout { socket_directory, log, account, .. } = layout;
+        Ok(Self { socket_directory, log, account, keeper })
+    }
+
+    /// Looks whether a cluster could be started in `directory`, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::start`], as far as can be seen from outside.
+    pub fn inspect(directory: &Path) -> Result<Inspection, ClusterError> {
+        let account = Account::for_cluster()?;
+        let path = std::path::absolute(directory)
+            .map_err(|cause| ClusterError::Directory { directory: directory.to_owned(), cause })?;
+        socket_directory(&path)?;
+        folder::inspect(&path, account.as_ref())?;
+        let data = path.join("data");
+        let (exists, binaries) = with_rights_of(account.as_ref(), || {
+            Ok((data.join("PG_VERSION").exists(), Binaries::find(&data)?))
+        })?;
+        let there = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+        let free = statvfs(there)
+            .map_err(|errno| ClusterError::Directory { directory: there.to_owned(), cause: errno.into() })?;
+        Ok(Inspection {
+            exists,
+            postgres: binaries.postgres,
+            account: account.map(|account| account.name),
+            free: free.blocks_available().saturating_mul(free.fragment_size()),
+        })
     }
 
     /// The directory of the Unix socket: the `host` of a connection.
@@ -111,6 +170,22 @@ impl Cluster {
         self.keeper.as_ref().is_some_and(Keeper::has_exited)
     }
 
+    /// Keeps the log of a cluster that this process started from growing for ever. To be called now and then.
+    pub fn rotate_log(&self) {
+        self.rotate_log_over(LOG_LIMIT);
+    }
+
+    fn rotate_log_over(&self, limit: u64) {
+        let long = fs::symlink_metadata(&self.log).is_ok_and(|found| found.len() > limit);
+        if long && self.is_owned() {
+            // Fails only where the rights can't be put down, which they could at the start.
+            let _ = with_rights_of(self.account.as_ref(), || {
+                folder::rotate(&self.log, limit);
+                Ok(())
+            });
+        }
+    }
+
     /// Stops the cluster, if it is owned: open sessions are ended, data is flushed.
     pub fn stop(mut self) {
         self.shut_down();
@@ -129,47 +204,135 @@ impl Drop for Cluster {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Postmaster {
-    Absent,
-    Busy,
-    Ready,
-}
-
-/// What `postmaster.pid` says: its eighth line is the state, as `pg_ctl` reads it.
-fn postmaster(data: &Path) -> Postmaster {
-    let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return Postmaster::Absent };
-    let mut lines = text.lines();
-    let alive = lines
-        .next()
-        .and_then(|pid| pid.trim().parse::<i32>().ok())
-        .is_some_and(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(false));
-    if !alive {
-        return Postmaster::Absent;
-    }
-    match lines.nth(6).map(str::trim) {
-        Some("ready") => Postmaster::Ready,
-        _ => Postmaster::Busy,
-    }
-}
-
-/// Creates the private directory and gives it to the cluster's account.
-fn prepare(directory: &Path, account: Option<&Account>) -> Result<PathBuf, ClusterError> {
-    let unusable = |cause| ClusterError::Directory { directory: directory.to_owned(), cause };
-    fs::create_dir_all(directory).map_err(unusable)?;
-    let directory = directory.canonicalize().map_err(unusable)?;
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
-    if let Some(account) = account {
-        chown(&directory, Some(account.uid.as_raw()), Some(account.gid.as_raw())).map_err(unusable)?;
-        if let Some(closed) = directory.ancestors().skip(1).find(|above| !account.may_enter(above)) {
-            return Err(ClusterError::Unreachable {
-                account: account.name.clone(),
-                closed: closed.to_owned(),
-                directory,
-            });
+impl Layout {
+    /// Starts the postmaster; `None` where there is one. With the rights of the account only.
+    fn start(&self, options: &Options<'_>) -> Result<Option<Keeper>, ClusterError> {
+        let begun = Instant::now();
+        let pause = |length| match (options.stopped)() {
+            true => Err(ClusterError::Stopped),
+            false => {
+                std::thread::sleep(length);
+                Ok(())
+            }
+        };
+        if self.data.is_symlink() {
+            return Err(ClusterError::Link { path: self.data.clone() });
         }
+        // Until the postmaster is ready, nobody else starts one here.
+        let _lock = loop {
+            match folder::try_lock(&self.directory)? {
+                Some(lock) => break lock,
+                None if begun.elapsed() < START_LIMIT => pause(Duration::from_millis(50))?,
+                None => return Err(ClusterError::StartTimeout { log: self.log.clone() }),
+            }
+        };
+        loop {
+            match postmaster::state(&self.data) {
+                Postmaster::Ready => return Ok(None),
+                // Its stop is under way, or the start of one whose server is gone.
+                Postmaster::Busy if begun.elapsed() < START_LIMIT => pause(Duration::from_millis(50))?,
+                Postmaster::Busy => return Err(ClusterError::StartTimeout { log: self.log.clone() }),
+                Postmaster::Absent => break,
+            }
+        }
+        let binaries = Binaries::find(&self.data)?;
+        folder::rotate(&self.log, LOG_LIMIT);
+        if !self.data.join("PG_VERSION").exists() {
+            self.initialize(&binaries, options)?;
+        }
+        postmaster::disown(&self.data, &self.socket_directory)?;
+        let mut command = self.command(&binaries.postgres)?;
+        command.arg("-D").arg(&self.data).arg("-k").arg(&self.socket_directory);
+        for setting in settings(options.durability) {
+            command.arg("-c").arg(setting);
+        }
+        command.arg("-c").arg(format!("max_connections={}", options.connections));
+        let keeper = Keeper::spawn(command, &binaries.postgres)?;
+        let mut said = Instant::now();
+        while postmaster::state(&self.data) != Postmaster::Ready {
+            if keeper.has_exited() {
+                return Err(ClusterError::Start { log: self.log.clone(), tail: tail(&self.log) });
+            }
+            // Recovery after a power cut takes as long as it takes.
+            if said.elapsed() > START_LIMIT {
+                warn!(log = %self.log.display(), "the database is still starting");
+                said = Instant::now();
+            }
+            if let Err(stopped) = pause(Duration::from_millis(20)) {
+                keeper.stop(STOP_LIMIT);
+                return Err(stopped);
+            }
+        }
+        Ok(Some(keeper))
     }
-    Ok(directory)
+
+    fn initialize(&self, binaries: &Binaries, options: &Options<'_>) -> Result<(), ClusterError> {
+        let Self { directory, data, log, .. } = self;
+        let failed =
+            |tool: &'static str| ClusterError::Initialize { tool, log: log.clone(), tail: tail(log) };
+        // Made under another name and renamed: an interrupted initdb leaves no half cluster behind.
+        let fresh = directory.join("data.new");
+        if fresh.symlink_metadata().is_ok() {
+            fs::remove_dir_all(&fresh)
+                .map_err(|cause| ClusterError::Directory { directory: fresh.clone(), cause })?;
+        }
+        // Trusting everybody is safe where only the owner can reach the socket.
+        let mut initdb = self.command(&binaries.initdb)?;
+        initdb.args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--username", USER, "-D"]).arg(&fresh);
+        if !run(initdb, &binaries.initdb, options.stopped)? {
+            return Err(failed("initdb"));
+        }
+        // Single-user mode needs no client to create the database; it reads SQL from a file.
+        let sql = directory.join("create.sql");
+        let unusable = |cause| ClusterError::Directory { directory: sql.clone(), cause };
+        if sql.symlink_metadata().is_ok() {
+            fs::remove_file(&sql).map_err(unusable)?;
+        }
+        let mut file = folder::open(&sql, fs::File::options().create_new(true).write(true))?;
+        std::io::Write::write_all(&mut file, format!("CREATE DATABASE {DATABASE}\n").as_bytes())
+            .map_err(unusable)?;
+        let mut single = self.command(&binaries.postgres)?;
+        single.args(["--single", "-j", "-D"]).arg(&fresh).arg("postgres");
+        single.stdin(folder::open(&sql, fs::File::options().read(true))?);
+        if !run(single, &binaries.postgres, options.stopped)? {
+            return Err(failed("postgres --single"));
+        }
+        let moved = fs::remove_file(&sql).and_then(|()| fs::rename(&fresh, data));
+        moved.map_err(|cause| ClusterError::Directory { directory: data.to_owned(), cause })
+    }
+
+    /// A command as the cluster's account, inside its directory, writing to its log.
+    fn command(&self, program: &Path) -> Result<Command, ClusterError> {
+        let mut command = Command::new(program);
+        environment::reduce(&mut command);
+        command
+            .current_dir(&self.directory)
+            .stdin(std::process::Stdio::null())
+            .stdout(folder::open_log(&self.log)?)
+            .stderr(folder::open_log(&self.log)?);
+        if let Some(account) = &self.account {
+            account.apply(&mut command);
+        }
+        Ok(command)
+    }
+}
+
+/// Runs a program to its end; whether it succeeded. It and its children are killed if nobody waits any more.
+fn run(mut command: Command, program: &Path, stopped: &dyn Fn() -> bool) -> Result<bool, ClusterError> {
+    let failed = |cause| ClusterError::Spawn { program: program.to_owned(), cause };
+    command.process_group(0);
+    let mut child = parent_death::spawn(command).map_err(failed)?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            return Ok(status.success());
+        }
+        if stopped() {
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+            child.wait().map_err(failed)?;
+            return Err(ClusterError::Stopped);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn socket_directory(directory: &Path) -> Result<PathBuf, ClusterError> {
@@ -182,100 +345,15 @@ fn socket_directory(directory: &Path) -> Result<PathBuf, ClusterError> {
     Ok(directory.to_owned())
 }
 
-fn initialize(
-    binaries: &Binaries,
-    account: Option<&Account>,
-    directory: &Path,
-    data: &Path,
-    log: &Path,
-) -> Result<(), ClusterError> {
-    let failed = |tool: &'static str| ClusterError::Initialize { tool, log: log.to_owned(), tail: tail(log) };
-    // Made under another name and renamed: an interrupted initdb leaves no half cluster behind.
-    let fresh = directory.join("data.new");
-    if fresh.exists() {
-        fs::remove_dir_all(&fresh)
-            .map_err(|cause| ClusterError::Directory { directory: fresh.clone(), cause })?;
-    }
-    // Trusting everybody is safe where only the owner can reach the socket.
-    let initialized = run(
-        command(&binaries.initdb, account, directory, log)?
-            .args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--username", USER, "-D"])
-            .arg(&fresh),
-        &binaries.initdb,
-    )?;
-    if !initialized {
-        return Err(failed("initdb"));
-    }
-    // Single-user mode needs no client to create the database; it reads SQL from a file.
-    let sql = directory.join("create.sql");
-    fs::write(&sql, format!("CREATE DATABASE {DATABASE}\n"))
-        .map_err(|cause| ClusterError::Directory { directory: sql.clone(), cause })?;
-    let input =
-        fs::File::open(&sql).map_err(|cause| ClusterError::Directory { directory: sql.clone(), cause })?;
-    let created = run(
-        command(&binaries.postgres, account, directory, log)?
-            .args(["--single", "-j", "-D"])
-            .arg(&fresh)
-            .arg("postgres")
-            .stdin(input),
-        &binaries.postgres,
-    )?;
-    if !created {
-        return Err(failed("postgres --single"));
-    }
-    let moved = fs::remove_file(&sql).and_then(|()| fs::rename(&fresh, data));
-    moved.map_err(|cause| ClusterError::Directory { directory: data.to_owned(), cause })
-}
-
-fn run(command: &mut Command, program: &Path) -> Result<bool, ClusterError> {
-    let status =
-        command.status().map_err(|cause| ClusterError::Spawn { program: program.to_owned(), cause })?;
-    Ok(status.success())
-}
-
-/// A command as the cluster's account, inside its directory, writing to its log.
-fn command(
-    program: &Path,
-    account: Option<&Account>,
-    directory: &Path,
-    log: &Path,
-) -> Result<Command, ClusterError> {
-    let open = || fs::File::options().create(true).append(true).open(log);
-    let unusable = |cause| ClusterError::Directory { directory: log.to_owned(), cause };
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PG") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .env("LC_ALL", "C")
-        .current_dir(directory)
-        .stdin(std::process::Stdio::null())
-        .stdout(open().map_err(unusable)?)
-        .stderr(open().map_err(unusable)?);
-    if let Some(account) = account {
-        account.apply(&mut command);
-    }
-    Ok(command)
-}
-
 /// The details of an error are values of rows: names and numbers of people.
 const TERSE: &str = "log_error_verbosity=terse";
 
 const fn settings(durability: Durability) -> &'static [&'static str] {
     match durability {
-        Durability::Durable => &[
-            "listen_addresses=",
-            "unix_socket_permissions=0700",
-            "max_connections=64",
-            "timezone=UTC",
-            TERSE,
-        ],
+        Durability::Durable => &["listen_addresses=", "unix_socket_permissions=0700", "timezone=UTC", TERSE],
         Durability::Disposable => &[
             "listen_addresses=",
             "unix_socket_permissions=0700",
-            "max_connections=200",
             "timezone=UTC",
             TERSE,
             "fsync=off",
@@ -283,13 +361,6 @@ const fn settings(durability: Durability) -> &'static [&'static str] {
             "full_page_writes=off",
         ],
     }
-}
-
-/// The last lines of the log, for an error message.
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join("\n")
 }
 
 #[cfg(test)]
@@ -318,6 +389,129 @@ mod tests {
         assert!(!connect(&socket));
         let again = Cluster::start(directory.path(), Durability::Durable).unwrap();
         assert!(again.is_owned() && connect(&socket));
+    }
+
+    /// The number of the postmaster of a folder.
+    fn pid(directory: &Path) -> Pid {
+        let text = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
+        Pid::from_raw(text.lines().next().unwrap().parse().unwrap())
+    }
+
+    /// A process of the cluster's account that is no postmaster.
+    fn bystander() -> std::process::Child {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        if let Some(account) = Account::for_cluster().unwrap() {
+            account.apply(&mut command);
+        }
+        parent_death::spawn(command).unwrap()
+    }
+
+    #[test]
+    fn a_power_cut_whose_number_lives_again_is_recovered_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let cut = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+        let killed = pid(directory.path());
+        nix::sys::signal::kill(killed, Signal::SIGKILL).unwrap();
+        while !cut.has_ended() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut other = bystander();
+        for left in ["data/postmaster.pid", ".s.PGSQL.5432.lock"] {
+            let file = directory.path().join(left);
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, text.replacen(&killed.to_string(), &other.id().to_string(), 1)).unwrap();
+        }
+        let again = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+        assert!(again.is_owned() && connect(again.socket_directory()));
+        assert_ne!(pid(directory.path()).as_raw(), other.id().cast_signed());
+        assert!(other.try_wait().unwrap().is_none(), "the bystander was left alone");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn programs_of_the_cluster_see_no_secret_and_write_as_its_account() {
+        const CHILD: &str = "CAVS_TEST_ENVIRONMENT";
+        if std::env::var_os(CHILD).is_none() {
+            // The environment of this process can't be changed, so another one has it.
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            let test = "tests::programs_of_the_cluster_see_no_secret_and_write_as_its_account";
+            command
+                .args(["--exact", test])
+                .env(CHILD, "1")
+                .env("CAVS_VAULT_KEY", "0123abcd")
+                .env("PGPORT", "1");
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+        let process = PathBuf::from(format!("/proc/{}", pid(directory.path())));
+        let environment = fs::read(process.join("environ")).unwrap();
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        for secret in ["CAVS", "0123abcd", "PGPORT"] {
+            assert!(!environment.contains(secret), "{environment}");
+        }
+        let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap());
+        let account = owner(&process);
+        for entry in fs::read_dir(directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(owner(&path), account, "{}", path.display());
+        }
+        cluster.stop();
+    }
+
+    #[test]
+    fn links_that_the_account_put_there_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        Cluster::start(directory.path(), Durability::Disposable).unwrap().stop();
+        let precious = tempfile::NamedTempFile::new().unwrap();
+        fs::write(precious.path(), "precious").unwrap();
+        let log = directory.path().join("postgres.log");
+        fs::remove_file(&log).unwrap();
+        std::os::unix::fs::symlink(precious.path(), &log).unwrap();
+        let refused = Cluster::start(directory.path(), Durability::Disposable).unwrap_err();
+        assert!(matches!(&refused, ClusterError::Link { path } if *path == log), "{refused}");
+        assert_eq!(fs::read_to_string(precious.path()).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_start_that_is_called_off_ends_at_once_and_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        for patience in [0, 50, 300] {
+            let begun = Instant::now();
+            let stopped = move || begun.elapsed() > Duration::from_millis(patience);
+            let options = Options { durability: Durability::Disposable, connections: 20, stopped: &stopped };
+            match Cluster::start_with(directory.path(), &options) {
+                Err(ClusterError::Stopped) => {}
+                other => panic!("{other:?}"),
+            }
+            assert!(begun.elapsed() < Duration::from_secs(2), "{patience} ms: {:?}", begun.elapsed());
+        }
+        assert!(!directory.path().join("data").exists());
+        let cluster = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+        assert!(connect(cluster.socket_directory()));
+    }
+
+    #[test]
+    fn the_log_does_not_grow_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = Cluster::start(directory.path(), Durability::Disposable).unwrap();
+        let log = directory.path().join("postgres.log");
+        let before = fs::read_to_string(&log).unwrap();
+        assert!(before.contains("database system is ready"), "{before}");
+        cluster.rotate_log_over(1 << 20);
+        assert_eq!(fs::read_to_string(&log).unwrap(), before, "short enough");
+        cluster.rotate_log_over(10);
+        assert!(fs::read_to_string(&log).unwrap().is_empty());
+        // The end of it is kept, and what comes next is written where the log begins.
+        assert!(before.ends_with(&fs::read_to_string(directory.path().join("postgres.log.1")).unwrap()));
+        cluster.stop();
+        let after = fs::read(&log).unwrap();
+        assert!(String::from_utf8_lossy(&after).contains("database system is shut down"));
+        assert!(!after.contains(&0));
     }
 
     #[test]
