@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use thiserror::Error;
 use tonic::{Code, Status, codegen::http::HeaderMap};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -162,6 +164,14 @@ impl From<ProtocolError> for Status {
 #[must_use]
 pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, []);
+    Status::with_error_details(reason.code(), message, details)
+}
+
+/// A status that also says when trying again is worth while.
+#[must_use]
+pub fn status_with_retry(reason: ErrorReason, message: impl Into<String>, retry_in: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, []);
+    details.set_retry_info(Some(retry_in));
     Status::with_error_details(reason.code(), message, details)
 }
 

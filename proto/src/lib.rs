@@ -17,6 +17,7 @@ pub mod v1 {
 
 pub use error::{
     ERROR_DOMAIN, ErrorReason, ProtocolError, complete_error, error_reason, invalid_argument, status,
+    status_with_retry,
 };
 pub use ids::{DeviceId, IdError, SightingId, StudentId, TemplateId, UserId};
 pub use settings::{SETTINGS, Setting, SettingKind, setting};

@@ -1,6 +1,8 @@
 //! The server's one configuration file: parsed with unknown keys refused, then checked as a whole.
 
+mod database;
 mod monitoring;
+mod syntax;
 
 use std::{
     fs,
@@ -11,11 +13,11 @@ use std::{
 use cavs_embedding::Similarity;
 use cavs_gallery::{Grouping, Mode};
 use cavs_models::ComputeDevice;
-use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
-use self::monitoring::RawMonitoring;
+pub use self::database::{Database, DatabasePlace};
+use self::{database::RawDatabase, monitoring::RawMonitoring};
 use crate::domain::Decision;
 
 /// Why a configuration is refused.
@@ -30,12 +32,12 @@ pub enum ConfigError {
         cause: std::io::Error,
     },
     /// Not TOML, an unknown key, a missing key, or a value of the wrong type.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {problem}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Line, column and what is wrong.
-        cause: toml::de::Error,
+        /// Line, column and what is wrong, without any value: it may be a password.
+        problem: String,
     },
     /// A value that can't be.
     #[error("{}: {key}: {problem}", path.display())]
@@ -48,9 +50,6 @@ pub enum ConfigError {
         problem: String,
     },
 }
-
-/// Where a private cluster is kept, if the configuration does not say.
-const DATA_DIRECTORY: &str = "data";
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -87,15 +86,6 @@ pub struct Tls {
     pub key: PathBuf,
     /// The authority whose certificates devices must have.
     pub device_authority: PathBuf,
-}
-
-/// Where the database is.
-#[derive(Debug, Clone)]
-pub enum Database {
-    /// A private cluster in this directory, run by the server.
-    Embedded(PathBuf),
-    /// Somebody else's. Secret, as it may hold a password.
-    Url(SecretString),
 }
 
 /// Lowest `unified_quality_score` that is matched, unless the configuration says otherwise.
@@ -191,15 +181,6 @@ struct RawListener {
     listen: SocketAddr,
 }
 
-/// Without an address, the server runs a private cluster: a small site needs no administrator.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDatabase {
-    embedded: Option<bool>,
-    data_dir: Option<PathBuf>,
-    url: Option<SecretString>,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawVault {
@@ -292,8 +273,10 @@ impl Config {
     }
 
     fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
-        let raw: Raw =
-            toml::from_str(text).map_err(|cause| ConfigError::Syntax { path: path.to_owned(), cause })?;
+        let raw: Raw = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            problem: syntax::without_values(text, &error),
+        })?;
         let value = |key, problem: &str| ConfigError::Value {
             path: path.to_owned(),
             key,
@@ -314,18 +297,7 @@ impl Config {
         } = raw;
         let monitoring_listen =
             monitoring.checked().map_err(|problem| value("monitoring.listen", problem))?;
-        let database = match (database.embedded, database.data_dir, database.url) {
-            (None | Some(true), directory, None) => {
-                Database::Embedded(base.join(directory.unwrap_or_else(|| DATA_DIRECTORY.into())))
-            }
-            (None | Some(false), None, Some(url)) => Database::Url(url),
-            (Some(false), _, None) => {
-                return Err(value("database.url", "is required with `embedded = false`"));
-            }
-            (_, _, Some(_)) => {
-                return Err(value("database.url", "goes neither with `embedded = true` nor with `data_dir`"));
-            }
-        };
+        let database = database.checked(base).map_err(|(key, problem)| value(key, &problem))?;
         let similarity = |key, number: Option<f32>| match number {
             Some(number) if !(-1.0..=1.0).contains(&number) => Err(value(key, "must be -1 to 1")),
             other => Ok(other.map(Similarity::clamped)),
@@ -427,7 +399,9 @@ mod tests {
         let config = parse(MINIMAL).unwrap();
         assert_eq!(config.tls.key, Path::new("/etc/cavs/server.key"));
         assert_eq!(config.recognition.pack.as_deref(), Some(Path::new("/packs/a")));
-        assert!(matches!(config.database, Database::Embedded(d) if d == Path::new("/etc/cavs/db")));
+        assert!(
+            matches!(config.database.place, DatabasePlace::Embedded(d) if d == Path::new("/etc/cavs/db"))
+        );
         assert_eq!(config.keep_evidence, [Decision::Pending]);
     }
 
@@ -435,13 +409,15 @@ mod tests {
     fn without_an_address_the_server_runs_a_private_cluster() {
         let text = MINIMAL.replace(r#"database = { embedded = true, data_dir = "db" }"#, "");
         let config = parse(&text).unwrap();
-        assert!(matches!(config.database, Database::Embedded(d) if d == Path::new("/etc/cavs/data")));
+        assert!(
+            matches!(config.database.place, DatabasePlace::Embedded(d) if d == Path::new("/etc/cavs/data"))
+        );
     }
 
     #[test]
     fn errors_name_the_file_and_the_key() {
         let with = |line: &str| parse(&format!("{MINIMAL}\n{line}")).unwrap_err();
-        assert!(with("wrong = 1").contains("server.toml: TOML parse error"), "{}", with("wrong = 1"));
+        assert!(with("wrong = 1").starts_with("server.toml: line 8, column "), "{}", with("wrong = 1"));
         assert!(with("wrong = 1").contains("unknown field `wrong`"));
         assert_eq!(with("recognition.accept = 1.5"), "server.toml: recognition.accept: must be -1 to 1");
         assert_eq!(
@@ -470,5 +446,53 @@ mod tests {
             r#"{ url = "postgres://u:hunter2@db/cavs" }"#,
         );
         assert!(!format!("{:?}", parse(&text).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn an_error_beside_the_address_shows_where_it_is_and_no_password() {
+        let embedded = r#"database = { embedded = true, data_dir = "db" }"#;
+        for (line, word) in [
+            (r#"database = { urll = "postgres://u:hunter2@db/cavs" }"#, "unknown field `urll`"),
+            (r#"database = { url = "postgres://u:hunter2@db/cavs", connections = "a" }"#, "invalid type"),
+            (r#"database = { url = "postgres://u:hunter2@db/cavs" extra = 1 }"#, "column"),
+            (r#"database = { url = "postgres://u:hunter2@db/cavs }"#, "column"),
+            (r#"database = { connections = "postgres://u:hunter2, expected@db/cavs" }"#, "invalid type"),
+            (r#"database = "postgres://u:hunter2@db/cavs""#, "invalid type"),
+            (r#"database = { embedded = true, url = "postgres://u:hunter2@db/cavs" }"#, "goes neither"),
+        ] {
+            let text = MINIMAL.replace(embedded, line);
+            let shown = parse(&text).unwrap_err();
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(shown.starts_with("server.toml: ") && shown.contains(word), "{shown}");
+            let error = Config::parse(&text, Path::new("a"), Path::new("b")).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_may_be_in_a_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = r#"{ embedded = true, data_dir = "db" }"#;
+        let with = |value: &str| {
+            Config::parse(&MINIMAL.replace(embedded, value), Path::new("server.toml"), folder.path())
+                .map(|config| config.database)
+                .map_err(|error| error.to_string())
+        };
+        std::fs::write(folder.path().join("url"), "postgres://u:hunter2@db/cavs\n").unwrap();
+        let database = with(r#"{ url_file = "url", connections = 5 }"#).unwrap();
+        let DatabasePlace::External(external) = &database.place else { panic!("{database:?}") };
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&external.url), "postgres://u:hunter2@db/cavs");
+        assert_eq!(database.connections, 5);
+        assert!(!format!("{database:?}").contains("hunter2"));
+        for (value, problem) in [
+            (r#"{ url_file = "none" }"#, "No such file"),
+            (r#"{ url_file = "url", url = "x" }"#, "database.url_file: goes not with `database.url`"),
+            (r#"{ url_file = "url", embedded = true }"#, "goes neither"),
+            (r#"{ data_dir = "db", owner_url = "x" }"#, "database.owner_url"),
+            (r#"{ url_file = "url", connections = 0 }"#, "database.connections: must be 2 to 1000"),
+        ] {
+            let refused = with(value).unwrap_err();
+            assert!(refused.contains(problem), "{value}: {refused}");
+        }
     }
 }

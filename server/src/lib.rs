@@ -5,6 +5,7 @@
 //! operator.
 
 pub mod app;
+mod check;
 pub mod config;
 pub mod domain;
 pub mod grpc;
@@ -15,4 +16,5 @@ pub mod security;
 pub mod store;
 pub mod vault;
 
-pub use run::{Addresses, Backend, StartError, run};
+pub use check::{Finding, Level, check};
+pub use run::{Addresses, Backend, Control, StartError, run};

@@ -1,15 +1,17 @@
 //! `cavs-server`: parses, loads the configuration and calls the library.
 
 use std::{
-    io::{IsTerminal, Read},
-    path::PathBuf,
+    io::{IsTerminal, Read, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use cavs_server::{
-    Addresses, Backend,
+    Addresses, Backend, Control, Finding, Level,
     app::create_user,
+    check,
     config::{Config, LogFormat, Logging},
     domain::{Credentials, Role},
     run,
@@ -17,8 +19,10 @@ use cavs_server::{
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// How long computations may go on after the server has stopped.
+const STRAGGLERS: Duration = Duration::from_millis(500);
 
 #[derive(Parser)]
 #[command(name = "cavs-server", version, about = "The CAVS server")]
@@ -29,12 +33,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve devices and people until SIGINT or SIGTERM
+    /// Serve devices and people until SIGINT or SIGTERM; SIGHUP reads certificates and `logging.level` again
     Serve {
         /// The configuration file
         #[arg(long, env = "CAVS_SERVER_CONFIG", value_name = "FILE")]
         config: PathBuf,
-        /// Check the configuration and exit
+        /// Try out certificates, keys, pack, addresses and database, and exit: with 1 where something is wrong
         #[arg(long)]
         check_config: bool,
         /// Write the listeners' addresses to this file as JSON, once they accept connections
@@ -97,26 +101,33 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-#[tokio::main]
-async fn start(command: Command) -> anyhow::Result<()> {
+fn start(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(act(command));
+    // A computation whose result nobody wants any more must not keep the process alive.
+    runtime.shutdown_timeout(STRAGGLERS);
+    done
+}
+
+async fn act(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { config, check_config, ready_file } => {
-            let config = Config::load(&config)?;
+        Command::Serve { config: file, check_config, ready_file } => {
+            let config = Config::load(&file)?;
             if check_config {
-                return Ok(());
+                return report(&file, &check(&config).await);
             }
-            start_logging(&config.logging)?;
-            let shutdown = on_signal()?;
+            let log = start_logging(&config.logging)?;
+            let control = on_signal(file, log)?;
             let ready = |addresses: Addresses| {
                 if let Some(Err(error)) = ready_file.map(|file| write_addresses(&file, addresses)) {
                     tracing::error!(%error, "the ready file can't be written");
                 }
             };
-            run(config, shutdown, ready).await.context("can't serve")
+            run(config, control, ready).await.context("can't serve")
         }
         Command::User(UserCommand::Add { config, role, username }) => {
             let config = Config::load(&config)?;
-            start_logging(&config.logging)?;
+            drop(start_logging(&config.logging)?);
             let password = read_password(&username)?;
             let role = match role {
                 RoleArgument::Admin => Role::Admin,
@@ -151,33 +162,71 @@ fn read_password(username: &str) -> anyhow::Result<String> {
     Ok(password)
 }
 
-fn start_logging(logging: &Logging) -> anyhow::Result<()> {
-    let filter = match EnvFilter::try_from_default_env() {
-        Ok(filter) => filter,
-        Err(_) => EnvFilter::try_new(&logging.level).context("logging.level")?,
-    };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match logging.format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
+/// Prints what a check found.
+fn report(file: &Path, findings: &[Finding]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for finding in findings {
+        writeln!(out, "{finding}")?;
     }
-    Ok(())
+    match findings.iter().filter(|finding| finding.level == Level::Failed).count() {
+        0 => Ok(writeln!(out, "{}: ok", file.display())?),
+        failed => bail!("{}: {failed} of {} checks failed", file.display(), findings.len()),
+    }
 }
 
-/// Cancelled by the first SIGINT or SIGTERM.
-fn on_signal() -> anyhow::Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
+/// Has the running log follow another filter.
+type SetFilter = Box<dyn Fn(EnvFilter) -> anyhow::Result<()> + Send>;
+
+fn start_logging(logging: &Logging) -> anyhow::Result<SetFilter> {
+    let log = tracing_subscriber::fmt().with_env_filter(filter(logging)?).with_writer(std::io::stderr);
+    // Its type depends on the format.
+    macro_rules! init {
+        ($log:expr) => {{
+            let log = $log.with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Ok(Box::new(move |filter: EnvFilter| -> anyhow::Result<()> { Ok(handle.reload(filter)?) }))
+        }};
+    }
+    match logging.format {
+        LogFormat::Text => init!(log.with_ansi(std::io::stderr().is_terminal())),
+        LogFormat::Json => init!(log.json()),
+    }
+}
+
+/// What is logged: `RUST_LOG` goes before the configuration.
+fn filter(logging: &Logging) -> anyhow::Result<EnvFilter> {
+    match EnvFilter::try_from_default_env() {
+        Ok(filter) => Ok(filter),
+        Err(_) => EnvFilter::try_new(&logging.level).context("logging.level"),
+    }
+}
+
+/// The first SIGINT or SIGTERM ends the server; until then SIGHUP has it read again what may change.
+fn on_signal(file: PathBuf, set_filter: SetFilter) -> anyhow::Result<Control> {
+    let control = Control::default();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let token = shutdown.clone();
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let Control { shutdown, reload } = control.clone();
     // Lives as long as the process: it waits for what ends it.
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hang_up.recv() => {
+                    let changed = Config::load(&file).map_err(anyhow::Error::from);
+                    match changed.and_then(|config| set_filter(filter(&config.logging)?)) {
+                        Ok(()) => tracing::info!("SIGHUP: read logging.level again"),
+                        Err(error) => tracing::error!("SIGHUP: {error:#}; the log stays as it is"),
+                    }
+                    reload.notify_one();
+                }
+            }
         }
-        token.cancel();
+        shutdown.cancel();
     });
-    Ok(shutdown)
+    Ok(control)
 }
 
 /// Written beside and renamed: whoever waits for the file never reads half of it.

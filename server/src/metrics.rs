@@ -45,6 +45,7 @@ pub struct Metrics {
     threshold_version: Gauge,
     false_matches: Gauge<f64, AtomicU64>,
     connections: Family<Label, Gauge>,
+    certificates: Family<Label, Gauge>,
 }
 
 /// What is read when monitoring asks, rather than counted as it happens.
@@ -146,6 +147,12 @@ impl Default for Metrics {
                 Gauge::default(),
             ),
             connections: add(r, "database_connections", "Connections to the database", Family::default()),
+            certificates: add(
+                r,
+                "certificate_not_after_timestamp_seconds",
+                "Until when a certificate holds, in Unix seconds",
+                Family::default(),
+            ),
             registry,
         }
     }
@@ -193,6 +200,11 @@ impl Metrics {
     pub fn stream(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())
+    }
+
+    /// Notes until when a certificate holds.
+    pub fn certificate_ends(&self, of: &'static str, at: jiff::Timestamp) {
+        self.certificates.get_or_create(&[("of", of)]).set(at.as_second());
     }
 
     /// Everything, in the text format of OpenMetrics.
@@ -262,6 +274,7 @@ mod tests {
         metrics.rejected("EMBEDDING_INVALID");
         metrics.decided(Decision::Pending);
         metrics.matched(2, Duration::from_millis(3));
+        metrics.certificate_ends("server", jiff::Timestamp::UNIX_EPOCH);
         let stream = metrics.stream();
         let searches = Counters { exact: 1, graph: 2, confirmed: 3, changed: 1, audited: 1, refuted: 0 };
         let observed = Observed {
@@ -289,6 +302,7 @@ mod tests {
             "cavs_accept_threshold 0.5",
             "cavs_false_matches_per_thousand NaN",
             "cavs_database_connections{state=\"most\"} 16",
+            "cavs_certificate_not_after_timestamp_seconds{of=\"server\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing:\n{text}");

@@ -131,16 +131,17 @@ impl Monitor {
         response
     }
 
-    async fn ready(&self) -> Result<(), &'static str> {
+    async fn ready(&self) -> Result<(), String> {
         if self.shutdown.is_cancelled() {
-            return Err("the server is stopping");
+            return Err("the server is stopping".into());
         }
         if self.app.get().is_none() {
-            return Err("the gallery is being loaded");
+            return Err("the gallery is being loaded".into());
         }
         match timeout(DATABASE_LIMIT, self.store.ping()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err("the database does not answer"),
+            Ok(Err(cause)) => Err(cause.to_string()),
+            Err(_) => Err("the database does not answer".into()),
         }
     }
 

@@ -1,11 +1,12 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use cavs_certs::Validity;
 use cavs_embedding::Similarity;
 use cavs_models::{DecodeLimits, FacePipeline, Pack, PipelineOptions};
 use cavs_net::{Refusals, fixed_tls};
-use cavs_pg_cluster::{Cluster, Durability};
-use secrecy::ExposeSecret;
+use cavs_pg_cluster::{Cluster, ClusterError, Durability, Options};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
@@ -14,18 +15,20 @@ use crate::{
         Accounts, App, AppError, DevicesChanged, Enrollment, EvidencePolicy, Keys, Parts, Recognition,
         RecognitionSetup, Vision,
     },
-    config::{Config, Database},
+    config::{Config, Database, DatabasePlace},
     domain::Thresholds,
     grpc,
     metrics::Metrics,
     monitoring::Monitor,
-    security::{Shares, TlsError, api_tls, device_tls, listen},
+    security::{Certificates, Shares, TlsError, listen},
     store::{Address, Store, StoreError},
     vault::{KeyError, VaultError, load_key},
 };
 
-/// Connections to the database.
-const CONNECTIONS: usize = 16;
+/// Connections that a private cluster takes at least, for those who look at it beside the server.
+const CLUSTER_CONNECTIONS: usize = 64;
+/// How often certificates are looked at, so that nobody is surprised by their end.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(12 * 3600);
 /// How long a database may take to come up.
 const DATABASE_LIMIT: Duration = Duration::from_secs(30);
 /// How often the private cluster is looked after.
@@ -37,7 +40,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The private cluster.
-    #[error("embedded database")]
+    #[error("embedded database (`database.data_dir`)")]
     Cluster(#[from] cavs_pg_cluster::ClusterError),
     /// The database, after it was waited for.
     #[error("database")]
@@ -111,6 +114,15 @@ pub struct Addresses {
     pub monitoring: Option<SocketAddr>,
 }
 
+/// What a running server is told from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    /// Ends the server, at whatever it is.
+    pub shutdown: CancellationToken,
+    /// Has it read its certificates again.
+    pub reload: Arc<Notify>,
+}
+
 /// The database with its schema up to date, and the private cluster where it is in one.
 pub struct Backend {
     /// The database.
@@ -124,30 +136,58 @@ impl Backend {
     /// # Errors
     /// `Cluster`, `Database`.
     pub async fn open(database: &Database) -> Result<Self, StartError> {
-        let (store, cluster) = match database {
-            Database::Embedded(directory) => {
-                let directory = directory.clone();
-                let started =
-                    tokio::task::spawn_blocking(move || Cluster::start(&directory, Durability::Durable));
-                let cluster = started
-                    .await
-                    .map_err(|_| StartError::App(AppError::Stopped("the cluster's start")))??;
-                if !cluster.is_owned() {
-                    warn!("another process runs the embedded database, and will stop it with itself");
-                }
-                (Store::new(&Address::Cluster(&cluster), CONNECTIONS)?, Some(cluster))
+        let opened = Self::open_until(database, &CancellationToken::new()).await?;
+        opened.ok_or(StartError::App(AppError::Stopped("the database's start")))
+    }
+
+    /// As [`Self::open`], until `shutdown`: `None` where that came first.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_until(
+        database: &Database,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Self>, StartError> {
+        let connections = database.connections;
+        let backend = match &database.place {
+            DatabasePlace::Embedded(directory) => {
+                let Some(cluster) = start_cluster(directory.clone(), connections, shutdown.clone()).await?
+                else {
+                    return Ok(None);
+                };
+                Self { store: Store::new(&Address::Cluster(&cluster), connections)?, cluster: Some(cluster) }
             }
-            Database::Url(url) => (Store::new(&Address::Url(url.expose_secret()), CONNECTIONS)?, None),
+            DatabasePlace::External(external) => {
+                Self { store: Store::new(&Address::External(external), connections)?, cluster: None }
+            }
         };
-        wait_for(&store).await?;
-        store.migrate().await?;
-        Ok(Self { store, cluster })
+        let prepared = shutdown.run_until_cancelled(backend.prepare()).await;
+        let prepared = match prepared {
+            Some(Ok(())) => return Ok(Some(backend)),
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(None),
+        };
+        backend.close().await;
+        prepared
+    }
+
+    async fn prepare(&self) -> Result<(), StoreError> {
+        wait_for(&self.store).await?;
+        // Before anything is changed that needs a session of its own.
+        if self.cluster.is_none() {
+            self.store.check_sessions().await?;
+        }
+        self.store.migrate().await?;
+        self.store.ping().await
     }
 
     /// Returns when a cluster of ours ends by itself, which it should not.
     async fn ended(&self) {
         while !self.cluster.as_ref().is_some_and(Cluster::has_ended) {
             tokio::time::sleep(CLUSTER_CHECK).await;
+            if let Some(cluster) = &self.cluster {
+                cluster.rotate_log();
+            }
         }
     }
 
@@ -160,11 +200,39 @@ impl Backend {
     }
 }
 
+/// `None` where `shutdown` came first.
+async fn start_cluster(
+    directory: PathBuf,
+    connections: usize,
+    shutdown: CancellationToken,
+) -> Result<Option<Cluster>, StartError> {
+    // Ends by itself soon after a shutdown, so it is waited for.
+    let started = tokio::task::spawn_blocking(move || {
+        let connections = CLUSTER_CONNECTIONS.max(2 * connections + 16);
+        let stopped = || shutdown.is_cancelled();
+        Cluster::start_with(
+            &directory,
+            &Options { durability: Durability::Durable, connections, stopped: &stopped },
+        )
+    });
+    match started.await.map_err(|_| StartError::App(AppError::Stopped("the cluster's start")))? {
+        Ok(cluster) => {
+            if !cluster.is_owned() {
+                warn!("another process runs the embedded database, and will stop it with itself");
+            }
+            Ok(Some(cluster))
+        }
+        Err(ClusterError::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for a database that may come up; what a person has to change is said at once.
 async fn wait_for(store: &Store) -> Result<(), StoreError> {
     let begun = std::time::Instant::now();
     loop {
-        match store.ping().await {
-            Err(StoreError::Unavailable(cause)) if begun.elapsed() < DATABASE_LIMIT => {
+        match store.reach().await {
+            Err(cause) if cause.may_pass() && begun.elapsed() < DATABASE_LIMIT => {
                 warn!(%cause, "waiting for the database");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -173,24 +241,28 @@ async fn wait_for(store: &Store) -> Result<(), StoreError> {
     }
 }
 
-/// Serves until `shutdown`: stops taking calls in, lets open ones end, closes the database.
+/// Serves until `shutdown`: stops taking calls in, lets open ones end, closes the database. A shutdown during
+/// the start ends the start.
 /// `ready` is called once both listeners accept connections.
 ///
 /// # Errors
 /// [`StartError`]: what is missing or wrong, before anything is served.
-pub async fn run(
-    config: Config,
-    shutdown: CancellationToken,
-    ready: impl FnOnce(Addresses),
-) -> Result<(), StartError> {
+pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)) -> Result<(), StartError> {
     // What costs nothing to check comes first.
     let key = load_key(config.key_file.as_deref())?;
-    let api = api_tls(&config.tls.certificate, &config.tls.key)?;
-    let devices = device_tls(&config.tls.certificate, &config.tls.key, &config.tls.device_authority)?;
-    let pack = Pack::open_or_built_in(config.recognition.pack.as_deref())?;
-    let backend = Backend::open(&config.database).await?;
+    let certificates = Arc::new(Certificates::load(&config.tls)?);
+    let shutdown = control.shutdown.clone();
+    let folder = config.recognition.pack.clone();
+    // A large pack is read and verified for a while.
+    let opened = tokio::task::spawn_blocking(move || Pack::open_or_built_in(folder.as_deref()));
+    let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
+    let pack = opened.map_err(|_| StartError::App(AppError::Stopped("the pack's verification")))??;
+    let Some(backend) = Backend::open_until(&config.database, &shutdown).await? else {
+        info!("stopped during the start");
+        return Ok(());
+    };
     let served = tokio::select! {
-        served = serve(&config, key, &pack, (api, devices), &backend.store, shutdown.clone(), ready) => served,
+        served = serve(&config, key, &pack, certificates, &backend.store, control, ready) => served,
         // Somebody who restarts this server restarts the cluster with it.
         () = backend.ended() => Err(StartError::ClusterEnded),
     };
@@ -203,9 +275,9 @@ async fn serve(
     config: &Config,
     key: crate::vault::Key,
     pack: &Pack,
-    (api, devices): (rustls::ServerConfig, rustls::ServerConfig),
+    certificates: Arc<Certificates>,
     store: &Store,
-    shutdown: CancellationToken,
+    Control { shutdown, reload }: Control,
     ready: impl FnOnce(Addresses),
 ) -> Result<(), StartError> {
     let tasks = TaskTracker::new();
@@ -220,12 +292,19 @@ async fn serve(
             Some(listening.map_err(failed("monitoring.listen", address))?)
         }
     };
-    let app = assemble(config, key, pack, store, metrics).await?;
+    let assembling = assemble(config, key, pack, store, Arc::clone(&metrics));
+    let Some(app) = shutdown.run_until_cancelled(assembling).await else {
+        tasks.close();
+        tasks.wait().await;
+        info!("stopped during the start");
+        return Ok(());
+    };
+    let app = app?;
     let (shares, refusals) = (Shares::of_process(), Arc::new(Refusals::default()));
-    let api = listen(config.api_listen, fixed_tls(api), shares.api, &refusals)
+    let api = listen(config.api_listen, fixed_tls(certificates.api()), shares.api, &refusals)
         .await
         .map_err(failed("api.listen", config.api_listen))?;
-    let devices = listen(config.devices_listen, fixed_tls(devices), shares.devices, &refusals)
+    let devices = listen(config.devices_listen, fixed_tls(certificates.devices()), shares.devices, &refusals)
         .await
         .map_err(failed("devices.listen", config.devices_listen))?;
     let (api_address, devices_address) = (api.address(), devices.address());
@@ -239,6 +318,8 @@ async fn serve(
     tasks.spawn(async move { changes.follow_devices(until).await });
     let (calibrator, until) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { calibrator.recognition.calibrate_regularly(until).await });
+    let until = shutdown.clone();
+    tasks.spawn(async move { until.run_until_cancelled(look_after(&certificates, &reload, &metrics)).await });
     let serving = async {
         tokio::try_join!(grpc::serve_api(app.clone(), api, shutdown.clone()), async {
             grpc::serve_devices(app.clone(), devices, shutdown.clone()).await;
@@ -261,6 +342,34 @@ async fn serve(
     tasks.wait().await;
     info!(searches = ?app.recognition.state().stats.counters, "stopped");
     Ok(result?)
+}
+
+/// Reads the certificates again when told to, and warns of their end.
+async fn look_after(certificates: &Certificates, reload: &Notify, metrics: &Metrics) {
+    loop {
+        warn_of_ends(certificates, metrics);
+        if tokio::time::timeout(CERTIFICATE_CHECK, reload.notified()).await.is_err() {
+            continue;
+        }
+        match certificates.reload() {
+            Ok(()) => info!("read the certificates again"),
+            Err(error) => error!(%error, "the certificates are unusable; those before stay in use"),
+        }
+    }
+}
+
+/// Tells the log and the metrics until when the certificates hold.
+fn warn_of_ends(certificates: &Certificates, metrics: &Metrics) {
+    let now = jiff::Timestamp::now();
+    for (of, examined) in ["server", "device_authority"].into_iter().zip(certificates.in_use()) {
+        metrics.certificate_ends(of, examined.not_after);
+        let problem = examined.in_words(now);
+        match examined.validity(now) {
+            Validity::Holds => {}
+            Validity::EndsSoon => warn!(problem, "a certificate has to be renewed"),
+            Validity::NotYet | Validity::Expired => error!(problem, "nobody believes a certificate"),
+        }
+    }
 }
 
 async fn assemble(

@@ -39,7 +39,10 @@ impl AppError {
         match self {
             Self::Refused(reason, _) => *reason,
             Self::Protocol(_) => ErrorReason::InvalidArgument,
-            Self::Store(StoreError::Unavailable(_)) => ErrorReason::DatabaseUnavailable,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Misconfigured(_)) => {
+                ErrorReason::DatabaseUnavailable
+            }
+            Self::Store(StoreError::Busy(_)) => ErrorReason::Overloaded,
             Self::Store(StoreError::Damaged { .. }) | Self::Vault(VaultError::DoesNotOpen) => {
                 ErrorReason::DataDamaged
             }

@@ -135,6 +135,9 @@ fn taken(error: StoreError, reason: ErrorReason, message: impl FnOnce() -> Strin
     match error {
         StoreError::Taken => AppError::refused(reason, message()),
         other @ (StoreError::Unavailable(_)
+        | StoreError::Busy(_)
+        | StoreError::Full(_)
+        | StoreError::Misconfigured(_)
         | StoreError::NotFound
         | StoreError::Damaged { .. }
         | StoreError::Migration(_)

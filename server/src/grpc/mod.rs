@@ -7,6 +7,7 @@ mod convert;
 mod devices;
 mod enrollment;
 mod gallery;
+mod health;
 mod heartbeat;
 mod ingest;
 mod layer;
@@ -73,9 +74,7 @@ pub async fn serve_api(
     listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), tonic_reflection::server::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    // The empty name is the server as a whole, by the health protocol's convention.
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
     let enrollment = EnrollmentServiceServer::new(enrollment::Enrollment::new(app.clone(), shutdown.clone()))
         .max_decoding_message_size(ENROLLMENT_MESSAGE);
     let auth = auth::Auth::new(app.clone(), listener.refusals());
@@ -88,7 +87,8 @@ pub async fn serve_api(
         .add(GalleryServiceServer::new(gallery::Galleries::new(app.clone())))
         .add(ReviewServiceServer::new(review::Reviews::new(app.clone())))
         .add(SightingServiceServer::new(sightings::Sightings::new(app.clone())));
-    serve(listener, api.with_reflection()?, layer::UserCheck(app), shutdown).await;
+    let serving = serve(listener, api.with_reflection()?, layer::UserCheck(app.clone()), shutdown.clone());
+    tokio::join!(serving, health::follow(reporter, app, shutdown));
     Ok(())
 }
 

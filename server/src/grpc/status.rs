@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use cavs_proto::{ErrorReason, ProtocolError};
 use tonic::Status;
 use tracing::error;
 
-use crate::app::AppError;
+use crate::{app::AppError, store::StoreError};
 
 /// What a caller is told: causes stay in the log, under the request's id.
 impl From<AppError> for Status {
@@ -13,9 +15,10 @@ impl From<AppError> for Status {
             AppError::Protocol(problem) => problem.into(),
             AppError::Store(_) | AppError::Vault(_) | AppError::Gallery(_) | AppError::Stopped(_) => {
                 error!(%cause, reason = reason.as_str(), "a request failed");
-                let message = if reason == ErrorReason::DatabaseUnavailable {
-                    "the database does not answer; try again later"
-                } else if reason == ErrorReason::DataDamaged {
+                if let Some((message, retry_in)) = of_the_database(&cause) {
+                    return cavs_proto::status_with_retry(reason, message, retry_in);
+                }
+                let message = if reason == ErrorReason::DataDamaged {
                     "stored data is damaged; the server's log names it"
                 } else {
                     "a fault of the server; its log has the cause"
@@ -23,6 +26,32 @@ impl From<AppError> for Status {
                 cavs_proto::status(reason, message)
             }
         }
+    }
+}
+
+/// What helps a caller of what keeps the database from answering, and when trying again is worth while.
+const fn of_the_database(cause: &AppError) -> Option<(&'static str, Duration)> {
+    let AppError::Store(cause) = cause else { return None };
+    match cause {
+        StoreError::Unavailable(_) => {
+            Some(("the database does not answer; try again later", Duration::from_secs(5)))
+        }
+        StoreError::Busy(_) => {
+            Some(("all connections to the database are in use; try again", Duration::from_secs(1)))
+        }
+        StoreError::Full(_) => Some((
+            "the database's disk is full; whoever runs the server has to make room",
+            Duration::from_secs(60),
+        )),
+        StoreError::Misconfigured(_) => Some((
+            "the database refuses the server; whoever runs it finds the cause in its log",
+            Duration::from_secs(60),
+        )),
+        StoreError::Taken
+        | StoreError::NotFound
+        | StoreError::Damaged { .. }
+        | StoreError::Migration(_)
+        | StoreError::Query(_) => None,
     }
 }
 

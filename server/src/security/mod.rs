@@ -4,4 +4,4 @@ mod listener;
 mod tls;
 
 pub use listener::{Shares, listen};
-pub use tls::{TlsError, api_tls, device_tls};
+pub use tls::{Certificates, TlsError};

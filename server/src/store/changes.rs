@@ -5,7 +5,7 @@ use std::{future::poll_fn, time::Duration};
 use cavs_embedding::PackDigest;
 use cavs_proto::{StudentId, TemplateId};
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Config};
 use uuid::Uuid;
 
 use super::{Store, StoreError, templates::StoredTemplate};
@@ -91,9 +91,7 @@ impl Store {
     /// `Unavailable`: there is no connection, or no more.
     pub async fn listen(&self, channels: &[&str], changed: &Notify) -> Result<(), StoreError> {
         let lost = || StoreError::Unavailable("the connection was closed".into());
-        let connect = self.config.connect(NoTls);
-        let limit = tokio::time::timeout(Duration::from_secs(10), connect);
-        let (client, mut connection) = limit.await.map_err(|_| lost())??;
+        let (client, mut connection) = self.link.connect().await?;
         let listening = async {
             client.batch_execute(&format!("LISTEN {}", channels.join("; LISTEN "))).await?;
             // What happened before this moment was not announced to us.

@@ -1,6 +1,7 @@
 //! How a student's face is destroyed.
 
 use cavs_proto::StudentId;
+use deadpool_postgres::Object;
 
 use super::{Store, StoreError};
 use crate::domain::Erased;
@@ -41,7 +42,13 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn purge_student_keys(&self) -> Result<(), StoreError> {
-        self.client().await?.batch_execute("VACUUM FULL student_keys").await?;
+        // Only the owner of a table may rewrite it.
+        let owner = self.owner().await?;
+        owner.batch_execute("VACUUM FULL student_keys").await?;
+        if self.owner.is_some() {
+            // A session of the owner's is open no longer than it is needed.
+            drop(Object::take(owner));
+        }
         Ok(())
     }
 }

@@ -1,3 +1,7 @@
+use std::{error::Error, fmt};
+
+use cavs_certs::tls_fault;
+use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
@@ -7,6 +11,15 @@ pub enum StoreError {
     /// The database does not answer; later it may.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// All connections are in use, for longer than a caller waits.
+    #[error("no connection to the database is free: {0}")]
+    Busy(String),
+    /// The database has no room left.
+    #[error("the database has no room left: {0}")]
+    Full(String),
+    /// The database can't be used as it is configured, until somebody changes that.
+    #[error("the database can't be used: {0}")]
+    Misconfigured(String),
     /// A unique value is taken.
     #[error("the value is taken already")]
     Taken,
@@ -24,21 +37,64 @@ pub enum StoreError {
         value: String,
     },
     /// The schema can't be brought up to date.
-    #[error("migrations: {0}")]
-    Migration(#[from] refinery::Error),
+    #[error("migrations: {}", Described(.0))]
+    Migration(refinery::Error),
     /// A fault of ours.
-    #[error("query: {0}")]
+    #[error("query: {}", Described(.0))]
     Query(tokio_postgres::Error),
+}
+
+impl StoreError {
+    /// Whether the same may work later, without anybody changing the configuration.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Busy(_))
+    }
+
+    /// A failure to connect: whatever it was, there is no database for us.
+    pub(super) fn of_connecting(error: tokio_postgres::Error) -> Self {
+        let failure = Self::from(error);
+        if let Self::Query(error) = &failure {
+            let problem = Described(error);
+            return Self::Misconfigured(format!("{problem}; does PostgreSQL listen at this host and port?"));
+        }
+        failure
+    }
+}
+
+impl From<refinery::Error> for StoreError {
+    fn from(error: refinery::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(inner) = cause {
+            if inner.downcast_ref::<tokio_postgres::Error>().and_then(|e| e.code())
+                == Some(&SqlState::DISK_FULL)
+            {
+                return Self::Full(Described(&error).to_string());
+            }
+            cause = inner.source();
+        }
+        Self::Migration(error)
+    }
 }
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
+        let text = Described(&error).to_string();
         let Some(state) = error.code() else {
-            // No answer of the server's: the connection is gone, or the row is not what we think.
-            let text = error_chain(&error);
-            return match error.is_closed()
-                || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>())
+            let source = error.source();
+            if let Some(fault) = source.and_then(tls_fault) {
+                return Self::Misconfigured(format!(
+                    "{fault}; see `database.authority` and the host of `database.url`"
+                ));
+            }
+            if text.starts_with("error performing TLS")
+                || text.starts_with("invalid configuration")
+                || text.starts_with("authentication error")
             {
+                return Self::Misconfigured(text);
+            }
+            // No answer of the server's: the connection is gone, or the row is not what we think.
+            return match error.is_closed() || source.is_some_and(|source| source.is::<std::io::Error>()) {
                 true => Self::Unavailable(text),
                 false => Self::Query(error),
             };
@@ -46,44 +102,80 @@ impl From<tokio_postgres::Error> for StoreError {
         match *state {
             SqlState::UNIQUE_VIOLATION => Self::Taken,
             SqlState::FOREIGN_KEY_VIOLATION => Self::NotFound,
+            SqlState::TOO_MANY_CONNECTIONS => Self::Busy(text),
+            SqlState::DISK_FULL => Self::Full(text),
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW
-            | SqlState::TOO_MANY_CONNECTIONS
-            | SqlState::DISK_FULL
-            | SqlState::QUERY_CANCELED
-            | SqlState::READ_ONLY_SQL_TRANSACTION => Self::Unavailable(error.to_string()),
+            | SqlState::QUERY_CANCELED => Self::Unavailable(text),
+            SqlState::READ_ONLY_SQL_TRANSACTION => {
+                Self::Unavailable(format!("{text}; is this the standby of another server?"))
+            }
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION if text.contains("no encryption") => {
+                Self::Misconfigured(format!(
+                    "{text}; it demands TLS: add sslmode=require to `database.url`, and name the file of its authority as `database.authority`"
+                ))
+            }
+            SqlState::INVALID_PASSWORD
+            | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+            | SqlState::INVALID_CATALOG_NAME
+            | SqlState::INSUFFICIENT_PRIVILEGE => Self::Misconfigured(text),
+            SqlState::PROTOCOL_VIOLATION => Self::Misconfigured(text),
             _ => Self::Query(error),
         }
     }
 }
 
-impl From<deadpool_postgres::PoolError> for StoreError {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
         match error {
-            deadpool_postgres::PoolError::Backend(error) => match Self::from(error) {
-                // Whatever kept a connection from being made: there is no database for us.
-                Self::Query(error) => Self::Unavailable(error_chain(&error)),
-                other @ (Self::Unavailable(_)
-                | Self::Taken
-                | Self::NotFound
-                | Self::Damaged { .. }
-                | Self::Migration(_)) => other,
-            },
-            error @ (deadpool_postgres::PoolError::Timeout(_)
-            | deadpool_postgres::PoolError::Closed
-            | deadpool_postgres::PoolError::NoRuntimeSpecified
-            | deadpool_postgres::PoolError::PostCreateHook(_)) => Self::Unavailable(error.to_string()),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::of_connecting(error)
+            }
+            PoolError::Timeout(TimeoutType::Wait) => Self::Busy("all of the pool are in use".into()),
+            error @ (PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_)) => Self::Unavailable(error.to_string()),
         }
     }
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// An error with its causes, and of what the database said only what holds no row's values: its details do.
+struct Described<'a, E>(&'a E);
+
+impl<E: Error + 'static> fmt::Display for Described<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let mut next: Option<&(dyn Error + 'static)> = Some(self.0);
+        while let Some(error) = next {
+            if let Some(said) = error.downcast_ref::<tokio_postgres::error::DbError>() {
+                let hint = said.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                join(&mut text, &format!("{} (SQLSTATE {}){hint}", said.message(), said.code().code()));
+                break;
+            }
+            let message = error.to_string();
+            // What only says that the database answered with an error.
+            if message != "db error" {
+                // Some errors write their cause, too.
+                let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                let message = message.trim_matches('`');
+                let own = message.strip_suffix(cause.as_str()).unwrap_or(message);
+                join(&mut text, own.trim_end_matches([':', ',', ' ', '`']));
+            }
+            next = error.source();
+        }
+        f.write_str(&text)
     }
-    text
+}
+
+/// Adds a cause, if it is not there yet.
+fn join(text: &mut String, cause: &str) {
+    if cause.is_empty() || text.contains(cause) {
+        return;
+    }
+    if !text.is_empty() {
+        text.push_str(": ");
+    }
+    text.push_str(cause);
 }
