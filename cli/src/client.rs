@@ -3,11 +3,11 @@
 use std::{
     error::Error,
     future::Future,
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use cavs_certs::{TlsFault, tls_fault};
 use cavs_proto::v1::{
     auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
     enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
@@ -15,7 +15,6 @@ use cavs_proto::v1::{
     student_service_client::StudentServiceClient,
 };
 use jiff::Timestamp;
-use rustls::CertificateError;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -151,7 +150,7 @@ impl Api {
         // What came over the wire has no source: with one, the connection itself broke.
         match status.source() {
             Some(source) => {
-                CliError::Unreachable { server: self.server.to_string(), problem: deepest(source) }
+                CliError::Unreachable { server: self.server.to_string(), problem: broken(source) }
             }
             None => CliError::rpc(status),
         }
@@ -191,43 +190,24 @@ fn timed_out(server: &ServerUrl, timeout: Duration) -> CliError {
 
 fn connect_error(error: &tonic::transport::Error, config: &Config) -> CliError {
     let server = config.server.to_string();
-    match certificate_problem(error) {
-        Some(problem) => CliError::NotTrusted { server, problem, ca: PathBuf::from(&config.ca) },
-        None => CliError::Unreachable { server, problem: deepest(error) },
+    match tls_fault(error) {
+        Some(fault @ TlsFault::NotTrusted(_)) => {
+            CliError::NotTrusted { server, problem: fault.to_string(), ca: PathBuf::from(&config.ca) }
+        }
+        Some(_) | None => CliError::Unreachable { server, problem: broken(error) },
     }
 }
 
-/// What is wrong with the server's certificate, where that is what failed.
-fn certificate_problem(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
-            let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-            inner.downcast_ref::<rustls::Error>()
-        });
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
-            return Some(in_words(problem));
-        }
-        next = error.source();
+/// What kept a call from being answered on a connection that was there.
+fn broken(error: &(dyn Error + 'static)) -> String {
+    let problem = tls_fault(error).map_or_else(|| deepest(error), |fault| fault.to_string());
+    // Whoever shows no certificate is cut off there, often before the reason arrives.
+    if problem.contains("broken pipe") || problem.contains("connection reset") {
+        return format!(
+            "{problem}; is this the port of `api.listen`? The one of `devices.listen` is for devices"
+        );
     }
-    None
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is open, and its own text says the rest")]
-fn in_words(problem: &CertificateError) -> String {
-    match problem {
-        CertificateError::UnknownIssuer => "its certificate was not signed by the configured root".to_owned(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet; is this machine's clock right?".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another host name".to_owned()
-        }
-        other => other.to_string(),
-    }
+    problem
 }
 
 /// The error at the bottom: "connection refused" rather than "transport error".

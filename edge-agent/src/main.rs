@@ -1,6 +1,7 @@
 //! `cavs-edge-agent`: parses, loads the configuration and calls the library.
 
 use std::{
+    convert::Infallible,
     ffi::OsString,
     fs,
     io::{self, Write},
@@ -11,12 +12,14 @@ use std::{
 };
 
 use anyhow::anyhow;
+use cavs_certs::{Validity, examine};
 use cavs_edge_agent::{
     agent::{self, Until},
     analyze::{self, ImageList, ListError},
     backup,
     config::{Config, Override, VisionConfig},
     doctor, logging, proxy, spool,
+    uplink::Endpoint,
     vision::PackVision,
 };
 use cavs_models::ComputeDevice;
@@ -139,6 +142,9 @@ enum Output {
     LivenessCalibration,
 }
 
+/// How often certificates are looked at, so that nobody is surprised by their end.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(12 * 3600);
+
 fn main() -> ExitCode {
     cavs_secrets::forbid_core_dumps();
     // Fails only where a provider is installed already, which is as good.
@@ -164,21 +170,24 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         // Before there is a log, and for --check-config, which has none.
         writeln!(io::stderr(), "{file}: warning: {warning}")?;
     }
-    config.server.check().map_err(|error| anyhow!("{file}: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let _hang_ups = take_hang_ups(&runtime)?;
+    if !args.check_config {
+        config.server.check().map_err(|error| anyhow!("{file}: {error}"))?;
+    }
     let vision =
         PackVision::load(&config.vision, config.evidence).map_err(|error| anyhow!("{file}: {error}"))?;
     if args.check_config {
-        writeln!(io::stdout(), "{file}: ok")?;
-        return Ok(ExitCode::SUCCESS);
+        return report(&file, &runtime.block_on(doctor::check_files(&config)));
     }
     logging::init(&config.logging)?;
     let until = if args.until_drained { Until::Drained } else { Until::Shutdown };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shutdown = CancellationToken::new();
     let result = runtime.block_on(async {
         tokio::select! {
             summary = agent::run(&config, vision, until, shutdown.clone()) => summary.map_err(Into::into),
             error = signals(shutdown.clone()) => Err(error),
+            never = warn_of_ends(&config.server) => match never {},
         }
     });
     // A thread that hangs in a system call must not keep the process alive.
@@ -194,20 +203,21 @@ fn run_proxy(ProxyArgs { config, check_config }: ProxyArgs) -> anyhow::Result<Ex
         writeln!(io::stderr(), "{file}: warning: {warning}")?;
     }
     let wrong = |error: &dyn std::fmt::Display| anyhow!("{file}: {error}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let _hang_ups = take_hang_ups(&runtime)?;
     let workers = proxy::check(&config).map_err(|error| wrong(&error))?.intake.workers;
     let load = |_| PackVision::load(&config.vision, config.evidence).map_err(|error| wrong(&error));
     let visions = (0..workers).map(load).collect::<Result<Vec<_>, _>>()?;
     if check_config {
-        writeln!(io::stdout(), "{file}: ok")?;
-        return Ok(ExitCode::SUCCESS);
+        return report(&file, &runtime.block_on(doctor::check_files(&config)));
     }
     logging::init(&config.logging)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shutdown = CancellationToken::new();
     let result = runtime.block_on(async {
         tokio::select! {
             done = proxy::run(&config, visions, shutdown.clone()) => done.map_err(Into::into),
             error = signals(shutdown.clone()) => Err(error),
+            never = warn_of_ends(&config.server) => match never {},
         }
     });
     // A thread that hangs in a system call must not keep the process alive.
@@ -261,6 +271,41 @@ fn read_backup(BackupArgs { config, out }: BackupArgs) -> anyhow::Result<ExitCod
     }
     writeln!(io::stderr(), "{} of {} pictures were read back", names.len() - unreadable, names.len())?;
     Ok(if unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints what is wrong with what a configuration names.
+fn report(file: &impl std::fmt::Display, diagnosis: &doctor::Diagnosis) -> anyhow::Result<ExitCode> {
+    write!(io::stdout(), "{diagnosis}")?;
+    if !diagnosis.healthy {
+        anyhow::bail!("{file}: not everything is as it should be");
+    }
+    writeln!(io::stdout(), "{file}: ok")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A terminal that goes away ends nothing: from here on the signal does not end the process. Certificates are
+/// read at every connection, so there is nothing to read again.
+fn take_hang_ups(runtime: &tokio::runtime::Runtime) -> io::Result<tokio::signal::unix::Signal> {
+    let _inside = runtime.enter();
+    signal(SignalKind::hangup())
+}
+
+/// Warns in time of certificates that end, twice a day.
+async fn warn_of_ends(endpoint: &Endpoint) -> Infallible {
+    loop {
+        let now = jiff::Timestamp::now();
+        for examined in [&endpoint.certificate, &endpoint.ca].into_iter().flat_map(|path| examine(path)) {
+            let problem = examined.in_words(now);
+            match examined.validity(now) {
+                Validity::Holds => {}
+                Validity::EndsSoon => tracing::warn!(problem, "a certificate has to be renewed"),
+                Validity::NotYet | Validity::Expired => {
+                    tracing::error!(problem, "the server will not believe a certificate");
+                }
+            }
+        }
+        tokio::time::sleep(CERTIFICATE_CHECK).await;
+    }
 }
 
 /// The first signal asks for an orderly end, the second one for an end.

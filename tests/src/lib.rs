@@ -9,12 +9,14 @@
 
 pub mod demo;
 pub mod flood;
+mod postgres;
 mod process;
 mod proxy;
 mod rendered;
 mod site;
 mod test_site;
 
+pub use postgres::Postgres;
 pub use process::{Cli, Process, binary};
 pub use proxy::{Camera, Proxy, ProxyOptions};
 pub use rendered::{Person, RENDERED_FACES, RenderError, lay_out, people};

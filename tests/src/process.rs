@@ -125,6 +125,14 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
     /// SIGTERM, as systemd does it; its exit code.
     pub fn terminate(mut self) -> Option<i32> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();

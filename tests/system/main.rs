@@ -12,6 +12,7 @@ mod gallery;
 mod main_job;
 #[path = "../../models/tests/onnx_writer/mod.rs"]
 mod onnx_writer;
+mod operation;
 mod outages;
 mod privacy;
 mod proxy;

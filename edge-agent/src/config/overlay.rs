@@ -89,9 +89,9 @@ impl fmt::Debug for Layers {
 /// Parses the file's text with the overrides laid over it.
 pub(super) fn parse(layers: &Layers) -> Result<Raw, ConfigError> {
     let Layers { path, text, overrides } = layers;
-    let failed = |origin: String, error: toml::de::Error| {
-        let problem = error.to_string().trim_end().to_owned();
-        ConfigError::Parse { origin, problem }
+    let failed = |origin: String, error: toml::de::Error| ConfigError::Parse {
+        origin,
+        problem: without_values(text, &error),
     };
     // The text alone first: only here do errors have a line.
     let mut raw: Raw = toml::from_str(text).map_err(|e| failed(path.display().to_string(), e))?;
@@ -105,6 +105,24 @@ pub(super) fn parse(layers: &Layers) -> Result<Raw, ConfigError> {
         raw = table.clone().try_into().map_err(|e| failed(item.origin.clone(), e))?;
     }
     Ok(raw)
+}
+
+/// Where the text can't be understood and why, without the line itself and without values, as any of them may
+/// be a camera's password.
+fn without_values(text: &str, error: &toml::de::Error) -> String {
+    const BEGIN: &str = "string \"";
+    let message = error.message().trim_end();
+    let problem = match (message.find(BEGIN), message.rfind("\", expected")) {
+        (Some(begin), Some(end)) if begin < end => {
+            format!("{}a string{}", &message[..begin], &message[end + 1..])
+        }
+        (Some(begin), _) => format!("{}a string", &message[..begin]),
+        (None, _) => message.to_owned(),
+    };
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return problem };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {problem}")
 }
 
 #[cfg(test)]

@@ -63,6 +63,19 @@ fn what_is_left_out_has_a_default() {
 }
 
 #[test]
+fn an_error_beside_an_address_shows_no_password() {
+    for line in [
+        "urll = \"http://u:hunter2@cam/\"",
+        "rate = \"http://u:hunter2@cam/\"",
+        "url = \"http://u:hunter2@cam/\" x",
+        "url = \"http://u:hunter2@cam/",
+    ] {
+        let refused = load(&FULL.replace("rate = 5", line), &[]).unwrap_err();
+        assert!(refused.contains("DIR/agent.toml: line ") && !refused.contains("hunter2"), "{refused}");
+    }
+}
+
+#[test]
 fn later_overrides_win_over_the_file() {
     let config = load(FULL, &["spool.max_bytes=2000000", "spool.max_bytes=3000000", "server.ca=/x"]);
     let config = config.unwrap();
@@ -86,9 +99,10 @@ fn errors_name_the_file_and_the_key() {
 #[test]
 fn unknown_keys_and_wrong_types_are_refused_with_their_place() {
     let unknown = load(&FULL.replace("rate = 5", "fps = 5"), &[]).unwrap_err();
-    assert!(unknown.starts_with("DIR/agent.toml: ") && unknown.contains("fps = 5"), "{unknown}");
+    assert!(unknown.starts_with("DIR/agent.toml: line 13, column "), "{unknown}");
+    assert!(unknown.contains("unknown field `fps`"), "{unknown}");
     let wrong_type = load(&FULL.replace("rate = 5", "rate = \"fast\""), &[]).unwrap_err();
-    assert!(wrong_type.contains("rate = \"fast\""), "{wrong_type}");
+    assert!(wrong_type.contains("line 13, column ") && wrong_type.contains("invalid type"), "{wrong_type}");
     let short = load(&FULL.replace("[0, 0.05,", "["), &[]).unwrap_err();
     assert!(short.contains("a liveness calibration has 21 numbers"), "{short}");
     let flag = load(FULL, &["spool.size=5"]).unwrap_err();

@@ -1,14 +1,11 @@
 use std::path::Path;
 
+use cavs_certs::{CertError, Examined, Validity, check_chain, device_id_of};
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{Check, Finding};
+use super::{Check, Finding, Level};
 use crate::uplink::Endpoint;
-
-/// From here on a certificate should be renewed.
-const SOON: i64 = 30 * 86_400;
 
 pub(super) fn check(endpoint: &Endpoint) -> Vec<Finding> {
     const CHECK: Check = Check::Certificate;
@@ -17,38 +14,53 @@ pub(super) fn check(endpoint: &Endpoint) -> Vec<Finding> {
                       and server.key; the agent's user must be able to read them";
         return vec![Finding::failed(CHECK, error.to_string(), advice)];
     }
-    let now = Timestamp::now().as_second();
-    vec![
+    let now = Timestamp::now();
+    let mut findings = vec![
         validity(&endpoint.certificate, "issue a new one with `cavs certs device`", now),
         validity(&endpoint.ca, "the site's root has to be renewed", now),
-    ]
+    ];
+    // Dates were said above.
+    if findings.iter().all(|finding| finding.level != Level::Failed) {
+        findings.extend(belongs(endpoint));
+    }
+    findings
 }
 
-fn validity(path: &Path, advice: &str, now: i64) -> Finding {
+fn validity(path: &Path, advice: &str, now: Timestamp) -> Finding {
+    dates(path, cavs_certs::examine(path), advice, now)
+}
+
+fn dates(path: &Path, examined: Result<Examined, CertError>, advice: &str, now: Timestamp) -> Finding {
     const CHECK: Check = Check::Certificate;
-    let name = path.display();
-    let Some((begins, ends)) = CertificateDer::from_pem_file(path).ok().and_then(|der| bounds(&der)) else {
-        return Finding::failed(CHECK, format!("{name}: holds no certificate"), advice);
+    let examined = match examined {
+        Ok(examined) => examined,
+        Err(CertError::Io { source, .. }) => {
+            return Finding::failed(CHECK, format!("{}: {source}", path.display()), advice);
+        }
+        Err(error) => return Finding::failed(CHECK, error.to_string(), advice),
     };
-    let date = |second| Timestamp::from_second(second).map(|time| time.to_string()).unwrap_or_default();
-    if now < begins {
-        let message = format!("{name}: is not valid before {}", date(begins));
-        return Finding::failed(CHECK, message, "the device's clock is likely to be wrong");
+    let message = examined.in_words(now);
+    match examined.validity(now) {
+        Validity::NotYet => Finding::failed(CHECK, message, "the device's clock is likely to be wrong"),
+        Validity::Expired => Finding::failed(CHECK, message, advice),
+        Validity::EndsSoon => Finding::warning(CHECK, message, advice),
+        Validity::Holds => Finding::ok(CHECK, message),
     }
-    if now > ends {
-        return Finding::failed(CHECK, format!("{name}: expired on {}", date(ends)), advice);
-    }
-    if ends - now < SOON {
-        return Finding::warning(CHECK, format!("{name}: expires on {}", date(ends)), advice);
-    }
-    Finding::ok(CHECK, format!("{name}: valid until {}", date(ends)))
 }
 
-/// From when until when a certificate holds, in Unix seconds.
-fn bounds(der: &[u8]) -> Option<(i64, i64)> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let validity = certificate.validity();
-    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+/// What speaks against the certificate's being a device's of this site.
+fn belongs(endpoint: &Endpoint) -> Option<Finding> {
+    const CHECK: Check = Check::Certificate;
+    let path = &endpoint.certificate;
+    let named = CertificateDer::from_pem_file(path).ok().map(|der| device_id_of(&der));
+    if let Some(Err(error)) = named {
+        let advice = "server.certificate has to be one that `cavs certs device` made";
+        return Some(Finding::failed(CHECK, format!("{}: {error}", path.display()), advice));
+    }
+    check_chain(path, &endpoint.ca, false).err().map(|error| {
+        let advice = "certificate and root are of different sites: take both from the same one";
+        Finding::failed(CHECK, error.to_string(), advice)
+    })
 }
 
 #[cfg(test)]
@@ -56,19 +68,44 @@ mod tests {
     use cavs_certs::write_dev_set;
 
     use super::*;
-    use crate::doctor::Level;
 
     #[test]
     fn certificates_that_end_are_noticed_in_time() {
         let dir = tempfile::tempdir().unwrap();
         let set = write_dev_set(dir.path(), &["localhost".to_owned()], &[uuid::Uuid::now_v7()]).unwrap();
         let path = &set.devices[0].certificate;
-        let (begins, ends) = bounds(&CertificateDer::from_pem_file(path).unwrap()).unwrap();
+        let second = jiff::SignedDuration::from_secs(1);
+        let Examined { not_before, not_after, .. } = cavs_certs::examine(path).unwrap();
         let level = |now| validity(path, "renew", now).level;
-        assert_eq!(level(begins - 1), Level::Failed);
-        assert_eq!(level(begins + 1), Level::Ok);
-        assert_eq!(level(ends - SOON + 1), Level::Warning);
-        assert_eq!(level(ends + 1), Level::Failed);
-        assert_eq!(validity(&set.devices[0].key, "renew", begins).level, Level::Failed, "a key is none");
+        assert_eq!(level(not_before - second), Level::Failed);
+        assert_eq!(level(not_before + second), Level::Ok);
+        assert_eq!(level(not_after - second), Level::Warning);
+        assert_eq!(level(not_after + second), Level::Failed);
+        assert_eq!(validity(&set.devices[0].key, "renew", not_before).level, Level::Failed, "a key is none");
+    }
+
+    #[test]
+    fn a_certificate_of_another_site_or_of_no_device_fails() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let site = |name: &str| {
+            let names = ["localhost".to_owned()];
+            write_dev_set(&dir.path().join(name), &names, &[uuid::Uuid::now_v7()]).unwrap()
+        };
+        let (here, elsewhere) = (site("here"), site("elsewhere"));
+        let endpoint = |files: &cavs_certs::CertFiles| Endpoint {
+            address: http::Uri::from_static("https://localhost:1"),
+            ca: here.ca.certificate.clone(),
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            server_name: None,
+        };
+        let failed = |files| {
+            let findings = check(&endpoint(files));
+            findings.into_iter().find(|finding| finding.level == Level::Failed).map(|finding| finding.message)
+        };
+        assert_eq!(failed(&here.devices[0]), None);
+        assert!(failed(&elsewhere.devices[0]).unwrap().contains("another root"));
+        assert!(failed(&here.server).unwrap().contains("names no device"));
     }
 }

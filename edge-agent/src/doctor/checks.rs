@@ -11,6 +11,7 @@ use cavs_proto::{
     v1::{Hello, Welcome},
 };
 use jiff::Timestamp;
+use nix::unistd::{AccessFlags, access};
 use tokio::time::timeout;
 
 use super::{Check, Finding};
@@ -21,7 +22,7 @@ use crate::{
     settings::{Ledger, Pushed},
     source::{AnySource, DirectorySource, Frame, Source},
     spool::{self, SpoolOptions},
-    uplink,
+    uplink::{self, Endpoint},
     vision::{Analysis, PackVision, Vision, analyze_guarded},
     vitals::disk_free,
 };
@@ -31,6 +32,9 @@ const FIRST_FRAME: Duration = Duration::from_secs(20);
 
 /// A spool needs this much to work at all, in bytes.
 const LEAST_SPACE: u64 = 64 << 20;
+
+/// How long a name service may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// How far the clock may be off before sightings look odd.
 const CLOCK: Duration = Duration::from_secs(5);
@@ -196,6 +200,45 @@ pub(super) async fn server(
             );
             (Finding::failed(CHECK, format!("{}: {failure}", config.server.address), advice), None)
         }
+    }
+}
+
+/// Whether the spool can be where it is to be, without making anything there.
+pub(super) fn place(spool: &SpoolOptions) -> Finding {
+    const CHECK: Check = Check::Disk;
+    let folder = folder_of(&spool.path);
+    let above = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    if let Err(error) = access(above, AccessFlags::W_OK | AccessFlags::X_OK) {
+        let message = format!("{}: {}", above.display(), std::io::Error::from(error));
+        let advice = "the agent's user has to be able to write there; run this check as that user";
+        return Finding::warning(CHECK, message, advice);
+    }
+    match disk_free(above) {
+        Some(free) if free < LEAST_SPACE => {
+            let message = format!("{}: {} MiB are free", above.display(), free >> 20);
+            Finding::failed(CHECK, message, "make room, or put the spool elsewhere (spool.path)")
+        }
+        Some(free) => Finding::ok(CHECK, format!("{}: {} MiB are free", folder.display(), free >> 20)),
+        None => {
+            let message = format!("{}: its file system can't be asked", above.display());
+            Finding::failed(CHECK, message, "use a local disk")
+        }
+    }
+}
+
+/// Whether the server's host has an address.
+pub(super) async fn address(endpoint: &Endpoint) -> Finding {
+    const CHECK: Check = Check::Server;
+    const ADVICE: &str = "check server.address, and the network's name service; the agent goes on trying";
+    let address = &endpoint.address;
+    let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = address.port_u16().unwrap_or(443);
+    let found = timeout(LOOK_UP, tokio::net::lookup_host((host, port))).await;
+    match found.map(|looked_up| looked_up.map(|mut addresses| addresses.next())) {
+        Ok(Ok(Some(_))) => Finding::ok(CHECK, format!("{address}: is known")),
+        Ok(Ok(None)) => Finding::warning(CHECK, format!("{address}: has no address"), ADVICE),
+        Ok(Err(error)) => Finding::warning(CHECK, format!("{address}: {error}"), ADVICE),
+        Err(_) => Finding::warning(CHECK, format!("{address}: nobody says where it is"), ADVICE),
     }
 }
 

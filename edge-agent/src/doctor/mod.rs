@@ -123,6 +123,15 @@ pub async fn examine(path: &Path, overrides: &[Override]) -> Diagnosis {
     findings.into()
 }
 
+/// Looks at what the configuration names, without a connection or a camera: certificates, key, disk, and
+/// whether the server's name is known.
+pub async fn check_files(config: &Config) -> Diagnosis {
+    let mut findings = certificate::check(&config.server);
+    findings.push(checks::place(&config.spool));
+    findings.push(checks::address(&config.server).await);
+    findings.into()
+}
+
 impl From<Vec<Finding>> for Diagnosis {
     fn from(findings: Vec<Finding>) -> Self {
         Self { healthy: findings.iter().all(|finding| finding.level != Level::Failed), findings }

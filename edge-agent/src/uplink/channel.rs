@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf, time::Duration};
 
+use cavs_certs::{Validity, check_chain, examine};
 use cavs_proto::v1::{
     DeviceMessage, Hello, ServerMessage, device_message::Message, ingest_service_client::IngestServiceClient,
 };
@@ -76,14 +77,40 @@ impl Endpoint {
     /// renewed ones are taken up.
     pub(super) async fn open(&self, hello: Hello) -> Result<Connection, Failure> {
         let endpoint = self.transport().map_err(|error| Failure::Transport(error.to_string()))?;
-        let channel = endpoint.connect().await.map_err(|error| Failure::Transport(with_causes(&error)))?;
+        let connected = endpoint.connect().await;
+        let channel =
+            connected.map_err(|error| self.with_own_fault(Failure::Transport(with_causes(&error))))?;
         let (sender, outgoing) = mpsc::channel(QUEUE);
         // Before the call: a server may wait for it before it answers anything.
         let hello = DeviceMessage { message: Some(Message::Hello(hello)) };
         sender.try_send(hello).map_err(|_| Failure::Closed)?;
         let mut client = IngestServiceClient::new(channel);
-        let response = client.stream(ReceiverStream::new(outgoing)).await?;
+        // A server that does not believe the certificate says so only after its own was believed.
+        let answered = client.stream(ReceiverStream::new(outgoing)).await;
+        let response = answered.map_err(|status| self.with_own_fault(status.into()))?;
         Ok(Connection { sender, incoming: response.into_inner() })
+    }
+
+    /// A failure of the connection, and what is wrong with this side's certificate, where something is: the
+    /// other side's word for it is often lost, and never says more than that it does not believe it.
+    fn with_own_fault(&self, failure: Failure) -> Failure {
+        let Failure::Transport(text) = failure else { return failure };
+        let problem = match examine(&self.certificate) {
+            Ok(examined) => {
+                let now = jiff::Timestamp::now();
+                match examined.validity(now) {
+                    Validity::Holds | Validity::EndsSoon => {
+                        check_chain(&self.certificate, &self.ca, false).err().map(|error| error.to_string())
+                    }
+                    Validity::NotYet | Validity::Expired => Some(examined.in_words(now)),
+                }
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        match problem {
+            Some(problem) => Failure::Transport(format!("{text}; server.certificate: {problem}")),
+            None => Failure::Transport(text),
+        }
     }
 
     fn transport(&self) -> Result<transport::Endpoint, EndpointError> {

@@ -1,3 +1,4 @@
+use cavs_certs::tls_fault;
 use cavs_proto::{ErrorReason, error_reason};
 use thiserror::Error;
 use tonic::Status;
@@ -135,8 +136,12 @@ impl From<Status> for Failure {
     }
 }
 
-/// An error and its causes in one line: the message that helps is usually the innermost one.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line: the message that helps is usually the innermost one. What went wrong
+/// with TLS is said in words alone.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(fault) = tls_fault(error) {
+        return format!("the server: {fault}");
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
