@@ -10,7 +10,7 @@ use crate::{
     store::{Scope, Search, Store},
     types::{
         Answer, Applied, Candidate, Change, Counters, GalleryError, Grouping, MAX_CANDIDATES, Query, Source,
-        Stats, StudentKey, Template,
+        Stats, StudentKey, Template, TemplateId,
     },
 };
 
@@ -78,23 +78,28 @@ impl ExactGallery {
         change.insert.iter().map(encode).collect()
     }
 
-    /// Applies a change whose insertions are quantised.
-    pub(crate) fn commit(&self, change: &Change, codes: &[Code]) -> Result<Applied, GalleryError> {
+    /// Applies a change whose insertions are quantised; gives the templates that were removed, too.
+    pub(crate) fn commit(
+        &self,
+        change: &Change,
+        codes: &[Code],
+    ) -> Result<(Applied, Vec<TemplateId>), GalleryError> {
         let mut state = self.state.write();
         state.store.check(change)?;
-        let mut removed = 0;
+        let mut removed = Vec::new();
         for id in &change.remove {
-            removed += usize::from(state.store.remove(*id));
+            removed.extend(state.store.remove(*id).then_some(*id));
         }
         for student in &change.remove_students {
-            removed += state.store.remove_student(*student);
+            removed.extend(state.store.remove_student(*student));
         }
         for (template, code) in change.insert.iter().zip(codes) {
-            removed += usize::from(state.store.remove(template.id));
+            removed.extend(state.store.remove(template.id).then_some(template.id));
             state.store.insert(template, code);
         }
         state.epoch += 1;
-        Ok(Applied { removed, inserted: change.insert.len(), epoch: state.epoch })
+        let applied = Applied { removed: removed.len(), inserted: change.insert.len(), epoch: state.epoch };
+        Ok((applied, removed))
     }
 
     fn check_dimension(&self, embedding: &UnitEmbedding) -> Result<(), GalleryError> {
@@ -110,7 +115,7 @@ impl ExactGallery {
 impl Gallery for ExactGallery {
     fn apply(&self, change: &Change) -> Result<Applied, GalleryError> {
         let codes = self.encode(change)?;
-        self.commit(change, &codes)
+        self.commit(change, &codes).map(|(applied, _)| applied)
     }
 
     fn search(&self, probe: &UnitEmbedding, query: &Query<'_>) -> Result<Answer, GalleryError> {

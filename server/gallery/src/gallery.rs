@@ -16,8 +16,8 @@ use crate::{
 /// call has returned. No method panics on any input. Methods use the calling thread only and may take
 /// milliseconds: an asynchronous caller gives them a blocking thread.
 pub trait Gallery: Send + Sync {
-    /// Removes and inserts as one step. Removed templates are erased from the exact store when this
-    /// returns, and are never found again.
+    /// Removes and inserts as one step. Removed templates are erased from memory when this returns, and are
+    /// never found again.
     ///
     /// # Errors
     /// `Dimension` (naming the template), `TooManyTemplates` or `Full`; nothing has changed then.
@@ -53,8 +53,8 @@ pub trait Gallery: Send + Sync {
     /// than 20 templates or of one student.
     fn calibrate(&self, samples: usize, grouping: Grouping) -> Option<Calibration>;
 
-    /// Starts to rid the graph of removed templates. The background thread builds it anew without them;
-    /// when [`settle`](Self::settle) returns true, nothing of them is left in memory.
+    /// Has the background thread build the graph anew, without the places of removed templates. It does so by
+    /// itself where there are many of them.
     fn compact(&self);
 
     /// Keeps the background thread from beginning anything until [`release`](Self::release): a gallery that

@@ -4,6 +4,8 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
+    slice,
+    sync::Arc,
 };
 
 use hnsw_rs::prelude::{Distance, Hnsw};
@@ -24,22 +26,43 @@ const LAYERS: usize = 16;
 /// Components beyond so many standard deviations of a random unit vector are clipped.
 const SPREAD: f32 = 5.0;
 
+/// Distance of an erased point from all others: that of opposite codes.
+const FARTHEST: f32 = 2.0;
+
 /// A navigable graph over the i8 codes of templates (Malkov and Yashunin, arXiv:1603.09320).
 ///
-/// It keeps codes of its own, of one scale for all, which are erased when it is dropped. It can't
-/// forget: it is dropped and built anew.
+/// It keeps codes of its own, of one scale for all, which are erased when their templates are removed. The points
+/// and their links stay: where too many points are empty, the graph is built anew.
 pub(crate) struct Graph {
-    hnsw: Hnsw<'static, Lane, CodeDistance>,
+    hnsw: Hnsw<'static, Point, CodeDistance>,
     dimension: usize,
     /// One over the graph codes' scale.
     density: f32,
     names: RwLock<Names>,
 }
 
+/// The code of a point, which can be erased while the graph holds on to the point: it has no lanes then. Searches
+/// read it all the time, and only an erasure writes it.
+#[derive(Clone)]
+struct Point(Arc<RwLock<Vec<Lane>>>);
+
+impl Point {
+    fn new(code: Vec<Lane>) -> Self {
+        Self(Arc::new(RwLock::new(code)))
+    }
+
+    /// Dropped lanes are erased.
+    fn erase(&self) {
+        self.0.write().clear();
+    }
+}
+
 /// Which templates a point stands for.
 #[derive(Default)]
 struct Names {
-    points: Vec<Vec<TemplateId>>,
+    points: Vec<Named>,
+    /// Where each template is.
+    places: HashMap<TemplateId, usize>,
     /// Point of a code, by its hash. Identical templates share a point: a graph gets lost among
     /// copies. Two codes of one hash would cost a hint, never an answer.
     known: HashMap<u64, usize>,
@@ -47,18 +70,26 @@ struct Names {
     templates: usize,
 }
 
+struct Named {
+    templates: Vec<TemplateId>,
+    point: Point,
+}
+
 /// One minus the cosine of two codes; integers inside, so it is never NaN.
 struct CodeDistance {
     unit: f32,
 }
 
-impl Distance<Lane> for CodeDistance {
-    fn eval(&self, a: &[Lane], b: &[Lane]) -> f32 {
+impl Distance<Point> for CodeDistance {
+    fn eval(&self, a: &[Point], b: &[Point]) -> f32 {
+        let ([a], [b]) = (a, b) else { return FARTHEST };
+        // A point may be compared with itself while somebody waits to erase it.
+        let (a, b) = (a.0.read_recursive(), b.0.read_recursive());
         if a.len() != b.len() {
-            return 2.0;
+            return FARTHEST;
         }
         // `hnsw_rs` asserts that distances are not negative.
-        (1.0 - simd::dot(a, b) as f32 * self.unit).max(0.0)
+        (1.0 - simd::dot(&a, &b) as f32 * self.unit).max(0.0)
     }
 }
 
@@ -75,7 +106,7 @@ impl Graph {
         }
     }
 
-    /// Templates that were inserted, with those that the store has forgotten since.
+    /// Templates that were inserted, with those that were removed since.
     pub(crate) fn templates(&self) -> usize {
         self.names.read().templates
     }
@@ -90,28 +121,56 @@ impl Graph {
         self.encode(code.components())
     }
 
-    /// Adds a template. One thread at a time may insert; any number may search meanwhile.
-    pub(crate) fn insert(&self, id: TemplateId, code: &[Lane]) {
-        let point = {
-            let mut names = self.names.write();
-            names.templates += 1;
-            let hash = names.hasher.hash_one(code);
-            if let Some(point) = names.known.get(&hash).copied() {
-                names.points[point].push(id);
-                return;
-            }
-            let point = names.points.len();
-            names.known.insert(hash, point);
-            names.points.push(vec![id]);
-            point
-        };
-        self.hnsw.insert((code, point));
+    /// Names a template, so that [`forget`](Self::forget) finds it from here on. What is left to do is
+    /// [`link`](Self::link).
+    pub(crate) fn name(&self, id: TemplateId, code: Vec<Lane>) -> Unlinked {
+        let mut names = self.names.write();
+        names.templates += 1;
+        let hash = names.hasher.hash_one(&code[..]);
+        if let Some(number) = names.known.get(&hash).copied() {
+            names.points[number].templates.push(id);
+            names.places.insert(id, number);
+            return Unlinked(None);
+        }
+        let (number, point) = (names.points.len(), Point::new(code));
+        names.known.insert(hash, number);
+        names.points.push(Named { templates: vec![id], point: point.clone() });
+        names.places.insert(id, number);
+        Unlinked(Some((point, number)))
+    }
+
+    /// Links what was named. One thread at a time may; any number may search meanwhile.
+    pub(crate) fn link(&self, unlinked: Unlinked) {
+        if let Unlinked(Some((point, number))) = unlinked {
+            self.hnsw.insert((slice::from_ref(&point), number));
+        }
+    }
+
+    /// Forgets a template: with the last one of a point, its code is erased.
+    pub(crate) fn forget(&self, id: TemplateId) {
+        let mut names = self.names.write();
+        let Some(number) = names.places.remove(&id) else { return };
+        let named = &mut names.points[number];
+        named.templates.retain(|other| *other != id);
+        if !named.templates.is_empty() {
+            return;
+        }
+        let point = named.point.clone();
+        let hash = names.hasher.hash_one(&point.0.read()[..]);
+        // The same face may come again: it is another point then.
+        if names.known.get(&hash) == Some(&number) {
+            names.known.remove(&hash);
+        }
+        point.erase();
     }
 
     /// Templates near a code: about `width` of them, and all copies of each.
-    pub(crate) fn near(&self, code: &[Lane], width: usize) -> Vec<TemplateId> {
-        let neighbours = self.hnsw.search(code, width, width);
+    pub(crate) fn near(&self, code: Vec<Lane>, width: usize) -> Vec<TemplateId> {
+        let neighbours = self.hnsw.search(slice::from_ref(&Point::new(code)), width, width);
         let names = self.names.read();
-        neighbours.iter().flat_map(|n| &names.points[n.get_origin_id()]).copied().collect()
+        neighbours.iter().flat_map(|n| &names.points[n.get_origin_id()].templates).copied().collect()
     }
 }
+
+/// What was named and has yet to be linked.
+pub(crate) struct Unlinked(Option<(Point, usize)>);

@@ -56,9 +56,16 @@ pub(crate) struct Index {
     pub(crate) graph: Option<Arc<Graph>>,
     /// Templates that are not in the graph yet, oldest first; some may be gone from the store.
     pub(crate) waiting: VecDeque<TemplateId>,
-    /// Templates inserted since the build under way began; `None` while there is no build.
-    pub(crate) journal: Option<Vec<TemplateId>>,
+    /// The build under way.
+    pub(crate) build: Option<Build>,
     pub(crate) builds: u64,
+}
+
+/// A graph that is being built.
+pub(crate) struct Build {
+    pub(crate) graph: Arc<Graph>,
+    /// Templates inserted since it began.
+    pub(crate) journal: Vec<TemplateId>,
 }
 
 impl Index {
@@ -121,7 +128,7 @@ impl Shared {
     ) -> Option<Hint> {
         let index = self.index.read();
         let graph = index.graph.as_ref().filter(|_| index.waiting.len() <= MAX_WAITING)?;
-        let near = graph.near(&graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
+        let near = graph.near(graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
         let store = self.exact.store();
         let mut students: Vec<_> =
             near.iter().chain(&index.waiting).filter_map(|id| Some(store.get(*id)?.0)).collect();
@@ -157,13 +164,17 @@ impl Gallery for HybridGallery {
     fn apply(&self, change: &Change) -> Result<Applied, GalleryError> {
         let codes = self.shared.exact.encode(change)?;
         let mut index = self.shared.index.write();
-        let applied = self.shared.exact.commit(change, &codes)?;
+        let (applied, removed) = self.shared.exact.commit(change, &codes)?;
+        // While nobody searches or links: a template that is being linked is found here, or not linked any more.
+        for graph in index.graph.iter().chain(index.build.as_ref().map(|build| &build.graph)) {
+            removed.iter().for_each(|id| graph.forget(*id));
+        }
         let ids = || change.insert.iter().map(|template| template.id);
         if index.graph.is_some() {
             index.waiting.extend(ids());
         }
-        if let Some(journal) = &mut index.journal {
-            journal.extend(ids());
+        if let Some(build) = &mut index.build {
+            build.journal.extend(ids());
         }
         drop(index);
         self.shared.control.wake();

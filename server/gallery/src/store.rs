@@ -170,11 +170,12 @@ impl Store {
         true
     }
 
-    /// Removes all templates of a student; how many they were.
-    pub(crate) fn remove_student(&mut self, student: StudentKey) -> usize {
-        let Some(number) = self.numbers.get(&student) else { return 0 };
-        let ids: Vec<_> = self.students[*number as usize].rows.iter().map(|row| self.id(*row)).collect();
-        ids.into_iter().filter(|id| self.remove(*id)).count()
+    /// Removes all templates of a student; which they were.
+    pub(crate) fn remove_student(&mut self, student: StudentKey) -> Vec<TemplateId> {
+        let Some(number) = self.numbers.get(&student) else { return Vec::new() };
+        let mut ids: Vec<_> = self.students[*number as usize].rows.iter().map(|row| self.id(*row)).collect();
+        ids.retain(|id| self.remove(*id));
+        ids
     }
 
     /// Takes a row from its student, and the student away with the last one.

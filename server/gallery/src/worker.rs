@@ -7,7 +7,12 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Gallery, graph::Graph, hybrid::Shared, types::TemplateId};
+use crate::{
+    Gallery,
+    graph::Graph,
+    hybrid::{Build, Shared},
+    types::TemplateId,
+};
 
 /// What the owner and the background thread tell each other.
 #[derive(Default)]
@@ -130,10 +135,11 @@ impl Worker {
 
     /// Builds a graph of all templates while the old one goes on answering, and puts it in its place.
     fn build(&self) -> Option<Arc<Graph>> {
-        self.0.index.write().journal = Some(Vec::new());
-        // Whatever is inserted from here on is in the journal.
+        let expected = self.0.exact.store().len();
+        let graph = Arc::new(Graph::new(self.0.exact.dimension(), expected));
+        self.0.index.write().build = Some(Build { graph: Arc::clone(&graph), journal: Vec::new() });
+        // Whatever is inserted from here on is in the journal, and whatever is removed is removed from the new graph.
         let ids: Vec<_> = self.0.exact.store().ids().collect();
-        let graph = Arc::new(Graph::new(self.0.exact.dimension(), ids.len()));
         for id in ids {
             if self.0.control.is_stopped() {
                 return None;
@@ -142,7 +148,7 @@ impl Worker {
         }
         let old = {
             let mut index = self.0.index.write();
-            index.waiting = index.journal.take().unwrap_or_default().into();
+            index.waiting = index.build.take().map(|build| build.journal.into()).unwrap_or_default();
             index.builds += 1;
             index.graph.replace(Arc::clone(&graph))
         };
@@ -168,9 +174,14 @@ impl Worker {
     }
 
     fn link(&self, graph: &Graph, id: TemplateId) {
-        let code = self.0.exact.store().get(id).map(|(_, code)| graph.encode_code(code));
-        if let Some(code) = code {
-            graph.insert(id, &code);
+        let named = {
+            // No change comes in between: what is removed later is found by its name.
+            let _index = self.0.index.read();
+            let code = self.0.exact.store().get(id).map(|(_, code)| graph.encode_code(code));
+            code.map(|code| graph.name(id, code))
+        };
+        if let Some(named) = named {
+            graph.link(named);
         }
     }
 }
