@@ -307,9 +307,11 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::RequestTooSlow
         | R::ShuttingDown
         | R::SpoolUnavailable
+        | R::VisionUnavailable
         | R::DatabaseUnavailable
         | R::IdleTimeout
         | R::CallTimeout => Some("try again later"),
+        R::ThresholdsChanged => Some("see: cavs gallery thresholds; then set them again"),
         R::GalleryTooSmall => Some("enroll more students first"),
         R::StudentErased => Some("to enroll the person again, add them as a new student"),
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),

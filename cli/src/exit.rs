@@ -46,6 +46,7 @@ impl Exit {
             | R::CallTimeout
             | R::ShuttingDown
             | R::SpoolUnavailable
+            | R::VisionUnavailable
             | R::DatabaseUnavailable => Self::Unavailable,
             R::PageTokenInvalid
             | R::FrameTooLarge
@@ -54,6 +55,7 @@ impl Exit {
             | R::StudentExists
             | R::StudentErased
             | R::GalleryTooSmall
+            | R::ThresholdsChanged
             | R::DeviceExists
             | R::AlreadyReviewed
             | R::StreamOrder

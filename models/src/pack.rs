@@ -80,8 +80,8 @@ pub struct FalseMatches {
     pub per_1000: f32,
 }
 
-/// A verified model pack: `pack.toml`, graphs and weights.
-#[derive(Debug)]
+/// A verified model pack: `pack.toml`, graphs and weights. Clones name the same files.
+#[derive(Debug, Clone)]
 pub struct Pack {
     files: Files,
     digest: PackDigest,

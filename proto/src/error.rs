@@ -82,6 +82,8 @@ reasons! {
     StudentExists = "STUDENT_EXISTS" => AlreadyExists,
     /// The student's face was erased.
     StudentErased = "STUDENT_ERASED" => FailedPrecondition,
+    /// Somebody has set other thresholds since; look at them, and decide again.
+    ThresholdsChanged = "THRESHOLDS_CHANGED" => Aborted,
     /// The gallery holds too few faces to conclude anything from them.
     GalleryTooSmall = "GALLERY_TOO_SMALL" => FailedPrecondition,
     /// No device of that id or name.
@@ -116,6 +118,8 @@ reasons! {
     NotFound = "NOT_FOUND" => NotFound,
     /// The caller left before the answer.
     CallCancelled = "CALL_CANCELLED" => Cancelled,
+    /// The networks that look at enrolled pictures have failed and are not back yet; retry later.
+    VisionUnavailable = "VISION_UNAVAILABLE" => Unavailable,
     /// The database does not answer.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE" => Unavailable,
     /// Stored data can't be decrypted or understood.
@@ -274,6 +278,16 @@ mod tests {
         let mut fine = HeaderMap::new();
         complete_error(&mut fine);
         assert!(fine.is_empty());
+    }
+
+    #[test]
+    fn a_status_can_say_when_to_try_again() {
+        let status = status_with_retry(ErrorReason::Overloaded, "busy", Duration::from_millis(1500));
+        let told = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        assert_eq!(
+            (error_reason(&status), told),
+            (Some(ErrorReason::Overloaded), Some(Duration::from_millis(1500)))
+        );
     }
 
     #[test]

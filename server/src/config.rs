@@ -489,7 +489,7 @@ mod tests {
             (r#"{ url_file = "url", url = "x" }"#, "database.url_file: goes not with `database.url`"),
             (r#"{ url_file = "url", embedded = true }"#, "goes neither"),
             (r#"{ data_dir = "db", owner_url = "x" }"#, "database.owner_url"),
-            (r#"{ url_file = "url", connections = 0 }"#, "database.connections: must be 2 to 1000"),
+            (r#"{ url_file = "url", connections = 0 }"#, "database.connections: must be 4 to 1000"),
         ] {
             let refused = with(value).unwrap_err();
             assert!(refused.contains(problem), "{value}: {refused}");

@@ -14,6 +14,8 @@ pub mod monitoring;
 mod run;
 pub mod security;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod vault;
 
 pub use check::{Finding, Level, check};

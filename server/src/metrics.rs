@@ -22,6 +22,8 @@ use crate::{domain::Decision, store::Connections};
 
 /// One label with one of a few values.
 type Label = [(&'static str, &'static str); 1];
+/// Two of them.
+type Labels = [(&'static str, &'static str); 2];
 
 /// Counters and gauges. They carry no name of anybody and no label that a caller could make up.
 pub struct Metrics {
@@ -33,6 +35,7 @@ pub struct Metrics {
     connected_twice: Counter,
     unknown_messages: Counter,
     matching: Histogram,
+    turned_away: Counter,
     searches: Family<Label, Counter>,
     confirmations_changed: Counter,
     audits: Counter,
@@ -44,7 +47,7 @@ pub struct Metrics {
     threshold: Gauge<f64, AtomicU64>,
     threshold_version: Gauge,
     false_matches: Gauge<f64, AtomicU64>,
-    connections: Family<Label, Gauge>,
+    connections: Family<Labels, Gauge>,
     certificates: Family<Label, Gauge>,
 }
 
@@ -67,8 +70,8 @@ pub struct Observed {
     pub accept: f32,
     /// Expected false matches per 1,000 strangers, where that is known.
     pub false_matches: Option<f64>,
-    /// The database's.
-    pub connections: Connections,
+    /// To the database, by whom they are for.
+    pub connections: [(&'static str, Connections); 3],
 }
 
 impl Default for Metrics {
@@ -99,6 +102,12 @@ impl Default for Metrics {
                 "matching_seconds",
                 "Time to match a probe, as its share of its batch",
                 Histogram::new(buckets),
+            ),
+            turned_away: add(
+                r,
+                "matching_turned_away",
+                "Batches and pictures that matching had no room for",
+                Counter::default(),
             ),
             searches: add(
                 r,
@@ -196,6 +205,11 @@ impl Metrics {
         self.unknown_messages.inc();
     }
 
+    /// Counts what matching had no room for.
+    pub fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
     /// Counts a stream of a device for as long as the guard lives.
     pub fn stream(&self) -> OpenStream {
         self.streams.inc();
@@ -237,9 +251,10 @@ impl Metrics {
         self.threshold.set(observed.accept.into());
         self.threshold_version.set(observed.threshold_version.into());
         self.false_matches.set(observed.false_matches.unwrap_or(f64::NAN));
-        let Connections { open, idle, most, waiting } = observed.connections;
-        for (state, count) in [("open", open), ("idle", idle), ("most", most), ("waited_for", waiting)] {
-            self.connections.get_or_create(&[("state", state)]).set(count as i64);
+        for (of, Connections { open, idle, most, waiting }) in observed.connections {
+            for (state, count) in [("open", open), ("idle", idle), ("most", most), ("waited_for", waiting)] {
+                self.connections.get_or_create(&[("of", of), ("state", state)]).set(count as i64);
+            }
         }
     }
 }
@@ -275,6 +290,7 @@ mod tests {
         metrics.decided(Decision::Pending);
         metrics.matched(2, Duration::from_millis(3));
         metrics.certificate_ends("server", jiff::Timestamp::UNIX_EPOCH);
+        metrics.turned_away();
         let stream = metrics.stream();
         let searches = Counters { exact: 1, graph: 2, confirmed: 3, changed: 1, audited: 1, refuted: 0 };
         let observed = Observed {
@@ -286,7 +302,8 @@ mod tests {
             threshold_version: 2,
             accept: 0.5,
             false_matches: None,
-            connections: Connections { open: 3, idle: 2, most: 16, waiting: 0 },
+            connections: ["people", "devices", "background"]
+                .map(|of| (of, Connections { open: 3, idle: 2, most: 16, waiting: 0 })),
         };
         let text = metrics.render(Some(&observed)).unwrap();
         for line in [
@@ -294,6 +311,7 @@ mod tests {
             "cavs_sightings_rejected_total{reason=\"EMBEDDING_INVALID\"} 1",
             "cavs_decisions_total{decision=\"pending\"} 1",
             "cavs_matching_seconds_bucket{le=\"0.0016\"} 2",
+            "cavs_matching_turned_away_total 1",
             "cavs_device_streams 1",
             "cavs_gallery_searches_total{by=\"both\"} 4",
             "cavs_gallery_confirmations_changed_total 1",
@@ -301,7 +319,7 @@ mod tests {
             "cavs_gallery_quarantined 1",
             "cavs_accept_threshold 0.5",
             "cavs_false_matches_per_thousand NaN",
-            "cavs_database_connections{state=\"most\"} 16",
+            "cavs_database_connections{of=\"devices\",state=\"most\"} 16",
             "cavs_certificate_not_after_timestamp_seconds{of=\"server\"} 0",
             "# EOF",
         ] {

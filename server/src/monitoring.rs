@@ -135,8 +135,9 @@ impl Monitor {
         if self.shutdown.is_cancelled() {
             return Err("the server is stopping".into());
         }
-        if self.app.get().is_none() {
-            return Err("the gallery is being loaded".into());
+        let Some(app) = self.app.get() else { return Err("the gallery is being loaded".into()) };
+        if !app.vision.is_alive().await {
+            return Err("the networks that look at enrolled pictures have failed".into());
         }
         match timeout(DATABASE_LIMIT, self.store.ping()).await {
             Ok(Ok(())) => Ok(()),
@@ -146,7 +147,8 @@ impl Monitor {
     }
 
     fn observe(&self) -> Option<Observed> {
-        let recognition = &self.app.get()?.recognition;
+        let app = self.app.get()?;
+        let recognition = &app.recognition;
         let (state, thresholds) = (recognition.state(), recognition.thresholds());
         let accept = thresholds.thresholds.accept;
         let calibrated = recognition.last_calibration();
@@ -163,7 +165,7 @@ impl Monitor {
             threshold_version: thresholds.version,
             accept: accept.get(),
             false_matches: calibrated.map(|c| c.calibration.false_matches_per_thousand(accept)),
-            connections: self.store.connections(),
+            connections: app.connections(),
         })
     }
 }

@@ -98,6 +98,7 @@ impl From<AppError> for StartError {
             | AppError::Protocol(_)
             | AppError::Vault(_)
             | AppError::Gallery(_)
+            | AppError::Busy { .. }
             | AppError::Stopped(_)) => Self::App(other),
         }
     }
@@ -125,8 +126,12 @@ pub struct Control {
 
 /// The database with its schema up to date, and the private cluster where it is in one.
 pub struct Backend {
-    /// The database.
+    /// The database, for what people ask.
     pub store: Store,
+    /// For what devices send.
+    devices: Store,
+    /// For the gallery and for monitoring.
+    background: Store,
     cluster: Option<Cluster>,
 }
 
@@ -155,11 +160,11 @@ impl Backend {
                 else {
                     return Ok(None);
                 };
-                Self { store: Store::new(&Address::Cluster(&cluster), connections)?, cluster: Some(cluster) }
+                let mut backend = Self::connect(&Address::Cluster(&cluster), connections)?;
+                backend.cluster = Some(cluster);
+                backend
             }
-            DatabasePlace::External(external) => {
-                Self { store: Store::new(&Address::External(external), connections)?, cluster: None }
-            }
+            DatabasePlace::External(external) => Self::connect(&Address::External(external), connections)?,
         };
         let prepared = shutdown.run_until_cancelled(backend.prepare()).await;
         let prepared = match prepared {
@@ -169,6 +174,17 @@ impl Backend {
         };
         backend.close().await;
         prepared
+    }
+
+    /// Divides the connections, so that nobody can take another's: whoever keeps all of people's busy holds up no
+    /// sighting, and the other way round.
+    fn connect(address: &Address<'_>, connections: usize) -> Result<Self, StoreError> {
+        let background = (connections / 4).clamp(1, 4);
+        let devices = (connections - background) / 2;
+        let store = Store::new(address, connections - background - devices)?;
+        let devices = store.with_own_connections(devices)?;
+        let background = store.with_own_connections(background)?;
+        Ok(Self { store, devices, background, cluster: None })
     }
 
     async fn prepare(&self) -> Result<(), StoreError> {
@@ -193,7 +209,7 @@ impl Backend {
 
     /// Closes the connections and stops the cluster.
     pub async fn close(self) {
-        self.store.close();
+        [self.store, self.devices, self.background].iter().for_each(Store::close);
         if let Some(cluster) = self.cluster {
             let _ = tokio::task::spawn_blocking(move || cluster.stop()).await;
         }
@@ -262,7 +278,7 @@ pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)
         return Ok(());
     };
     let served = tokio::select! {
-        served = serve(&config, key, &pack, certificates, &backend.store, control, ready) => served,
+        served = serve(&config, key, &pack, certificates, &backend, control, ready) => served,
         // Somebody who restarts this server restarts the cluster with it.
         () = backend.ended() => Err(StartError::ClusterEnded),
     };
@@ -276,7 +292,7 @@ async fn serve(
     key: crate::vault::Key,
     pack: &Pack,
     certificates: Arc<Certificates>,
-    store: &Store,
+    backend: &Backend,
     Control { shutdown, reload }: Control,
     ready: impl FnOnce(Addresses),
 ) -> Result<(), StartError> {
@@ -284,7 +300,7 @@ async fn serve(
     let failed = |key, address| move |cause| StartError::Listen { key, address, cause };
     let metrics = Arc::new(Metrics::default());
     // First of all, so that monitoring hears that the gallery is being loaded.
-    let monitor = Monitor::new(store.clone(), Arc::clone(&metrics), shutdown.clone());
+    let monitor = Monitor::new(backend.background.clone(), Arc::clone(&metrics), shutdown.clone());
     let monitoring = match config.monitoring_listen {
         None => None,
         Some(address) => {
@@ -292,7 +308,7 @@ async fn serve(
             Some(listening.map_err(failed("monitoring.listen", address))?)
         }
     };
-    let assembling = assemble(config, key, pack, store, Arc::clone(&metrics));
+    let assembling = assemble(config, key, pack, backend, Arc::clone(&metrics));
     let Some(app) = shutdown.run_until_cancelled(assembling).await else {
         tasks.close();
         tasks.wait().await;
@@ -376,10 +392,10 @@ async fn assemble(
     config: &Config,
     key: crate::vault::Key,
     pack: &Pack,
-    store: &Store,
+    backend: &Backend,
     metrics: Arc<Metrics>,
 ) -> Result<App, StartError> {
-    let keys = Arc::new(Keys::verified(key, store).await?);
+    let keys = Arc::new(Keys::verified(key, &backend.store).await?);
     let of_pack = pack.thresholds();
     let recognition = &config.recognition;
     let thresholds = Thresholds {
@@ -403,11 +419,15 @@ async fn assemble(
     };
     let options =
         PipelineOptions { threads: recognition.threads, device: recognition.device, ..Default::default() };
+    let networks = pack.clone();
+    let load = move || FacePipeline::new(&networks, options);
+    let gallery = Recognition::load(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
     Ok(App::new(Parts {
-        store: store.clone(),
-        keys: Arc::clone(&keys),
-        recognition: Recognition::load(setup, store, keys, Arc::clone(&metrics)).await?,
-        vision: Vision::start(FacePipeline::new(pack, options)?, DecodeLimits::default())?,
+        store: backend.store.clone(),
+        device_store: backend.devices.clone(),
+        keys,
+        recognition: gallery.await?,
+        vision: Vision::start(load, DecodeLimits::default())?,
         devices_changed: DevicesChanged::default(),
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
         enrollment: Enrollment {

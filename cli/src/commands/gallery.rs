@@ -28,8 +28,9 @@ templates is looked up among all other students', as strangers before a camera w
     #[command(after_help = "What is not given stays. Every set of thresholds is a version, each decision \
 records the version that made it, and earlier decisions stay as they are. With --dry-run nothing is set: \
 the output shows how many of the latest 10,000 sightings would be accepted, pending and unknown, and how \
-many strangers of 1,000 would be accepted. To go back, set the values of an earlier version; see \
-`cavs gallery thresholds`.")]
+many strangers of 1,000 would be accepted. Where somebody else has set thresholds since, or other ones \
+than those of --if-version are in force, nothing is set. To go back, set the values of an earlier version; \
+see `cavs gallery thresholds`.")]
     SetThreshold {
         /// Lowest similarity that is accepted without a person: 0.05 to 0.95
         #[arg(long, value_name = "SIMILARITY", required_unless_present_any = ["review", "margin"])]
@@ -40,6 +41,9 @@ many strangers of 1,000 would be accepted. To go back, set the values of an earl
         /// Least distance to any other student: 0 to 0.5
         #[arg(long, value_name = "DIFFERENCE")]
         margin: Option<f32>,
+        /// Set them only where this version is in force, as --dry-run or `cavs gallery thresholds` has shown it
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u32>,
         /// Show what would change, and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -60,14 +64,21 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
             let found = api.call(api.galleries().suggest_threshold(request)).await?;
             printer.report(&SuggestionView::from(found))
         }
-        GalleryCommand::SetThreshold { accept, review, margin, dry_run } => {
-            let request = v1::SetThresholdsRequest { accept, review, margin, validate_only: dry_run };
-            let done = api.call(api.galleries().set_thresholds(request)).await?;
-            printer.report(&ThresholdChangeView::from(done))?;
+        GalleryCommand::SetThreshold { accept, review, margin, if_version, dry_run } => {
+            let request = v1::PreviewThresholdsRequest { accept, review, margin };
+            let effect = api.call(api.galleries().preview_thresholds(request)).await?;
+            let seen = effect.before.as_ref().map_or(0, |before| before.version);
+            let mut view = ThresholdChangeView::from(effect);
             if dry_run {
+                printer.report(&view)?;
                 printer.note("nothing was changed");
+                return Ok(());
             }
-            Ok(())
+            let expected_version = Some(if_version.unwrap_or(seen));
+            let request = v1::SetThresholdsRequest { accept, review, margin, expected_version };
+            let done = api.call(api.galleries().set_thresholds(request)).await?;
+            view.after.thresholds = done.after.unwrap_or_default().into();
+            printer.report(&view)
         }
         GalleryCommand::Thresholds => {
             let found = api.call(api.galleries().list_thresholds(v1::ListThresholdsRequest {})).await?;

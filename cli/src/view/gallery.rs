@@ -213,8 +213,8 @@ impl From<v1::SuggestThresholdResponse> for SuggestionView {
     }
 }
 
-impl From<v1::SetThresholdsResponse> for ThresholdChangeView {
-    fn from(done: v1::SetThresholdsResponse) -> Self {
+impl From<v1::PreviewThresholdsResponse> for ThresholdChangeView {
+    fn from(done: v1::PreviewThresholdsResponse) -> Self {
         let side = |thresholds: Option<v1::Thresholds>, rate, decisions: Option<v1::DecisionCounts>| {
             let v1::DecisionCounts { accepted, pending, unknown } = decisions.unwrap_or_default();
             let thresholds = thresholds.unwrap_or_default().into();

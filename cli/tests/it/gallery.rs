@@ -33,6 +33,9 @@ fn thresholds_are_tried_and_set() {
     let ran = fake.cavs(&["gallery", "set-threshold", "--accept", "0.1", "-o", "json"]);
     assert_eq!((ran.code, &ran.error()["field_violations"][0]["field"]), (2, &"review".into()), "{ran:?}");
     assert_eq!(fake.cavs(&["gallery", "set-threshold"]).code, 2);
+    let seen_before = ["gallery", "set-threshold", "--accept", "0.5", "--if-version", "2", "-o", "json"];
+    let ran = fake.cavs(&seen_before);
+    assert_eq!((ran.code, &ran.error()["reason"]), (1, &"THRESHOLDS_CHANGED".into()), "{ran:?}");
 }
 
 #[test]

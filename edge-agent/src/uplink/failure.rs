@@ -106,6 +106,7 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::StudentExists
         | R::StudentErased
         | R::GalleryTooSmall
+        | R::ThresholdsChanged
         | R::DeviceNotFound
         | R::DeviceExists
         | R::SightingNotFound
@@ -116,6 +117,7 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::Overloaded
         | R::IdleTimeout
         | R::ShuttingDown
+        | R::VisionUnavailable
         | R::DatabaseUnavailable
         | R::DataDamaged
         | R::Unimplemented

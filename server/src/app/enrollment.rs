@@ -140,7 +140,7 @@ impl App {
             let message = format!("no template has the id {id}");
             return Err(AppError::refused(ErrorReason::TemplateNotFound, message));
         }
-        self.recognition.catch_up().await?;
+        self.recognition.bring_into_force(&[id]).await?;
         info!(template = %id, "deleted a template");
         Ok(())
     }
@@ -162,7 +162,7 @@ impl App {
             Ok(false) => Ok(None),
             Ok(true) => {
                 // In force here before it is acknowledged; other servers follow within a second.
-                self.recognition.catch_up().await?;
+                self.recognition.bring_into_force(&[id]).await?;
                 info!(%student, template = %id, "enrolled a template");
                 Ok(Some(id))
             }
@@ -188,11 +188,7 @@ fn only_face(mut faces: Vec<Face>) -> Result<Face, Refusal> {
 }
 
 fn unreadable(failure: &VisionFailure) -> Refusal {
-    let reason = match failure {
-        VisionFailure::Image(error) => error.reason(),
-        VisionFailure::Network(error) => error.reason(),
-    };
-    Refusal { reason, message: failure.to_string(), quality: None }
+    Refusal { reason: failure.reason(), message: failure.to_string(), quality: None }
 }
 
 impl From<&cavs_models::Quality> for Quality {

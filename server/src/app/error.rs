@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use cavs_gallery::GalleryError;
 use cavs_proto::{ErrorReason, ProtocolError};
 use thiserror::Error;
@@ -22,6 +24,14 @@ pub enum AppError {
     /// Matching.
     #[error(transparent)]
     Gallery(#[from] GalleryError),
+    /// There is more to do than can be done now.
+    #[error("{what} has too much to do")]
+    Busy {
+        /// What of the server.
+        what: &'static str,
+        /// When trying again is worth while.
+        retry_in: Duration,
+    },
     /// A thread that should be there is gone.
     #[error("{0} has stopped")]
     Stopped(&'static str),
@@ -43,6 +53,7 @@ impl AppError {
                 ErrorReason::DatabaseUnavailable
             }
             Self::Store(StoreError::Busy(_)) => ErrorReason::Overloaded,
+            Self::Busy { .. } => ErrorReason::Overloaded,
             Self::Store(StoreError::Damaged { .. }) | Self::Vault(VaultError::DoesNotOpen) => {
                 ErrorReason::DataDamaged
             }

@@ -49,12 +49,12 @@ pub struct DecisionCounts {
     pub unknown: u32,
 }
 
-/// What other thresholds do.
+/// What other thresholds would do.
 #[derive(Debug)]
 pub struct ThresholdEffect {
-    /// In force before.
+    /// In force.
     pub before: ThresholdVersion,
-    /// In force after; of version 0 where they were only tried.
+    /// As they would be; of version 0.
     pub after: ThresholdVersion,
     /// What strangers are expected to do; `None` where the gallery is too small to say.
     pub calibration: Option<Arc<Calibrated>>,
@@ -108,34 +108,49 @@ impl App {
         Ok(Suggestion { accept, calibration, in_force: self.recognition.thresholds() })
     }
 
-    /// Says what a change of the thresholds does, and does it unless `only_try`: then they are in force here
-    /// when this returns, and elsewhere within a second.
+    /// Says what a change of the thresholds would do. Takes up to seconds, and changes nothing.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`.
-    pub async fn set_thresholds(
-        &self,
-        change: ThresholdChange,
-        only_try: bool,
-        by: UserId,
-    ) -> Result<ThresholdEffect, AppError> {
-        let pack = self.recognition.pack();
+    pub async fn preview_thresholds(&self, change: ThresholdChange) -> Result<ThresholdEffect, AppError> {
         self.recognition.refresh_thresholds().await?;
         let before = self.recognition.thresholds();
         let thresholds = change.apply(&before.thresholds)?;
-        let faces = self.store.latest_judged(pack, TRIED).await?;
-        let tried = ThresholdVersion { version: 0, thresholds, set: None };
-        let decisions = [&before, &tried].map(|t| DecisionCounts::of(&faces, &self.recognition.policy(t)));
+        let faces = self.store.latest_judged(self.recognition.pack(), TRIED).await?;
+        let after = ThresholdVersion { version: 0, thresholds, set: None };
+        let decisions = [&before, &after].map(|t| DecisionCounts::of(&faces, &self.recognition.policy(t)));
         let calibration = self.recognition.calibration().await?;
-        let after = if only_try {
-            tried
-        } else {
-            let set = self.store.set_thresholds(pack, &thresholds, by).await?;
-            self.recognition.refresh_thresholds().await?;
-            info!(version = set.version, accept = thresholds.accept.get(), %by, "set thresholds");
-            set
-        };
         Ok(ThresholdEffect { before, after, calibration, decisions })
+    }
+
+    /// Changes the thresholds that are in force by version `expected`: before and after. They are in force
+    /// here when this returns, and elsewhere within a second.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`; `THRESHOLDS_CHANGED`: others are in force, and nothing was set.
+    pub async fn set_thresholds(
+        &self,
+        change: ThresholdChange,
+        expected: u32,
+        by: UserId,
+    ) -> Result<(ThresholdVersion, ThresholdVersion), AppError> {
+        self.recognition.refresh_thresholds().await?;
+        let before = self.recognition.thresholds();
+        let thresholds = change.apply(&before.thresholds)?;
+        let set = if before.version == expected {
+            self.store.set_thresholds(self.recognition.pack(), expected, &thresholds, by).await?
+        } else {
+            None
+        };
+        self.recognition.refresh_thresholds().await?;
+        let set = set.ok_or_else(|| {
+            let now = self.recognition.thresholds().version;
+            let message =
+                format!("version {now} of the thresholds is in force, not {expected}: nothing was set");
+            AppError::refused(ErrorReason::ThresholdsChanged, message)
+        })?;
+        info!(version = set.version, accept = thresholds.accept.get(), %by, "set thresholds");
+        Ok((before, set))
     }
 
     /// Versions of the thresholds that people set, newest first, and at the end those of the configuration.

@@ -30,7 +30,7 @@ impl App {
     /// # Errors
     /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Store`.
     pub async fn admit_device(&self, id: DeviceId) -> Result<Device, AppError> {
-        let device = self.store.device(&DeviceKey::Id(id)).await?;
+        let device = self.device_store.device(&DeviceKey::Id(id)).await?;
         device
             .as_ref()
             .map(|d| d.status)
@@ -53,11 +53,11 @@ impl App {
         settings: &SettingsReport,
     ) -> Result<Option<PushedSettings>, AppError> {
         if let Err(mismatch) = self.check_pack(pack) {
-            self.store.device_mismatched(id, agent_version, pack, settings).await?;
+            self.device_store.device_mismatched(id, agent_version, pack, settings).await?;
             return Err(mismatch);
         }
         let Admission { welcome, twice } =
-            self.store.run_greeted(id, run, agent_version, pack, settings).await?;
+            self.device_store.run_greeted(id, run, agent_version, pack, settings).await?;
         if twice {
             self.note_twice(id);
         }
@@ -85,7 +85,7 @@ impl App {
     /// # Errors
     /// `Store`.
     pub async fn device_left(&self, id: DeviceId, run: RunId) -> Result<(), AppError> {
-        Ok(self.store.run_left(id, run).await?)
+        Ok(self.device_store.run_left(id, run).await?)
     }
 
     fn check_pack(&self, pack: PackDigest) -> Result<(), AppError> {
@@ -116,9 +116,10 @@ impl App {
         settings: &SettingsReport,
         pushed: u64,
     ) -> Result<Option<PushedSettings>, AppError> {
-        let Some((status, version)) = self.store.device_alive(id, run, heartbeat, settings).await? else {
+        let Some((status, version)) = self.device_store.device_alive(id, run, heartbeat, settings).await?
+        else {
             self.admit_device(id).await?;
-            if self.store.superseded_run_spoke(id, run).await? {
+            if self.device_store.superseded_run_spoke(id, run).await? {
                 self.note_twice(id);
             }
             return Err(connected_twice());
@@ -128,7 +129,7 @@ impl App {
     }
 
     async fn pushed_settings(&self, id: DeviceId) -> Result<Option<PushedSettings>, AppError> {
-        Ok(self.store.device(&DeviceKey::Id(id)).await?.and_then(|device| device.wanted))
+        Ok(self.device_store.device(&DeviceKey::Id(id)).await?.and_then(|device| device.wanted))
     }
 
     /// Matches and commits a batch; when this returns, it is in the database, once.
@@ -143,14 +144,17 @@ impl App {
         let predictions = self.recognition.predict(sightings).await?;
         let received_at = Timestamp::now();
         let month = first_of_month(received_at);
-        let key = self.keys.month_key(&self.store, month).await?;
+        let key = self.keys.month_key(&self.device_store, month).await?;
         let batch: Vec<SightingToStore<'_>> = sightings
             .iter()
             .zip(&predictions)
             .map(|(captured, prediction)| self.seal(captured, prediction, received_at, month, &key))
             .collect::<Result<_, _>>()?;
-        let outcomes =
-            self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))?;
+        let outcomes = self
+            .device_store
+            .store_sightings(device, &batch)
+            .await?
+            .map_err(|status| refused(device, status))?;
         self.count(&outcomes, &predictions);
         Ok(outcomes)
     }

@@ -52,7 +52,7 @@ impl Keys {
     }
 
     /// A student's data key.
-    pub(super) async fn student_key(&self, store: &Store, id: StudentId) -> Result<Key, AppError> {
+    pub(crate) async fn student_key(&self, store: &Store, id: StudentId) -> Result<Key, AppError> {
         let wrapped = store.student_key(id).await?.ok_or_else(|| {
             AppError::refused(ErrorReason::StudentNotFound, format!("no student has the id {id}"))
         })?;

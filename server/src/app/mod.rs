@@ -3,6 +3,7 @@
 mod accounts;
 mod enrollment;
 mod error;
+mod executor;
 mod gallery;
 mod ingest;
 mod keys;
@@ -24,7 +25,10 @@ pub use proxies::DevicesChanged;
 pub use recognition::{Calibrated, GalleryState, Recognition, RecognitionSetup};
 pub use vision::{Vision, VisionFailure};
 
-use crate::{metrics::Metrics, store::Store};
+use crate::{
+    metrics::Metrics,
+    store::{Connections, Store},
+};
 
 /// Everything that the services share.
 #[derive(Clone)]
@@ -32,8 +36,10 @@ pub struct App(Arc<Parts>);
 
 /// The parts of an [`App`].
 pub struct Parts {
-    /// The database.
+    /// The database, for what people ask.
     pub store: Store,
+    /// The database, for what devices send: neither can take the other's connections.
+    pub device_store: Store,
     /// Data keys.
     pub keys: Arc<Keys>,
     /// Matching and policy.
@@ -57,6 +63,16 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// How the connections to the database are used, by whom they are for.
+    #[must_use]
+    pub fn connections(&self) -> [(&'static str, Connections); 3] {
+        [
+            ("people", self.store.connections()),
+            ("devices", self.device_store.connections()),
+            ("background", self.recognition.connections()),
+        ]
     }
 }
 

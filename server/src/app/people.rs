@@ -63,8 +63,8 @@ impl App {
         let key = StudentKey::Id(id);
         // Names the one who is not there.
         self.student(&key).await?;
-        let erased = self.store.erase_student(id).await?;
-        self.recognition.catch_up().await?;
+        let (erased, templates) = self.store.erase_student(id).await?;
+        self.recognition.bring_into_force(&templates).await?;
         if let Err(cause) = self.store.purge_student_keys().await {
             warn!(%cause, student = %id, "the destroyed data key is still in the database's file; erase again");
         }

@@ -88,7 +88,7 @@ impl App {
     /// # Errors
     /// `Store`.
     pub async fn proxied_cameras(&self, proxy: DeviceId) -> Result<Vec<ProxiedCamera>, AppError> {
-        Ok(self.store.proxied_cameras(proxy).await?)
+        Ok(self.device_store.proxied_cameras(proxy).await?)
     }
 
     /// What was made of sightings that went through a proxy. They are committed: without an answer of
@@ -101,7 +101,7 @@ impl App {
         if wanted.is_empty() {
             return HashMap::new();
         }
-        self.store.sighting_answers(proxy, wanted).await.unwrap_or_else(|cause| {
+        self.device_store.sighting_answers(proxy, wanted).await.unwrap_or_else(|cause| {
             warn!(%cause, %proxy, "cameras are not told what was made of their sightings");
             HashMap::new()
         })
@@ -120,7 +120,7 @@ impl App {
         let heard = Notify::new();
         let listening = async {
             loop {
-                if let Err(cause) = self.store.listen(DEVICE_CHANGES, &heard).await {
+                if let Err(cause) = self.device_store.listen(DEVICE_CHANGES, &heard).await {
                     warn!(%cause, "does not hear of changes of devices");
                 }
                 tokio::time::sleep(LISTEN_AGAIN).await;

@@ -1,41 +1,41 @@
 mod calibrating;
+mod following;
 mod loading;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{
-    Change, Counters, Decisive, Follower, Gallery, Grouping, Mode, Options, Query, Stats, Step, StudentKey,
-    TemplateId,
+    Counters, Decisive, Follower, Gallery, Grouping, Mode, Options, Query, Stats, StudentKey,
 };
 use cavs_proto::StudentId;
 use tokio::sync::{Mutex, Notify};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 use uuid::Uuid;
 
-use self::loading::{Opener, Quarantine};
-use super::{AppError, Keys, blocking};
+use self::following::Replica;
+use super::{
+    AppError, Keys, blocking,
+    executor::{Executor, Lane},
+};
 use crate::{
     domain::{CapturedSighting, Match, Policy, Prediction, ThresholdVersion, Thresholds},
     metrics::Metrics,
-    store::{GALLERY_CHANGES, GalleryChange, Store},
+    store::{Connections, Store},
 };
 
 pub use calibrating::Calibrated;
 
 /// Candidates that are kept with a prediction.
 const CANDIDATES: usize = 5;
-/// How often the database is asked for changes though none was announced.
-const POLL: Duration = Duration::from_secs(10);
-/// How long to wait before listening again after the connection broke.
-const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
 /// Says who somebody is: the gallery of one model pack, and the policy that goes with it.
 ///
@@ -45,10 +45,12 @@ pub struct Recognition {
     store: Store,
     keys: Arc<Keys>,
     metrics: Arc<Metrics>,
+    executor: Executor,
     running: RwLock<Running>,
-    quarantine: Arc<Quarantine>,
-    /// How far the gallery is. Held while changes are applied.
+    /// How far the running gallery is. Held while some changes are applied to it, never while all is loaded.
     follower: Mutex<Follower>,
+    /// Tells the task that follows of changes.
+    changed: Notify,
     /// The same, for those who don't wait.
     applied: AtomicI64,
     in_force: RwLock<ThresholdVersion>,
@@ -83,7 +85,9 @@ impl RecognitionSetup {
 }
 
 struct Running {
-    gallery: Arc<dyn Gallery>,
+    replica: Replica,
+    /// Times that everything was loaded.
+    loads: u64,
     /// Searches of the galleries before this one.
     before: Counters,
 }
@@ -120,17 +124,21 @@ impl Recognition {
             store: store.clone(),
             keys,
             metrics,
-            running: RwLock::new(Running { gallery, before: Counters::default() }),
-            quarantine: Arc::default(),
+            executor: Executor::new(),
+            running: RwLock::new(Running {
+                replica: Replica { gallery, quarantine: Arc::default() },
+                loads: 0,
+                before: Counters::default(),
+            }),
             follower: Mutex::default(),
+            changed: Notify::new(),
             applied: AtomicI64::new(0),
             in_force,
             calibrating: Mutex::default(),
             calibrated: RwLock::default(),
         };
         new.refresh_thresholds().await?;
-        let loaded = new.reload().await?;
-        new.advance(&mut *new.follower.lock().await, loaded);
+        new.reload().await?;
         Ok(new)
     }
 
@@ -169,10 +177,11 @@ impl Recognition {
     #[must_use]
     pub fn state(&self) -> GalleryState {
         let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        let mut stats = running.gallery.stats();
+        let Replica { gallery, quarantine } = &running.replica;
+        let mut stats = gallery.stats();
         stats.counters += running.before;
-        let epoch = running.gallery.epoch();
-        GalleryState { setup: self.setup.clone(), stats, epoch, quarantined: self.quarantine.len() }
+        let (epoch, quarantined) = (gallery.epoch(), quarantine.len());
+        GalleryState { setup: self.setup.clone(), stats, epoch, quarantined }
     }
 
     /// The number of the latest change that is surely in the gallery.
@@ -181,45 +190,18 @@ impl Recognition {
         self.applied.load(Ordering::Relaxed)
     }
 
-    fn advance(&self, follower: &mut Follower, sequence: i64) {
-        follower.advance(sequence);
-        self.applied.store(sequence, Ordering::Relaxed);
+    /// How its connections to the database are used.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.store.connections()
+    }
+
+    fn replica(&self) -> Replica {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).replica.clone()
     }
 
     fn gallery(&self) -> Arc<dyn Gallery> {
-        Arc::clone(&self.running.read().unwrap_or_else(PoisonError::into_inner).gallery)
-    }
-
-    /// Follows the database until `shutdown`: every change that any server commits.
-    pub async fn follow(&self, shutdown: CancellationToken) {
-        let changed = Notify::new();
-        let listening = async {
-            loop {
-                if let Err(cause) = self.store.listen(GALLERY_CHANGES, &changed).await {
-                    warn!(%cause, "does not hear of changes; they are polled");
-                }
-                tokio::time::sleep(LISTEN_AGAIN).await;
-            }
-        };
-        let applying = async {
-            loop {
-                let _ = tokio::time::timeout(POLL, changed.notified()).await;
-                // Thresholds first: they must not wait for a gallery that is loaded again.
-                let followed = async {
-                    self.refresh_thresholds().await?;
-                    self.catch_up().await
-                };
-                if let Err(cause) = followed.await {
-                    warn!(%cause, "can't follow the database's changes; trying again");
-                    tokio::time::sleep(LISTEN_AGAIN).await;
-                    changed.notify_one();
-                }
-            }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = async { tokio::join!(listening, applying); } => {}
-        }
+        self.replica().gallery
     }
 
     /// Takes the thresholds that the database has: when this returns, those that were committed before are in
@@ -243,85 +225,11 @@ impl Recognition {
         Ok(())
     }
 
-    /// Applies what the database has and the gallery has not: when this returns, every change that
-    /// was committed before is in force here.
-    ///
-    /// # Errors
-    /// `Store`, `Gallery`; what was applied so far stays.
-    pub async fn catch_up(&self) -> Result<(), AppError> {
-        let mut follower = self.follower.lock().await;
-        loop {
-            let (latest, changes) = self.store.gallery_changes(follower.applied(), self.pack()).await?;
-            match follower.step(latest, changes.iter().map(|change| change.sequence)) {
-                Step::Done => return Ok(()),
-                Step::Apply(last) => {
-                    self.apply(changes).await?;
-                    self.advance(&mut follower, last);
-                }
-                Step::Reload => {
-                    let applied = follower.applied();
-                    warn!(applied, latest, "gallery changes are missing; loading everything again");
-                    let loaded = self.reload().await?;
-                    self.advance(&mut follower, loaded);
-                }
-            }
-        }
-    }
-
-    async fn apply(&self, changes: Vec<GalleryChange>) -> Result<(), AppError> {
-        let (gallery, opener) = (self.gallery(), self.opener());
-        blocking(move || {
-            let mut change = Change::default();
-            let mut last_key = None;
-            for one in &changes {
-                let id = TemplateId(one.template.uuid().as_u128());
-                if one.stored.is_none() {
-                    opener.forget(id);
-                }
-                change.set(id, one.stored.as_ref().and_then(|stored| opener.open(stored, &mut last_key)));
-            }
-            let done = gallery.apply(&change)?;
-            // What was erased must not stay in the graph's memory either.
-            if done.removed > 0 && changes.iter().any(|one| one.stored.is_none()) {
-                gallery.compact();
-            }
-            Ok(())
-        })
-        .await?
-    }
-
-    /// Fills a new gallery from the database and puts it in place; the number of the latest change
-    /// that is surely in it. Later ones may be in it, too: applying a change twice does no harm.
-    async fn reload(&self) -> Result<i64, AppError> {
-        let begun = Instant::now();
-        let sequence = self.store.gallery_sequence().await?;
-        let RecognitionSetup { mode, dimension, options, .. } = self.setup;
-        let gallery = cavs_gallery::open(mode, dimension, options)?;
-        self.opener().fill(&gallery, &self.store).await?;
-        let (stats, damaged) = (gallery.stats(), self.quarantine.len());
-        let seconds = begun.elapsed().as_secs_f32();
-        info!(pack = %self.pack(), templates = stats.templates, students = stats.students, damaged, sequence, seconds, "loaded the gallery");
-        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
-        let before = running.gallery.stats().counters;
-        running.before += before;
-        running.gallery = gallery;
-        Ok(sequence)
-    }
-
-    fn opener(&self) -> Opener {
-        Opener {
-            keys: Arc::clone(&self.keys),
-            pack: self.pack(),
-            dimension: self.dimension(),
-            quarantine: Arc::clone(&self.quarantine),
-        }
-    }
-
     /// Predictions for the sightings of a batch, in their order. Probes of the wrong length are
     /// the caller's to refuse.
     ///
     /// # Errors
-    /// `Gallery`.
+    /// `Busy`, `Gallery`.
     pub async fn predict(&self, sightings: &[CapturedSighting]) -> Result<Vec<Prediction>, AppError> {
         let comparable = |s: &&CapturedSighting| s.pack == self.pack();
         let probes: Vec<UnitEmbedding> =
@@ -333,9 +241,13 @@ impl Recognition {
         let query = Query::top(CANDIDATES)
             .grouped_by(self.setup.grouping)
             .unless_decisive(Decisive { accept, margin });
-        let begun = Instant::now();
-        let answers = blocking(move || gallery.search_batch(&probes, &query)).await??;
-        self.metrics.matched(count, begun.elapsed());
+        let work = move || {
+            let begun = Instant::now();
+            (gallery.search_batch(&probes, &query), begun.elapsed())
+        };
+        let (answers, time) = self.compute(Lane::Devices, work).await?;
+        let answers = answers?;
+        self.metrics.matched(count, time);
         let mut answers = answers.into_iter();
         Ok(sightings
             .iter()
@@ -361,7 +273,8 @@ impl Recognition {
     ) -> Result<Vec<Match>, AppError> {
         let (gallery, embedding) = (self.gallery(), embedding.clone());
         let except = Some(student_key(except));
-        let found = blocking(move || gallery.find_duplicates(&embedding, threshold, except)).await??;
+        let search = move || gallery.find_duplicates(&embedding, threshold, except);
+        let found = self.compute(Lane::People, search).await??;
         Ok(matches(&found))
     }
 
@@ -376,8 +289,22 @@ impl Recognition {
     ) -> Result<Option<Similarity>, AppError> {
         let (gallery, embedding) = (self.gallery(), embedding.clone());
         let roster = std::iter::once(student_key(student)).collect();
-        let answer = blocking(move || gallery.search(&embedding, &Query::top(1).among(&roster))).await??;
+        let search = move || gallery.search(&embedding, &Query::top(1).among(&roster));
+        let answer = self.compute(Lane::People, search).await??;
         Ok(answer.candidates.first().map(|c| c.similarity))
+    }
+
+    /// Computes where there is room for it; what is turned away is counted.
+    async fn compute<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AppError> {
+        self.executor.run(lane, work).await.inspect_err(|error| {
+            if matches!(error, AppError::Busy { .. }) {
+                self.metrics.turned_away();
+            }
+        })
     }
 }
 

@@ -4,10 +4,7 @@ use tracing::info;
 
 use super::{App, AppError};
 use crate::{
-    domain::{
-        Decision, NewReview, Page, PageRequest, Sighting, SightingFilter, SightingPosition, StudentKey,
-        Verdict,
-    },
+    domain::{NewReview, Page, PageRequest, Sighting, SightingFilter, SightingPosition, Verdict},
     store::StoreError,
     vault::Owner,
 };
@@ -60,25 +57,26 @@ impl App {
     /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `ALREADY_REVIEWED`; `INVALID_ARGUMENT` where
     /// there is nobody to approve.
     pub async fn review(&self, review: &NewReview, reviewer: UserId) -> Result<Sighting, AppError> {
-        let sighting = self.sighting(review.sighting).await?;
-        if let Some(corrected) = review.corrected {
-            self.student(&StudentKey::Id(corrected)).await?;
-        } else if review.verdict == Verdict::Approved && sighting.prediction.decision == Decision::Unknown {
-            let problem = "the machine named nobody: say who it is";
-            return Err(ProtocolError::invalid("corrected_student_id", problem).into());
+        let (recorded, sighting) =
+            self.store.review(review, reviewer).await.map_err(|error| match (error, review.corrected) {
+                (StoreError::NotFound, Some(student)) => {
+                    let message = format!("no student has the id {student}");
+                    AppError::refused(ErrorReason::StudentNotFound, message)
+                }
+                (error, _) => error.into(),
+            })?;
+        let sighting = sighting.ok_or_else(|| not_found(review.sighting))?;
+        if recorded {
+            info!(sighting = %review.sighting, verdict = ?review.verdict, %reviewer, "reviewed");
+            return Ok(sighting);
         }
-        match self.store.review(review, reviewer).await {
-            Ok(true) => {
-                info!(sighting = %review.sighting, verdict = ?review.verdict, %reviewer, "reviewed");
-                self.sighting(review.sighting).await
-            }
-            Ok(false) => {
-                let message = "somebody has approved or rejected the sighting before; replace it explicitly";
-                Err(AppError::refused(ErrorReason::AlreadyReviewed, message))
-            }
-            Err(StoreError::NotFound) => Err(not_found(review.sighting)),
-            Err(error) => Err(error.into()),
+        let standing = sighting.review.as_ref().map(|review| review.verdict);
+        if matches!(standing, Some(Verdict::Approved | Verdict::Rejected)) && !review.replace {
+            let message = "somebody has approved or rejected the sighting before; replace it explicitly";
+            return Err(AppError::refused(ErrorReason::AlreadyReviewed, message));
         }
+        let problem = "the machine named nobody: say who it is";
+        Err(ProtocolError::invalid("corrected_student_id", problem).into())
     }
 
     /// One sighting.

@@ -54,8 +54,8 @@ impl RawDatabase {
             self;
         let wrong = |key, problem: &str| Err((key, problem.to_owned()));
         let connections = connections.unwrap_or(CONNECTIONS);
-        if !(2..=1000).contains(&connections) {
-            return wrong("database.connections", "must be 2 to 1000");
+        if !(4..=1000).contains(&connections) {
+            return wrong("database.connections", "must be 4 to 1000");
         }
         let url = address(base, ("database.url", url), ("database.url_file", url_file))?;
         let owner =

@@ -26,6 +26,7 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,
         ("cavs.v1.GalleryService", "GetGallery" | "SuggestThreshold" | "ListThresholds") => viewer,
+        ("cavs.v1.GalleryService", "PreviewThresholds") => viewer,
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
         ("cavs.v1.DeviceService", "GetDevice" | "ListDevices") => viewer,
         ("cavs.v1.DeviceService", "CreateDevice" | "ConfigureDevice" | "AssignCamera") => admin,

@@ -1,5 +1,5 @@
 use cavs_gallery::{Grouping, Mode};
-use cavs_proto::{to_timestamp, v1};
+use cavs_proto::{ProtocolError, to_timestamp, v1};
 use tonic::{Request, Response, Status};
 
 use super::convert::caller;
@@ -33,14 +33,28 @@ impl v1::gallery_service_server::GalleryService for Galleries {
         Ok(Response::new(self.0.suggest_threshold(wanted).await?.into()))
     }
 
+    async fn preview_thresholds(
+        &self,
+        request: Request<v1::PreviewThresholdsRequest>,
+    ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
+        let v1::PreviewThresholdsRequest { accept, review, margin } = request.into_inner();
+        let change = ThresholdChange { accept, review, margin };
+        Ok(Response::new(self.0.preview_thresholds(change).await?.into()))
+    }
+
     async fn set_thresholds(
         &self,
         request: Request<v1::SetThresholdsRequest>,
     ) -> Result<Response<v1::SetThresholdsResponse>, Status> {
         let by = caller(&request)?.user.id;
-        let v1::SetThresholdsRequest { accept, review, margin, validate_only } = request.into_inner();
+        let v1::SetThresholdsRequest { accept, review, margin, expected_version } = request.into_inner();
         let change = ThresholdChange { accept, review, margin };
-        Ok(Response::new(self.0.set_thresholds(change, validate_only, by).await?.into()))
+        let expected = expected_version.ok_or(ProtocolError::Missing { field: "expected_version" })?;
+        let (before, after) = self.0.set_thresholds(change, expected, by).await?;
+        Ok(Response::new(v1::SetThresholdsResponse {
+            before: Some(before.into()),
+            after: Some(after.into()),
+        }))
     }
 
     async fn list_thresholds(
@@ -107,7 +121,7 @@ impl From<Suggestion> for v1::SuggestThresholdResponse {
     }
 }
 
-impl From<ThresholdEffect> for v1::SetThresholdsResponse {
+impl From<ThresholdEffect> for v1::PreviewThresholdsResponse {
     fn from(effect: ThresholdEffect) -> Self {
         let ThresholdEffect { before, after, calibration, decisions: [decided, would] } = effect;
         let rate = |version: &ThresholdVersion| {

@@ -13,6 +13,10 @@ impl From<AppError> for Status {
         match cause {
             AppError::Refused(reason, message) => cavs_proto::status(reason, message),
             AppError::Protocol(problem) => problem.into(),
+            AppError::Busy { what, retry_in } => {
+                let message = format!("{what} has too much to do now; try again in {} s", retry_in.as_secs());
+                cavs_proto::status_with_retry(reason, message, retry_in)
+            }
             AppError::Store(_) | AppError::Vault(_) | AppError::Gallery(_) | AppError::Stopped(_) => {
                 error!(%cause, reason = reason.as_str(), "a request failed");
                 if let Some((message, retry_in)) = of_the_database(&cause) {
@@ -64,4 +68,26 @@ pub(super) fn required_enum<E: TryFrom<i32> + PartialEq>(
         return Err(ProtocolError::Missing { field });
     }
     E::try_from(number).map_err(|_| ProtocolError::invalid(field, format_args!("{number} is no known value")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cavs_proto::error_reason;
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_turned_away_is_told_when_to_come_again() {
+        let retry_in = Duration::from_secs(2);
+        let status = Status::from(AppError::Busy { what: "matching", retry_in });
+        assert_eq!(
+            (status.code(), error_reason(&status)),
+            (Code::ResourceExhausted, Some(ErrorReason::Overloaded))
+        );
+        assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), Some(retry_in));
+    }
 }

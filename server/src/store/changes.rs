@@ -5,7 +5,7 @@ use std::{future::poll_fn, time::Duration};
 use cavs_embedding::PackDigest;
 use cavs_proto::{StudentId, TemplateId};
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres::{AsyncMessage, Config, Row};
 use uuid::Uuid;
 
 use super::{Store, StoreError, templates::StoredTemplate};
@@ -24,22 +24,36 @@ const REMEMBERED: &str = "30 days";
 pub struct GalleryChange {
     /// Its number: one more than the change's before.
     pub sequence: i64,
+    /// What it was about.
+    pub state: TemplateState,
+}
+
+/// A template as it is now.
+#[derive(Debug)]
+pub struct TemplateState {
     /// Which template.
     pub template: TemplateId,
-    /// The template as it is now, where it is of the pack in question; `None` where it was removed,
-    /// by this change or a later one.
+    /// What is stored of it, where it is of the pack in question; `None` where there is none any more.
     pub stored: Option<StoredTemplate>,
 }
 
 impl Store {
-    /// The number of the latest change. Old changes are forgotten on the way.
+    /// Deletes changes that nobody needs any more: whoever has been away for so long loads everything.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn delete_old_gallery_changes(&self) -> Result<(), StoreError> {
+        let sql = format!("DELETE FROM gallery_changes WHERE changed_at < now() - interval '{REMEMBERED}'");
+        self.client().await?.execute(&sql, &[]).await?;
+        Ok(())
+    }
+
+    /// The number of the latest change.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn gallery_sequence(&self) -> Result<i64, StoreError> {
         let client = self.client().await?;
-        let sql = format!("DELETE FROM gallery_changes WHERE changed_at < now() - interval '{REMEMBERED}'");
-        client.execute(&sql, &[]).await?;
         Ok(client.query_one("SELECT sequence FROM gallery_clock", &[]).await?.try_get(0)?)
     }
 
@@ -70,19 +84,32 @@ impl Store {
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
             let Some(sequence) = row.try_get("sequence")? else { continue };
-            let template = row.try_get::<_, Uuid>("template_id")?.into();
-            let stored = match row.try_get::<_, Option<Uuid>>("student_id")? {
-                None => None,
-                Some(student) => Some(StoredTemplate {
-                    id: template,
-                    student: StudentId::from(student),
-                    wrapped_key: row.try_get("wrapped")?,
-                    sealed: row.try_get("embedding")?,
-                }),
-            };
-            changes.push(GalleryChange { sequence, template, stored });
+            changes.push(GalleryChange { sequence, state: template_state(row)? });
         }
         Ok((latest, changes))
+    }
+
+    /// Some templates as they are now, whatever was changed before.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn template_states(
+        &self,
+        templates: &[TemplateId],
+        pack: PackDigest,
+    ) -> Result<Vec<TemplateState>, StoreError> {
+        let ids: Vec<Uuid> = templates.iter().map(|id| id.uuid()).collect();
+        let client = self.client().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT w.template_id, t.student_id, k.wrapped, t.embedding
+                 FROM unnest($1::uuid[]) AS w (template_id)
+                 LEFT JOIN (templates t JOIN student_keys k USING (student_id))
+                     ON t.id = w.template_id AND t.pack_digest = $2",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&ids, &pack.as_bytes().as_slice()]).await?;
+        rows.iter().map(template_state).collect()
     }
 
     /// Listens on channels, on a connection of its own, until it breaks; whatever is told wakes `changed`.
@@ -113,6 +140,20 @@ impl Store {
         };
         tokio::try_join!(listening, messages).map(|((), ())| ())
     }
+}
+
+fn template_state(row: &Row) -> Result<TemplateState, StoreError> {
+    let template = row.try_get::<_, Uuid>("template_id")?.into();
+    let stored = match row.try_get::<_, Option<Uuid>>("student_id")? {
+        None => None,
+        Some(student) => Some(StoredTemplate {
+            id: template,
+            student: StudentId::from(student),
+            wrapped_key: row.try_get("wrapped")?,
+            sealed: row.try_get("embedding")?,
+        }),
+    };
+    Ok(TemplateState { template, stored })
 }
 
 /// What the pool's and the listening connections have in common.

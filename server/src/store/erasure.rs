@@ -1,7 +1,8 @@
 //! How a student's face is destroyed.
 
-use cavs_proto::StudentId;
+use cavs_proto::{StudentId, TemplateId};
 use deadpool_postgres::Object;
+use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::domain::Erased;
@@ -12,11 +13,12 @@ const FACES: &str = "SELECT id FROM sightings WHERE student_id = $1
     UNION SELECT id FROM sightings WHERE in_queue AND predicted_student_id = $1";
 
 impl Store {
-    /// Destroys a student's data key and templates, and the probes and pictures of their sightings.
+    /// Destroys a student's data key and templates, and the probes and pictures of their sightings; which
+    /// templates they were.
     ///
     /// # Errors
     /// `NotFound`: the student.
-    pub async fn erase_student(&self, id: StudentId) -> Result<Erased, StoreError> {
+    pub async fn erase_student(&self, id: StudentId) -> Result<(Erased, Vec<TemplateId>), StoreError> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
         let student = id.uuid();
@@ -25,15 +27,21 @@ impl Store {
         if transaction.execute(sql, &[&student]).await? == 0 {
             return Err(StoreError::NotFound);
         }
-        let templates =
-            transaction.execute("DELETE FROM templates WHERE student_id = $1", &[&student]).await?;
         transaction.execute("DELETE FROM student_keys WHERE student_id = $1", &[&student]).await?;
         let sql = format!("DELETE FROM evidence WHERE sighting_id IN ({FACES})");
         transaction.execute(&sql, &[&student]).await?;
         let sql = format!("UPDATE sightings SET probe = '' WHERE probe <> '' AND id IN ({FACES})");
         let sightings = transaction.execute(&sql, &[&student]).await?;
+        // Last: from here to the commit, nobody else changes a template.
+        let sql = "DELETE FROM templates WHERE student_id = $1 RETURNING id";
+        let templates: Vec<TemplateId> = transaction
+            .query(sql, &[&student])
+            .await?
+            .iter()
+            .map(|row| row.try_get::<_, Uuid>(0).map(Into::into))
+            .collect::<Result<_, _>>()?;
         transaction.commit().await?;
-        Ok(Erased { templates, sightings })
+        Ok((Erased { templates: templates.len() as u64, sightings }, templates))
     }
 
     /// Rewrites the table of the students' data keys, so that its file holds none that was deleted. It has a

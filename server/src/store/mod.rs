@@ -6,7 +6,10 @@ mod devices;
 mod enums;
 mod erasure;
 mod error;
+#[cfg(test)]
+mod locking_tests;
 mod proxies;
+mod reviews;
 mod runs;
 mod sighting_queries;
 mod sightings;
@@ -27,7 +30,7 @@ use tracing::{info, warn};
 
 use connect::{Link, Links, RUNTIME_ROLE, WAIT_LIMIT};
 
-pub use changes::{CHANGES, DEVICE_CHANGES, GALLERY_CHANGES, GalleryChange};
+pub use changes::{CHANGES, DEVICE_CHANGES, GALLERY_CHANGES, GalleryChange, TemplateState};
 pub use connect::{Address, External};
 pub use error::StoreError;
 pub use sightings::{SightingToStore, StoreOutcome};
@@ -76,6 +79,16 @@ impl Store {
         let Links { runtime, owner } = Links::new(address)?;
         let owner = owner.map(|link| link.pool(1)).transpose()?;
         Ok(Self { pool: runtime.pool(connections)?, owner, link: runtime })
+    }
+
+    /// The same database through connections of its own: who takes all of the one store's leaves those of
+    /// the other.
+    ///
+    /// # Errors
+    /// `Unavailable`: there can be no such pool.
+    pub fn with_own_connections(&self, connections: usize) -> Result<Self, StoreError> {
+        let pool = self.link.pool(connections)?;
+        Ok(Self { pool, owner: self.owner.clone(), link: self.link.clone() })
     }
 
     /// Brings the schema up to date, and lets the role that the server works as use it. Servers that start

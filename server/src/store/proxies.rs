@@ -144,22 +144,35 @@ fn answer(row: &tokio_postgres::Row) -> Result<((DeviceId, SightingKey), Sightin
     Ok(((row.try_get::<_, Uuid>("device_id")?.into(), key), answer))
 }
 
-/// How cameras stand, locked until the commit: a revocation waits for this batch, or this batch sees it.
-pub(super) async fn camera_standings(
+/// How a device and the cameras that it names stand, locked until the commit: a revocation waits for this batch,
+/// or this batch sees it. The lock is the one that the batch's own update of these rows needs: two streams of one
+/// device take turns, where a weaker one, which both would get, would have each wait for the other.
+pub(super) async fn lock_standings(
     transaction: &Transaction<'_>,
+    device: DeviceId,
     cameras: &[Uuid],
-) -> Result<HashMap<DeviceId, CameraStanding>, StoreError> {
+) -> Result<(Option<DeviceStatus>, HashMap<DeviceId, CameraStanding>), StoreError> {
     // In one order, so that two batches never wait for each other.
-    let sql = "SELECT id, status, proxy_id FROM devices WHERE id = ANY($1) AND kind = 'esp32_cam'
-               ORDER BY id FOR NO KEY UPDATE";
-    let rows = transaction.query(sql, &[&cameras]).await?;
-    rows.iter()
-        .map(|row| {
-            let status = DeviceStatus::read("devices", "status", row.try_get("status")?)?;
+    let statement = transaction
+        .prepare_cached(
+            "SELECT id, status, proxy_id, kind = 'esp32_cam' AND id = ANY($2) AS is_camera FROM devices
+             WHERE id = $1 OR (id = ANY($2) AND kind = 'esp32_cam') ORDER BY id FOR NO KEY UPDATE",
+        )
+        .await?;
+    let rows = transaction.query(&statement, &[&device.uuid(), &cameras]).await?;
+    let (mut own, mut standings) = (None, HashMap::new());
+    for row in &rows {
+        let id = DeviceId::from(row.try_get::<_, Uuid>("id")?);
+        let status = DeviceStatus::read("devices", "status", row.try_get("status")?)?;
+        if id == device {
+            own = Some(status);
+        }
+        if row.try_get("is_camera")? {
             let proxy = row.try_get::<_, Option<Uuid>>("proxy_id")?.map(DeviceId::from);
-            Ok((row.try_get::<_, Uuid>("id")?.into(), CameraStanding { status, proxy }))
-        })
-        .collect()
+            standings.insert(id, CameraStanding { status, proxy });
+        }
+    }
+    Ok((own, standings))
 }
 
 /// Notes who spoke for a camera and may not, with the batch or not at all.

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use cavs_embedding::Similarity;
 use cavs_proto::{SightingId, StudentId};
+use futures_util::future::try_join;
 use jiff::civil::Date;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -85,9 +86,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn sighting(&self, id: SightingId) -> Result<Option<Sighting>, StoreError> {
-        let client = self.client().await?;
-        let rows = client.query(&format!("{SELECT} WHERE s.id = $1"), &[&id.uuid()]).await?;
-        Ok(read_all(&client, &rows).await?.pop())
+        read_one(&self.client().await?, id).await
     }
 
     /// The sealed evidence of a sighting, with the month and the wrapped key that opens it.
@@ -98,9 +97,36 @@ impl Store {
         let sql = "SELECT s.key_month, k.wrapped, e.image FROM evidence e
                    JOIN sightings s ON s.id = e.sighting_id JOIN sighting_keys k ON k.month = s.key_month
                    WHERE e.sighting_id = $1";
-        let row = self.client().await?.query_opt(sql, &[&id.uuid()]).await?;
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        let row = client.query_opt(&statement, &[&id.uuid()]).await?;
         row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).transpose()
     }
+}
+
+/// The students that a sighting names.
+const STUDENTS_OF_ONE: &str = "
+    SELECT p.id, p.number, p.name FROM students p WHERE p.id IN (
+        SELECT s.student_id FROM sightings s WHERE s.id = $1
+        UNION SELECT s.corrected_student_id FROM sightings s WHERE s.id = $1
+        UNION SELECT (c->>'student_id')::uuid FROM sightings s, jsonb_array_elements(s.candidates) c
+            WHERE s.id = $1)";
+
+/// Reads one sighting. Its two statements go out together.
+pub(super) async fn read_one(
+    client: &deadpool_postgres::Object,
+    id: SightingId,
+) -> Result<Option<Sighting>, StoreError> {
+    let select = format!("{SELECT} WHERE s.id = $1");
+    let (select, students) =
+        try_join(client.prepare_cached(&select), client.prepare_cached(STUDENTS_OF_ONE)).await?;
+    let id = id.uuid();
+    let parameters: [&(dyn ToSql + Sync); 1] = [&id];
+    let (row, students) =
+        try_join(client.query_opt(&select, &parameters), client.query(&students, &parameters)).await?;
+    let Some(row) = row else { return Ok(None) };
+    let candidates: Vec<CandidateColumn> = read_json(&row, "sightings", "candidates")?;
+    read(&row, &candidates, &students_by_id(&students)?).map(Some)
 }
 
 /// Reads rows of [`SELECT`], and the students they name in one further query.
@@ -116,15 +142,18 @@ async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Ve
     ids.sort_unstable();
     ids.dedup();
     let found = client.query("SELECT id, number, name FROM students WHERE id = ANY($1)", &[&ids]).await?;
-    let students: HashMap<Uuid, StudentRef> = found
-        .iter()
+    let students = students_by_id(&found)?;
+    rows.iter().zip(&candidates).map(|(row, candidates)| read(row, candidates, &students)).collect()
+}
+
+fn students_by_id(rows: &[Row]) -> Result<HashMap<Uuid, StudentRef>, StoreError> {
+    rows.iter()
         .map(|row| {
             let id: Uuid = row.try_get("id")?;
             let (number, name) = (row.try_get("number")?, row.try_get("name")?);
             Ok((id, StudentRef { id: StudentId::from(id), number, name }))
         })
-        .collect::<Result<_, StoreError>>()?;
-    rows.iter().zip(&candidates).map(|(row, candidates)| read(row, candidates, &students)).collect()
+        .collect()
 }
 
 fn read(

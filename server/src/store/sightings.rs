@@ -1,8 +1,8 @@
-//! How sightings come in and are reviewed; how they are read is in `sighting_queries`.
+//! How sightings come in; how they are read is in `sighting_queries`.
 
 use std::collections::{BTreeSet, HashMap};
 
-use cavs_proto::{DeviceId, SightingId, StudentId, UserId};
+use cavs_proto::{DeviceId, SightingId};
 use futures_util::future::try_join_all;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,9 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     enums::{Column, to_bigint, to_integer},
-    proxies::{camera_standings, note_refusals},
+    proxies::{lock_standings, note_refusals},
 };
-use crate::domain::{
-    CameraRefusal, CameraStanding, CapturedSighting, DeviceStatus, NewReview, Prediction, RunId, Verdict,
-};
+use crate::domain::{CameraRefusal, CameraStanding, CapturedSighting, DeviceStatus, Prediction, RunId};
 
 /// A candidate in the `candidates` column.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,22 +83,13 @@ impl Store {
     ) -> Result<Result<Vec<StoreOutcome>, Option<DeviceStatus>>, StoreError> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
-        // The lock makes a revocation wait for this batch, or this batch see the revocation.
-        let row = transaction
-            .query_opt("SELECT status FROM devices WHERE id = $1 FOR SHARE", &[&device.uuid()])
-            .await?;
-        let Some(row) = row else { return Ok(Err(None)) };
-        let status = DeviceStatus::read("devices", "status", row.try_get(0)?)?;
-        if status != DeviceStatus::Active {
-            return Ok(Err(Some(status)));
-        }
         let cameras: BTreeSet<Uuid> =
             batch.iter().filter_map(|sighting| sighting.captured.camera).map(DeviceId::uuid).collect();
         let cameras: Vec<Uuid> = cameras.into_iter().collect();
-        let standings = match cameras.as_slice() {
-            [] => HashMap::new(),
-            cameras => camera_standings(&transaction, cameras).await?,
-        };
+        let (status, standings) = lock_standings(&transaction, device, &cameras).await?;
+        if status != Some(DeviceStatus::Active) {
+            return Ok(Err(status));
+        }
         let refusal = |sighting: &SightingToStore<'_>| {
             let camera = sighting.captured.camera?;
             let judged = CameraStanding::judge(standings.get(&camera).copied(), device);
@@ -146,42 +135,6 @@ impl Store {
         client.execute(sql, &[&month, &fresh]).await?;
         let sql = "SELECT wrapped FROM sighting_keys WHERE month = $1";
         Ok(client.query_one(sql, &[&month]).await?.try_get(0)?)
-    }
-
-    /// Records a verdict. `false`: an approval or a rejection stands, and was not to be replaced.
-    ///
-    /// # Errors
-    /// `NotFound`: the sighting, or the corrected student.
-    pub async fn review(&self, review: &NewReview, reviewer: UserId) -> Result<bool, StoreError> {
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await?;
-        let sql = "SELECT verdict FROM sightings WHERE id = $1 FOR UPDATE";
-        let row = transaction.query_opt(sql, &[&review.sighting.uuid()]).await?;
-        let standing: Option<&str> = match &row {
-            Some(row) => row.try_get(0)?,
-            None => return Err(StoreError::NotFound),
-        };
-        let standing = standing.map(|text| Verdict::read("sightings", "verdict", text)).transpose()?;
-        if matches!(standing, Some(Verdict::Approved | Verdict::Rejected)) && !review.replace {
-            return Ok(false);
-        }
-        let sql = "UPDATE sightings SET verdict = $2, reviewer_id = $3, reviewed_at = now(), \
-                   review_notes = $4, corrected_student_id = $5 WHERE id = $1";
-        let corrected = review.corrected.map(StudentId::uuid);
-        transaction
-            .execute(
-                sql,
-                &[
-                    &review.sighting.uuid(),
-                    &review.verdict.text(),
-                    &reviewer.uuid(),
-                    &review.notes,
-                    &corrected,
-                ],
-            )
-            .await?;
-        transaction.commit().await?;
-        Ok(true)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use cavs_embedding::{PackDigest, Similarity};
 use cavs_proto::UserId;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, enums::to_integer};
 use crate::domain::{Judged, ThresholdVersion, Thresholds};
 
 const SELECT: &str = "
@@ -24,35 +24,42 @@ impl Store {
         rows.iter().map(version).collect()
     }
 
-    /// Sets a pack's thresholds: the new version.
+    /// Sets a pack's thresholds, if `expected` is still the latest version (0 where there is none): the new
+    /// version, or `None` where another one came first.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn set_thresholds(
         &self,
         pack: PackDigest,
+        expected: u32,
         thresholds: &Thresholds,
         by: UserId,
-    ) -> Result<ThresholdVersion, StoreError> {
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await?;
-        // Two people who set them at a time get a version each.
-        transaction.batch_execute("LOCK TABLE thresholds IN SHARE ROW EXCLUSIVE MODE").await?;
-        let pack = pack.as_bytes().as_slice();
+    ) -> Result<Option<ThresholdVersion>, StoreError> {
+        let sql = "
+            WITH t AS (
+                INSERT INTO thresholds (pack_digest, version, accept, review, margin, set_by)
+                SELECT $1, $2 + 1, $3, $4, $5, $6 WHERE $2 =
+                    coalesce((SELECT max(version) FROM thresholds WHERE pack_digest = $1), 0)
+                RETURNING *)
+            SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
+            FROM t JOIN users u ON u.id = t.set_by";
         let Thresholds { accept, review, margin } = thresholds;
-        transaction
-            .execute(
-                "INSERT INTO thresholds (pack_digest, version, accept, review, margin, set_by)
-                 SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5 FROM thresholds
-                 WHERE pack_digest = $1",
-                &[&pack, &accept.get(), &review.get(), margin, &by.uuid()],
-            )
-            .await?;
-        let row =
-            transaction.query_one(&format!("{SELECT} ORDER BY t.version DESC LIMIT 1"), &[&pack]).await?;
-        let set = version(&row)?;
-        transaction.commit().await?;
-        Ok(set)
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &pack.as_bytes().as_slice(),
+            &to_integer(expected),
+            &accept.get(),
+            &review.get(),
+            margin,
+            &by.uuid(),
+        ];
+        let row = self.client().await?.query_opt(sql, &parameters).await.map_err(StoreError::from);
+        match row {
+            Ok(row) => row.as_ref().map(version).transpose(),
+            // Two who saw the same version: the key lets one of them set the next.
+            Err(StoreError::Taken) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What decisions on the latest sightings of a pack depended on.

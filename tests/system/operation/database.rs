@@ -96,7 +96,7 @@ async fn another_database_is_used_as_its_operator_means_it() {
     assert!(!site.server().output().contains("superuser"), "{}", site.server().output());
 
     // Fewer connections than the server would take: callers wait for one.
-    superuser.batch_execute("ALTER ROLE app CONNECTION LIMIT 4").await.unwrap();
+    superuser.batch_execute("ALTER ROLE app CONNECTION LIMIT 5").await.unwrap();
     superuser
         .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
         .await

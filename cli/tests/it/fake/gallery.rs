@@ -69,24 +69,38 @@ impl v1::gallery_service_server::GalleryService for Service {
         }))
     }
 
+    async fn preview_thresholds(
+        &self,
+        request: Request<v1::PreviewThresholdsRequest>,
+    ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
+        self.authorise(&request)?;
+        let accept = request.into_inner().accept.unwrap_or(in_force().accept);
+        if accept < in_force().review {
+            return Err(invalid_argument("review", "exceeds the accept threshold"));
+        }
+        Ok(Response::new(v1::PreviewThresholdsResponse {
+            before: Some(in_force()),
+            after: Some(v1::Thresholds { version: 0, accept, ..in_force() }),
+            false_matches_before: Some(1.234),
+            false_matches_after: Some(0.0004),
+            decisions_before: Some(v1::DecisionCounts { accepted: 900, pending: 60, unknown: 40 }),
+            decisions_after: Some(v1::DecisionCounts { accepted: 850, pending: 110, unknown: 40 }),
+        }))
+    }
+
     async fn set_thresholds(
         &self,
         request: Request<v1::SetThresholdsRequest>,
     ) -> Result<Response<v1::SetThresholdsResponse>, Status> {
         self.authorise(&request)?;
         let request = request.into_inner();
-        let accept = request.accept.unwrap_or(in_force().accept);
-        if accept < in_force().review {
-            return Err(invalid_argument("review", "exceeds the accept threshold"));
+        if request.expected_version != Some(in_force().version) {
+            return Err(status(ErrorReason::ThresholdsChanged, "version 3 is in force"));
         }
-        let version = if request.validate_only { 0 } else { 4 };
+        let accept = request.accept.unwrap_or(in_force().accept);
         Ok(Response::new(v1::SetThresholdsResponse {
             before: Some(in_force()),
-            after: Some(v1::Thresholds { version, accept, ..in_force() }),
-            false_matches_before: Some(1.234),
-            false_matches_after: Some(0.0004),
-            decisions_before: Some(v1::DecisionCounts { accepted: 900, pending: 60, unknown: 40 }),
-            decisions_after: Some(v1::DecisionCounts { accepted: 850, pending: 110, unknown: 40 }),
+            after: Some(v1::Thresholds { version: 4, accept, ..in_force() }),
         }))
     }
 

@@ -40,10 +40,6 @@ impl Quarantine {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     fn note(&self, id: TemplateId, is_damaged: bool) {
         let mut damaged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if is_damaged {
@@ -58,7 +54,6 @@ impl Opener {
     /// Fills an empty gallery with all templates of the database. The graph begins afterwards, so that the
     /// scan answers as soon as may be.
     pub(super) async fn fill(&self, gallery: &Arc<dyn Gallery>, store: &Store) -> Result<(), AppError> {
-        self.quarantine.clear();
         gallery.hold();
         let stored = store.templates(self.pack).await?;
         let filled = stored
