@@ -71,8 +71,8 @@ impl DerefMut for TestSite {
 /// Writes the built-in networks as the pack of somebody else: under another name, and so with another digest.
 fn copy_built_in_pack(out: &Path) {
     let packs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs");
-    let folders = fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().path());
-    let built_in: PathBuf = folders.into_iter().find(|path| path.join("pack.toml").is_file()).unwrap();
+    let mut folders = fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().path());
+    let built_in: PathBuf = folders.find(|path| path.join("pack.toml").is_file()).unwrap();
     fs::create_dir(out).unwrap();
     for file in fs::read_dir(built_in).unwrap().map(|entry| entry.unwrap()) {
         fs::copy(file.path(), out.join(file.file_name())).unwrap();
