@@ -25,3 +25,29 @@ pub use time::{from_timestamp, to_timestamp};
 
 /// The compiled descriptors of `cavs.v1`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cavs.v1.bin"));
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    /// Files of what devices say: their protocol may change without a generated client of people's noticing.
+    const OF_DEVICES: [&str; 2] = ["cavs/v1/ingest.proto", "cavs/v1/capture.proto"];
+
+    #[test]
+    fn what_people_call_imports_nothing_of_the_device_protocol() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let file = |name: &str| set.file.iter().find(|file| file.name() == name).unwrap();
+        let public = set.file.iter().filter(|file| !OF_DEVICES.contains(&file.name()));
+        for start in public {
+            let mut waiting = vec![start.name()];
+            while let Some(name) = waiting.pop() {
+                assert!(!OF_DEVICES.contains(&name), "{} imports {name}", start.name());
+                waiting.extend(file(name).dependency.iter().map(String::as_str));
+            }
+        }
+        assert!(OF_DEVICES.iter().all(|name| file(name).package() == "cavs.v1"));
+    }
+}
