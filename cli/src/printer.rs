@@ -69,17 +69,53 @@ impl Printer {
         self.format == Format::Table && !self.quiet && io::stderr().is_terminal()
     }
 
+    /// How results are written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// How tables look.
+    #[must_use]
+    pub const fn style(&self) -> &Style {
+        &self.style
+    }
+
     /// Writes a command's result.
     ///
     /// # Errors
     /// Where standard output can't be written. A reader that has seen enough is no error.
     pub fn report(&self, report: &impl Report) -> Result<(), CliError> {
         let text = render(report, self.format, &self.style)?;
-        match write_line(io::stdout().lock(), &text) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CliError::failure("OUTPUT", format!("standard output: {error}")))
-            }
-            _ => Ok(()),
+        read_on(write_line(io::stdout().lock(), &text)).map(drop)
+    }
+
+    /// Writes a part of a result, as it is. `false`: the reader has seen enough.
+    ///
+    /// # Errors
+    /// Where standard output can't be written.
+    pub fn write(&self, text: &str) -> Result<bool, CliError> {
+        let mut out = io::stdout().lock();
+        read_on(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// Asks a person whether something is meant that nobody can undo.
+    ///
+    /// # Errors
+    /// `Usage`: nobody is there to be asked, or they said no.
+    pub fn confirm(&self, question: &str) -> Result<(), CliError> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Err(CliError::usage(format!("{question} Say --yes if it is meant: nobody can undo it")));
+        }
+        let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
+        let mut err = io::stderr().lock();
+        write!(err, "{} Nobody can undo it. [y/N] ", harmless(question)).map_err(failed)?;
+        err.flush().map_err(failed)?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(failed)?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(CliError::usage("nothing was done")),
         }
     }
 
@@ -134,6 +170,15 @@ fn render_error(error: &CliError, format: Format) -> String {
             let document = serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned());
             harmless_json(&document).into_owned()
         }
+    }
+}
+
+/// Whether somebody still reads; not to is no error.
+fn read_on(written: io::Result<()>) -> Result<bool, CliError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::failure("OUTPUT", format!("standard output: {error}"))),
     }
 }
 

@@ -12,6 +12,8 @@ mod student;
 mod template;
 mod user;
 
+pub(crate) use layout::TableParts;
+
 use cavs_proto::from_timestamp;
 use jiff::Timestamp;
 

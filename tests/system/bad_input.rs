@@ -45,14 +45,14 @@ pub(crate) async fn converse(channel: Channel, messages: Vec<Option<Up>>) -> (Ve
     }
 }
 
-fn hello(site: &Site) -> Option<Up> {
+pub(crate) fn hello(site: &Site) -> Option<Up> {
     let pack_digest = site.pack_digest().to_string();
     let version = "test".to_owned();
     let hello = v1::Hello { agent_version: version, pack_digest, boot_epoch: 1, ..Default::default() };
     Some(Up::Hello(hello))
 }
 
-fn sighting(site: &Site, sequence: u64) -> v1::CapturedSighting {
+pub(crate) fn sighting(site: &Site, sequence: u64) -> v1::CapturedSighting {
     v1::CapturedSighting {
         boot_epoch: 1,
         sequence,

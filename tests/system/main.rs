@@ -17,6 +17,7 @@ mod outages;
 mod privacy;
 mod proxy;
 mod readme;
+mod records;
 mod runs;
 mod secrets;
 mod security;

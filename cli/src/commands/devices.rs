@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     error::CliError,
     lookup,
-    paging::{self, Extent, Page},
+    paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     view::{DeviceList, DeviceTokenView, DeviceView, RevokedTokensView},
 };
@@ -23,7 +23,7 @@ use crate::{
 pub enum DevicesCommand {
     /// Register a device
     Add {
-        /// Name of the device; unique
+        /// Name of the device; unique among those that are not revoked
         name: String,
         /// What it is
         #[arg(long, value_enum, default_value_t)]
@@ -76,11 +76,39 @@ pub enum DevicesCommand {
         #[arg(long)]
         revoke: bool,
     },
-    /// Take a device's right to speak, for ever
+    /// Rename a device, or say that it watches another room from now on
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+    Update {
+        /// Name or id
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// Its new name
+        #[arg(long, group = "change")]
+        name: Option<String>,
+        /// The room that it watches; empty for none
+        #[arg(long, group = "change")]
+        classroom: Option<String>,
+    },
+    /// Put another machine in a device's place, and take the old one's right to speak, for ever
+    ///
+    /// The new one has the old one's name and room, the settings that were pushed to it, its proxy and its
+    /// cameras. It needs a certificate or a token of its own.
+    Replace {
+        /// Name or id of the old one
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// Says that it is meant: nobody can undo it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take a device's right to speak, for ever; its name is free again
     Revoke {
         /// Name or id
         #[arg(value_name = "DEVICE")]
         device: String,
+        /// Says that it is meant: nobody can undo it
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -171,10 +199,7 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             let device = DeviceView::from(api.call(api.devices().create_device(request)).await?);
             printer.report(&device)?;
             printer.note(&match kind {
-                Kind::Agent => format!(
-                    "next, its certificate: cavs certs device --ca DIR --device-id {} --out DIR",
-                    device.id
-                ),
+                Kind::Agent => certificate_next(&device.id),
                 Kind::Esp32Cam => {
                     let name = &device.name;
                     format!("next: cavs devices assign {name} --proxy DEVICE; cavs devices token {name}")
@@ -183,16 +208,18 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             Ok(())
         }
         DevicesCommand::List { extent } => {
-            let devices = paging::collect(extent, async |page_size, page_token| {
-                let request = v1::ListDevicesRequest { page_size, page_token };
+            paging::list::<DeviceList, _>(extent, printer, async |query| {
+                let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
+                let request = v1::ListDevicesRequest { page_size, page_token, with_total_size };
                 let page = api.call(api.devices().list_devices(request)).await?;
-                Ok(Page { items: page.devices, next: page.next_page_token, total: page.total_size })
+                Ok(Page {
+                    items: page.devices,
+                    next: page.next_page_token,
+                    total: page.total_size,
+                    total_exact: page.total_size_exact,
+                })
             })
-            .await?;
-            let remark = devices.remark("devices");
-            printer.report(&DeviceList::from(devices))?;
-            remark.iter().for_each(|remark| printer.note(remark));
-            Ok(())
+            .await
         }
         DevicesCommand::Show { device } => {
             printer.report(&DeviceView::from(lookup::device(&api, &device).await?))
@@ -228,10 +255,43 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             printer.note("it is shown this once; the header is: Authorization: Bearer TOKEN");
             Ok(())
         }
-        DevicesCommand::Revoke { device } => {
+        DevicesCommand::Update { device, name, classroom } => {
             let device_id = lookup::device(&api, &device).await?.id;
+            let request = v1::UpdateDeviceRequest { device_id, name, classroom };
+            let device = api.call(api.devices().update_device(request)).await?;
+            printer.report(&DeviceView::from(device))
+        }
+        DevicesCommand::Replace { device, yes } => {
+            let old = lookup::device(&api, &device).await?;
+            let device_id = confirmed("Replace", old, yes, printer)?;
+            let request = v1::ReplaceDeviceRequest { device_id };
+            let device = DeviceView::from(api.call(api.devices().replace_device(request)).await?);
+            printer.report(&device)?;
+            printer.note(&match device.kind {
+                "agent" => certificate_next(&device.id),
+                _ => format!("next: cavs devices token {}", device.name),
+            });
+            Ok(())
+        }
+        DevicesCommand::Revoke { device, yes } => {
+            let device = lookup::device(&api, &device).await?;
+            let device_id = confirmed("Revoke", device, yes, printer)?;
             let device = api.call(api.devices().revoke_device(v1::RevokeDeviceRequest { device_id })).await?;
             printer.report(&DeviceView::from(device))
         }
     }
+}
+
+fn certificate_next(id: &str) -> String {
+    format!("next, its certificate: cavs certs device --ca DIR --device-id {id} --out DIR")
+}
+
+/// The id of a device that loses its right to speak, where that is meant.
+fn confirmed(verb: &str, device: v1::Device, yes: bool, printer: &Printer) -> Result<String, CliError> {
+    if !yes {
+        let v1::Device { id, name, classroom, .. } = &device;
+        let place = if classroom.is_empty() { String::new() } else { format!(" in {classroom}") };
+        printer.confirm(&format!("{verb} {name}{place} ({id})?"))?;
+    }
+    Ok(device.id)
 }

@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     error::CliError,
     lookup,
-    paging::{self, Extent, Page},
+    paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     view::{ReviewItemView, ReviewQueue, SightingView},
 };
@@ -91,16 +91,19 @@ async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
         classroom: args.classroom.unwrap_or_default(),
         ..Default::default()
     };
-    let pending = paging::collect(args.extent, async |page_size, page_token| {
-        let request = v1::ListPendingRequest { page_size, page_token, filter: Some(filter.clone()) };
+    paging::list::<ReviewQueue, _>(args.extent, printer, async |query| {
+        let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
+        let filter = Some(filter.clone());
+        let request = v1::ListPendingRequest { page_size, page_token, filter, with_total_size };
         let page = api.call(api.reviews().list_pending(request)).await?;
-        Ok(Page { items: page.sightings, next: page.next_page_token, total: page.total_size })
+        Ok(Page {
+            items: page.sightings,
+            next: page.next_page_token,
+            total: page.total_size,
+            total_exact: page.total_size_exact,
+        })
     })
-    .await?;
-    let remark = pending.remark("sightings that wait for review");
-    printer.report(&ReviewQueue::from(pending))?;
-    remark.iter().for_each(|remark| printer.note(remark));
-    Ok(())
+    .await
 }
 
 async fn show(args: ShowArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     error::CliError,
     lookup,
-    paging::{self, Extent, Page},
+    paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
     view::{SightingList, SightingView},
@@ -101,16 +101,19 @@ async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), 
         captured_from: from.map(to_timestamp),
         captured_until: until.map(to_timestamp),
     };
-    let sightings = paging::collect(args.extent, async |page_size, page_token| {
-        let request = v1::ListSightingsRequest { page_size, page_token, filter: Some(filter.clone()) };
+    paging::list::<SightingList, _>(args.extent, printer, async |query| {
+        let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
+        let filter = Some(filter.clone());
+        let request = v1::ListSightingsRequest { page_size, page_token, filter, with_total_size };
         let page = api.call(api.sightings().list_sightings(request)).await?;
-        Ok(Page { items: page.sightings, next: page.next_page_token, total: page.total_size })
+        Ok(Page {
+            items: page.sightings,
+            next: page.next_page_token,
+            total: page.total_size,
+            total_exact: page.total_size_exact,
+        })
     })
-    .await?;
-    let remark = sightings.remark("sightings");
-    printer.report(&SightingList::from(sightings))?;
-    remark.iter().for_each(|remark| printer.note(remark));
-    Ok(())
+    .await
 }
 
 fn range(

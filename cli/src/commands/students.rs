@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     error::CliError,
     lookup,
-    paging::{self, Extent, Page},
+    paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     view::{StudentErased, StudentList, StudentView},
 };
@@ -32,6 +32,9 @@ pub enum StudentsCommand {
         /// Only this section
         #[arg(long)]
         section: Option<String>,
+        /// Only students with a name of which each of these words begins one
+        #[arg(long, value_name = "WORDS")]
+        name: Option<String>,
         /// How many.
         #[command(flatten)]
         extent: Extent,
@@ -42,7 +45,7 @@ pub enum StudentsCommand {
         #[arg(value_name = "STUDENT")]
         student: String,
     },
-    /// Destroy a student's face for good: key, templates, pictures; the sightings stay without it
+    /// Destroy a student's face, name and number for good; the sightings stay, of a pseudonym
     Erase {
         /// Number or id
         #[arg(value_name = "STUDENT")]
@@ -65,26 +68,31 @@ pub(crate) async fn run(
             let student = api.call(api.students().create_student(request)).await?;
             printer.report(&StudentView::from(student))
         }
-        StudentsCommand::List { section, extent } => {
-            let section = section.unwrap_or_default();
-            let students = paging::collect(extent, async |page_size, page_token| {
-                let request = v1::ListStudentsRequest { page_size, page_token, section: section.clone() };
+        StudentsCommand::List { section, name, extent } => {
+            let (section, name) = (section.unwrap_or_default(), name.unwrap_or_default());
+            paging::list::<StudentList, _>(extent, printer, async |query| {
+                let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
+                let (section, name) = (section.clone(), name.clone());
+                let request =
+                    v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size };
                 let page = api.call(api.students().list_students(request)).await?;
-                Ok(Page { items: page.students, next: page.next_page_token, total: page.total_size })
+                Ok(Page {
+                    items: page.students,
+                    next: page.next_page_token,
+                    total: page.total_size,
+                    total_exact: page.total_size_exact,
+                })
             })
-            .await?;
-            let remark = students.remark("students");
-            printer.report(&StudentList::from(students))?;
-            remark.iter().for_each(|remark| printer.note(remark));
-            Ok(())
+            .await
         }
         StudentsCommand::Get { student } => {
             printer.report(&StudentView::from(lookup::student(&api, &student).await?))
         }
         StudentsCommand::Erase { student, yes: _ } => {
-            let student_id = lookup::student(&api, &student).await?.id;
-            let request = v1::EraseStudentRequest { student_id };
-            printer.report(&StudentErased::from(api.call(api.students().erase_student(request)).await?))
+            let student = lookup::student(&api, &student).await?;
+            let request = v1::EraseStudentRequest { student_id: student.id.clone() };
+            let done = api.call(api.students().erase_student(request)).await?;
+            printer.report(&StudentErased::new(student, done))
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     time,
 };
 use crate::{
-    paging::Listing,
+    list::List,
     printer::{Report, Style},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub struct DeviceView {
     /// UUID.
     pub id: String,
-    /// Unique name.
+    /// Name; unique among the devices that are not revoked.
     pub name: String,
     /// `agent` or `esp32-cam`.
     pub kind: &'static str,
@@ -157,14 +157,9 @@ pub struct RunningView {
     pub rejection: String,
 }
 
-/// Devices.
-#[derive(Debug, Serialize)]
-pub struct DeviceList {
-    /// Ordered by name.
-    pub devices: Vec<DeviceView>,
-    /// How many there are on the server.
-    pub total_size: u64,
-}
+/// Devices, ordered by name.
+#[derive(Debug)]
+pub struct DeviceList;
 
 impl From<v1::Device> for DeviceView {
     fn from(device: v1::Device) -> Self {
@@ -246,12 +241,6 @@ impl From<v1::Heartbeat> for HeartbeatView {
                 disk_full: health.disk_full,
             }),
         }
-    }
-}
-
-impl From<Listing<v1::Device>> for DeviceList {
-    fn from(listing: Listing<v1::Device>) -> Self {
-        Self { devices: listing.items.into_iter().map(Into::into).collect(), total_size: listing.total }
     }
 }
 
@@ -373,21 +362,23 @@ impl Report for DeviceView {
     }
 }
 
-impl Report for DeviceList {
-    fn table(&self, style: &Style) -> String {
-        let rows = self.devices.iter().map(|device| {
-            [
-                device.name.clone(),
-                device.kind.to_owned(),
-                device.classroom.clone(),
-                device.status.to_owned(),
-                device.online().to_owned(),
-                device.last_seen(style),
-                device.spooled.to_string(),
-                device.id.clone(),
-            ]
-        });
-        let header = ["NAME", "KIND", "CLASSROOM", "STATUS", "ONLINE", "LAST SEEN", "SPOOLED", "ID"];
-        table(style, header, rows.collect())
+impl List for DeviceList {
+    type Entry = DeviceView;
+    const FIELD: &'static str = "devices";
+    const NAME: &'static str = "devices";
+    const HEADER: &'static [&'static str] =
+        &["NAME", "KIND", "CLASSROOM", "STATUS", "ONLINE", "LAST SEEN", "SPOOLED", "ID"];
+
+    fn cells(device: &DeviceView, style: &Style) -> Vec<String> {
+        vec![
+            device.name.clone(),
+            device.kind.to_owned(),
+            device.classroom.clone(),
+            device.status.to_owned(),
+            device.online().to_owned(),
+            device.last_seen(style),
+            device.spooled.to_string(),
+            device.id.clone(),
+        ]
     }
 }

@@ -1,6 +1,6 @@
 //! Tables and lists of facts. All text in them is made harmless here, in one place.
 
-use comfy_table::{ContentArrangement, Table, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle, Width};
 use jiff::Timestamp;
 
 use crate::{printer::Style, text::harmless};
@@ -19,6 +19,42 @@ pub(super) fn table<const N: usize>(style: &Style, header: [&str; N], rows: Vec<
         table.add_row(row.iter().map(|cell| harmless(cell).into_owned()));
     }
     finish(&table)
+}
+
+/// A table whose rows come in parts: the columns of a part are at least as wide as those before it.
+pub(crate) struct TableParts {
+    header: &'static [&'static str],
+    begun: bool,
+    widths: Vec<u16>,
+}
+
+impl TableParts {
+    /// A table with a header line.
+    pub(crate) const fn new(header: &'static [&'static str]) -> Self {
+        Self { header, begun: false, widths: Vec::new() }
+    }
+
+    /// The lines of more rows, under the header where they are the first.
+    pub(crate) fn more(&mut self, style: &Style, rows: Vec<Vec<String>>) -> String {
+        let mut table = plain(style);
+        if !self.begun {
+            table.set_header(self.header);
+        }
+        for row in rows {
+            table.add_row(row.iter().map(|cell| harmless(cell).into_owned()));
+        }
+        for (index, width) in self.widths.iter().enumerate() {
+            if let Some(column) = table.column_mut(index) {
+                // A cell has a blank on each side.
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + 2)));
+            }
+        }
+        let now = table.column_max_content_widths();
+        self.widths.resize(now.len(), 0);
+        self.widths.iter_mut().zip(now).for_each(|(width, now)| *width = now.max(*width));
+        self.begun = true;
+        finish(&table)
+    }
 }
 
 /// Facts, one a line; those that are empty are left out.
@@ -56,4 +92,23 @@ fn finish(table: &Table) -> String {
     let lines: Vec<_> =
         table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_a_table_stand_below_each_other() {
+        let style = Style { width: None, zone: TimeZone::UTC };
+        let mut parts = TableParts::new(&["NUMBER", "NAME"]);
+        let row = |number: &str, name: &str| vec![number.to_owned(), name.to_owned()];
+        assert_eq!(parts.more(&style, vec![row("1234567890", "Ada")]), "NUMBER      NAME\n1234567890  Ada");
+        assert_eq!(
+            parts.more(&style, vec![row("17", "Bob"), row("\u{1b}", "Eve")]),
+            "17          Bob\n\u{fffd}           Eve"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     time,
 };
 use crate::{
-    paging::Listing,
+    list::List,
     printer::{Report, Style},
 };
 
@@ -53,6 +53,8 @@ pub struct SightingView {
     pub clock: Option<&'static str>,
     /// How far `captured_at` may be off; null where nobody knows.
     pub clock_uncertainty_ms: Option<u64>,
+    /// A time of it is too far from the server's clock to be believed; `received_at` stands for it in lists.
+    pub time_implausible: bool,
     /// The stay in view that it stands for; null where every face of every frame is a sighting.
     pub track: Option<TrackView>,
 }
@@ -123,22 +125,12 @@ pub struct ReviewView {
 }
 
 /// Sightings, newest first.
-#[derive(Debug, Serialize)]
-pub struct SightingList {
-    /// The sightings.
-    pub sightings: Vec<SightingView>,
-    /// How many there are on the server.
-    pub total_size: u64,
-}
+#[derive(Debug)]
+pub struct SightingList;
 
 /// Sightings that wait for a person, oldest first.
-#[derive(Debug, Serialize)]
-pub struct ReviewQueue {
-    /// The sightings.
-    pub sightings: Vec<SightingView>,
-    /// How many there are on the server.
-    pub total_size: u64,
-}
+#[derive(Debug)]
+pub struct ReviewQueue;
 
 /// One sighting with what is known of its picture.
 #[derive(Debug, Serialize)]
@@ -179,6 +171,7 @@ impl From<v1::Sighting> for SightingView {
             has_evidence: sighting.has_evidence,
             clock,
             clock_uncertainty_ms: sighting.clock_uncertainty_ms,
+            time_implausible: sighting.time_implausible,
             track: sighting.track.map(|track| TrackView {
                 id: track.id,
                 entered_at: time(track.entered_at.as_ref()),
@@ -237,18 +230,6 @@ impl From<v1::Review> for ReviewView {
     }
 }
 
-impl From<Listing<v1::Sighting>> for SightingList {
-    fn from(listing: Listing<v1::Sighting>) -> Self {
-        Self { sightings: listing.items.into_iter().map(Into::into).collect(), total_size: listing.total }
-    }
-}
-
-impl From<Listing<v1::Sighting>> for ReviewQueue {
-    fn from(listing: Listing<v1::Sighting>) -> Self {
-        Self { sightings: listing.items.into_iter().map(Into::into).collect(), total_size: listing.total }
-    }
-}
-
 impl SightingView {
     fn decision(&self) -> String {
         self.prediction.as_ref().map(|prediction| prediction.decision.to_owned()).unwrap_or_default()
@@ -264,6 +245,12 @@ impl SightingView {
 
     fn verdict(&self) -> String {
         self.review.as_ref().map(|review| review.verdict.to_owned()).unwrap_or_default()
+    }
+
+    /// When it was captured, and that it can't have been.
+    fn captured(&self, style: &Style) -> String {
+        let mark = if self.time_implausible { " (implausible)" } else { "" };
+        moment(style, self.captured_at) + mark
     }
 
     fn clock_state(&self) -> String {
@@ -283,7 +270,7 @@ impl SightingView {
         let last_seen = self.track.as_ref().and_then(|track| track.last_seen_at);
         vec![
             ("student", label(self.student.as_ref())),
-            ("captured", moment(style, self.captured_at)),
+            ("captured", self.captured(style)),
             ("received", moment(style, self.received_at)),
             ("clock", self.clock_state()),
             ("entered", self.track.as_ref().map(|t| moment(style, t.entered_at)).unwrap_or_default()),
@@ -318,41 +305,45 @@ impl Report for SightingView {
     }
 }
 
-impl Report for SightingList {
-    fn table(&self, style: &Style) -> String {
-        let rows = self.sightings.iter().map(|sighting| {
-            [
-                moment(style, sighting.captured_at),
-                sighting.device_name.clone(),
-                sighting.classroom.clone(),
-                label(sighting.student.as_ref()),
-                sighting.decision(),
-                sighting.best_similarity(),
-                sighting.verdict(),
-                sighting.id.clone(),
-            ]
-        });
-        let header = ["CAPTURED", "DEVICE", "CLASSROOM", "STUDENT", "DECISION", "SIMILARITY", "REVIEW", "ID"];
-        table(style, header, rows.collect())
+impl List for SightingList {
+    type Entry = SightingView;
+    const FIELD: &'static str = "sightings";
+    const NAME: &'static str = "sightings";
+    const HEADER: &'static [&'static str] =
+        &["CAPTURED", "DEVICE", "CLASSROOM", "STUDENT", "DECISION", "SIMILARITY", "REVIEW", "ID"];
+
+    fn cells(sighting: &SightingView, style: &Style) -> Vec<String> {
+        vec![
+            sighting.captured(style),
+            sighting.device_name.clone(),
+            sighting.classroom.clone(),
+            label(sighting.student.as_ref()),
+            sighting.decision(),
+            sighting.best_similarity(),
+            sighting.verdict(),
+            sighting.id.clone(),
+        ]
     }
 }
 
-impl Report for ReviewQueue {
-    fn table(&self, style: &Style) -> String {
-        let rows = self.sightings.iter().map(|sighting| {
-            let prediction = sighting.prediction.as_ref();
-            [
-                moment(style, sighting.captured_at),
-                sighting.device_name.clone(),
-                label(sighting.best().and_then(|candidate| candidate.student.as_ref())),
-                sighting.best_similarity(),
-                prediction.map(|prediction| prediction.reason.clone()).unwrap_or_default(),
-                sighting.verdict(),
-                sighting.id.clone(),
-            ]
-        });
-        let header = ["CAPTURED", "DEVICE", "LOOKS LIKE", "SIMILARITY", "WHY", "REVIEW", "ID"];
-        table(style, header, rows.collect())
+impl List for ReviewQueue {
+    type Entry = SightingView;
+    const FIELD: &'static str = "sightings";
+    const NAME: &'static str = "sightings that wait for review";
+    const HEADER: &'static [&'static str] =
+        &["CAPTURED", "DEVICE", "LOOKS LIKE", "SIMILARITY", "WHY", "REVIEW", "ID"];
+
+    fn cells(sighting: &SightingView, style: &Style) -> Vec<String> {
+        let prediction = sighting.prediction.as_ref();
+        vec![
+            sighting.captured(style),
+            sighting.device_name.clone(),
+            label(sighting.best().and_then(|candidate| candidate.student.as_ref())),
+            sighting.best_similarity(),
+            prediction.map(|prediction| prediction.reason.clone()).unwrap_or_default(),
+            sighting.verdict(),
+            sighting.id.clone(),
+        ]
     }
 }
 

@@ -3,11 +3,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    layout::{facts, moment, table},
+    layout::{facts, moment},
     time,
 };
 use crate::{
-    paging::Listing,
+    list::List,
     printer::{Report, Style},
     text::harmless,
 };
@@ -17,9 +17,9 @@ use crate::{
 pub struct StudentView {
     /// UUID.
     pub id: String,
-    /// The site's own number.
+    /// The site's own number; a pseudonym after an erasure.
     pub number: String,
-    /// Name.
+    /// Name; empty after an erasure.
     pub name: String,
     /// Class, course or department; may be empty.
     pub section: String,
@@ -35,7 +35,10 @@ pub struct StudentView {
 /// A student whose face is no more.
 #[derive(Debug, Serialize)]
 pub struct StudentErased {
-    /// Who.
+    /// Who it was, in one line; for people only, as nothing is to keep it.
+    #[serde(skip)]
+    pub was: String,
+    /// What is left of them: a pseudonym.
     pub student: StudentRefView,
     /// Templates that were destroyed.
     pub templates: u64,
@@ -43,14 +46,9 @@ pub struct StudentErased {
     pub sightings: u64,
 }
 
-/// Students.
-#[derive(Debug, Serialize)]
-pub struct StudentList {
-    /// Ordered by number.
-    pub students: Vec<StudentView>,
-    /// How many there are on the server.
-    pub total_size: u64,
-}
+/// Students, ordered by number.
+#[derive(Debug)]
+pub struct StudentList;
 
 /// A student in another result.
 #[derive(Debug, Clone, Serialize)]
@@ -81,19 +79,14 @@ impl From<v1::StudentRef> for StudentRefView {
 impl StudentRefView {
     /// In one line.
     pub(super) fn label(&self) -> String {
-        format!("{} {}", self.number, self.name)
+        // An erased student has no name.
+        format!("{} {}", self.number, self.name).trim_end().to_owned()
     }
 }
 
 impl From<&StudentView> for StudentRefView {
     fn from(student: &StudentView) -> Self {
         Self { id: student.id.clone(), number: student.number.clone(), name: student.name.clone() }
-    }
-}
-
-impl From<Listing<v1::Student>> for StudentList {
-    fn from(listing: Listing<v1::Student>) -> Self {
-        Self { students: listing.items.into_iter().map(Into::into).collect(), total_size: listing.total }
     }
 }
 
@@ -114,36 +107,42 @@ impl Report for StudentView {
     }
 }
 
-impl Report for StudentList {
-    fn table(&self, style: &Style) -> String {
-        let rows = self.students.iter().map(|student| {
-            [
-                student.number.clone(),
-                student.name.clone(),
-                student.section.clone(),
-                student.template_count.to_string(),
-                student.id.clone(),
-            ]
-        });
-        table(style, ["NUMBER", "NAME", "SECTION", "TEMPLATES", "ID"], rows.collect())
+impl List for StudentList {
+    type Entry = StudentView;
+    const FIELD: &'static str = "students";
+    const NAME: &'static str = "students";
+    const HEADER: &'static [&'static str] = &["NUMBER", "NAME", "SECTION", "TEMPLATES", "ID"];
+
+    fn cells(student: &StudentView, _style: &Style) -> Vec<String> {
+        vec![
+            student.number.clone(),
+            student.name.clone(),
+            student.section.clone(),
+            student.template_count.to_string(),
+            student.id.clone(),
+        ]
     }
 }
 
-impl From<v1::EraseStudentResponse> for StudentErased {
-    fn from(done: v1::EraseStudentResponse) -> Self {
+impl StudentErased {
+    /// What the server says of the erasure of a student who was called so before.
+    #[must_use]
+    pub fn new(before: v1::Student, done: v1::EraseStudentResponse) -> Self {
+        let was = StudentRefView { id: before.id, number: before.number, name: before.name }.label();
         let v1::Student { id, number, name, .. } = done.student.unwrap_or_default();
         let student = StudentRefView { id, number, name };
-        Self { student, templates: done.templates, sightings: done.sightings }
+        Self { was, student, templates: done.templates, sightings: done.sightings }
     }
 }
 
 impl Report for StudentErased {
     fn table(&self, _style: &Style) -> String {
         format!(
-            "erased {}: {} templates destroyed, {} sightings left without a face",
-            harmless(&self.student.label()),
+            "erased {}: {} templates destroyed, {} sightings left without a face, of {}",
+            harmless(&self.was),
             self.templates,
-            self.sightings
+            self.sightings,
+            harmless(&self.student.number)
         )
     }
 }

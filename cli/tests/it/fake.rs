@@ -142,6 +142,11 @@ pub(crate) fn student(number: &str, name: &str) -> v1::Student {
     }
 }
 
+/// `total_size` and `total_size_exact`.
+fn counted(items: usize, with_total_size: bool) -> (u64, bool) {
+    if with_total_size { (items as u64, true) } else { (0, false) }
+}
+
 /// The items of a page and the token of the next one.
 fn page<T: Clone>(items: &[T], token: &str) -> (Vec<T>, String) {
     let start = token.parse().unwrap_or(0).min(items.len());
@@ -237,8 +242,13 @@ impl v1::student_service_server::StudentService for Service {
         let request = request.into_inner();
         let state = self.state();
         let (students, next_page_token) = page(&state.students, &request.page_token);
-        let total_size = state.students.len() as u64;
-        Ok(Response::new(v1::ListStudentsResponse { students, next_page_token, total_size }))
+        let (total_size, total_size_exact) = counted(state.students.len(), request.with_total_size);
+        Ok(Response::new(v1::ListStudentsResponse {
+            students,
+            next_page_token,
+            total_size,
+            total_size_exact,
+        }))
     }
 
     async fn erase_student(
@@ -251,6 +261,8 @@ impl v1::student_service_server::StudentService for Service {
         let found = state.students.iter_mut().find(|student| student.id == id);
         let student = found.ok_or_else(|| status(ErrorReason::StudentNotFound, "no such student"))?;
         let templates = std::mem::take(&mut student.template_count).into();
+        student.number = "erased-80000000000000ad".to_owned();
+        student.name.clear();
         student.erase_time = Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap()));
         Ok(Response::new(v1::EraseStudentResponse {
             student: Some(student.clone()),

@@ -137,8 +137,53 @@ fn a_camera_gets_a_proxy_and_tokens_and_loses_them() {
         serde_json::Value::Null
     );
     assert_eq!(fake.cavs(&["devices", "assign", "door-cam"]).code, 2, "to whom?");
-    let ran = fake.cavs(&["devices", "revoke", "door-cam", "-o", "json"]);
+    let ran = fake.cavs(&["devices", "revoke", "door-cam"]);
+    assert_eq!(ran.code, 2, "nobody is there to be asked: {ran:?}");
+    assert!(ran.stderr.contains("Revoke door-cam in Room 12 (") && ran.stderr.contains("--yes"), "{ran:?}");
+    let ran = fake.cavs(&["devices", "revoke", "door-cam", "--yes", "-o", "json"]);
     assert_eq!(ran.json()["status"], "revoked");
+}
+
+#[test]
+fn a_device_is_renamed_moved_and_replaced() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["devices", "update", "room-12", "--name", "room-13", "-o", "json"]);
+    assert_eq!(
+        (&ran.json()["name"], &ran.json()["classroom"]),
+        (&"room-13".into(), &"Room 12".into()),
+        "{ran:?}"
+    );
+    let ran = fake.cavs(&["devices", "update", "room-12", "--classroom", "", "-o", "json"]);
+    assert_eq!((&ran.json()["name"], &ran.json()["classroom"]), (&"room-12".into(), &"".into()), "{ran:?}");
+    assert_eq!(fake.cavs(&["devices", "update", "room-12"]).code, 2, "what?");
+
+    let ran = fake.cavs(&["devices", "replace", "room-12"]);
+    assert!(ran.code == 2 && ran.stderr.contains("Replace room-12"), "{ran:?}");
+    let ran = fake.cavs(&["devices", "replace", "room-12", "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stderr.contains("certs device --ca DIR --device-id 01890000-0000-7000-8000-0000000000ee"),
+        "{ran:?}"
+    );
+    let ran = fake.cavs(&["devices", "replace", "door-cam", "--yes"]);
+    assert!(ran.stderr.contains("cavs devices token door-cam"), "{ran:?}");
+}
+
+#[test]
+fn long_lists_are_written_page_by_page() {
+    let numbers: Vec<String> = (1001..1008).map(|number: u32| number.to_string()).collect();
+    let fake = Fake::with_students(&numbers.iter().map(String::as_str).collect::<Vec<_>>());
+    let ran = fake.cavs(&["students", "list", "--all", "-o", "json"]);
+    let listed = ran.json();
+    let shown: Vec<_> = listed["students"].as_array().unwrap().iter().map(|s| s["number"].clone()).collect();
+    assert_eq!(shown, numbers);
+    assert_eq!((&listed["total_size"], &listed["total_size_exact"]), (&7.into(), &true.into()));
+    // The same document as if it had been written whole.
+    assert_eq!(format!("{listed:#}").lines().count(), ran.stdout.lines().count(), "{}", ran.stdout);
+    let ran = fake.cavs(&["students", "list", "--all"]);
+    assert_eq!((ran.stdout.lines().count(), ran.stderr.as_str()), (8, ""), "one header: {ran:?}");
+    let none = Fake::with_students(&[]).cavs(&["students", "list", "--all", "-o", "json"]).json();
+    assert_eq!(none, serde_json::json!({"students": [], "total_size": 0, "total_size_exact": true}));
 }
 
 #[test]
@@ -159,6 +204,11 @@ fn a_sighting_is_shown_with_its_clock_and_track() {
     let ran = fake.cavs(&["sightings", "show", ID]);
     assert_eq!(ran.code, 0, "{ran:?}");
     insta::assert_snapshot!(ran.stdout);
+    fake.service.state().sightings[0].time_implausible = true;
+    for command in [&["sightings", "show", ID] as &[&str], &["sightings", "list"], &["review", "list"]] {
+        let ran = fake.cavs(command);
+        assert!(ran.stdout.contains("2026-03-02 08:01:02 (implausible)"), "{ran:?}");
+    }
     assert_eq!(fake.cavs(&["sightings", "show", ID, "-o", "json"]).json()["track"]["id"], 4);
 }
 

@@ -124,6 +124,8 @@ fn the_help_is_stable() {
         &["devices", "configure", "--help"],
         &["devices", "assign", "--help"],
         &["devices", "token", "--help"],
+        &["devices", "update", "--help"],
+        &["devices", "replace", "--help"],
         &["devices", "revoke", "--help"],
         &["review", "approve", "--help"],
         &["sightings", "list", "--help"],

@@ -54,6 +54,7 @@ impl AppError {
             }
             Self::Store(StoreError::Busy(_)) => ErrorReason::Overloaded,
             Self::Busy { .. } => ErrorReason::Overloaded,
+            Self::Store(StoreError::TooSlow(_)) => ErrorReason::CallTimeout,
             Self::Store(StoreError::Damaged { .. }) | Self::Vault(VaultError::DoesNotOpen) => {
                 ErrorReason::DataDamaged
             }

@@ -8,7 +8,7 @@ use super::{App, AppError};
 use crate::{
     domain::{
         Admission, CapturedSighting, Decision, Device, DeviceKey, DeviceStatus, Heartbeat, Prediction,
-        PushedSettings, RunId, SettingsReport,
+        PredictionReason, PushedSettings, RunId, SettingsReport,
     },
     store::{SightingToStore, StoreOutcome},
     vault::{Key, Owner},
@@ -141,8 +141,13 @@ impl App {
         device: DeviceId,
         sightings: &[CapturedSighting],
     ) -> Result<IngestOutcome, AppError> {
-        let predictions = self.recognition.predict(sightings).await?;
+        let mut predictions = self.recognition.predict(sightings).await?;
         let received_at = Timestamp::now();
+        for (captured, prediction) in sightings.iter().zip(&mut predictions) {
+            if !captured.time_is_plausible(received_at) {
+                prediction.leave_to_person(PredictionReason::TimeImplausible);
+            }
+        }
         let month = first_of_month(received_at);
         let key = self.keys.month_key(&self.device_store, month).await?;
         let batch: Vec<SightingToStore<'_>> = sightings
@@ -181,7 +186,17 @@ impl App {
         let probe = key.seal(owner, &zeroize::Zeroizing::new(captured.probe.to_le_bytes()))?;
         let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
         let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
-        Ok(SightingToStore { id, captured, received_at, key_month, probe, evidence, prediction })
+        let time_implausible = !captured.time_is_plausible(received_at);
+        Ok(SightingToStore {
+            id,
+            captured,
+            received_at,
+            key_month,
+            probe,
+            evidence,
+            prediction,
+            time_implausible,
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use tracing::{info, warn};
 use super::{App, AppError};
 use crate::{
     domain::{
-        Device, DeviceKey, Erased, Fleet, NewDevice, NewStudent, Page, PageRequest, SettingsChange, Student,
-        StudentKey,
+        Device, DeviceChange, DeviceKey, DevicePosition, Erased, Fleet, NewDevice, NewStudent, Page,
+        PageRequest, SettingsChange, Student, StudentFilter, StudentKey,
     },
     store::StoreError,
 };
@@ -48,13 +48,13 @@ impl App {
     /// `Store`.
     pub async fn students(
         &self,
-        section: Option<&str>,
+        filter: &StudentFilter,
         page: &PageRequest<String>,
     ) -> Result<Page<Student>, AppError> {
-        Ok(self.store.students(section, page).await?)
+        Ok(self.store.students(filter, page).await?)
     }
 
-    /// Destroys a student's face for good; the sightings stay, without it. When this returns, no search here
+    /// Destroys a student's face, number and name for good; the sightings stay, without them. When this returns, no search here
     /// finds the student, and what the graph knew of them leaves its memory as soon as it is built anew.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl App {
         self.student(&key).await?;
         let (erased, templates) = self.store.erase_student(id).await?;
         self.recognition.bring_into_force(&templates).await?;
-        if let Err(cause) = self.store.purge_student_keys().await {
-            warn!(%cause, student = %id, "the destroyed data key is still in the database's file; erase again");
+        if let Err(cause) = self.store.purge_erased().await {
+            warn!(%cause, student = %id, "what was erased is still in the database's files; erase again");
         }
         info!(student = %id, %by, templates = erased.templates, sightings = erased.sightings, "erased a student");
         Ok((self.student(&key).await?, erased))
@@ -77,9 +77,7 @@ impl App {
     /// # Errors
     /// `DEVICE_EXISTS`.
     pub async fn create_device(&self, new: &NewDevice) -> Result<Device, AppError> {
-        let device = self.store.create_device(new).await.map_err(|error| {
-            taken(error, ErrorReason::DeviceExists, || format!("a device is named {:?} already", new.name))
-        })?;
+        let device = self.store.create_device(new).await.map_err(|error| name_taken(error, &new.name))?;
         info!(device = %device.id, "registered a device");
         Ok(device)
     }
@@ -96,6 +94,34 @@ impl App {
             };
             AppError::refused(ErrorReason::DeviceNotFound, message)
         })
+    }
+
+    /// Renames a device, or moves it to another room.
+    ///
+    /// # Errors
+    /// `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`.
+    pub async fn update_device(
+        &self,
+        id: DeviceId,
+        change: &DeviceChange,
+        by: UserId,
+    ) -> Result<Device, AppError> {
+        let device = self.device(&DeviceKey::Id(id)).await?;
+        let name = change.name.as_deref().unwrap_or(&device.name);
+        self.store.update_device(id, change).await.map_err(|error| name_taken(error, name))?;
+        info!(device = %id, %by, "changed a device");
+        self.device(&DeviceKey::Id(id)).await
+    }
+
+    /// Revokes a device and registers another one in its place.
+    ///
+    /// # Errors
+    /// `DEVICE_NOT_FOUND`; `DEVICE_EXISTS`: it was revoked before, and its name given again.
+    pub async fn replace_device(&self, old: DeviceId, by: UserId) -> Result<Device, AppError> {
+        let device = self.device(&DeviceKey::Id(old)).await?;
+        let new = self.store.replace_device(old, by).await.map_err(|e| name_taken(e, &device.name))?;
+        info!(device = %old, %new, %by, "replaced a device");
+        self.device(&DeviceKey::Id(new)).await
     }
 
     /// Changes the settings that are pushed to a device; its stream takes them within a heartbeat.
@@ -126,9 +152,13 @@ impl App {
     ///
     /// # Errors
     /// `Store`.
-    pub async fn devices(&self, page: &PageRequest<String>) -> Result<Page<Device>, AppError> {
+    pub async fn devices(&self, page: &PageRequest<DevicePosition>) -> Result<Page<Device>, AppError> {
         Ok(self.store.devices(page).await?)
     }
+}
+
+fn name_taken(error: StoreError, name: &str) -> AppError {
+    taken(error, ErrorReason::DeviceExists, || format!("a device is named {name:?} already"))
 }
 
 fn taken(error: StoreError, reason: ErrorReason, message: impl FnOnce() -> String) -> AppError {
@@ -138,6 +168,7 @@ fn taken(error: StoreError, reason: ErrorReason, message: impl FnOnce() -> Strin
         | StoreError::Busy(_)
         | StoreError::Full(_)
         | StoreError::Misconfigured(_)
+        | StoreError::TooSlow(_)
         | StoreError::NotFound
         | StoreError::Damaged { .. }
         | StoreError::Migration(_)

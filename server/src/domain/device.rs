@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use cavs_embedding::PackDigest;
 use cavs_proto::{DeviceId, ProtocolError, setting};
@@ -34,7 +34,7 @@ pub enum DeviceStatus {
 pub struct Device {
     /// Ours; its certificate carries it.
     pub id: DeviceId,
-    /// Unique.
+    /// Unique among the devices that are active.
     pub name: String,
     /// What it is.
     pub kind: DeviceKind,
@@ -76,6 +76,12 @@ impl ConnectedTwice {
 }
 
 impl Device {
+    /// Where it stands in lists.
+    #[must_use]
+    pub fn position(&self) -> DevicePosition {
+        DevicePosition { name: self.name.clone(), id: self.id }
+    }
+
     /// Whether it has spoken lately.
     #[must_use]
     pub fn is_online(&self, now: Timestamp) -> bool {
@@ -248,7 +254,7 @@ pub struct Fleet {
 /// A device to be registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDevice {
-    /// Unique, 1 to 100 characters.
+    /// Unique among the devices that are active, 1 to 100 characters.
     pub name: String,
     /// What it is.
     pub kind: DeviceKind,
@@ -263,10 +269,57 @@ impl NewDevice {
     /// `Missing` or `Invalid`, by field.
     pub fn new(name: &str, kind: DeviceKind, classroom: &str) -> Result<Self, ProtocolError> {
         Ok(Self {
-            name: text::required_line("name", name, 100)?,
+            name: text::required("name", text::name("name", name, 100)?)?,
             kind,
-            classroom: text::line("classroom", classroom, 100)?,
+            classroom: text::name("classroom", classroom, 100)?,
         })
+    }
+}
+
+/// What is to be changed of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceChange {
+    /// Its new name, as of a [`NewDevice`].
+    pub name: Option<String>,
+    /// Its new room; empty for none.
+    pub classroom: Option<String>,
+}
+
+impl DeviceChange {
+    /// Checks what a person typed.
+    ///
+    /// # Errors
+    /// `Missing` or `Invalid`, by field.
+    pub fn new(name: Option<&str>, classroom: Option<&str>) -> Result<Self, ProtocolError> {
+        let name = name.map(|name| text::required("name", text::name("name", name, 100)?)).transpose()?;
+        let classroom = classroom.map(|room| text::name("classroom", room, 100)).transpose()?;
+        Ok(Self { name, classroom })
+    }
+}
+
+/// Where a device stands in lists: by name, and by id among those of one name, of which all but one are
+/// revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePosition {
+    /// Its name.
+    pub name: String,
+    /// Ours.
+    pub id: DeviceId,
+}
+
+impl fmt::Display for DevicePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.name)
+    }
+}
+
+impl FromStr for DevicePosition {
+    type Err = ProtocolError;
+
+    fn from_str(text: &str) -> Result<Self, ProtocolError> {
+        let wrong = || ProtocolError::invalid("page_token", "is no position in a list of devices");
+        let (id, name) = text.split_once(' ').ok_or_else(wrong)?;
+        Ok(Self { name: name.to_owned(), id: id.parse().map_err(|_| wrong())? })
     }
 }
 
@@ -275,7 +328,7 @@ impl NewDevice {
 pub enum DeviceKey {
     /// By our id.
     Id(DeviceId),
-    /// By its name.
+    /// By its name: the active one, or else the last one of the name.
     Name(String),
 }
 
@@ -297,6 +350,13 @@ mod tests {
         assert_eq!(change(false, &["motion.hold"], &[("source.rate", "2.0")]), map(&[("source.rate", "2")]));
         assert_eq!(change(true, &[], &[]), map(&[]));
         assert_eq!(change(false, &[], &[]), before);
+    }
+
+    #[test]
+    fn positions_in_lists_are_read_back() {
+        let position = DevicePosition { name: "Room 12, door".to_owned(), id: DeviceId::generate() };
+        assert_eq!(position.to_string().parse(), Ok(position));
+        assert!("x Room".parse::<DevicePosition>().is_err());
     }
 
     #[test]

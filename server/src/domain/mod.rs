@@ -14,11 +14,11 @@ mod threshold;
 mod user;
 
 pub use device::{
-    ConnectedTwice, Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Health, Heartbeat,
-    NewDevice, ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
+    ConnectedTwice, Device, DeviceChange, DeviceKey, DeviceKind, DevicePosition, DeviceReport, DeviceStatus,
+    Fleet, Health, Heartbeat, NewDevice, ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
 };
 pub use face::{BoundingBox, Quality};
-pub use page::{Page, PageRequest, PageToken};
+pub use page::{COUNTED, ListName, Page, PageRequest, PageToken, Total};
 pub use policy::{Judged, Match, Policy};
 pub use proxy::{CameraRefusal, CameraStanding, ProxiedCamera, ProxyRef, SightingAnswer, TOKENS};
 pub use run::{ALIVE_FOR, Admission, HOLDS_FOR, RunId, Standing, message_proves_two};
@@ -27,8 +27,8 @@ pub use sighting::{
     PredictionReason, Review, Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track,
     Verdict,
 };
-pub use student::{Erased, NewStudent, Student, StudentKey};
+pub use student::{Erased, NewStudent, Student, StudentFilter, StudentKey, pseudonym};
 pub use template::TemplateInfo;
-pub use text::{lookup, printable};
+pub use text::{lookup_name, lookup_number, printable};
 pub use threshold::{ThresholdChange, ThresholdVersion, Thresholds};
 pub use user::{Credentials, Role, User};

@@ -3,14 +3,20 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_proto::{DeviceId, ProtocolError, SightingId, StudentId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{BoundingBox, Quality, RunId, text};
+use super::{BoundingBox, ListName, Quality, RunId, text};
 
 /// The earliest time that is taken for one: a device without a clock begins here.
 pub const EARLIEST: Timestamp = Timestamp::UNIX_EPOCH;
 /// The latest time that is taken for one: the year 2200.
 pub const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
+
+/// How far a time of a device may be ahead of the server's clock and still be believed: as far as Kerberos
+/// lets clocks be apart (RFC 4120, 1.6).
+const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+/// How far it may be behind: a quarter, in which a site may have been cut off and its sightings have waited.
+const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What a start of an agent numbers its sightings by: unique for ever together with the start, the device,
 /// and the camera that it speaks for.
@@ -53,6 +59,18 @@ pub struct CapturedSighting {
     pub track: Option<Track>,
     /// The camera that a proxy speaks for; `None` where the device speaks for itself.
     pub camera: Option<DeviceId>,
+}
+
+impl CapturedSighting {
+    /// Whether its times can be: none of them is far from the server's clock when it came. A device says how
+    /// far its clock can be trusted, but may be wrong in that, too.
+    #[must_use]
+    pub fn time_is_plausible(&self, received_at: Timestamp) -> bool {
+        let track = self.track.iter().flat_map(|track| [track.entered_at, track.last_seen_at]);
+        std::iter::once(self.captured_at)
+            .chain(track)
+            .all(|time| (-MOST_BEHIND..=MOST_AHEAD).contains(&time.duration_since(received_at)))
+    }
 }
 
 /// What a device knows of its clock at a sighting.
@@ -112,6 +130,8 @@ pub enum PredictionReason {
     NarrowMargin,
     /// The picture of the face is too poor to be sure.
     LowQuality,
+    /// Captured at a time that is far from the server's clock.
+    TimeImplausible,
     /// Nobody is enrolled.
     EmptyGallery,
     /// The probe is of a model pack that the server has no templates of.
@@ -127,6 +147,7 @@ impl PredictionReason {
             Self::LowSimilarity => "LOW_SIMILARITY",
             Self::NarrowMargin => "NARROW_MARGIN",
             Self::LowQuality => "LOW_QUALITY",
+            Self::TimeImplausible => "TIME_IMPLAUSIBLE",
             Self::EmptyGallery => "EMPTY_GALLERY",
             Self::PackNotServed => "PACK_NOT_SERVED",
         }
@@ -160,6 +181,14 @@ pub struct Prediction<S = StudentId> {
 }
 
 impl Prediction {
+    /// Leaves to a person what the machine would have accepted, for a reason that the face does not give.
+    pub fn leave_to_person(&mut self, reason: PredictionReason) {
+        if self.decision == Decision::Accepted {
+            self.decision = Decision::Pending;
+            reason.as_str().clone_into(&mut self.reason);
+        }
+    }
+
     /// Whom the machine means: nobody where it says unknown.
     #[must_use]
     pub fn predicted(&self) -> Option<&Candidate> {
@@ -279,13 +308,15 @@ pub struct Sighting {
     pub clock: Clock,
     /// What the sighting stands for, where faces are joined over frames.
     pub track: Option<Track>,
+    /// A time of it is far from the server's clock.
+    pub time_implausible: bool,
 }
 
 /// Where a sighting stands in lists: by time, and by id among those of the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SightingPosition {
-    /// By the device's clock.
-    pub captured_at: Timestamp,
+    /// By the device's clock, or by ours where that can't be.
+    pub listed_at: Timestamp,
     /// Ours.
     pub id: SightingId,
 }
@@ -294,13 +325,14 @@ impl Sighting {
     /// Where it stands in lists.
     #[must_use]
     pub const fn position(&self) -> SightingPosition {
-        SightingPosition { captured_at: self.captured_at, id: self.id }
+        let listed_at = if self.time_implausible { self.received_at } else { self.captured_at };
+        SightingPosition { listed_at, id: self.id }
     }
 }
 
 impl fmt::Display for SightingPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.captured_at, self.id)
+        write!(f, "{} {}", self.listed_at, self.id)
     }
 }
 
@@ -310,11 +342,11 @@ impl FromStr for SightingPosition {
     fn from_str(text: &str) -> Result<Self, ProtocolError> {
         let wrong = || ProtocolError::invalid("page_token", "is no position in a list of sightings");
         let (time, id) = text.split_once(' ').ok_or_else(wrong)?;
-        let captured_at: Timestamp = time.parse().map_err(|_| wrong())?;
-        if !(EARLIEST..=LATEST).contains(&captured_at) {
+        let listed_at: Timestamp = time.parse().map_err(|_| wrong())?;
+        if !(EARLIEST..=LATEST).contains(&listed_at) {
             return Err(wrong());
         }
-        Ok(Self { captured_at, id: id.parse().map_err(|_| wrong())? })
+        Ok(Self { listed_at, id: id.parse().map_err(|_| wrong())? })
     }
 }
 
@@ -329,8 +361,129 @@ pub struct SightingFilter {
     pub student: Option<StudentId>,
     /// Decided so.
     pub decision: Option<Decision>,
-    /// Captured at or after.
+    /// Captured at or after; received, where the time can't be.
     pub from: Option<Timestamp>,
-    /// Captured before.
+    /// Captured before; received, where the time can't be.
     pub until: Option<Timestamp>,
+}
+
+impl SightingFilter {
+    /// The list that page tokens are of.
+    #[must_use]
+    pub fn list_name(&self, name: &str) -> ListName {
+        let Self { device, classroom, student, decision, from, until } = self;
+        let decision = decision.map(|decision| match decision {
+            Decision::Accepted => "accepted",
+            Decision::Pending => "pending",
+            Decision::Unknown => "unknown",
+        });
+        ListName::new(name)
+            .with("device", text(device).as_deref())
+            .with("classroom", classroom.as_deref())
+            .with("student", text(student).as_deref())
+            .with("decision", decision)
+            .with("from", text(from).as_deref())
+            .with("until", text(until).as_deref())
+    }
+}
+
+fn text<T: fmt::Display>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(T::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captured(captured_at: Timestamp) -> CapturedSighting {
+        let quality = Quality {
+            unified_score: 90,
+            inter_eye_distance: 90,
+            head_size: 90,
+            sharpness: 90,
+            under_exposure_prevention: 90,
+            over_exposure_prevention: 90,
+            head_pose_yaw: 90,
+            head_pose_pitch: 90,
+            head_pose_roll: 90,
+        };
+        CapturedSighting {
+            key: SightingKey { boot_epoch: 1, sequence: 1 },
+            run: None,
+            captured_at,
+            probe: UnitEmbedding::normalize(vec![1.0; 2]).unwrap(),
+            pack: PackDigest::from_bytes([1; 32]),
+            bounding_box: BoundingBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 },
+            detection_score: 0.9,
+            quality,
+            liveness: None,
+            evidence: Bytes::new(),
+            frame: String::new(),
+            clock: Clock { trust: ClockTrust::Corrected, uncertainty_ms: None },
+            track: None,
+            camera: None,
+        }
+    }
+
+    #[test]
+    fn times_far_from_the_servers_clock_are_not_believed() {
+        let now: Timestamp = "2026-03-02T08:00:00Z".parse().unwrap();
+        let plausible = |time: &str| captured(time.parse().unwrap()).time_is_plausible(now);
+        assert!(plausible("2026-03-02T08:05:00Z") && !plausible("2026-03-02T08:05:01Z"));
+        assert!(plausible("2025-12-02T08:00:00Z") && !plausible("2025-12-02T07:59:59Z"));
+        assert!(!plausible("2076-01-01T00:00:00Z") && !plausible("1970-01-01T00:00:00Z"));
+
+        // A track's times count, too.
+        let mut tracked = captured(now);
+        let entered_at = "2076-01-01T00:00:00Z".parse().unwrap();
+        tracked.track = Some(Track { id: 1, entered_at, last_seen_at: now, left: false });
+        assert!(!tracked.time_is_plausible(now));
+    }
+
+    #[test]
+    fn a_person_is_asked_only_where_the_machine_would_accept() {
+        let left = |decision, reason: PredictionReason| {
+            let mut prediction = Prediction::<StudentId> {
+                decision,
+                reason: reason.as_str().to_owned(),
+                candidates: Vec::new(),
+                margin: None,
+                threshold: 0.5,
+                threshold_version: 0,
+            };
+            prediction.leave_to_person(PredictionReason::TimeImplausible);
+            (prediction.decision, prediction.reason)
+        };
+        let expected = (Decision::Pending, "TIME_IMPLAUSIBLE".to_owned());
+        assert_eq!(left(Decision::Accepted, PredictionReason::Matched), expected);
+        let expected = (Decision::Pending, "NARROW_MARGIN".to_owned());
+        assert_eq!(left(Decision::Pending, PredictionReason::NarrowMargin), expected);
+        assert_eq!(left(Decision::Unknown, PredictionReason::LowSimilarity).0, Decision::Unknown);
+    }
+
+    #[test]
+    fn every_filter_makes_another_list() {
+        let time = Timestamp::UNIX_EPOCH;
+        let id = SightingId::generate().uuid();
+        let filters = [
+            SightingFilter::default(),
+            SightingFilter { device: Some(id.into()), ..Default::default() },
+            SightingFilter { student: Some(id.into()), ..Default::default() },
+            SightingFilter { classroom: Some(id.to_string()), ..Default::default() },
+            SightingFilter { decision: Some(Decision::Pending), ..Default::default() },
+            SightingFilter { decision: Some(Decision::Unknown), ..Default::default() },
+            SightingFilter { from: Some(time), ..Default::default() },
+            SightingFilter { until: Some(time), ..Default::default() },
+        ];
+        let request = |filter: &SightingFilter, token: &str| {
+            crate::domain::PageRequest::<SightingPosition>::new(1, token, false, filter.list_name("x"))
+        };
+        for (index, filter) in filters.iter().enumerate() {
+            let items = vec![SightingPosition { listed_at: time, id: id.into() }; 2];
+            let token = request(filter, "").unwrap().page(items, |item| *item).next;
+            for (other_index, other) in filters.iter().enumerate() {
+                assert_eq!(request(other, &token).is_ok(), index == other_index, "{filter:?} {other:?}");
+            }
+        }
+    }
 }

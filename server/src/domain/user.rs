@@ -59,7 +59,10 @@ impl Credentials {
             1..=256 => {}
             _ => return Err(ProtocolError::invalid("password", "at most 256 bytes")),
         }
-        Ok(Self { username: text::required_line("username", username, 64)?, password })
+        Ok(Self {
+            username: text::required("username", text::identifier("username", username, 64)?)?,
+            password,
+        })
     }
 
     /// Whether the password is long enough for a new account: NIST SP 800-63B asks for eight.
@@ -72,6 +75,14 @@ impl Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_names_that_look_alike_are_one() {
+        let username = |name| Credentials::new(name, "password".to_owned()).map(|c| c.username);
+        assert_eq!(username("ａｄａ＠example.org").unwrap(), "ada@example.org");
+        assert_eq!(username("zoe\u{308}").unwrap(), username("zo\u{eb}").unwrap());
+        assert!(username("ada\u{200b}").is_err() && username("\u{3164}").is_err());
+    }
 
     #[test]
     fn roles_include_the_lesser_ones() {

@@ -6,8 +6,8 @@ use v1::capture_clock::Trust;
 
 use super::layer::Caller;
 use crate::domain::{
-    BoundingBox, ClockTrust, Decision, PageRequest, Quality, Sighting, SightingFilter, StudentRef, Verdict,
-    lookup,
+    BoundingBox, ClockTrust, Decision, ListName, PageRequest, Quality, Sighting, SightingFilter, StudentRef,
+    Total, Verdict, lookup_name,
 };
 
 /// Who is calling, as the layer found out.
@@ -19,9 +19,10 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 pub(super) fn page_request<K: std::str::FromStr + std::fmt::Display>(
     size: u32,
     token: &str,
-    list: &str,
+    with_total: bool,
+    list: ListName,
 ) -> Result<PageRequest<K>, Status> {
-    PageRequest::new(size, token, list).map_err(|reason| {
+    PageRequest::new(size, token, with_total, list).map_err(|reason| {
         cavs_proto::status(reason, "page_token: not a token of this list with these filters")
     })
 }
@@ -45,9 +46,14 @@ pub(super) fn optional_id<I: std::str::FromStr<Err = cavs_proto::IdError>>(
     text.parse().map(Some).map_err(|error| ProtocolError::invalid(field, error))
 }
 
-/// A text of the wire to look something up by: empty is none.
-pub(super) fn optional_text(field: &'static str, text: &str) -> Result<Option<String>, ProtocolError> {
-    if text.is_empty() { Ok(None) } else { lookup(field, text).map(Some) }
+/// A name of the wire to look something up by: empty is none.
+fn optional_name(field: &'static str, text: &str) -> Result<Option<String>, ProtocolError> {
+    if text.is_empty() { Ok(None) } else { lookup_name(field, text).map(Some) }
+}
+
+/// `total_size` and `total_size_exact`.
+pub(super) fn total_to_wire(total: Option<Total>) -> (u64, bool) {
+    total.map_or((0, false), |total| (total.items, total.exact))
 }
 
 pub(super) fn quality_from_wire(quality: Option<&v1::FaceQuality>) -> Result<Quality, ProtocolError> {
@@ -108,7 +114,7 @@ pub(super) fn filter_from_wire(filter: Option<&v1::SightingFilter>) -> Result<Si
         |field, timestamp: &Option<_>| timestamp.as_ref().map(|t| from_timestamp(field, Some(t))).transpose();
     Ok(SightingFilter {
         device: optional_id("filter.device_id", &filter.device_id)?,
-        classroom: optional_text("filter.classroom", &filter.classroom)?,
+        classroom: optional_name("filter.classroom", &filter.classroom)?,
         student: optional_id::<StudentId>("filter.student_id", &filter.student_id)?,
         decision: match filter.decision {
             0 => None,
@@ -215,6 +221,7 @@ impl From<Sighting> for v1::Sighting {
                 last_seen_at: Some(to_timestamp(track.last_seen_at)),
                 left: track.left,
             }),
+            time_implausible: sighting.time_implausible,
         }
     }
 }

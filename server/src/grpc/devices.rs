@@ -4,13 +4,16 @@ use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::{caller, optional_id, page_request, required_id},
+    convert::{caller, optional_id, page_request, required_id, total_to_wire},
     heartbeat::{heartbeat_to_wire, report_to_wire, settings_to_wire},
     status::required_enum,
 };
 use crate::{
     app::App,
-    domain::{Device, DeviceKey, DeviceKind, DeviceStatus, NewDevice, SettingsChange, lookup},
+    domain::{
+        Device, DeviceChange, DeviceKey, DeviceKind, DeviceStatus, ListName, NewDevice, SettingsChange,
+        lookup_name,
+    },
 };
 
 pub(super) struct Devices(App);
@@ -43,13 +46,36 @@ impl v1::device_service_server::DeviceService for Devices {
         &self,
         request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
-        let v1::ListDevicesRequest { page_size, page_token } = request.into_inner();
-        let found = self.0.devices(&page_request(page_size, &page_token, "devices")?).await?;
+        let v1::ListDevicesRequest { page_size, page_token, with_total_size } = request.into_inner();
+        let page = page_request(page_size, &page_token, with_total_size, ListName::new("devices"))?;
+        let found = self.0.devices(&page).await?;
+        let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListDevicesResponse {
             devices: found.items.into_iter().map(Into::into).collect(),
             next_page_token: found.next,
-            total_size: found.total,
+            total_size,
+            total_size_exact,
         }))
+    }
+
+    async fn update_device(
+        &self,
+        request: Request<v1::UpdateDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let by = caller(&request)?.user.id;
+        let v1::UpdateDeviceRequest { device_id, name, classroom } = request.into_inner();
+        let id = required_id("device_id", &device_id)?;
+        let change = DeviceChange::new(name.as_deref(), classroom.as_deref())?;
+        Ok(Response::new(self.0.update_device(id, &change, by).await?.into()))
+    }
+
+    async fn replace_device(
+        &self,
+        request: Request<v1::ReplaceDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        let by = caller(&request)?.user.id;
+        let old = required_id("device_id", &request.into_inner().device_id)?;
+        Ok(Response::new(self.0.replace_device(old, by).await?.into()))
     }
 
     async fn configure_device(
@@ -134,7 +160,7 @@ impl TryFrom<v1::GetDeviceRequest> for DeviceKey {
         use v1::get_device_request::Key;
         match request.key {
             Some(Key::Id(id)) => Ok(Self::Id(required_id("id", &id)?)),
-            Some(Key::Name(name)) => Ok(Self::Name(lookup("name", &name)?)),
+            Some(Key::Name(name)) => Ok(Self::Name(lookup_name("name", &name)?)),
             None => Err(ProtocolError::Missing { field: "key" }),
         }
     }

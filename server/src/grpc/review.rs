@@ -1,7 +1,9 @@
 use cavs_proto::{ProtocolError, v1};
 use tonic::{Request, Response, Status};
 
-use super::convert::{caller, filter_from_wire, optional_id, page_request, sighting_id, verdict_from_wire};
+use super::convert::{
+    caller, filter_from_wire, optional_id, page_request, sighting_id, total_to_wire, verdict_from_wire,
+};
 use crate::{app::App, domain::NewReview};
 
 pub(super) struct Reviews(App);
@@ -18,17 +20,19 @@ impl v1::review_service_server::ReviewService for Reviews {
         &self,
         request: Request<v1::ListPendingRequest>,
     ) -> Result<Response<v1::ListPendingResponse>, Status> {
-        let v1::ListPendingRequest { page_size, page_token, filter } = request.into_inner();
+        let v1::ListPendingRequest { page_size, page_token, filter, with_total_size } = request.into_inner();
         let filter = filter_from_wire(filter.as_ref())?;
         if filter.decision.is_some() {
             return Err(ProtocolError::invalid("filter.decision", "must be unset").into());
         }
-        let page = page_request(page_size, &page_token, &format!("queue/{filter:?}"))?;
+        let page = page_request(page_size, &page_token, with_total_size, filter.list_name("queue"))?;
         let found = self.0.review_queue(&filter, &page).await?;
+        let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListPendingResponse {
             sightings: found.items.into_iter().map(Into::into).collect(),
             next_page_token: found.next,
-            total_size: found.total,
+            total_size,
+            total_size_exact,
         }))
     }
 

@@ -1,7 +1,7 @@
 use cavs_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::convert::{filter_from_wire, page_request, required_id};
+use super::convert::{filter_from_wire, page_request, required_id, total_to_wire};
 use crate::app::App;
 
 pub(super) struct Sightings(App);
@@ -18,16 +18,20 @@ impl v1::sighting_service_server::SightingService for Sightings {
         &self,
         request: Request<v1::ListSightingsRequest>,
     ) -> Result<Response<v1::ListSightingsResponse>, Status> {
-        let v1::ListSightingsRequest { page_size, page_token, filter } = request.into_inner();
+        let v1::ListSightingsRequest { page_size, page_token, filter, with_total_size } =
+            request.into_inner();
         let filter = filter_from_wire(filter.as_ref())?;
-        let page = page_request(page_size, &page_token, &format!("sightings/{filter:?}"))?;
+        let page = page_request(page_size, &page_token, with_total_size, filter.list_name("sightings"))?;
         let found = self.0.sightings(&filter, &page).await?;
+        let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListSightingsResponse {
             sightings: found.items.into_iter().map(Into::into).collect(),
             next_page_token: found.next,
-            total_size: found.total,
+            total_size,
+            total_size_exact,
         }))
     }
+
     async fn get_sighting(
         &self,
         request: Request<v1::GetSightingRequest>,

@@ -51,6 +51,10 @@ const fn of_the_database(cause: &AppError) -> Option<(&'static str, Duration)> {
             "the database refuses the server; whoever runs it finds the cause in its log",
             Duration::from_secs(60),
         )),
+        StoreError::TooSlow(_) => Some((
+            "the database was not done in time; ask for less, or try again later",
+            Duration::from_secs(5),
+        )),
         StoreError::Taken
         | StoreError::NotFound
         | StoreError::Damaged { .. }

@@ -1,10 +1,10 @@
 use cavs_proto::{ProtocolError, to_timestamp, v1};
 use tonic::{Request, Response, Status};
 
-use super::convert::{caller, optional_text, page_request, required_id};
+use super::convert::{caller, page_request, required_id, total_to_wire};
 use crate::{
     app::App,
-    domain::{NewStudent, Student, StudentKey, lookup},
+    domain::{NewStudent, Student, StudentFilter, StudentKey, lookup_number},
 };
 
 pub(super) struct Students(App);
@@ -38,14 +38,17 @@ impl v1::student_service_server::StudentService for Students {
         &self,
         request: Request<v1::ListStudentsRequest>,
     ) -> Result<Response<v1::ListStudentsResponse>, Status> {
-        let v1::ListStudentsRequest { page_size, page_token, section } = request.into_inner();
-        let page = page_request(page_size, &page_token, &format!("students/{section}"))?;
-        let section = optional_text("section", &section)?;
-        let found = self.0.students(section.as_deref(), &page).await?;
+        let v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size } =
+            request.into_inner();
+        let filter = StudentFilter::new(&section, &name)?;
+        let page = page_request(page_size, &page_token, with_total_size, filter.list_name())?;
+        let found = self.0.students(&filter, &page).await?;
+        let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListStudentsResponse {
             students: found.items.into_iter().map(Into::into).collect(),
             next_page_token: found.next,
-            total_size: found.total,
+            total_size,
+            total_size_exact,
         }))
     }
 
@@ -71,7 +74,7 @@ impl TryFrom<v1::GetStudentRequest> for StudentKey {
         use v1::get_student_request::Key;
         match request.key {
             Some(Key::Id(id)) => Ok(Self::Id(required_id("id", &id)?)),
-            Some(Key::Number(number)) => Ok(Self::Number(lookup("number", &number)?)),
+            Some(Key::Number(number)) => Ok(Self::Number(lookup_number("number", &number)?)),
             None => Err(ProtocolError::Missing { field: "key" }),
         }
     }

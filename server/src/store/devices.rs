@@ -5,23 +5,28 @@ use cavs_proto::{DeviceId, UserId};
 use serde_json::Value;
 use tokio_postgres::{
     Row,
-    types::{Json, ToSql},
+    types::{Json, ToSql, Type},
 };
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     enums::{Column, read_digest, to_bigint},
+    lists::Conditions,
     templates::read_json,
 };
 use crate::domain::{
-    ConnectedTwice, Device, DeviceKey, DeviceKind, DeviceReport, DeviceStatus, Fleet, Heartbeat, NewDevice,
-    ONLINE_FOR, Page, PageRequest, ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport,
+    ConnectedTwice, Device, DeviceChange, DeviceKey, DeviceKind, DevicePosition, DeviceReport, DeviceStatus,
+    Fleet, Heartbeat, NewDevice, ONLINE_FOR, Page, PageRequest, ProxyRef, PushedSettings, RunId,
+    SettingsChange, SettingsReport,
 };
 
 /// A device with the newest settings that were pushed to it, and who speaks for it.
 const SELECT: &str = "
-    SELECT d.*, p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
+    SELECT d.id, d.name, d.kind, d.classroom, d.status, d.created_at, d.last_seen_at, d.agent_version,
+        d.pack_digest, d.spooled, d.lost, d.heartbeat, d.settings_running, d.settings_on_trial,
+        d.settings_rejected, d.settings_rejection, d.proxy_id, d.twice_at, d.twice_count,
+        p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
         (SELECT count(*) FROM device_tokens t WHERE t.device_id = d.id AND t.revoked_at IS NULL) AS tokens
     FROM devices d LEFT JOIN devices x ON x.id = d.proxy_id LEFT JOIN LATERAL (
         SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by
@@ -53,7 +58,8 @@ impl Store {
                 client.query_opt(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?
             }
             DeviceKey::Name(name) => {
-                client.query_opt(&format!("{SELECT} WHERE d.name = $1"), &[name]).await?
+                let sql = format!("{SELECT} WHERE d.name = $1 ORDER BY d.status, d.id DESC LIMIT 1");
+                client.query_opt(&sql, &[name]).await?
             }
         };
         row.as_ref().map(device).transpose()
@@ -62,14 +68,63 @@ impl Store {
     /// Devices by name.
     ///
     /// # Errors
-    /// `Unavailable`.
-    pub async fn devices(&self, request: &PageRequest<String>) -> Result<Page<Device>, StoreError> {
+    /// `Unavailable`, `TooSlow`.
+    pub async fn devices(&self, request: &PageRequest<DevicePosition>) -> Result<Page<Device>, StoreError> {
         let client = self.client().await?;
-        let sql = format!("{SELECT} WHERE $1::text IS NULL OR d.name > $1 ORDER BY d.name LIMIT $2");
-        let rows = client.query(&sql, &[&request.after, &request.fetch()]).await?;
+        let after = request.after.as_ref().map(|after| (after.name.as_str(), after.id.uuid()));
+        let mut chosen = Conditions::default();
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "devices d").await?),
+            false => None,
+        };
+        if let Some((name, id)) = &after {
+            chosen.with("(d.name, d.id) > (?, ?)", &[(name, Type::TEXT), (id, Type::UUID)]);
+        }
+        let rows = chosen.rows(&client, SELECT, "d.name, d.id", request.fetch()).await?;
         let items = rows.iter().map(device).collect::<Result<_, _>>()?;
-        let total: i64 = client.query_one("SELECT count(*) FROM devices", &[]).await?.try_get(0)?;
-        Ok(request.page(items, total.unsigned_abs(), |device| device.name.clone()))
+        Ok(Page { total, ..request.page(items, Device::position) })
+    }
+
+    /// Changes a device's name or room.
+    ///
+    /// # Errors
+    /// `NotFound`: the device. `Taken`: the name.
+    pub async fn update_device(&self, id: DeviceId, change: &DeviceChange) -> Result<(), StoreError> {
+        let sql = "UPDATE devices SET name = coalesce($2, name), classroom = coalesce($3, classroom)
+                   WHERE id = $1";
+        let client = self.client().await?;
+        match client.execute(sql, &[&id.uuid(), &change.name, &change.classroom]).await? {
+            0 => Err(StoreError::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    /// Revokes a device and puts another one in its place: with its name, room, proxy and cameras, and the
+    /// settings that were last pushed to it. The id of the new one.
+    ///
+    /// # Errors
+    /// `NotFound`: the device. `Taken`: another active device has its name meanwhile.
+    pub async fn replace_device(&self, old: DeviceId, by: UserId) -> Result<DeviceId, StoreError> {
+        let new = DeviceId::generate();
+        let (old, fresh) = (old.uuid(), new.uuid());
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        // First, as the new one takes the name that this frees.
+        let sql = "UPDATE devices SET status = 'revoked' WHERE id = $1";
+        if transaction.execute(sql, &[&old]).await? == 0 {
+            return Err(StoreError::NotFound);
+        }
+        let sql = "INSERT INTO devices (id, name, kind, classroom, proxy_id)
+                   SELECT $2, name, kind, classroom, proxy_id FROM devices WHERE id = $1";
+        transaction.execute(sql, &[&old, &fresh]).await?;
+        let sql = "UPDATE devices SET proxy_id = $2 WHERE proxy_id = $1";
+        transaction.execute(sql, &[&old, &fresh]).await?;
+        let sql = "INSERT INTO device_settings (device_id, version, settings, pushed_by)
+                   SELECT $2, 1, settings, $3 FROM device_settings
+                   WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
+        transaction.execute(sql, &[&old, &fresh, &by.uuid()]).await?;
+        transaction.commit().await?;
+        Ok(new)
     }
 
     /// Records that a device has come with a pack that is not served.

@@ -5,7 +5,7 @@ use deadpool_postgres::Object;
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::domain::Erased;
+use crate::domain::{Erased, pseudonym};
 
 /// Sightings that show the student, as far as anybody knows: those that are theirs, and those that wait for a
 /// person while the machine thinks of them.
@@ -13,8 +13,8 @@ const FACES: &str = "SELECT id FROM sightings WHERE student_id = $1
     UNION SELECT id FROM sightings WHERE in_queue AND predicted_student_id = $1";
 
 impl Store {
-    /// Destroys a student's data key and templates, and the probes and pictures of their sightings; which
-    /// templates they were.
+    /// Destroys a student's data key and templates, the probes and pictures of their sightings, and their
+    /// number, name and section; which templates they were.
     ///
     /// # Errors
     /// `NotFound`: the student.
@@ -23,8 +23,9 @@ impl Store {
         let transaction = client.transaction().await?;
         let student = id.uuid();
         // An enrollment under way takes this row, too: it is through, or finds no key any more.
-        let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()) WHERE id = $1";
-        if transaction.execute(sql, &[&student]).await? == 0 {
+        let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()), number = $2, name = '',
+                   section = '', name_words = '' WHERE id = $1";
+        if transaction.execute(sql, &[&student, &pseudonym(id)]).await? == 0 {
             return Err(StoreError::NotFound);
         }
         transaction.execute("DELETE FROM student_keys WHERE student_id = $1", &[&student]).await?;
@@ -44,15 +45,16 @@ impl Store {
         Ok((Erased { templates: templates.len() as u64, sightings }, templates))
     }
 
-    /// Rewrites the table of the students' data keys, so that its file holds none that was deleted. It has a
-    /// short row for each student and is only read during loads and enrollments.
+    /// Rewrites the tables of the students and of their data keys, so that their files hold no name and no key
+    /// that was erased. They have a short row for each student.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn purge_student_keys(&self) -> Result<(), StoreError> {
-        // Only the owner of a table may rewrite it.
+    pub async fn purge_erased(&self) -> Result<(), StoreError> {
+        // Only the owner of a table may rewrite it; and each by itself, as none may be part of a transaction.
         let owner = self.owner().await?;
         owner.batch_execute("VACUUM FULL student_keys").await?;
+        owner.batch_execute("VACUUM FULL students").await?;
         if self.owner.is_some() {
             // A session of the owner's is open no longer than it is needed.
             drop(Object::take(owner));

@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The database can't be used as it is configured, until somebody changes that.
     #[error("the database can't be used: {0}")]
     Misconfigured(String),
+    /// The database works, but was not done in time: the query was given up.
+    #[error("the database was not done in time: {0}")]
+    TooSlow(String),
     /// A unique value is taken.
     #[error("the value is taken already")]
     Taken,
@@ -104,10 +107,11 @@ impl From<tokio_postgres::Error> for StoreError {
             SqlState::FOREIGN_KEY_VIOLATION => Self::NotFound,
             SqlState::TOO_MANY_CONNECTIONS => Self::Busy(text),
             SqlState::DISK_FULL => Self::Full(text),
-            SqlState::ADMIN_SHUTDOWN
-            | SqlState::CRASH_SHUTDOWN
-            | SqlState::CANNOT_CONNECT_NOW
-            | SqlState::QUERY_CANCELED => Self::Unavailable(text),
+            // Of `statement_timeout`, and of a database administrator's `pg_cancel_backend`.
+            SqlState::QUERY_CANCELED => Self::TooSlow(text),
+            SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
+                Self::Unavailable(text)
+            }
             SqlState::READ_ONLY_SQL_TRANSACTION => {
                 Self::Unavailable(format!("{text}; is this the standby of another server?"))
             }

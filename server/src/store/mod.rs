@@ -6,9 +6,12 @@ mod devices;
 mod enums;
 mod erasure;
 mod error;
+mod lists;
 #[cfg(test)]
 mod locking_tests;
 mod proxies;
+#[cfg(test)]
+mod record_tests;
 mod reviews;
 mod runs;
 mod sighting_queries;

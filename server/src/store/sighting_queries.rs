@@ -3,13 +3,17 @@ use std::collections::HashMap;
 use cavs_embedding::Similarity;
 use cavs_proto::{SightingId, StudentId};
 use futures_util::future::try_join;
-use jiff::civil::Date;
-use tokio_postgres::{Row, types::ToSql};
+use jiff::{Timestamp, civil::Date};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     enums::{Column, read_digest},
+    lists::Conditions,
     sightings::CandidateColumn,
     templates::read_json,
 };
@@ -18,67 +22,123 @@ use crate::domain::{
     Sighting, SightingFilter, SightingKey, SightingPosition, StudentRef, Track, Verdict,
 };
 
-const SELECT: &str = "
-    SELECT s.*, d.name AS device_name, u.username AS reviewer,
+pub(super) const SELECT: &str = "
+    SELECT s.id, s.device_id, s.classroom, s.boot_epoch, s.sequence, s.captured_at, s.received_at,
+        s.time_implausible, s.frame, s.clock_trust, s.clock_uncertainty_ms, s.track_id, s.track_entered_at,
+        s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
+        s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.margin, s.threshold,
+        s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
+        s.corrected_student_id, d.name AS device_name, u.username AS reviewer,
         EXISTS (SELECT FROM evidence e WHERE e.sighting_id = s.id) AS has_evidence
     FROM sightings s JOIN devices d ON d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
 
-/// Parameters 1 to 6 are the filter's.
-const FILTER: &str = "
-    ($1::uuid IS NULL OR s.device_id = $1) AND ($2::text IS NULL OR s.classroom = $2)
-    AND ($3::uuid IS NULL OR s.student_id = $3) AND ($4::text IS NULL OR s.decision = $4)
-    AND ($5::timestamptz IS NULL OR s.captured_at >= $5) AND ($6::timestamptz IS NULL OR s.captured_at < $6)";
+/// A list of sightings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    /// All, newest first.
+    Newest,
+    /// Those that wait for a person, oldest first.
+    Queue,
+}
+
+impl List {
+    pub(super) const fn order(self) -> &'static str {
+        match self {
+            Self::Newest => "s.listed_at DESC, s.id DESC",
+            Self::Queue => "s.listed_at, s.id",
+        }
+    }
+
+    pub(super) const fn follows(self) -> &'static str {
+        match self {
+            Self::Newest => "(s.listed_at, s.id) < (?, ?)",
+            Self::Queue => "(s.listed_at, s.id) > (?, ?)",
+        }
+    }
+}
+
+/// A filter as its columns are.
+pub(super) struct Filter<'a> {
+    device: Option<Uuid>,
+    classroom: &'a Option<String>,
+    student: Option<Uuid>,
+    decision: Option<&'static str>,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl<'a> Filter<'a> {
+    pub(super) fn new(filter: &'a SightingFilter) -> Self {
+        Self {
+            device: filter.device.map(|id| id.uuid()),
+            classroom: &filter.classroom,
+            student: filter.student.map(|id| id.uuid()),
+            decision: filter.decision.map(Column::text),
+            from: filter.from,
+            until: filter.until,
+        }
+    }
+
+    pub(super) fn conditions(&self, list: List) -> Conditions<'_> {
+        let mut conditions = Conditions::default();
+        if list == List::Queue {
+            conditions.also("s.in_queue");
+        }
+        conditions.with_value("s.device_id = ?", &self.device, Type::UUID);
+        conditions.with_value("s.classroom = ?", self.classroom, Type::TEXT);
+        conditions.with_value("s.student_id = ?", &self.student, Type::UUID);
+        conditions.with_value("s.decision = ?", &self.decision, Type::TEXT);
+        conditions.with_value("s.listed_at >= ?", &self.from, Type::TIMESTAMPTZ);
+        conditions.with_value("s.listed_at < ?", &self.until, Type::TIMESTAMPTZ);
+        conditions
+    }
+}
 
 impl Store {
     /// Sightings, newest first.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `Unavailable`, `TooSlow`.
     pub async fn sightings(
         &self,
         filter: &SightingFilter,
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, StoreError> {
-        let order = "(s.captured_at, s.id) < ($7, $8)) ORDER BY s.captured_at DESC, s.id DESC";
-        self.list("", order, filter, request).await
+        self.list(List::Newest, filter, request).await
     }
 
     /// Sightings that wait for a person, oldest first.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `Unavailable`, `TooSlow`.
     pub async fn review_queue(
         &self,
         filter: &SightingFilter,
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, StoreError> {
-        let order = "(s.captured_at, s.id) > ($7, $8)) ORDER BY s.captured_at, s.id";
-        self.list("s.in_queue AND", order, filter, request).await
+        self.list(List::Queue, filter, request).await
     }
 
     async fn list(
         &self,
-        queue: &str,
-        order: &str,
+        list: List,
         filter: &SightingFilter,
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, StoreError> {
         let client = self.client().await?;
-        let (device, student) = (filter.device.map(|id| id.uuid()), filter.student.map(|id| id.uuid()));
-        let decision = filter.decision.map(Column::text);
-        let filters: [&(dyn ToSql + Sync); 6] =
-            [&device, &filter.classroom, &student, &decision, &filter.from, &filter.until];
-        let after_time = request.after.map(|position| position.captured_at);
-        let after_id = request.after.map(|position| position.id.uuid());
-        let fetch = request.fetch();
-        let mut parameters = filters.to_vec();
-        parameters.extend([&after_time as &(dyn ToSql + Sync), &after_id, &fetch]);
-        let sql = format!("{SELECT} WHERE {queue} {FILTER} AND ($8::uuid IS NULL OR {order} LIMIT $9");
-        let rows = client.query(&sql, &parameters).await?;
-        let sql = format!("SELECT count(*) FROM sightings s WHERE {queue} {FILTER}");
-        let total: i64 = client.query_one(&sql, &filters).await?.try_get(0)?;
+        let filter = Filter::new(filter);
+        let after = request.after.map(|after| (after.listed_at, after.id.uuid()));
+        let mut chosen = filter.conditions(list);
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "sightings s").await?),
+            false => None,
+        };
+        if let Some((time, id)) = &after {
+            chosen.with(list.follows(), &[(time, Type::TIMESTAMPTZ), (id, Type::UUID)]);
+        }
+        let rows = chosen.rows(&client, SELECT, list.order(), request.fetch()).await?;
         let items = read_all(&client, &rows).await?;
-        Ok(request.page(items, total.unsigned_abs(), Sighting::position))
+        Ok(Page { total, ..request.page(items, Sighting::position) })
     }
 
     /// One sighting.
@@ -141,7 +201,8 @@ async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Ve
     }
     ids.sort_unstable();
     ids.dedup();
-    let found = client.query("SELECT id, number, name FROM students WHERE id = ANY($1)", &[&ids]).await?;
+    let sql = "SELECT id, number, name FROM students WHERE id = ANY($1)";
+    let found = client.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?;
     let students = students_by_id(&found)?;
     rows.iter().zip(&candidates).map(|(row, candidates)| read(row, candidates, &students)).collect()
 }
@@ -228,5 +289,6 @@ fn read(
             uncertainty_ms: uncertainty.map(i64::unsigned_abs),
         },
         track,
+        time_implausible: row.try_get("time_implausible")?,
     })
 }

@@ -40,6 +40,8 @@ pub struct SightingToStore<'a> {
     pub evidence: Option<Vec<u8>>,
     /// What the machine says.
     pub prediction: &'a Prediction,
+    /// A time of it is far from the server's clock.
+    pub time_implausible: bool,
 }
 
 /// What became of a sighting.
@@ -59,10 +61,10 @@ const INSERT: &str = "
         key_month, pack_digest, probe,
         decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
         clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left,
-        threshold_version, via, run_id)
+        threshold_version, via, run_id, time_implausible)
     SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33
-    FROM devices d WHERE d.id = $2 AND NOT ($34 AND EXISTS (
+        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34
+    FROM devices d WHERE d.id = $2 AND NOT ($35 AND EXISTS (
         -- Stored before there were run ids, and offered again by an agent that has none.
         SELECT FROM sightings s WHERE s.device_id = d.id AND s.via = $32 AND s.boot_epoch = $3
             AND s.sequence = $4 AND s.run_id = '00000000-0000-0000-0000-000000000000'
@@ -144,7 +146,16 @@ async fn insert_sighting(
     device: DeviceId,
     sighting: &SightingToStore<'_>,
 ) -> Result<u64, StoreError> {
-    let SightingToStore { id, captured, received_at, key_month, probe, evidence: _, prediction } = sighting;
+    let SightingToStore {
+        id,
+        captured,
+        received_at,
+        key_month,
+        probe,
+        evidence: _,
+        prediction,
+        time_implausible,
+    } = sighting;
     let (bounds, predicted) = (captured.bounding_box, prediction.predicted());
     let candidates: Vec<CandidateColumn> = prediction
         .candidates
@@ -155,7 +166,7 @@ async fn insert_sighting(
     let (clock, track) = (captured.clock, captured.track);
     let seen_by = captured.camera.unwrap_or(device);
     let run = captured.run.unwrap_or_else(|| RunId::of_content(captured));
-    let parameters: [&(dyn ToSql + Sync); 34] = [
+    let parameters: [&(dyn ToSql + Sync); 35] = [
         &id.uuid(),
         &seen_by.uuid(),
         &to_bigint(captured.key.boot_epoch),
@@ -189,6 +200,7 @@ async fn insert_sighting(
         &to_integer(prediction.threshold_version),
         &device.uuid(),
         &run.uuid(),
+        time_implausible,
         &captured.run.is_none(),
     ];
     Ok(transaction.execute(insert, &parameters).await?)

@@ -1,12 +1,12 @@
 use cavs_proto::StudentId;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
-use crate::domain::{NewStudent, Page, PageRequest, Student, StudentKey};
+use super::{Store, StoreError, lists::Conditions};
+use crate::domain::{NewStudent, Page, PageRequest, Student, StudentFilter, StudentKey};
 
-const COLUMNS: &str = "s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
-    (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count";
+const SELECT: &str = "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
+    (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count FROM students s";
 
 impl Store {
     /// Adds a student together with the data key of their templates.
@@ -23,8 +23,9 @@ impl Store {
         let transaction = client.transaction().await?;
         transaction
             .execute(
-                "INSERT INTO students (id, number, name, section) VALUES ($1, $2, $3, $4)",
-                &[&id.uuid(), &new.number, &new.name, &new.section],
+                "INSERT INTO students (id, number, name, section, name_words)
+                 VALUES ($1, $2, $3, $4, array_to_tsvector($5))",
+                &[&id.uuid(), &new.number, &new.name, &new.section, &new.name_words()],
             )
             .await?;
         transaction
@@ -33,7 +34,7 @@ impl Store {
                 &[&id.uuid(), &wrapped_key],
             )
             .await?;
-        let sql = format!("SELECT {COLUMNS} FROM students s WHERE s.id = $1");
+        let sql = format!("{SELECT} WHERE s.id = $1");
         let created = student(&transaction.query_one(&sql, &[&id.uuid()]).await?)?;
         transaction.commit().await?;
         Ok(created)
@@ -47,37 +48,37 @@ impl Store {
         let client = self.client().await?;
         let row = match key {
             StudentKey::Id(id) => {
-                let sql = format!("SELECT {COLUMNS} FROM students s WHERE s.id = $1");
+                let sql = format!("{SELECT} WHERE s.id = $1");
                 client.query_opt(&sql, &[&id.uuid()]).await?
             }
             StudentKey::Number(number) => {
-                let sql = format!("SELECT {COLUMNS} FROM students s WHERE s.number = $1");
+                let sql = format!("{SELECT} WHERE s.number = $1");
                 client.query_opt(&sql, &[number]).await?
             }
         };
         row.as_ref().map(student).transpose()
     }
 
-    /// Students by number, all or those of a section.
+    /// Students by number, those of a filter.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `Unavailable`, `TooSlow`.
     pub async fn students(
         &self,
-        section: Option<&str>,
+        filter: &StudentFilter,
         request: &PageRequest<String>,
     ) -> Result<Page<Student>, StoreError> {
         let client = self.client().await?;
-        let sql = format!(
-            "SELECT {COLUMNS} FROM students s
-             WHERE ($1::text IS NULL OR section = $1) AND ($2::text IS NULL OR number > $2)
-             ORDER BY number LIMIT $3"
-        );
-        let rows = client.query(&sql, &[&section, &request.after, &request.fetch()]).await?;
+        let words = (!filter.words.is_empty()).then(|| begins_words(&filter.words));
+        let mut chosen = conditions(filter, &words);
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "students s").await?),
+            false => None,
+        };
+        chosen.with_value("s.number > ?", &request.after, Type::TEXT);
+        let rows = chosen.rows(&client, SELECT, "s.number", request.fetch()).await?;
         let items = rows.iter().map(student).collect::<Result<_, _>>()?;
-        let sql = "SELECT count(*) FROM students WHERE $1::text IS NULL OR section = $1";
-        let total: i64 = client.query_one(sql, &[&section]).await?.try_get(0)?;
-        Ok(request.page(items, total.unsigned_abs(), |student| student.number.clone()))
+        Ok(Page { total, ..request.page(items, |student| student.number.clone()) })
     }
 
     /// The wrapped data key of a student's templates.
@@ -89,6 +90,20 @@ impl Store {
         let row = self.client().await?.query_opt(sql, &[&id.uuid()]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
+}
+
+fn conditions<'a>(filter: &'a StudentFilter, words: &'a Option<String>) -> Conditions<'a> {
+    let mut conditions = Conditions::default();
+    conditions.with_value("s.section = ?", &filter.section, Type::TEXT);
+    conditions.with_value("s.name_words @@ ?::tsquery", words, Type::TEXT);
+    conditions
+}
+
+/// The text of a `tsquery`: each of these begins a word. They hold no punctuation that would have to be
+/// quoted, as that ends a word.
+fn begins_words(words: &[String]) -> String {
+    let word = |word: &String| format!("'{word}':*");
+    words.iter().map(word).collect::<Vec<_>>().join(" & ")
 }
 
 fn student(row: &Row) -> Result<Student, StoreError> {

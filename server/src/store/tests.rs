@@ -7,17 +7,17 @@ use cavs_pg_cluster::{Cluster, DATABASE, Durability, USER};
 use super::{Address, Store, StoreError};
 
 /// A cluster, and its owner's connection.
-struct Database {
-    _directory: tempfile::TempDir,
+pub(super) struct Database {
+    pub(super) directory: tempfile::TempDir,
     cluster: Cluster,
 }
 
 impl Database {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
         let cluster = tokio::task::spawn_blocking(move || Cluster::start(&path, Durability::Disposable));
-        Self { cluster: cluster.await.unwrap().unwrap(), _directory: directory }
+        Self { cluster: cluster.await.unwrap().unwrap(), directory }
     }
 
     fn url(&self, role: &str) -> String {
@@ -25,14 +25,14 @@ impl Database {
         format!("host={host} user={role} dbname={DATABASE}")
     }
 
-    async fn as_owner(&self) -> tokio_postgres::Client {
+    pub(super) async fn as_owner(&self) -> tokio_postgres::Client {
         let (client, connection) =
             tokio_postgres::connect(&self.url(USER), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client
     }
 
-    fn store(&self, connections: usize) -> Store {
+    pub(super) fn store(&self, connections: usize) -> Store {
         Store::new(&Address::Cluster(&self.cluster), connections).unwrap()
     }
 }
@@ -66,7 +66,7 @@ async fn the_server_works_as_a_role_that_owns_nothing_and_is_told_why_something_
         let refused = failure(&store, sql).await;
         assert!(matches!(refused, StoreError::Misconfigured(_)), "{sql}: {refused}");
     }
-    store.purge_student_keys().await.unwrap();
+    store.purge_erased().await.unwrap();
 
     let owner = database.as_owner().await;
     owner.batch_execute("REVOKE SELECT ON students FROM cavs_server").await.unwrap();

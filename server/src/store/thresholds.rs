@@ -11,6 +11,11 @@ const SELECT: &str = "
     SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
     FROM thresholds t JOIN users u ON u.id = t.set_by WHERE t.pack_digest = $1";
 
+/// Of a pack's latest sightings.
+pub(super) const LATEST_JUDGED: &str = "
+    SELECT similarity, margin, (quality->>'unified_score')::int AS quality FROM sightings
+    WHERE pack_digest = $1 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $2";
+
 impl Store {
     /// The versions of a pack, newest first.
     ///
@@ -67,11 +72,8 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn latest_judged(&self, pack: PackDigest, most: u32) -> Result<Vec<Judged>, StoreError> {
-        let sql = "SELECT similarity, margin, (quality->>'unified_score')::int AS quality FROM sightings
-                   WHERE pack_digest = $1 AND reason <> 'PACK_NOT_SERVED'
-                   ORDER BY captured_at DESC LIMIT $2";
         let client = self.client().await?;
-        let rows = client.query(sql, &[&pack.as_bytes().as_slice(), &i64::from(most)]).await?;
+        let rows = client.query(LATEST_JUDGED, &[&pack.as_bytes().as_slice(), &i64::from(most)]).await?;
         rows.iter()
             .map(|row| {
                 Ok(Judged {

@@ -172,7 +172,7 @@ impl Bench {
         let camera = self.cameras("revoked", 1).remove(0);
         let one = |boot| self.send(std::slice::from_ref(&camera), 1, Manners::default(), boot);
         assert_eq!(one(1).await.lost, 0);
-        self.site.cli.json(&["devices", "revoke", "revoked-0"]);
+        self.site.cli.json(&["devices", "revoke", "revoked-0", "--yes"]);
         let begun = Instant::now();
         let mut boot = 2;
         while one(boot).await.lost == 0 && begun.elapsed() < Duration::from_secs(20) {

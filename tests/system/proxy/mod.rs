@@ -181,7 +181,7 @@ async fn cameras_prove_who_they_are_and_lose_their_right_at_once() {
     assert_eq!(seen, [("3".into(), recorded, false), ("4".into(), not, false), ("3".into(), recorded, true)]);
 
     // Revoked: within two seconds, on the connection that is open, too.
-    let _ = site.site.cli.json(&["devices", "revoke", "own"]);
+    let _ = site.site.cli.json(&["devices", "revoke", "own", "--yes"]);
     let begun = Instant::now();
     let refused = loop {
         match with_certificate.submit_frame(frame("", &portrait)).await {

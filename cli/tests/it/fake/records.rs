@@ -6,7 +6,7 @@ use cavs_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Service, page};
+use super::{Service, counted, page};
 
 fn device() -> v1::Device {
     v1::Device {
@@ -49,7 +49,33 @@ impl v1::device_service_server::DeviceService for Service {
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
         self.authorise(&request)?;
         let devices = vec![device()];
-        Ok(Response::new(v1::ListDevicesResponse { devices, next_page_token: String::new(), total_size: 1 }))
+        let (total_size, total_size_exact) = counted(1, request.into_inner().with_total_size);
+        let next_page_token = String::new();
+        Ok(Response::new(v1::ListDevicesResponse { devices, next_page_token, total_size, total_size_exact }))
+    }
+
+    async fn update_device(
+        &self,
+        request: Request<v1::UpdateDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        let v1::UpdateDeviceRequest { device_id: _, name, classroom } = request.into_inner();
+        let device = device();
+        Ok(Response::new(v1::Device {
+            name: name.unwrap_or(device.name),
+            classroom: classroom.unwrap_or(device.classroom),
+            ..device
+        }))
+    }
+
+    async fn replace_device(
+        &self,
+        request: Request<v1::ReplaceDeviceRequest>,
+    ) -> Result<Response<v1::Device>, Status> {
+        self.authorise(&request)?;
+        let id = request.into_inner().device_id;
+        let device = if id == CAMERA { self.camera() } else { device() };
+        Ok(Response::new(v1::Device { id: NEW.to_owned(), ..device }))
     }
 
     async fn configure_device(
@@ -102,6 +128,8 @@ impl v1::device_service_server::DeviceService for Service {
 }
 
 const CAMERA: &str = "01890000-0000-7000-8000-0000000000ca";
+/// What takes a replaced device's place.
+const NEW: &str = "01890000-0000-7000-8000-0000000000ee";
 
 impl Service {
     fn camera(&self) -> v1::Device {
@@ -152,8 +180,13 @@ impl v1::sighting_service_server::SightingService for Service {
         let mut state = self.state();
         state.filters.extend(request.filter);
         let (sightings, next_page_token) = page(&state.sightings, &request.page_token);
-        let total_size = state.sightings.len() as u64;
-        Ok(Response::new(v1::ListSightingsResponse { sightings, next_page_token, total_size }))
+        let (total_size, total_size_exact) = counted(state.sightings.len(), request.with_total_size);
+        Ok(Response::new(v1::ListSightingsResponse {
+            sightings,
+            next_page_token,
+            total_size,
+            total_size_exact,
+        }))
     }
 
     async fn get_sighting(
@@ -176,8 +209,13 @@ impl v1::review_service_server::ReviewService for Service {
         let mut state = self.state();
         state.filters.extend(request.filter);
         let (sightings, next_page_token) = page(&state.sightings, &request.page_token);
-        let total_size = state.sightings.len() as u64;
-        Ok(Response::new(v1::ListPendingResponse { sightings, next_page_token, total_size }))
+        let (total_size, total_size_exact) = counted(state.sightings.len(), request.with_total_size);
+        Ok(Response::new(v1::ListPendingResponse {
+            sightings,
+            next_page_token,
+            total_size,
+            total_size_exact,
+        }))
     }
 
     async fn get_review_item(

@@ -1,0 +1,107 @@
+//! What people keep and look for: students by number and name, devices under their names, sightings by time.
+
+use std::path::Path;
+
+use cavs_models::{DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
+use cavs_proto::{to_timestamp, v1};
+use cavs_tests::{Site, TestSite, people};
+use jiff::Timestamp;
+use serde_json::Value;
+use v1::device_message::Message::Sightings;
+
+use super::bad_input::{converse, device_channel, hello, sighting};
+
+/// A good picture's sighting of whoever is on it.
+fn seen(site: &Site, portrait: &Path, sequence: u64, captured_at: Timestamp) -> v1::CapturedSighting {
+    let pack = Pack::open_or_built_in(None).unwrap();
+    let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
+    let image = Image::decode(&std::fs::read(portrait).unwrap(), &DecodeLimits::default()).unwrap();
+    let embedding = pipeline.analyze(&image).unwrap().remove(0).embedding.to_le_bytes();
+    let quality = v1::FaceQuality {
+        unified_score: 90,
+        inter_eye_distance: 90,
+        head_size: 90,
+        sharpness: 90,
+        under_exposure_prevention: 90,
+        over_exposure_prevention: 90,
+        head_pose_yaw: 90,
+        head_pose_pitch: 90,
+        head_pose_roll: 90,
+    };
+    v1::CapturedSighting {
+        embedding: embedding.into(),
+        captured_at: Some(to_timestamp(captured_at)),
+        quality: Some(quality),
+        ..sighting(site, sequence)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_found_kept_and_given_up() {
+    let portrait = people(1).remove(0).portraits.remove(0);
+    let site = TestSite::start();
+    let add =
+        |number: &str, name: &str| site.cli.run(&["students", "add", "--number", number, "--name", name]);
+
+    // One number, however it is typed, and nothing that nobody can see.
+    assert!(add("１７", "Zoe\u{308} Example").status.success());
+    for same in ["17", "１７", "17\u{3000}"] {
+        assert_eq!(add(same, "Somebody").status.code(), Some(1), "{same:?}");
+        assert_eq!(site.cli.json(&["students", "get", same])["name"], "Zo\u{eb} Example");
+    }
+    for hidden in ["9003\u{200b}", "\u{202e}71", "\u{3164}"] {
+        assert_eq!(add(hidden, "Somebody").status.code(), Some(2), "{hidden:?}");
+        assert_eq!(add("18", &format!("{hidden}\u{200b}")).status.code(), Some(2), "{hidden:?}");
+    }
+    let found = site.cli.json(&["students", "list", "--name", "EXAM zoe\u{308}"]);
+    assert_eq!((&found["students"][0]["number"], &found["total_size"]), (&"17".into(), &1.into()));
+    assert_eq!(site.cli.json(&["students", "list", "--name", "xample"])["total_size"], 0);
+
+    // A time that nobody can believe is kept, and for a person.
+    let enrolled = site.cli.json(&["enroll", "17", portrait.to_str().unwrap()]);
+    assert_eq!(site.cli.json(&["students", "get", "17"])["template_count"], 1, "{enrolled:#}");
+    let device = site.add_device("camera");
+    let channel = device_channel(&site, &device.certificate.certificate, &device.certificate.key).await;
+    for (sequence, captured_at) in [(1, Some("2076-01-01T00:00:00Z")), (2, None)] {
+        let captured_at = captured_at.map_or_else(Timestamp::now, |time| time.parse().unwrap());
+        let sightings = vec![seen(&site, &portrait, sequence, captured_at)];
+        let batch = Some(Sightings(v1::SightingBatch { batch_id: sequence, sightings }));
+        let (answers, status) = converse(channel.clone(), vec![hello(&site), batch]).await;
+        assert!(status.is_none() && answers.len() == 2, "{answers:?} {status:?}");
+    }
+    let listed = site.cli.json(&["sightings", "list"]);
+    let summary = |sighting: &Value| {
+        let prediction = &sighting["prediction"];
+        format!("{} {} {}", sighting["sequence"], prediction["decision"], prediction["reason"])
+    };
+    let shown: Vec<_> = listed["sightings"].as_array().unwrap().iter().map(summary).collect();
+    assert_eq!(shown, ["2 \"accepted\" \"MATCHED\"", "1 \"pending\" \"TIME_IMPLAUSIBLE\""]);
+    let queue = site.cli.json(&["review", "list"]);
+    assert_eq!((&queue["sightings"][0]["time_implausible"], &queue["total_size"]), (&true.into(), &1.into()));
+    assert!(queue["sightings"][0]["captured_at"].as_str().unwrap().starts_with("2076-01-01"), "it is kept");
+
+    // Another machine under the same name, and the name again after a revocation.
+    let update = ["devices", "update", "camera", "--name", "door", "--classroom", "Room 2"];
+    assert_eq!(site.cli.json(&update)["classroom"], "Room 2");
+    site.cli.fails(2, &["devices", "replace", "door"]);
+    let second = site.cli.json(&["devices", "replace", "door", "--yes"]);
+    assert_eq!((&second["name"], &second["classroom"]), (&"door".into(), &"Room 2".into()));
+    let (_, status) = converse(channel, vec![hello(&site)]).await;
+    assert!(status.unwrap().message().contains("revoked"));
+    site.cli.fails(1, &["devices", "add", "door"]);
+    site.cli.fails(2, &["devices", "revoke", "door"]);
+    site.cli.json(&["devices", "revoke", "door", "--yes"]);
+    assert_eq!(site.cli.json(&["devices", "show", "door"])["id"], second["id"]);
+    let third = site.cli.json(&["devices", "add", "door"]);
+    assert_eq!(site.cli.json(&["devices", "show", "door"])["id"], third["id"]);
+    let devices = site.cli.json(&["devices", "list", "--all"]);
+    assert_eq!((devices["devices"].as_array().unwrap().len(), &devices["total_size"]), (3, &3.into()));
+
+    // Who is erased leaves the number to others.
+    let erased = site.cli.json(&["students", "erase", "17", "--yes"]);
+    let pseudonym = erased["student"]["number"].as_str().unwrap();
+    assert!(pseudonym.starts_with("erased-") && erased["student"]["name"] == "", "{erased:#}");
+    site.cli.fails(3, &["students", "get", "17"]);
+    assert!(add("17", "Zo\u{eb} Example").status.success());
+    assert_eq!(site.cli.json(&["sightings", "list"])["sightings"][0]["student"]["number"], pseudonym);
+}
