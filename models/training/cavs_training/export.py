@@ -51,7 +51,7 @@ def refiner() -> None:
     saved = torch.load(work("refiner.pt"), map_location="cpu")
     WEIGHTS.mkdir(exist_ok=True)
     about = {key: str(saved[key]) for key in ("step", "factor", "down", "figures")}
-    tensors = {key: value.contiguous() for key, value in saved["refiner"].items() if value.is_floating_point()}
+    tensors = {key: value.contiguous() for key, value in saved["refiner"].items()}
     save_file(tensors, WEIGHTS / "refiner.safetensors", about)
 
 
