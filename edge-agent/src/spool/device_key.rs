@@ -3,10 +3,14 @@
 //! The key is random and lies beside the spool, wrapped under what identifies the machine. A copy of
 //! the spool (a backup, a memory card in another board) is of no use without that. It does not
 //! protect from somebody who runs programs on the device itself; where the device has a TPM or a
-//! secure element, an operator gives the key as a systemd credential instead.
+//! secure element, an operator gives the key as a systemd credential instead. A machine that nothing
+//! identifies gets a random identity, which is kept beside the spool: it protects from nobody, but it
+//! is the same after every start.
+//!
+//! What can't be read for the moment is no other machine: only what is certainly not there is left out.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -29,6 +33,9 @@ const CREDENTIAL: &str = "cavs-spool-key";
 /// board's serial number, which is not on the memory card.
 const IDENTITIES: [&str; 2] = ["/etc/machine-id", "/proc/device-tree/serial-number"];
 
+/// What a machine writes into its id before it has one (machine-id(5)).
+const UNINITIALIZED: &[u8] = b"uninitialized";
+
 /// First bytes of a key file.
 const MAGIC: &[u8] = b"CAVSKEY1";
 
@@ -50,7 +57,7 @@ pub(super) struct DeviceKey {
 pub(super) fn load(path: &Path, key_file: Option<&Path>, mark: &str) -> Result<DeviceKey, SpoolError> {
     match given(key_file)? {
         Some(seal) => Ok(DeviceKey { seal, aside: None }),
-        None => load_sealed(path, &identity(), mark),
+        None => load_sealed(path, &identity(&IDENTITIES.map(Path::new))?, mark),
     }
 }
 
@@ -61,12 +68,16 @@ pub(super) fn existing(path: &Path, key_file: Option<&Path>) -> Result<Seal, Spo
     }
     let file = with_suffix(path, ".key");
     let bytes = read_secret(&file).map_err(refused)?;
-    unseal(&bytes, &identity())?.ok_or(SpoolError::OtherKey)
+    unseal_any(&bytes, path, &identity(&IDENTITIES.map(Path::new))?)?.ok_or(SpoolError::OtherKey)
 }
 
 /// The seal from a key that the operator gave.
 fn given(key_file: Option<&Path>) -> Result<Option<Seal>, SpoolError> {
-    let Some(given) = key_file.map(Path::to_path_buf).or_else(credential) else { return Ok(None) };
+    let given = match key_file {
+        Some(file) => Some(file.to_path_buf()),
+        None => credential()?,
+    };
+    let Some(given) = given else { return Ok(None) };
     let secret = read_secret(&given).map_err(refused)?;
     if secret.len() < LEAST_GIVEN {
         return Err(SpoolError::KeyTooShort { path: given, least: LEAST_GIVEN });
@@ -78,26 +89,89 @@ fn refused(FileError { path, problem }: FileError) -> SpoolError {
     SpoolError::File { path, source: problem.into() }
 }
 
-fn credential() -> Option<PathBuf> {
-    let path = PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL);
-    path.exists().then_some(path)
+fn credential() -> Result<Option<PathBuf>, SpoolError> {
+    let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(None) };
+    let path = PathBuf::from(folder).join(CREDENTIAL);
+    let there = path.try_exists().map_err(SpoolError::file(&path))?;
+    Ok(there.then_some(path))
 }
 
-fn identity() -> Vec<u8> {
-    let mut identity = Vec::new();
-    for path in IDENTITIES {
+/// What identifies a machine.
+struct Identity {
+    bytes: Vec<u8>,
+    /// Nothing does.
+    nobody: bool,
+}
+
+fn identity(files: &[&Path]) -> Result<Identity, SpoolError> {
+    let mut identity = Identity { bytes: Vec::new(), nobody: true };
+    for path in files {
         // Not every machine has every one; the lengths keep them apart.
-        let value = fs::read(path).unwrap_or_default();
-        identity.extend_from_slice(&value.len().to_be_bytes());
-        identity.extend_from_slice(&value);
+        let mut value = read_if_there(path)?.unwrap_or_default();
+        if value.trim_ascii() == UNINITIALIZED {
+            value.clear();
+        }
+        identity.nobody &= value.trim_ascii().is_empty();
+        identity.bytes.extend_from_slice(&value.len().to_be_bytes());
+        identity.bytes.extend_from_slice(&value);
     }
-    identity
+    Ok(identity)
 }
 
-fn load_sealed(path: &Path, identity: &[u8], mark: &str) -> Result<DeviceKey, SpoolError> {
+/// A file's content; `None` where it is certainly not there.
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, SpoolError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(source) => Err(SpoolError::File { path: path.to_path_buf(), source }),
+    }
+}
+
+/// As [`read_if_there`], of what nobody else may read.
+fn secret_if_there(path: &Path) -> Result<Option<Vec<u8>>, SpoolError> {
+    match read_secret(path) {
+        Ok(bytes) => Ok(Some(bytes.to_vec())),
+        Err(error) if error.problem.is_not_found() => Ok(None),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Where the identity of a machine that has none is kept.
+fn random_identity_file(spool: &Path) -> PathBuf {
+    with_suffix(spool, ".identity")
+}
+
+/// The random identity that is kept beside a spool; a new one where there is none.
+fn random_identity(spool: &Path) -> Result<Vec<u8>, SpoolError> {
+    let file = random_identity_file(spool);
+    if let Some(identity) = secret_if_there(&file)? {
+        return Ok(identity);
+    }
+    let mut identity = vec![0; KEY_BYTES];
+    SystemRandom::new().fill(&mut identity).map_err(|_| SpoolError::Crypto("random numbers"))?;
+    write_durably(&file, &identity).map_err(SpoolError::file(&file))?;
+    Ok(identity)
+}
+
+/// The key in a key file, under whatever identified this machine when it was made; `None` where it is
+/// another machine's.
+fn unseal_any(bytes: &[u8], spool: &Path, identity: &Identity) -> Result<Option<Seal>, SpoolError> {
+    // Keys of nobody's machines from before there were random identities are sealed like others.
+    if let Some(seal) = unseal(bytes, &identity.bytes)? {
+        return Ok(Some(seal));
+    }
+    match secret_if_there(&random_identity_file(spool))? {
+        Some(kept) => unseal(bytes, &kept),
+        None => Ok(None),
+    }
+}
+
+fn load_sealed(path: &Path, identity: &Identity, mark: &str) -> Result<DeviceKey, SpoolError> {
     let file = with_suffix(path, ".key");
-    let aside = match read_secret(&file) {
-        Ok(bytes) => match unseal(&bytes, identity)? {
+    let aside = match secret_if_there(&file)? {
+        Some(bytes) => match unseal_any(&bytes, path, identity)? {
             Some(seal) => return Ok(DeviceKey { seal, aside: None }),
             None => {
                 let aside = with_suffix(&file, mark);
@@ -105,9 +179,10 @@ fn load_sealed(path: &Path, identity: &[u8], mark: &str) -> Result<DeviceKey, Sp
                 Some(aside)
             }
         },
-        Err(error) if error.problem.is_not_found() => None,
-        Err(error) => return Err(refused(error)),
+        None => None,
     };
+    let random = if identity.nobody { Some(random_identity(path)?) } else { None };
+    let identity = random.as_deref().unwrap_or(&identity.bytes);
     let mut key = [0; KEY_BYTES];
     SystemRandom::new().fill(&mut key).map_err(|_| SpoolError::Crypto("random numbers"))?;
     let mut bytes = MAGIC.to_vec();
@@ -163,13 +238,62 @@ mod tests {
         seal.open_with(b"", sealed.to_vec()).is_some()
     }
 
+    fn board(name: &str) -> Identity {
+        Identity { bytes: name.into(), nobody: false }
+    }
+
+    #[test]
+    fn an_identity_that_cannot_be_read_stops_the_start_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, id) = (dir.path().join("spool.db"), dir.path().join("machine-id"));
+        let (serial, key) = (dir.path().join("none/serial-number"), dir.path().join("spool.db.key"));
+        fs::write(&id, "0123456789abcdef\n").unwrap();
+        let load = || load_sealed(&path, &identity(&[&id, &serial])?, ".aside");
+        let sealed = load().unwrap().seal.seal_with(b"", b"").unwrap();
+        let before = fs::read(&key).unwrap();
+        // Reading a folder fails, as reading a file does on a card that is about to.
+        fs::remove_file(&id).unwrap();
+        fs::create_dir(&id).unwrap();
+        let Err(SpoolError::File { path: named, .. }) = load() else { panic!("it started") };
+        assert_eq!(named, id, "the message says which file");
+        assert_eq!(fs::read(&key).unwrap(), before);
+        // And with the next start all is well again.
+        fs::remove_dir(&id).unwrap();
+        fs::write(&id, "0123456789abcdef\n").unwrap();
+        let again = load().unwrap();
+        assert!(again.aside.is_none() && opens(&again.seal, &sealed));
+    }
+
+    #[test]
+    fn a_machine_that_nothing_identifies_gets_a_random_identity_and_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (id, serial) = (dir.path().join("machine-id"), dir.path().join("serial-number"));
+        let load = |spool: &str| {
+            load_sealed(&dir.path().join(spool), &identity(&[&id, &serial]).unwrap(), ".aside").unwrap()
+        };
+        let sealed = load("a.db").seal.seal_with(b"", b"").unwrap();
+        assert!(opens(&load("a.db").seal, &sealed));
+        load("b.db");
+        let random = |spool: &str| fs::read(dir.path().join(spool)).unwrap();
+        assert_ne!(random("a.db.identity"), random("b.db.identity"));
+        let bytes = fs::read(dir.path().join("a.db.key")).unwrap();
+        let nothing = identity(&[&id, &serial]).unwrap().bytes;
+        assert!(unseal(&bytes, &nothing).unwrap().is_none(), "what everybody knows opens nothing");
+        // One that comes later, or says that it is none yet, changes nothing.
+        fs::write(&id, "uninitialized\n").unwrap();
+        assert!(opens(&load("a.db").seal, &sealed));
+        fs::write(&id, "0123456789abcdef\n").unwrap();
+        let later = load("a.db");
+        assert!(later.aside.is_none() && opens(&later.seal, &sealed));
+    }
+
     #[test]
     fn the_key_stays_with_the_machine_and_survives_damage_to_one_copy() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool.db");
-        let first = load_sealed(&path, b"this board", ".x").unwrap();
+        let first = load_sealed(&path, &board("this board"), ".x").unwrap();
         let sealed = first.seal.seal_with(b"", b"").unwrap();
-        assert!(opens(&load_sealed(&path, b"this board", ".x").unwrap().seal, &sealed));
+        assert!(opens(&load_sealed(&path, &board("this board"), ".x").unwrap().seal, &sealed));
         let file = dir.path().join("spool.db.key");
         let good = fs::read(&file).unwrap();
         for at in 0..good.len() {
@@ -177,7 +301,7 @@ mod tests {
             damaged[at] ^= 0x10;
             assert!(unseal(&damaged, b"this board").unwrap().is_some_and(|seal| opens(&seal, &sealed)));
         }
-        let elsewhere = load_sealed(&path, b"another board", ".x").unwrap();
+        let elsewhere = load_sealed(&path, &board("another board"), ".x").unwrap();
         assert!(!opens(&elsewhere.seal, &sealed));
         assert_eq!(fs::read(elsewhere.aside.unwrap()).unwrap(), good, "kept for the board it belongs to");
     }
