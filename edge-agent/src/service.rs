@@ -20,6 +20,13 @@ pub(crate) fn ready() {
     tell(NotifyState::Ready);
 }
 
+/// The start takes longer, for this reason, by more than `longer`.
+pub(crate) fn waiting(why: &str, longer: Duration) {
+    tell(NotifyState::Status(why));
+    let micros = u32::try_from(3 * longer.as_micros()).unwrap_or(u32::MAX);
+    tell(NotifyState::ExtendTimeoutUsec(micros));
+}
+
 /// The agent is being stopped.
 pub(crate) fn stopping() {
     tell(NotifyState::Stopping);

@@ -188,3 +188,43 @@ async fn settings_that_kill_the_agent_are_given_up_at_the_third_start() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// A disk that hangs holds up whoever writes to it, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_disk_that_hangs_does_not_silence_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = FakeServer::start(dir.path(), &[]).await;
+    let config = configure(&server, dir.path());
+    // Whoever opens a pipe to write waits until somebody opens it to read.
+    let pipe = dir.path().join("state/spool.db.settings.new");
+    std::fs::create_dir_all(dir.path().join("state")).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    // On the one thread that the server in this process has, too.
+    let agent =
+        tokio::spawn(async move { agent::run(&config, Delicate::default(), Until::Shutdown, stop).await });
+    reported(&server, "a greeting", |reports| !reports.is_empty()).await;
+    server.push(1, &[("source.rate", "5")]);
+    let alive = async {
+        // The push comes with the answer to a heartbeat; then one has to come that says nothing of it.
+        for _ in 0..2 {
+            let sent = server.memory(|memory| memory.heartbeats);
+            while server.memory(|memory| memory.heartbeats) == sent {
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    let alive = timeout(Duration::from_secs(45), alive).await;
+    // Let whatever waits for the disk go on, whether or not it should have waited.
+    let reading = std::thread::spawn(move || {
+        let mut reading = std::fs::File::open(&pipe).unwrap();
+        std::fs::remove_file(&pipe).unwrap();
+        std::io::copy(&mut reading, &mut std::io::sink()).unwrap();
+    });
+    assert!(alive.is_ok(), "no heartbeat while the disk hangs");
+    reported(&server, "tried", |reports| last(reports).running_version == 1).await;
+    shutdown.cancel();
+    agent.await.unwrap().unwrap();
+    reading.join().unwrap();
+}

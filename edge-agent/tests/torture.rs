@@ -68,7 +68,7 @@ fn sighting(index: u64, evidence: usize) -> Sighting {
 }
 
 fn record(index: u64, evidence: usize) -> FrameRecord {
-    FrameRecord { cursor: None, sightings: vec![sighting(index, evidence)] }
+    FrameRecord { sightings: vec![sighting(index, evidence)], ..FrameRecord::default() }
 }
 
 fn open(dir: &Path) -> Spool {

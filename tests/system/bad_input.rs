@@ -18,13 +18,18 @@ use v1::{
 };
 
 pub(crate) async fn device_channel(site: &Site, certificate: &Path, key: &Path) -> Channel {
+    device_channel_to(site, site.device_port(), certificate, key).await
+}
+
+/// As [`device_channel`], to another server of the site.
+pub(crate) async fn device_channel_to(site: &Site, port: u16, certificate: &Path, key: &Path) -> Channel {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(read(&site.path("certs/ca.pem"))))
         .identity(Identity::from_pem(read(certificate), read(key)))
         .domain_name("localhost");
-    let address = format!("https://127.0.0.1:{}", site.device_port());
+    let address = format!("https://127.0.0.1:{port}");
     Channel::from_shared(address).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
 }
 

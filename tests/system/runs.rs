@@ -12,9 +12,15 @@ use cavs_tests::{
     Device, Process, Site, SiteOptions,
     demo::{Cast, Class},
 };
-use v1::{device_message::Message as Up, server_message::Message as Down, sighting_result::Outcome};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Channel};
+use v1::{
+    device_message::Message as Up, ingest_service_client::IngestServiceClient,
+    server_message::Message as Down, sighting_result::Outcome,
+};
 
-use crate::bad_input::{converse, device_channel};
+use crate::bad_input::{converse, device_channel, device_channel_to};
 
 const CLASS: Class = Class { students: 3, strangers: 0, seconds: 20, frames: 8, seed: 21 };
 
@@ -82,18 +88,6 @@ async fn a_clock_that_says_the_same_again_costs_no_sighting() {
     // An agent from before there were run ids: what it shows tells its sightings apart.
     let (certificate, key) = (&device.certificate.certificate, &device.certificate.key);
     let channel = device_channel(&site, certificate, key).await;
-    let old = |frame: &str, x: f32| v1::CapturedSighting {
-        boot_epoch: 7,
-        sequence: 1,
-        captured_at: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
-        embedding: UnitEmbedding::normalize(vec![1.0, x]).unwrap().to_le_bytes().into(),
-        pack_digest: "11".repeat(32),
-        bounding_box: Some(v1::BoundingBox { x, y: 1.0, width: 9.0, height: 9.0 }),
-        detection_score: 0.9,
-        quality: Some(v1::FaceQuality::default()),
-        frame: frame.to_owned(),
-        ..Default::default()
-    };
     let pack_digest = site.pack_digest().to_string();
     let hello = v1::Hello { pack_digest: pack_digest.clone(), boot_epoch: 7, ..Default::default() };
     let batch = |sightings| Some(Up::Sightings(v1::SightingBatch { batch_id: 1, sightings }));
@@ -132,6 +126,135 @@ async fn a_clock_that_says_the_same_again_costs_no_sighting() {
     let (answers, status) = converse(channel, messages).await;
     assert!(matches!(answers.as_slice(), [Down::Welcome(_)]), "{answers:?}");
     assert_eq!(error_reason(&status.unwrap()), Some(ErrorReason::StreamOrder));
+}
+
+/// A sighting without a run id, always of the same number, of a pack that is not served.
+fn old(frame: &str, x: f32) -> v1::CapturedSighting {
+    v1::CapturedSighting {
+        boot_epoch: 7,
+        sequence: 1,
+        captured_at: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+        embedding: UnitEmbedding::normalize(vec![1.0, x]).unwrap().to_le_bytes().into(),
+        pack_digest: "11".repeat(32),
+        bounding_box: Some(v1::BoundingBox { x, y: 1.0, width: 9.0, height: 9.0 }),
+        detection_score: 0.9,
+        quality: Some(v1::FaceQuality::default()),
+        frame: frame.to_owned(),
+        ..Default::default()
+    }
+}
+
+/// A stream that is held open.
+struct Stream {
+    up: mpsc::Sender<v1::DeviceMessage>,
+    down: Streaming<v1::ServerMessage>,
+}
+
+impl Stream {
+    /// Greets as a start of a proxy's agent.
+    async fn open(channel: &Channel, pack_digest: &str, run: u8) -> Result<Self, Status> {
+        let (up, outgoing) = mpsc::channel(8);
+        let hello = v1::Hello {
+            pack_digest: pack_digest.to_owned(),
+            run_id: vec![run; 16].into(),
+            capabilities: vec![v1::Capability::Proxy.into()],
+            ..Default::default()
+        };
+        up.send(v1::DeviceMessage { message: Some(Up::Hello(hello)) }).await.unwrap();
+        let response =
+            IngestServiceClient::new(channel.clone()).stream(ReceiverStream::new(outgoing)).await?;
+        let mut stream = Self { up, down: response.into_inner() };
+        let first = stream.hear().await?;
+        assert!(matches!(first, Down::Welcome(_)), "{first:?}");
+        Ok(stream)
+    }
+
+    async fn say(&self, message: Up) {
+        self.up.send(v1::DeviceMessage { message: Some(message) }).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Result<Down, Status> {
+        let heard = tokio::time::timeout(Duration::from_secs(30), self.down.message()).await.unwrap()?;
+        Ok(heard.unwrap().message.unwrap())
+    }
+
+    /// What comes, from the first message that is one of these on.
+    async fn hear_until(&mut self, found: impl Fn(&Down) -> bool) -> Down {
+        loop {
+            let heard = self.hear().await.unwrap();
+            if found(&heard) {
+                return heard;
+            }
+        }
+    }
+}
+
+fn reason<T>(result: Result<T, Status>) -> Option<ErrorReason> {
+    error_reason(&result.err().expect("a refusal"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_device_has_one_place_on_all_servers_and_a_proxys_cameras_have_their_own_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::create(directory.path(), None, &SiteOptions::default());
+    let embedded = "database = { embedded = true, data_dir = \"db\" }";
+    let url = format!(
+        "database.url = \"host={} user=cavs dbname=cavs\"",
+        site.path("db").canonicalize().unwrap().display()
+    );
+    let text = fs::read_to_string(site.path("server.toml")).unwrap();
+    fs::write(site.path("second.toml"), text.replace(embedded, &url)).unwrap();
+    let (_second, _) = site.start_another_server("second");
+    let ready: serde_json::Value =
+        serde_json::from_slice(&fs::read(site.path("second.ready")).unwrap()).unwrap();
+    let second_port = ready["devices"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+
+    let device = site.add_device("camera");
+    let (certificate, key) = (&device.certificate.certificate, &device.certificate.key);
+    let first = device_channel(&site, certificate, key).await;
+    let second = device_channel_to(&site, second_port, certificate, key).await;
+    let pack = site.pack_digest().to_string();
+
+    // A start, and another one on another server: that has the place. It may be a restart.
+    let mut one = Stream::open(&first, &pack, 1).await.unwrap();
+    let mut other = Stream::open(&second, &pack, 2).await.unwrap();
+    one.say(Up::Heartbeat(v1::Heartbeat::default())).await;
+    let refused = loop {
+        match one.hear().await {
+            Ok(_) => {}
+            Err(status) => break Err::<(), _>(status),
+        }
+    };
+    assert_eq!(reason(refused), Some(ErrorReason::DeviceConnectedTwice));
+    assert!(!alarm(&site), "its last word may have been under way");
+    // It is none: the first one comes back. It does not get the place, and both are told.
+    let earlier = "UPDATE superseded_runs SET superseded_at = now() - interval '5 s'";
+    site.database().await.execute(earlier, &[]).await.unwrap();
+    assert_eq!(reason(Stream::open(&first, &pack, 1).await), Some(ErrorReason::DeviceConnectedTwice));
+    assert!(alarm(&site));
+    let notice = other.hear_until(|heard| matches!(heard, Down::Notice(_))).await;
+    let Down::Notice(notice) = notice else { unreachable!() };
+    assert_eq!(notice.reason, ErrorReason::DeviceConnectedTwice.as_str());
+    // Until the other one has left.
+    drop(other.up);
+    while other.down.message().await.unwrap().is_some() {}
+    let mut one = Stream::open(&first, &pack, 1).await.unwrap();
+
+    // What a proxy says of its cameras is told apart by its runs, too.
+    site.cli.json(&["devices", "add", "door", "--kind", "esp32-cam", "--classroom", "Room 1"]);
+    let door = site.cli.json(&["devices", "assign", "door", "--proxy", "camera"]);
+    let camera_id = door["id"].as_str().unwrap().to_owned();
+    let of_run = |run: u8| v1::CapturedSighting {
+        camera_id: camera_id.clone(),
+        run_id: vec![run; 16].into(),
+        ..old("1.jpg", 1.0)
+    };
+    let sightings = vec![of_run(1), of_run(3), of_run(1)];
+    one.say(Up::Sightings(v1::SightingBatch { batch_id: 1, sightings })).await;
+    let Down::Ack(ack) = one.hear_until(|heard| matches!(heard, Down::Ack(_))).await else { unreachable!() };
+    let outcomes: Vec<_> = ack.results.iter().map(v1::SightingResult::outcome).collect();
+    assert_eq!(outcomes, [Outcome::Stored, Outcome::Stored, Outcome::Duplicate]);
+    assert_eq!(number(&site, "SELECT count(*) FROM sightings WHERE device_id <> via").await, 2);
 }
 
 fn alarm(site: &Site) -> bool {

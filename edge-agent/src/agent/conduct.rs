@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AgentError, DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared, Summary, Totals, Until,
-    pipeline::{Ended, Gear, Pipeline},
+    pipeline::{Ended, Gear, Pipeline, Rest},
     shared::UplinkTask,
 };
 use crate::{
@@ -46,13 +46,16 @@ struct Trial {
 enum Line<V> {
     Running(Pipeline<V>),
     /// The source has ended.
-    Resting(Box<Gear<V>>),
+    Resting(Box<Rest<V>>),
 }
 
 enum Event<V> {
-    Ended(Box<Ended<V>>),
+    Ended(Box<Result<Ended<V>, AgentError>>),
     Uplink(AgentError),
-    Settings,
+    /// The server wants these settings.
+    Wanted(Pushed),
+    /// The settings on trial are to be judged.
+    Judgement,
     Shutdown,
 }
 
@@ -81,20 +84,35 @@ impl<'a> Conductor<'a> {
         drain: &CancellationToken,
         shutdown: CancellationToken,
     ) -> Result<Summary, AgentError> {
-        self.start();
+        self.start().await;
         let mut line = Line::Running(self.begin(gear).await?);
         service::ready();
         loop {
             let event = tokio::select! {
-                ended = line.ended() => {
-                    Event::Ended(Box::new(ended.inspect_err(|error| self.blame(error))?))
-                }
+                ended = line.ended() => Event::Ended(Box::new(ended)),
                 result = &mut uplink => Event::Uplink(ended_early(result)),
                 () = shutdown.cancelled() => Event::Shutdown,
-                () = self.changed() => Event::Settings,
+                event = self.changed() => event,
             };
+            let changed = match event {
+                Event::Wanted(ref wanted) => self.take(wanted.clone()).await,
+                Event::Judgement => {
+                    let frames = self.shared.vitals.done.get() > self.began.1;
+                    !self.judge(frames).await
+                }
+                Event::Ended(_) | Event::Uplink(_) | Event::Shutdown => true,
+            };
+            if !changed {
+                continue;
+            }
             line = match (event, line) {
-                (Event::Ended(ended), _) => self.after(*ended).await?,
+                (Event::Ended(ended), _) => match *ended {
+                    Ok(ended) => self.after(ended).await?,
+                    Err(error) => {
+                        self.blame(&error).await;
+                        return Err(error);
+                    }
+                },
                 (Event::Uplink(error), line) => {
                     if let Line::Running(pipeline) = line {
                         // What it ends with is nothing against that the uplink gave up.
@@ -102,11 +120,13 @@ impl<'a> Conductor<'a> {
                     }
                     return Err(error);
                 }
-                (Event::Settings, Line::Running(pipeline)) => {
+                (Event::Wanted(_) | Event::Judgement, Line::Running(pipeline)) => {
                     let gear = self.stop(pipeline).await?;
                     Line::Running(self.begin(gear).await?)
                 }
-                (Event::Settings, Line::Resting(gear)) => Line::Running(self.begin(*gear).await?),
+                (Event::Wanted(_) | Event::Judgement, Line::Resting(rest)) => {
+                    Line::Running(self.begin(rest.end().await?).await?)
+                }
                 (Event::Shutdown, Line::Running(pipeline)) => {
                     self.stop(pipeline).await?;
                     break;
@@ -120,7 +140,7 @@ impl<'a> Conductor<'a> {
         service::stopping();
         if self.settings.ledger.on_trial() {
             self.settings.ledger.on_stop();
-            self.settings.save();
+            self.settings.save().await;
         }
         drain.cancel();
         let patience = async {
@@ -138,17 +158,17 @@ impl<'a> Conductor<'a> {
     }
 
     /// Takes note of the start, for the settings that are on trial.
-    fn start(&mut self) {
+    async fn start(&mut self) {
         if self.settings.ledger.on_trial() {
             self.settings.ledger.on_start();
-            self.settings.save();
+            self.settings.save().await;
         }
-        self.refuse_if_told_to();
+        self.refuse_if_told_to().await;
     }
 
-    fn refuse_if_told_to(&mut self) {
+    async fn refuse_if_told_to(&mut self) {
         if !self.own.settings.accept && *self.settings.ledger.current() != Pushed::default() {
-            self.give_up("the device's settings.accept is false: it takes none");
+            self.give_up("the device's settings.accept is false: it takes none").await;
         }
     }
 
@@ -173,7 +193,7 @@ impl<'a> Conductor<'a> {
                     }
                 },
             };
-            if !self.give_up(&error.to_string()) {
+            if !self.give_up(&error.to_string()).await {
                 return Err(error);
             }
         }
@@ -203,10 +223,10 @@ impl<'a> Conductor<'a> {
         self.add(totals);
         match error {
             None => {
-                self.judge(true);
-                Ok(Line::Resting(Box::new(gear)))
+                self.judge(true).await;
+                Ok(Line::Resting(Box::new(Rest::begin(gear, &self.shared))))
             }
-            Some(error) if self.trial.is_some() && self.give_up(&error.to_string()) => {
+            Some(error) if self.trial.is_some() && self.give_up(&error.to_string()).await => {
                 Ok(Line::Running(self.begin(gear).await?))
             }
             Some(error) => Err(error.into()),
@@ -225,8 +245,9 @@ impl<'a> Conductor<'a> {
         );
     }
 
-    /// Waits until the current settings are other ones than those of the pipeline.
-    async fn changed(&mut self) {
+    /// Waits until there is something to do about the settings. Does nothing about it itself, so that it
+    /// may be dropped at any time.
+    async fn changed<V>(&mut self) -> Event<V> {
         loop {
             let ends = self.trial.map(|trial| trial.ends);
             let judgement = async {
@@ -241,63 +262,57 @@ impl<'a> Conductor<'a> {
                         // The uplink has ended, which is noticed elsewhere.
                         pending::<()>().await;
                     }
-                    let wanted = self.link.wanted.borrow_and_update().clone();
-                    if wanted.is_some_and(|wanted| self.take(wanted)) {
-                        return;
+                    if let Some(wanted) = self.link.wanted.borrow_and_update().clone() {
+                        return Event::Wanted(wanted);
                     }
                 }
-                () = judgement => {
-                    let frames = self.shared.vitals.done.get() > self.began.1;
-                    if !self.judge(frames) {
-                        return;
-                    }
-                }
+                () = judgement => return Event::Judgement,
             }
         }
     }
 
     /// True where the wanted settings are to be tried now.
-    fn take(&mut self, wanted: Pushed) -> bool {
+    async fn take(&mut self, wanted: Pushed) -> bool {
         let before = self.settings.ledger.current().clone();
         let version = wanted.version;
         if self.settings.ledger.offer(wanted) {
             tracing::info!(version, "the server pushed settings");
-            self.refuse_if_told_to();
-            self.settings.save();
+            self.refuse_if_told_to().await;
+            self.settings.save().await;
             self.publish();
         }
         *self.settings.ledger.current() != before
     }
 
     /// Ends the trial, if there is one; false where the settings have to go.
-    fn judge(&mut self, frames: bool) -> bool {
+    async fn judge(&mut self, frames: bool) -> bool {
         let Some(trial) = self.trial.take() else { return true };
         if trial.frames_expected && !frames {
             let seconds = trial.patience.as_secs();
-            self.give_up(&format!("no frame came through within {seconds} s"));
+            self.give_up(&format!("no frame came through within {seconds} s")).await;
             return false;
         }
         tracing::info!(version = self.settings.ledger.current().version, "the settings work; they are kept");
         self.settings.ledger.keep();
-        self.settings.save();
+        self.settings.save().await;
         self.publish();
         true
     }
 
     /// What ends the agent while settings are on trial is taken to be their fault.
-    fn blame(&mut self, error: &AgentError) {
+    async fn blame(&mut self, error: &AgentError) {
         if self.trial.is_some() && !matches!(error, AgentError::Spool(_)) {
-            self.give_up(&error.to_string());
+            self.give_up(&error.to_string()).await;
         }
     }
 
     /// Goes back to earlier settings; false where there are none.
-    fn give_up(&mut self, reason: &str) -> bool {
+    async fn give_up(&mut self, reason: &str) -> bool {
         let version = self.settings.ledger.current().version;
         let back = self.settings.ledger.reject(reason.to_owned());
         if back {
             tracing::error!(version, reason, "the pushed settings do not work here; going back");
-            self.settings.save();
+            self.settings.save().await;
             self.publish();
         }
         back

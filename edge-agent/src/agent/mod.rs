@@ -108,8 +108,9 @@ async fn run_rooms<V: Vision>(
     shutdown: CancellationToken,
     shared: &Shared,
 ) -> Result<Summary, AgentError> {
-    let Spool { writer, outbox, .. } = shared.open_spool::<AgentError>(config).await?;
-    let settings = LedgerFile::beside(&config.spool.path);
+    let Spool { writer, outbox, .. } = shared.open_spool::<AgentError>(config, &shutdown).await?;
+    let beside = config.spool.path.clone();
+    let settings = shared.tracker.spawn_blocking(move || LedgerFile::beside(&beside)).await?;
     let (mut uplink, link) =
         shared.uplink(config, vision.pack_digest(), outbox, (writer.run(), writer.boot_epoch()));
     uplink.give_up_when_refused = until == Until::Drained;

@@ -8,8 +8,9 @@ use crate::{
     gate::MotionGate,
     source::{AnySource, DirectorySource},
     spool::Writer,
+    stages::Stages,
     track::{Tracker, TrackingOptions},
-    vision::{Stages, Vision},
+    vision::Vision,
     vitals::Vitals,
 };
 

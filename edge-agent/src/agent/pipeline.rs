@@ -1,6 +1,9 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use tokio::{sync::mpsc, task::JoinError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinError,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{AgentError, Shared, Totals, opening, store};
@@ -8,9 +11,11 @@ use crate::{
     config::{Config, SourceKind},
     logging,
     source::{self, AnySource, Pumped, SourceError},
-    spool::Writer,
+    spool::{SpoolError, Writer},
+    stages::{self, Seen, Stages},
     track::Tracker,
-    vision::{self, Stages, Vision},
+    vision::Vision,
+    vitals::Vitals,
 };
 
 /// Frames between source and vision: one to work on, one to come. Each may have 32 MiB.
@@ -55,38 +60,22 @@ impl<V: Vision> Pipeline<V> {
         mut gear: Gear<V>,
         shared: &Shared,
     ) -> Result<Self, Box<Failed<V>>> {
-        if let Err(error) = logging::set_filter(&config.logging.filter) {
-            return Err(Box::new(Failed { gear, error: AgentError::Settings(error.to_string()) }));
-        }
-        gear.writer.set_bounds(config.spool.max_bytes, config.spool.max_age);
-        let opened = match opening::open_source(&config.source, &gear.writer, &shared.vitals) {
-            Ok(opened) => opened,
-            Err(error) => return Err(Box::new(Failed { gear, error })),
-        };
-        // Networks may have to be loaded anew, which takes a moment.
-        let (mut vision, (options, evidence)) = (gear.vision, (config.vision.clone(), config.evidence));
-        let configured = shared.tracker.spawn_blocking(move || {
-            let result = vision.configure(&options, evidence);
-            (vision, result)
+        let (own, vitals) = (config.clone(), Arc::clone(&shared.vitals));
+        // Folders are listed, places looked up, and networks may have to be loaded anew: it takes a moment.
+        let prepared = shared.tracker.spawn_blocking(move || {
+            let prepared = prepare(&own, &mut gear, &vitals);
+            (gear, prepared)
         });
-        let (writer, tracker) = (gear.writer, gear.tracker);
-        let vision = match configured.await {
-            Ok((vision, Ok(()))) => vision,
-            Ok((vision, Err(problem))) => {
-                let error = AgentError::Settings(problem);
-                return Err(Box::new(Failed { gear: Gear { vision, writer, tracker }, error }));
-            }
+        let (gear, Prepared { opened, stages }) = match prepared.await {
+            Ok((gear, Ok(prepared))) => (gear, prepared),
+            Ok((gear, Err(error))) => return Err(Box::new(Failed { gear, error })),
             // A panic of the vision took it along. There is nothing to go on with.
             Err(error) => {
                 return Ok(Self { stop: CancellationToken::new().drop_guard(), end: Box::pin(gone(error)) });
             }
         };
-        let stages = match opening::stages(config, &vision, &writer, tracker.as_ref()) {
-            Ok(stages) => stages,
-            Err(error) => return Err(Box::new(Failed { gear: Gear { vision, writer, tracker }, error })),
-        };
         tracing::info!(
-            boot_epoch = writer.boot_epoch(),
+            boot_epoch = gear.writer.boot_epoch(),
             device = config.device_id,
             classroom = config.classroom,
             frames = opened.frames,
@@ -94,7 +83,6 @@ impl<V: Vision> Pipeline<V> {
             "started"
         );
         let stop = CancellationToken::new();
-        let gear = Gear { vision, writer, tracker };
         let end = run(config, gear, stages, opened.source, shared, stop.clone());
         Ok(Self { stop: stop.drop_guard(), end: Box::pin(end) })
     }
@@ -109,6 +97,61 @@ impl<V: Vision> Pipeline<V> {
         drop(self.stop);
         self.end.await
     }
+}
+
+/// What is left of a pipeline whose source has ended. Its spool is looked after.
+pub(super) struct Rest<V> {
+    vision: V,
+    tracker: Option<Tracker>,
+    /// Nothing is sent; dropping it ends the keeping.
+    _seen: mpsc::Sender<Seen>,
+    /// The writer comes back this way. Where nobody waits for it, it is gone before the task counts as
+    /// ended, and the spool can be opened again.
+    kept: oneshot::Receiver<(Writer, Result<Totals, SpoolError>)>,
+}
+
+impl<V> Rest<V> {
+    pub(super) fn begin(gear: Gear<V>, shared: &Shared) -> Self {
+        let Gear { vision, mut writer, tracker } = gear;
+        let Shared { vitals, spooled, abort, .. } = shared.clone();
+        let (seen, inbox) = mpsc::channel(1);
+        let (back, kept) = oneshot::channel();
+        shared.tracker.spawn_blocking(move || {
+            let result = store::store(&mut writer, inbox, &spooled, &abort, &vitals);
+            let _ = back.send((writer, result));
+        });
+        Self { vision, tracker, _seen: seen, kept }
+    }
+
+    /// What another pipeline can begin with.
+    pub(super) async fn end(self) -> Result<Gear<V>, AgentError> {
+        let Self { vision, tracker, _seen: seen, kept } = self;
+        drop(seen);
+        // Only a panic of the thread keeps it from answering.
+        let (writer, result) = kept.await.map_err(|_| AgentError::Stuck)?;
+        result?;
+        Ok(Gear { vision, writer, tracker })
+    }
+}
+
+/// What a configuration says, opened.
+struct Prepared {
+    opened: opening::Opened,
+    stages: Stages,
+}
+
+/// Sets everything up that a configuration names. Blocks.
+fn prepare<V: Vision>(
+    config: &Config,
+    gear: &mut Gear<V>,
+    vitals: &Arc<Vitals>,
+) -> Result<Prepared, AgentError> {
+    logging::set_filter(&config.logging.filter).map_err(|error| AgentError::Settings(error.to_string()))?;
+    gear.writer.set_bounds(config.spool.max_bytes, config.spool.max_age);
+    let opened = opening::open_source(&config.source, &gear.writer, vitals)?;
+    gear.vision.configure(&config.vision, config.evidence).map_err(AgentError::Settings)?;
+    let stages = opening::stages(config, &gear.vision, &gear.writer, gear.tracker.as_ref())?;
+    Ok(Prepared { opened, stages })
 }
 
 async fn gone<V>(error: JoinError) -> Result<Ended<V>, AgentError> {
@@ -135,7 +178,7 @@ fn run<V: Vision>(
             tracker.spawn(source::pump(source, period, frames, stop, counted))
         }
     };
-    let vision = tracker.spawn_blocking(move || vision::watch(vision, stages, frame_inbox, seen));
+    let vision = tracker.spawn_blocking(move || stages::watch(vision, stages, frame_inbox, seen));
     let store = tracker.spawn_blocking(move || {
         let result = store::store(&mut writer, seen_inbox, &spooled, &abort, &vitals);
         (writer, result)

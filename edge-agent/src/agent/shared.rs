@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
+    service,
     settings::Pushed,
     sighting::RunId,
     spool::{Outbox, Spool, SpoolError},
@@ -26,6 +27,12 @@ pub(crate) const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the uplink may go on sending after that. What is left is sent after the next start.
 pub(crate) const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// From one attempt to open a spool on a full disk to the next.
+const FULL_RETRY: Duration = Duration::from_secs(10);
+
+/// Attempts for one line in the log.
+const LOG_EVERY: u32 = 60;
 
 /// `None` after an abort.
 pub(crate) type UplinkTask = JoinHandle<Option<Result<(), UplinkError>>>;
@@ -50,20 +57,39 @@ pub(crate) struct SettingsEnd {
 }
 
 impl Shared {
-    /// Opens the spool; a proxy's remembers the frames that it had.
-    pub(crate) async fn open_spool<E>(&self, config: &Config) -> Result<Spool, E>
+    /// Opens the spool; a proxy's remembers the frames that it had. Where the disk is too full for it, the
+    /// agent waits for room: starting again and again would make none.
+    pub(crate) async fn open_spool<E>(
+        &self,
+        config: &Config,
+        shutdown: &CancellationToken,
+    ) -> Result<Spool, E>
     where
         E: From<SpoolError> + From<JoinError>,
     {
-        let (options, proxy) = (config.spool.clone(), config.proxy.is_some());
-        let opened = self.tracker.spawn_blocking(move || {
-            let mut spool = Spool::open(&options, Timestamp::now())?;
-            if proxy {
-                spool.writer.remember_captures()?;
+        let mut attempts = 0_u32;
+        let mut spool = loop {
+            let (options, proxy) = (config.spool.clone(), config.proxy.is_some());
+            let opened = self.tracker.spawn_blocking(move || {
+                let mut spool = Spool::open(&options, Timestamp::now())?;
+                if proxy {
+                    spool.writer.remember_captures()?;
+                }
+                Ok::<_, SpoolError>(spool)
+            });
+            match opened.await? {
+                Ok(spool) => break spool,
+                Err(error) if error.is_full() && !shutdown.is_cancelled() => {
+                    if attempts % LOG_EVERY == 0 {
+                        tracing::error!(%error, attempts, "the disk is full; waiting for room to open the spool");
+                    }
+                    attempts += 1;
+                    service::waiting("the disk is full", FULL_RETRY);
+                    let _ = timeout(FULL_RETRY, shutdown.cancelled()).await;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Ok::<_, SpoolError>(spool)
-        });
-        let mut spool = opened.await??;
+        };
         if let Some(quarantined) = spool.quarantined.take() {
             tracing::error!(
                 aside = %quarantined.path.display(),
@@ -106,7 +132,7 @@ impl Shared {
             settings: SettingsLink { wanted, report: report_outbox },
             reporter: Reporter::new(Arc::clone(&self.vitals), &config.spool.path),
             give_up_when_refused: false,
-            proxy: None,
+            proxied: None,
         };
         (uplink, SettingsEnd { wanted: wanted_inbox, report })
     }

@@ -1,30 +1,14 @@
-use std::{
-    ops::AddAssign,
-    thread,
-    time::{Duration, Instant},
-};
+use std::ops::AddAssign;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Stamp,
+    keeper::{EXPIRE_EVERY, Feed, Keeper, Reply},
     spool::{Appended, FrameRecord, SpoolError, Writer},
-    vision::Seen,
+    stages::Seen,
     vitals::Vitals,
 };
-
-/// Most frames of one transaction.
-const MAX_FRAMES: usize = 32;
-
-/// Pause before a failed transaction is tried again: space may be freed, a lock may go.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// From one look for sightings that are too old to the next.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-
-/// A retry that is worth a line in the log, after the first one.
-const LOG_EVERY: u32 = 60;
 
 /// What went through the agent since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,112 +39,60 @@ impl AddAssign for Totals {
     }
 }
 
-/// Stores what was seen until nothing more comes. Blocks: give it a thread.
+/// Stores what was seen until nothing more comes. Blocks: give it a blocking thread of the runtime.
 ///
 /// # Errors
 /// Damage of the spool, or anything else that did not pass until `abort`.
 pub(super) fn store(
     writer: &mut Writer,
-    mut seen: mpsc::Receiver<Seen>,
+    seen: mpsc::Receiver<Seen>,
     spooled: &Notify,
     abort: &CancellationToken,
     vitals: &Vitals,
 ) -> Result<Totals, SpoolError> {
-    let mut totals = Totals::default();
-    let mut expiry = Expiry::default();
-    while let Some(first) = seen.blocking_recv() {
-        let before = totals;
-        let mut records = vec![record(first, &mut totals, vitals)];
-        while records.len() < MAX_FRAMES
-            && let Ok(next) = seen.try_recv()
-        {
-            records.push(record(next, &mut totals, vitals));
-        }
-        let appended = append(writer, &records, abort)?;
-        vitals.bad.add(totals.bad_frames - before.bad_frames);
-        vitals.done.add(totals.frames - before.frames);
-        totals.sightings += appended.stored;
-        report_losses(&appended, &mut totals, "the spool is full");
-        if appended.stored > 0 {
-            spooled.notify_one();
-        }
-        if expiry.is_due(Instant::now()) {
-            match writer.expire(Stamp::now()) {
-                Ok(expired) => report_losses(&expired, &mut totals, "sightings waited too long"),
-                Err(error) if error.is_damage() => return Err(error),
-                Err(error) => tracing::warn!(%error, "old sightings could not be given up"),
-            }
-        }
+    let mut feed = OwnFrames { totals: Totals::default(), counted: Totals::default(), abort, vitals };
+    Keeper { writer, spooled, vitals, expire_every: EXPIRE_EVERY }.keep(seen, &mut feed)?;
+    Ok(feed.totals)
+}
+
+/// The frames of the agent's own source, which waits until they can be stored.
+struct OwnFrames<'a> {
+    totals: Totals,
+    /// As of the last time that something was stored.
+    counted: Totals,
+    abort: &'a CancellationToken,
+    vitals: &'a Vitals,
+}
+
+impl Feed for OwnFrames<'_> {
+    type Item = Seen;
+
+    fn record(&mut self, seen: Seen) -> (FrameRecord, Option<Reply>) {
+        let Seen { frame, cursor, still, faces, result } = seen;
+        let totals = &mut self.totals;
+        self.vitals.faces.add(faces as u64);
+        // The tracks' last word comes without a frame.
+        let counted = u64::from(!frame.is_empty());
+        totals.frames += counted;
+        totals.still_frames += u64::from(still) * counted;
+        let sightings = result.unwrap_or_else(|failure| {
+            totals.bad_frames += 1;
+            let (reason, message) = (failure.reason, failure.message);
+            tracing::warn!(frame, reason, message, "a bad frame was left out");
+            Vec::new()
+        });
+        (FrameRecord { cursor, sightings, mark: None }, None)
     }
-    Ok(totals)
-}
 
-fn report_losses(appended: &Appended, totals: &mut Totals, why: &'static str) {
-    totals.lost += appended.lost;
-    if appended.lost > 0 || appended.lost_evidence > 0 {
-        tracing::warn!(
-            sightings = appended.lost,
-            repeats = appended.lost_repeats,
-            expired = appended.lost_expired,
-            evidence = appended.lost_evidence,
-            "{why}; something was given up"
-        );
+    fn kept(&mut self, appended: &Appended) {
+        self.vitals.bad.add(self.totals.bad_frames - self.counted.bad_frames);
+        self.vitals.done.add(self.totals.frames - self.counted.frames);
+        self.totals.sightings += appended.stored;
+        self.totals.lost += appended.lost;
+        self.counted = self.totals;
     }
-}
 
-/// When it is time to look for sightings that are too old.
-#[derive(Default)]
-struct Expiry {
-    last: Option<Instant>,
-}
-
-impl Expiry {
-    fn is_due(&mut self, now: Instant) -> bool {
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY);
-        if due {
-            self.last = Some(now);
-        }
-        due
-    }
-}
-
-fn record(seen: Seen, totals: &mut Totals, vitals: &Vitals) -> FrameRecord {
-    let Seen { frame, cursor, still, faces, result } = seen;
-    vitals.faces.add(faces as u64);
-    // The tracks' last word comes without a frame.
-    let counted = u64::from(!frame.is_empty());
-    totals.frames += counted;
-    totals.still_frames += u64::from(still) * counted;
-    let sightings = result.unwrap_or_else(|failure| {
-        totals.bad_frames += 1;
-        tracing::warn!(frame, reason = failure.reason, message = failure.message, "a bad frame was left out");
-        Vec::new()
-    });
-    FrameRecord { cursor, sightings }
-}
-
-fn append(
-    writer: &mut Writer,
-    records: &[FrameRecord],
-    abort: &CancellationToken,
-) -> Result<Appended, SpoolError> {
-    let mut attempts = 0;
-    loop {
-        match writer.append(records) {
-            Ok(appended) => return Ok(appended),
-            Err(error) if error.is_damage() || abort.is_cancelled() => return Err(error),
-            Err(error) => {
-                if attempts % LOG_EVERY == 0 {
-                    tracing::error!(%error, attempts, "nothing can be stored; the source waits");
-                }
-                attempts += 1;
-                // On a full disk, pages of the spool itself are what can be had.
-                if error.is_full() && writer.shed().is_ok_and(|shed| shed != Appended::default()) {
-                    tracing::warn!("the disk is full; a part of the spool was given up");
-                    continue;
-                }
-                thread::sleep(RETRY);
-            }
-        }
+    fn retries(&self) -> Option<&CancellationToken> {
+        Some(self.abort)
     }
 }

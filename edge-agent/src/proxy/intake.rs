@@ -11,7 +11,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Refusal,
     answers::{Answers, Said},
-    keeper::Keep,
     limits::Rates,
     roster::{Camera, Roster},
     times,
@@ -20,10 +19,11 @@ use super::{
 use crate::{
     clock::Stamp,
     config::IntakeConfig,
+    keeper::{Feed, Reply},
     sighting::{Sighting, SightingKey},
     source::Frame,
-    spool::{CapturedFrame, Kept},
-    vision::Looked,
+    spool::{Appended, FrameRecord, Kept},
+    stages::Looked,
     vitals::Vitals,
 };
 
@@ -42,6 +42,26 @@ pub(super) struct Submission {
     pub(super) image: Bytes,
 }
 
+/// A frame to be kept, and who waits to hear where it is.
+pub(super) type Submitted = (FrameRecord, Reply);
+
+/// The frames of cameras, whose senders are told where they can't be kept.
+pub(super) struct Submissions;
+
+impl Feed for Submissions {
+    type Item = Submitted;
+
+    fn record(&mut self, (record, reply): Submitted) -> (FrameRecord, Option<Reply>) {
+        (record, Some(reply))
+    }
+
+    fn kept(&mut self, _appended: &Appended) {}
+
+    fn retries(&self) -> Option<&CancellationToken> {
+        None
+    }
+}
+
 /// Takes frames in.
 pub(super) struct Intake {
     pub(super) config: IntakeConfig,
@@ -49,7 +69,7 @@ pub(super) struct Intake {
     pub(super) answers: Arc<Answers>,
     pub(super) rates: Rates,
     pub(super) jobs: mpsc::Sender<Job>,
-    pub(super) keeper: mpsc::Sender<Keep>,
+    pub(super) keeper: mpsc::Sender<Submitted>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
@@ -117,7 +137,7 @@ impl Intake {
         };
         if !sightings.is_empty() {
             let mark = (!frame_id.is_empty()).then(|| (camera, frame_id.clone()));
-            let kept = self.keep(CapturedFrame { mark, sightings: sightings.clone() }).await;
+            let kept = self.keep(FrameRecord { cursor: None, mark, sightings: sightings.clone() }).await;
             let kept = kept.inspect_err(|_| self.vitals.done.add(1))?;
             self.answer(&mut verdict, &sightings, &kept).await;
         }
@@ -133,13 +153,13 @@ impl Intake {
     }
 
     /// Makes what a frame shows durable.
-    pub(super) async fn keep(&self, frame: CapturedFrame) -> Result<Kept, Refusal> {
+    pub(super) async fn keep(&self, frame: FrameRecord) -> Result<Kept, Refusal> {
         let lost = || {
             let message = "nothing can be kept now";
             Refusal::overloaded(message).with_reason(ErrorReason::SpoolUnavailable)
         };
         let (reply, kept) = oneshot::channel();
-        self.keeper.send(Keep { frame, reply }).await.map_err(|_| lost())?;
+        self.keeper.send((frame, reply)).await.map_err(|_| lost())?;
         kept.await.map_err(|_| lost())
     }
 

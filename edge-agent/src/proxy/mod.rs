@@ -13,7 +13,6 @@
 mod answers;
 mod grpc;
 mod intake;
-mod keeper;
 mod limits;
 mod listener;
 mod plain;
@@ -31,7 +30,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use cavs_proto::v1::SettingsReport;
+use cavs_proto::v1::{self, SettingsReport};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinError, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,11 +43,13 @@ use crate::{
     agent::{DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared},
     config::{Config, ProxyConfig},
     gate::MotionGate,
+    keeper::{EXPIRE_EVERY, Keeper},
     service,
     spool::{Spool, SpoolError},
+    stages::Stages,
     track::{Tracker, TrackingOptions},
-    uplink::{EndpointError, ProxyLink, UplinkError},
-    vision::{Stages, Vision},
+    uplink::{EndpointError, ProxiedListener, UplinkError},
+    vision::Vision,
 };
 use intake::Intake;
 use listener::Listener;
@@ -136,12 +137,13 @@ async fn run_rooms<V: Vision>(
 ) -> Result<(), ProxyError> {
     let first = visions.first().ok_or_else(|| ProxyError::Task("no workers".to_owned()))?;
     let (pack, same_person) = (first.pack_digest(), first.same_person());
-    let Spool { mut writer, outbox, .. } = shared.open_spool::<ProxyError>(config).await?;
+    let Spool { mut writer, outbox, .. } = shared.open_spool::<ProxyError>(config, &shutdown).await?;
     let (run, boot_epoch) = (writer.run(), writer.boot_epoch());
-    let roster = Arc::new(Roster::beside(&config.spool.path, writer.seal()));
+    let (beside, seal) = (config.spool.path.clone(), writer.seal());
+    let roster = Arc::new(shared.tracker.spawn_blocking(move || Roster::beside(&beside, seal)).await?);
     let answers = Arc::new(Answers::default());
     let (mut uplink, settings) = shared.uplink(config, pack, outbox, (run, boot_epoch));
-    uplink.proxy = Some(ProxyLink { roster: Arc::clone(&roster), answers: Arc::clone(&answers) });
+    uplink.proxied = Some(Arc::new(Told { roster: Arc::clone(&roster), answers: Arc::clone(&answers) }));
     let (mut uplink, drain) = shared.start(uplink);
     let refusing = refuse_settings(settings);
     let abort = shared.abort.clone();
@@ -154,8 +156,11 @@ async fn run_rooms<V: Vision>(
         shared.tracker.spawn_blocking(move || workers::work(vision, &queue, most));
     }
     let (keeper, inbox) = mpsc::channel(KEEPER_QUEUE);
-    let spooled = Arc::clone(&shared.spooled);
-    let mut keeping = shared.tracker.spawn_blocking(move || keeper::keep(&mut writer, inbox, &spooled));
+    let (spooled, vitals) = (Arc::clone(&shared.spooled), Arc::clone(&shared.vitals));
+    let mut keeping = shared.tracker.spawn_blocking(move || {
+        let (writer, spooled, vitals) = (&mut writer, &*spooled, &*vitals);
+        Keeper { writer, spooled, vitals, expire_every: EXPIRE_EVERY }.keep(inbox, &mut intake::Submissions)
+    });
 
     // Not a child of `shutdown`: what ends by itself before the wait for that is over, is a fault.
     let (serving, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -215,6 +220,32 @@ async fn run_rooms<V: Vision>(
         }
     };
     Ok(())
+}
+
+/// Takes in what the server says of the cameras.
+struct Told {
+    roster: Arc<Roster>,
+    answers: Arc<Answers>,
+}
+
+impl ProxiedListener for Told {
+    fn on_cameras(&self, cameras: &v1::ProxiedCameras) {
+        self.roster.replace(cameras);
+    }
+
+    fn on_results(&self, results: &[v1::SightingResult]) {
+        self.answers.settle(results);
+    }
+
+    fn on_connected(&self, connected: bool) {
+        self.answers.connected(connected);
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 /// What stands before and after the networks for a camera that is pulled.

@@ -13,8 +13,8 @@ use crate::{
     config::PulledCamera,
     sighting::Sighting,
     source::{self, AnySource, Frame},
-    spool::CapturedFrame,
-    vision::Stages,
+    spool::FrameRecord,
+    stages::Stages,
 };
 
 /// Takes frames of a camera until `stop`; the camera is opened again whenever it fails.
@@ -86,5 +86,5 @@ async fn keep(intake: &Intake, sightings: Vec<Sighting>) -> Result<(), Refusal> 
     if sightings.is_empty() {
         return Ok(());
     }
-    intake.keep(CapturedFrame { mark: None, sightings }).await.map(drop)
+    intake.keep(FrameRecord { sightings, ..FrameRecord::default() }).await.map(drop)
 }

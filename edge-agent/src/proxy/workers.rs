@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::{
     source::{Frame, camera::Splitter},
-    vision::{ImageFailure, Looked, Stages, Vision},
+    stages::{Looked, Stages},
+    vision::{ImageFailure, Vision},
 };
 
 /// A frame to be looked at.

@@ -3,6 +3,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::task::spawn_blocking;
+
 use super::Ledger;
 use crate::files::{with_suffix, write_durably};
 
@@ -32,11 +34,15 @@ impl LedgerFile {
         Self { path, ledger }
     }
 
-    /// Makes the ledger durable. On a full disk the agent goes on without: then a trial that ends the
-    /// process is not known of, and pushed settings come again with the next welcome.
-    pub fn save(&self) {
+    /// Makes the ledger durable, off the async threads: a disk may hang. On a full disk the agent goes on
+    /// without: then a trial that ends the process is not known of, and pushed settings come again with
+    /// the next welcome.
+    pub async fn save(&self) {
         let bytes = serde_json::to_vec_pretty(&self.ledger).map_err(io::Error::other);
-        if let Err(error) = bytes.and_then(|bytes| write_durably(&self.path, &bytes)) {
+        let path = self.path.clone();
+        let write = move || bytes.and_then(|bytes| write_durably(&path, &bytes));
+        let written = spawn_blocking(write).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = written {
             tracing::error!(path = %self.path.display(), %error, "the pushed settings can't be kept");
         }
     }
@@ -54,13 +60,13 @@ mod tests {
     use super::*;
     use crate::settings::Pushed;
 
-    #[test]
-    fn a_ledger_survives_a_restart_and_a_damaged_one_is_none() {
+    #[tokio::test]
+    async fn a_ledger_survives_a_restart_and_a_damaged_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let spool = dir.path().join("spool.db");
         let mut file = LedgerFile::beside(&spool);
         file.ledger.offer(Pushed { version: 3, ..Pushed::default() });
-        file.save();
+        file.save().await;
         let again = LedgerFile::beside(&spool);
         assert_eq!(again.ledger, file.ledger);
         fs::write(dir.path().join("spool.db.settings"), "{").unwrap();

@@ -56,7 +56,9 @@ impl DirectorySource {
 impl Source for DirectorySource {
     async fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
         if self.names.is_empty() && self.repeat {
-            self.names = list(&self.path)?;
+            let path = self.path.clone();
+            let listed = spawn_blocking(move || list(&path)).await;
+            self.names = listed.map_err(|error| failed(&self.path)(io::Error::other(error)))??;
         }
         let Some(name) = self.names.pop_front() else { return Ok(None) };
         let file = self.path.join(&name);

@@ -47,6 +47,11 @@ impl Boots {
         Ok(Self { boots: boots.collect::<Result<_, _>>()? })
     }
 
+    /// An epoch has begun, whether or not that could be written.
+    pub(super) fn begun(&mut self, boot_epoch: u64, boot_id: String) {
+        self.boots.insert(boot_epoch, Boot { boot_id, anchor: None });
+    }
+
     /// What is known of the time during an epoch.
     pub(super) fn anchor(&self, boot_epoch: u64) -> Option<&Anchor> {
         self.boots.get(&boot_epoch)?.anchor.as_ref()
@@ -70,8 +75,14 @@ impl Boots {
                     |duration: Duration| signed(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
                 let (learnt, uncertainty) = (millis(better.learnt), millis(better.uncertainty));
                 let row = params![better.boot.as_microsecond(), learnt, uncertainty, signed(*boot_epoch)];
-                connection.execute(sql, row)?;
+                // In force first: without room to write it, it holds for what is sent until the end.
                 boot.anchor = Some(better);
+                match connection.execute(sql, row).map_err(SpoolError::from) {
+                    Err(error) if error.is_full() => {
+                        tracing::warn!(%error, "what was learnt of the time can't be kept");
+                    }
+                    result => drop(result?),
+                }
             }
         }
         Ok(())

@@ -4,11 +4,10 @@ use cavs_proto::DeviceId;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
-    Appended, SpoolError, Writer,
-    format::{self, signed, unsigned},
-    writer::{insert, make_room},
+    SpoolError, Writer,
+    format::{signed, unsigned},
 };
-use crate::sighting::{Sighting, SightingKey};
+use crate::sighting::SightingKey;
 
 /// Frames that are remembered, the newest: more than an hour of 32 cameras with one a second, and
 /// about 40 MB. A frame is sent again within seconds.
@@ -24,15 +23,6 @@ CREATE TABLE IF NOT EXISTS captures (
     count INTEGER NOT NULL,
     UNIQUE (camera, frame)
 ) STRICT";
-
-/// A frame with faces.
-#[derive(Debug, Clone)]
-pub struct CapturedFrame {
-    /// Who sent it, and what it calls the frame; `None` where it is not to be known again.
-    pub mark: Option<(DeviceId, String)>,
-    /// What it shows.
-    pub sightings: Vec<Sighting>,
-}
 
 /// Where the sightings of a frame are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,50 +53,20 @@ impl Writer {
     pub fn remember_captures(&mut self) -> Result<(), SpoolError> {
         Ok(self.connection.execute_batch(CAPTURES)?)
     }
-
-    /// Stores frames in one transaction; one that was stored before only says where.
-    ///
-    /// # Errors
-    /// `Database`; nothing was stored.
-    pub fn capture(&mut self, frames: &[CapturedFrame]) -> Result<(Vec<Kept>, Appended), SpoolError> {
-        let transaction = format::begin(&mut self.connection)?;
-        let mut appended = Appended::default();
-        let mut kept = Vec::with_capacity(frames.len());
-        for CapturedFrame { mark, sightings } in frames {
-            let known =
-                mark.as_ref().map(|(camera, frame)| known(&transaction, *camera, frame)).transpose()?;
-            if let Some(known) = known.flatten() {
-                kept.push(known);
-                continue;
-            }
-            let first = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence + 1 };
-            for sighting in sightings {
-                insert(
-                    &transaction,
-                    &self.seal,
-                    (self.run, self.boot_epoch),
-                    &mut self.last_sequence,
-                    sighting,
-                )?;
-                appended.stored += 1;
-            }
-            let count = sightings.len() as u64;
-            if let Some((camera, frame)) = mark {
-                remember(&transaction, *camera, frame, first, count)?;
-            }
-            kept.push(Kept { first, count, repeated: false, waiting: count });
-        }
-        transaction.execute(
-            "DELETE FROM captures WHERE rowid <= (SELECT max(rowid) FROM captures) - ?",
-            [REMEMBERED],
-        )?;
-        make_room(&transaction, self.max_bytes, &mut appended)?;
-        transaction.commit()?;
-        Ok((kept, appended))
-    }
 }
 
-fn known(transaction: &Transaction<'_>, camera: DeviceId, frame: &str) -> Result<Option<Kept>, SpoolError> {
+/// Forgets the oldest frames.
+pub(super) fn forget_oldest(transaction: &Transaction<'_>) -> Result<(), SpoolError> {
+    let sql = "DELETE FROM captures WHERE rowid <= (SELECT max(rowid) FROM captures) - ?";
+    transaction.execute(sql, [REMEMBERED])?;
+    Ok(())
+}
+
+pub(super) fn known(
+    transaction: &Transaction<'_>,
+    camera: DeviceId,
+    frame: &str,
+) -> Result<Option<Kept>, SpoolError> {
     let sql = "SELECT c.boot_epoch, c.sequence, c.count, (
                    SELECT count(*) FROM sightings s WHERE s.boot_epoch = c.boot_epoch
                    AND s.sequence >= c.sequence AND s.sequence < c.sequence + c.count)
@@ -123,7 +83,7 @@ fn known(transaction: &Transaction<'_>, camera: DeviceId, frame: &str) -> Result
     Ok(kept.optional()?)
 }
 
-fn remember(
+pub(super) fn remember(
     transaction: &Transaction<'_>,
     camera: DeviceId,
     frame: &str,
@@ -149,7 +109,8 @@ mod tests {
     use super::*;
     use crate::{
         clock::Stamp,
-        spool::{BatchLimits, Outbox, Settlement, Spool, SpoolOptions},
+        sighting::Sighting,
+        spool::{BatchLimits, FrameRecord, Outbox, Settlement, Spool, SpoolOptions},
         vision::{Vision, fake},
     };
 
@@ -161,7 +122,7 @@ mod tests {
         (writer, outbox)
     }
 
-    fn frame(mark: Option<(DeviceId, &str)>, faces: u8) -> CapturedFrame {
+    fn frame(mark: Option<(DeviceId, &str)>, faces: u8) -> FrameRecord {
         let camera = mark.map(|(camera, _)| camera);
         let sighting = |index| Sighting {
             taken: Stamp::now(),
@@ -172,7 +133,7 @@ mod tests {
             camera,
         };
         let mark = mark.map(|(camera, frame)| (camera, frame.to_owned()));
-        CapturedFrame { mark, sightings: (0..faces).map(sighting).collect() }
+        FrameRecord { cursor: None, mark, sightings: (0..faces).map(sighting).collect() }
     }
 
     #[test]
@@ -181,17 +142,17 @@ mod tests {
         let (one, other) = (DeviceId::generate(), DeviceId::generate());
         let (mut writer, outbox) = open(dir.path(), 1_800_000_000);
         let frames = [frame(Some((one, "1")), 2), frame(Some((one, "1")), 2), frame(Some((other, "1")), 1)];
-        let (kept, appended) = writer.capture(&frames).unwrap();
+        let (kept, appended) = writer.store(&frames).unwrap();
         assert_eq!(appended.stored, 3);
         assert_eq!(kept.iter().map(|kept| kept.repeated).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!(kept[1].first, kept[0].first);
         assert_eq!(kept[0].keys().map(|key| key.sequence).collect::<Vec<_>>(), [1, 2]);
         // Without a name, every frame is a new one.
-        assert_eq!(writer.capture(&[frame(None, 1), frame(None, 1)]).unwrap().1.stored, 2);
+        assert_eq!(writer.store(&[frame(None, 1), frame(None, 1)]).unwrap().1.stored, 2);
         drop((writer, outbox));
 
         let (mut writer, mut outbox) = open(dir.path(), 1_800_000_100);
-        let again = |writer: &mut Writer| writer.capture(&[frame(Some((one, "1")), 2)]).unwrap();
+        let again = |writer: &mut Writer| writer.store(&[frame(Some((one, "1")), 2)]).unwrap();
         let (repeated, appended) = again(&mut writer);
         assert_eq!((repeated[0].first, repeated[0].count, repeated[0].waiting), (kept[0].first, 2, 2));
         assert!(repeated[0].repeated && appended.stored == 0);

@@ -7,7 +7,11 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::files::with_suffix;
-use crate::{clock::Stamp, sighting::Sighting, vision::fake};
+use crate::{
+    clock::Stamp,
+    sighting::{Sighting, SightingKey},
+    vision::fake,
+};
 
 const ALL: BatchLimits = BatchLimits { count: 100_000, bytes: usize::MAX };
 
@@ -32,7 +36,7 @@ fn record(name: String, evidence: usize) -> FrameRecord {
     let pack_digest = cavs_embedding::PackDigest::from_bytes([7; 32]);
     let sighting =
         Sighting { taken: Stamp::now(), frame: name, pack_digest, face, track: None, camera: None };
-    FrameRecord { cursor: None, sightings: vec![sighting] }
+    FrameRecord { sightings: vec![sighting], ..FrameRecord::default() }
 }
 
 type Contents = BTreeMap<(u64, u64), (String, Bytes)>;
@@ -275,4 +279,65 @@ fn a_spool_of_the_first_format_is_encrypted_and_keeps_its_rows() {
     drop(spool);
     let bytes = fs::read(&path).unwrap();
     assert!(!bytes.windows(13).any(|window| window == b"an old frame "));
+}
+
+/// A spool on a disk that takes nothing any more, as far as a test can have one: writing a file fails with
+/// "no space left on device", the database may not grow, and every deletion would have it grow.
+fn fill_disk(dir: &Path, spool: &Spool) {
+    let connection = spool.writer.connection();
+    connection
+        .execute_batch(
+            "CREATE TABLE filler (x BLOB);
+             CREATE TRIGGER full AFTER DELETE ON sightings BEGIN INSERT INTO filler VALUES (zeroblob(1 << 20)); END",
+        )
+        .unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.join("spool.db.epoch.new")).unwrap();
+}
+
+#[test]
+fn an_agent_on_a_full_disk_starts_and_sends_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a".to_owned(), 10), record("b".to_owned(), 10)]).unwrap();
+    fill_disk(dir.path(), &spool);
+    drop(spool);
+
+    // It starts, although not even its epoch can be written.
+    let mut spool = open(dir.path());
+    let connection = spool.outbox.connection();
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    // It offers everything, and nothing twice, although nothing can be taken out.
+    let limits = BatchLimits { count: 1, bytes: usize::MAX };
+    let mut frames = Vec::new();
+    while let Some(sighting) = spool.outbox.next(None, limits).unwrap().pop() {
+        let key = SightingKey { boot_epoch: sighting.boot_epoch, sequence: sighting.sequence };
+        frames.push(sighting.frame);
+        spool.outbox.settle(&[(key, Settlement::Delivered)]).unwrap();
+        assert!(spool.outbox.is_stuck(), "and it says so");
+    }
+    assert_eq!(frames, ["a", "b"]);
+    assert_eq!(spool.outbox.status().unwrap().spooled, 0, "nothing waits for the server");
+    assert_eq!(spool.writer.status().unwrap().spooled, 2, "what takes room is still there");
+
+    // Somebody made room.
+    spool.outbox.connection().execute_batch("DROP TRIGGER full").unwrap();
+    spool.outbox.settle_rest().unwrap();
+    assert!(!spool.outbox.is_stuck());
+    assert_eq!(spool.writer.status().unwrap().spooled, 0);
+}
+
+/// SQLite makes a file for the index of its journal at every start, for which there may be no room.
+#[test]
+fn a_spool_opens_without_room_for_the_index_of_its_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    spool.writer.append(&[record("a".to_owned(), 10)]).unwrap();
+    drop(spool);
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("spool.db-shm")).unwrap();
+    let mut spool = open(dir.path());
+    assert!(spool.quarantined.is_none());
+    assert_eq!(spool.outbox.next(None, ALL).unwrap().len(), 1);
+    spool.writer.append(&[record("b".to_owned(), 10)]).unwrap();
+    assert_eq!(spool.outbox.next(None, ALL).unwrap().len(), 2, "both sides see each other");
 }

@@ -104,11 +104,24 @@ ALTER TABLE state ADD COLUMN key_check BLOB NOT NULL DEFAULT x'';
 UPDATE state SET spooled = 0, bytes = 0;
 ";
 
+/// How SQLite uses the file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// With an index of the journal in a file of its own.
+    Usual,
+    /// With that index in this process's memory: for a disk that has no room for the file.
+    WithoutSharedMemory,
+}
+
 /// Opens a connection and sets what holds per connection.
-pub(super) fn connect(path: &Path) -> Result<Connection, SpoolError> {
+pub(super) fn connect(path: &Path, access: Access) -> Result<Connection, SpoolError> {
     // Without CREATE: the file was made beforehand, with its rights.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = match access {
+        Access::Usual => Connection::open_with_flags(path, flags)?,
+        // Its connections of one process see each other, and keep all others out.
+        Access::WithoutSharedMemory => Connection::open_with_flags_and_vfs(path, flags, c"unix-excl")?,
+    };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // The page size comes first: WAL fixes it.
     connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;

@@ -9,6 +9,7 @@ mod boots;
 mod captures;
 mod carve;
 mod device_key;
+mod expiry;
 mod files;
 mod format;
 mod open;
@@ -24,7 +25,7 @@ use std::{
 
 use thiserror::Error;
 
-pub use captures::{CapturedFrame, Kept};
+pub use captures::Kept;
 pub use open::{Spool, SpoolOptions};
 pub use outbox::{BatchLimits, Outbox, Settlement};
 pub use recover::Quarantined;
@@ -129,7 +130,22 @@ impl SpoolError {
     /// The disk, or what the spool may have of it, is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.code() == Some(rusqlite::ErrorCode::DiskFull)
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::Database(_) => self.code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Locked(_)
+            | Self::Newer { .. }
+            | Self::KeyTooShort { .. }
+            | Self::OtherKey
+            | Self::Crypto(_) => false,
+        }
+    }
+
+    /// There may be no room for SQLite's index of its journal, which it makes anew at every start.
+    fn lacks_shared_memory(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
+        self.code().is_some_and(|code| matches!(code, CannotOpen | DiskFull | SystemIoFailure))
     }
 
     /// While opening, everything counts as damage that is not known to be something else: a schema

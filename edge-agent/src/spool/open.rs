@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     boots::{self, Boots},
     device_key,
     files::{create_folder, forget_older, lock, quarantine},
-    format::{self, corrupt, signed, unsigned},
+    format::{self, Access, corrupt, signed, unsigned},
     recover::recover,
 };
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 /// What a damaged epoch may claim at most: ten thousand years. Servers store epochs as signed 64-bit
 /// numbers.
 const MAX_EPOCH: u64 = 1 << 38;
+
+/// The offset of a new spool's epochs is below this: far below what an epoch may claim.
+const MAX_OFFSET: u64 = 1 << 37;
 
 /// Where a spool is and how large it may become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,14 +68,16 @@ pub struct Spool {
 impl Spool {
     /// Opens or makes a spool, and begins a new boot epoch.
     ///
-    /// The epoch is above every earlier one of this spool and, where the clock is right, is the Unix
-    /// time of the start: it orders the starts. What tells starts apart everywhere is the run id, which
-    /// is random: a server that has seen a key before would take a new sighting under it for a
-    /// repetition.
+    /// The epoch is above every earlier one of this spool: it orders the starts. What tells starts apart
+    /// everywhere is the run id, which is random: a server that has seen a key before would take a new
+    /// sighting under it for a repetition.
     ///
     /// A damaged spool is moved aside (`NAME.damaged-TIME`), a new one is made, and what can be read
     /// of the old one is taken over. The epoch is kept in a second file too, so that it still
     /// increases.
+    ///
+    /// A full disk is no reason not to open a spool that is there: what it holds can be offered. What
+    /// can't be written then is left for later.
     ///
     /// # Errors
     /// `File`, `Locked`, `Newer`, `KeyTooShort`, or `Database` for what is no damage.
@@ -82,12 +88,20 @@ impl Spool {
         let mark = format!(".damaged-{}", now.as_millisecond());
         let key = device_key::load(path, options.key_file.as_deref(), &mark)?;
         let seal = Arc::new(key.seal);
-        let (mut connection, mut quarantined) = match open_database(path, &seal) {
+        let mut access = Access::Usual;
+        let mut opened = open_database(path, &seal, access);
+        if opened.as_ref().is_err_and(SpoolError::lacks_shared_memory) {
+            access = Access::WithoutSharedMemory;
+            // What it would have said otherwise is as good a reason.
+            opened = open_database(path, &seal, access).or(opened);
+        }
+        let (mut connection, mut quarantined) = match opened {
             Ok(connection) => (connection, None),
             Err(error) if error.is_damage_at_open() || matches!(error, SpoolError::OtherKey) => {
                 let aside = quarantine(path, &mark)?;
                 let cause = error.to_string();
-                (open_database(path, &seal)?, Some(Quarantined::new(aside, cause)))
+                access = Access::Usual;
+                (open_database(path, &seal, access)?, Some(Quarantined::new(aside, cause)))
             }
             Err(error) => return Err(error),
         };
@@ -99,23 +113,35 @@ impl Spool {
             tracing::warn!(key = %key.display(), "the spool's key is not this device's; a new one was made");
         }
         let run = RunId::draw().ok_or(SpoolError::Crypto("random numbers"))?;
-        let boot_epoch = next_epoch(&connection, path, now)?;
-        boots::begin(&connection, boot_epoch, &clock::boot_id())?;
-        let offering = format::connect(path)?;
-        let boots = Boots::load(&offering)?;
+        let (boot_epoch, boot_id) = (next_epoch(&connection, path, now)?, clock::boot_id());
+        unless_full(boots::begin(&connection, boot_epoch, &boot_id), "what is known of the time")?;
+        let offering = format::connect(path, access)?;
+        let mut boots = Boots::load(&offering)?;
+        boots.begun(boot_epoch, boot_id);
         let outbox = Outbox::new(offering, Arc::clone(&lock), Arc::clone(&seal), boots);
         let writer = Writer::new(connection, lock, seal, (run, boot_epoch), options);
         Ok(Self { writer, outbox, quarantined })
     }
 }
 
-fn open_database(path: &Path, seal: &Seal) -> Result<Connection, SpoolError> {
+/// What can't be written on a full disk is said and left for later.
+fn unless_full(result: Result<(), SpoolError>, what: &'static str) -> Result<(), SpoolError> {
+    match result {
+        Err(error) if error.is_full() => {
+            tracing::error!(%error, "the disk is full: {what} can't be kept; the agent goes on without");
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn open_database(path: &Path, seal: &Seal, access: Access) -> Result<Connection, SpoolError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let file = file.map_err(SpoolError::file(path))?;
     // Also for a file that somebody made with other rights. SQLite gives the journal the same ones.
     file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(SpoolError::file(path))?;
     drop(file);
-    let mut connection = format::connect(path)?;
+    let mut connection = format::connect(path, access)?;
     format::prepare(&mut connection, path, seal)?;
     let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if verdict != "ok" {
@@ -124,6 +150,13 @@ fn open_database(path: &Path, seal: &Seal) -> Result<Connection, SpoolError> {
     // Pages that `quick_check` finds in order may still say nonsense in the one row that counts.
     format::status(&connection)?;
     Ok(connection)
+}
+
+/// How far from its time a new spool's first epoch is.
+fn draw_offset() -> Result<u64, SpoolError> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SpoolError::Crypto("random numbers"))?;
+    Ok(u64::from_be_bytes(bytes) % MAX_OFFSET)
 }
 
 fn next_epoch(connection: &Connection, path: &Path, now: Timestamp) -> Result<u64, SpoolError> {
@@ -137,8 +170,16 @@ fn next_epoch(connection: &Connection, path: &Path, now: Timestamp) -> Result<u6
     };
     let plausible = |epoch: u64| if epoch <= MAX_EPOCH { epoch } else { 0 };
     let last = plausible(unsigned(stored)).max(plausible(copied));
-    let epoch = unsigned(now.as_second()).max(last + 1);
-    write_durably(&epoch_path, format!("{epoch}\n").as_bytes()).map_err(SpoolError::file(&epoch_path))?;
-    connection.execute("UPDATE state SET boot_epoch = ?", [signed(epoch)])?;
+    let start = unsigned(now.as_second());
+    // A new spool begins anywhere: servers that know no runs tell it by its epoch alone from one that
+    // began in the same second.
+    let epoch = if last == 0 { start + draw_offset()? } else { start.max(last + 1) };
+    // An epoch that is forgotten may come again, and is told apart by its run then; while any of its
+    // sightings waits, that remembers it, too.
+    let written =
+        write_durably(&epoch_path, format!("{epoch}\n").as_bytes()).map_err(SpoolError::file(&epoch_path));
+    unless_full(written, "the epoch")?;
+    let stored = connection.execute("UPDATE state SET boot_epoch = ?", [signed(epoch)]);
+    unless_full(stored.map(drop).map_err(SpoolError::from), "the epoch")?;
     Ok(epoch)
 }

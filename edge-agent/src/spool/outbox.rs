@@ -1,4 +1,4 @@
-use std::{fs::File, sync::Arc};
+use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use bytes::Bytes;
 use cavs_proto::v1;
@@ -17,6 +17,9 @@ use crate::{
 
 /// Rejected sightings that are kept for the operator, the newest; all are counted.
 const REJECTED_KEPT: i64 = 1000;
+
+/// Sightings that are remembered as settled, on a full disk: about 20 MB. Beyond that, none are offered.
+const UNSETTLED: usize = 200_000;
 
 /// Reason of a row that can't be decrypted or decoded any more.
 const RECORD_DAMAGED: &str = "SPOOL_RECORD_DAMAGED";
@@ -51,11 +54,14 @@ pub struct Outbox {
     _lock: Arc<File>,
     seal: Arc<Seal>,
     boots: Boots,
+    /// What is settled and could not be taken out, as the disk is full. It is not offered again by this
+    /// process; by the next one it is, which the server takes for the repetition that it is.
+    unsettled: BTreeMap<SightingKey, Settlement>,
 }
 
 impl Outbox {
     pub(super) fn new(connection: Connection, lock: Arc<File>, seal: Arc<Seal>, boots: Boots) -> Self {
-        Self { connection, _lock: lock, seal, boots }
+        Self { connection, _lock: lock, seal, boots, unsettled: BTreeMap::new() }
     }
 
     #[cfg(test)]
@@ -83,12 +89,20 @@ impl Outbox {
         Ok(statement.query_row([], |row| row.get(0)).optional()?.flatten())
     }
 
-    /// What the spool holds.
+    /// What the spool holds, without what is settled.
     ///
     /// # Errors
     /// `Database`.
     pub fn status(&self) -> Result<SpoolStatus, SpoolError> {
-        format::status(&self.connection)
+        let status = format::status(&self.connection)?;
+        let spooled = status.spooled.saturating_sub(self.unsettled.len() as u64);
+        Ok(SpoolStatus { spooled, ..status })
+    }
+
+    /// The disk is so full that nothing can be taken out.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        !self.unsettled.is_empty()
     }
 
     /// The oldest sightings after a key (or from the start), ready for the wire.
@@ -102,7 +116,20 @@ impl Outbox {
         after: Option<SightingKey>,
         limits: BatchLimits,
     ) -> Result<Vec<v1::CapturedSighting>, SpoolError> {
-        let (sightings, damaged) = self.read(after, limits)?;
+        if self.unsettled.len() >= UNSETTLED {
+            return Ok(Vec::new());
+        }
+        let (mut sightings, damaged) = self.read(after, limits)?;
+        if !self.unsettled.is_empty() {
+            let key =
+                |s: &v1::CapturedSighting| SightingKey { boot_epoch: s.boot_epoch, sequence: s.sequence };
+            let last = sightings.iter().map(key).chain(damaged.iter().copied()).max();
+            sightings.retain(|sighting| !self.unsettled.contains_key(&key(sighting)));
+            let new = damaged.iter().any(|key| !self.unsettled.contains_key(key));
+            if let (true, false, Some(last)) = (sightings.is_empty(), new, last) {
+                return self.next(Some(last), limits);
+            }
+        }
         if damaged.is_empty() {
             return Ok(sightings);
         }
@@ -156,11 +183,51 @@ impl Outbox {
         })
     }
 
-    /// Takes acknowledged sightings out, in one transaction.
+    /// Takes acknowledged sightings out, in one transaction. On a disk that is too full for that, they are
+    /// remembered, and taken out with later ones or by [`Self::settle_rest`].
     ///
     /// # Errors
     /// `Database`; nothing was taken out, and they will be offered again.
     pub fn settle(&mut self, settlements: &[(SightingKey, Settlement)]) -> Result<(), SpoolError> {
+        if self.unsettled.is_empty() {
+            match self.take_out(settlements) {
+                Err(error) if error.is_full() => tracing::error!(
+                    %error,
+                    "the disk is full: what was delivered can't be taken out of the spool; delivering goes on"
+                ),
+                result => return result,
+            }
+        }
+        self.unsettled.extend(settlements.iter().cloned());
+        self.settle_rest()
+    }
+
+    /// Takes out what could not be taken out before.
+    ///
+    /// # Errors
+    /// `Database`, for another reason than a full disk.
+    pub fn settle_rest(&mut self) -> Result<(), SpoolError> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        // The journal's pages can be used again once what they say is in the database.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        let rest: Vec<_> = self.unsettled.iter().map(|(key, settled)| (*key, settled.clone())).collect();
+        match self.take_out(&rest) {
+            Err(error) if error.is_full() => Ok(()),
+            result => {
+                result?;
+                self.unsettled.clear();
+                tracing::info!(
+                    sightings = rest.len(),
+                    "there is room again: what was delivered is taken out"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn take_out(&mut self, settlements: &[(SightingKey, Settlement)]) -> Result<(), SpoolError> {
         let transaction = format::begin(&mut self.connection)?;
         for (key, settlement) in settlements {
             match settlement {

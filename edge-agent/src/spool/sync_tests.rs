@@ -41,7 +41,7 @@ fn child(directory: &Path) {
         let pack_digest = cavs_embedding::PackDigest::from_bytes([7; 32]);
         let (taken, face, frame) = (Stamp::now(), fake::face(0), round.to_string());
         let sighting = Sighting { taken, frame, pack_digest, face, track: None, camera: None };
-        writer.append(&[FrameRecord { cursor: None, sightings: vec![sighting] }]).unwrap();
+        writer.append(&[FrameRecord { sightings: vec![sighting], ..FrameRecord::default() }]).unwrap();
         say(b"stored\n");
         let key = SightingKey { boot_epoch: writer.boot_epoch(), sequence: round as u64 + 1 };
         outbox.settle(&[(key, Settlement::Delivered)]).unwrap();

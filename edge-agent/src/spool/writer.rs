@@ -1,15 +1,15 @@
 use std::{fs::File, sync::Arc, time::Duration};
 
-use cavs_proto::v1;
+use cavs_proto::{DeviceId, v1};
 use prost::Message;
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    Part, Seal, SpoolError, SpoolOptions, SpoolStatus,
+    Kept, Part, Seal, SpoolError, SpoolOptions, SpoolStatus, captures, expiry,
     format::{self, SealedRow, signed},
 };
 use crate::{
-    clock::Stamp,
+    clock::{self, Stamp},
     sighting::{RunId, Sighting, SightingKey},
     source::Cursor,
 };
@@ -19,6 +19,9 @@ use crate::{
 pub struct FrameRecord {
     /// Where the source goes on after the frame.
     pub cursor: Option<Cursor>,
+    /// The camera that sent it to a proxy, and what that calls it; `None` where it is not to be known
+    /// again.
+    pub mark: Option<(DeviceId, String)>,
     /// Its sightings; none is a frame without faces, or a bad one.
     pub sightings: Vec<Sighting>,
 }
@@ -107,17 +110,35 @@ impl Writer {
         format::status(&self.connection)
     }
 
-    /// Stores frames in one transaction: their sightings and their cursors, or nothing of them.
+    /// As [`Self::store`], where nobody asks where frames are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append(&mut self, frames: &[FrameRecord]) -> Result<Appended, SpoolError> {
+        Ok(self.store(frames)?.1)
+    }
+
+    /// Stores frames in one transaction: their sightings and their cursors, or nothing of them. One
+    /// that was stored before, as its mark says, is not stored again; what is given back says where each
+    /// is.
     ///
     /// What does not fit drives out the oldest evidence, then the worst of those sightings that
     /// repeat an earlier one of their track, then the oldest sightings.
     ///
     /// # Errors
     /// `Database`; nothing was stored, and the same frames may be tried again.
-    pub fn append(&mut self, frames: &[FrameRecord]) -> Result<Appended, SpoolError> {
+    pub fn store(&mut self, frames: &[FrameRecord]) -> Result<(Vec<Kept>, Appended), SpoolError> {
         let transaction = format::begin(&mut self.connection)?;
         let mut appended = Appended::default();
+        let mut kept = Vec::with_capacity(frames.len());
         for frame in frames {
+            if let Some((camera, name)) = &frame.mark
+                && let Some(known) = captures::known(&transaction, *camera, name)?
+            {
+                kept.push(known);
+                continue;
+            }
+            let first = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence + 1 };
             for sighting in &frame.sightings {
                 let start = (self.run, self.boot_epoch);
                 insert(&transaction, &self.seal, start, &mut self.last_sequence, sighting)?;
@@ -128,35 +149,35 @@ impl Writer {
                            ON CONFLICT (source) DO UPDATE SET position = excluded.position";
                 transaction.prepare_cached(sql)?.execute([&cursor.source, &cursor.position])?;
             }
+            let count = frame.sightings.len() as u64;
+            if let Some((camera, name)) = &frame.mark {
+                captures::remember(&transaction, *camera, name, first, count)?;
+            }
+            kept.push(Kept { first, count, repeated: false, waiting: count });
+        }
+        if frames.iter().any(|frame| frame.mark.is_some()) {
+            captures::forget_oldest(&transaction)?;
         }
         make_room(&transaction, self.max_bytes, &mut appended)?;
         transaction.commit()?;
-        Ok(appended)
+        Ok((kept, appended))
     }
 
-    /// Gives up the sightings that have waited too long at `now`, where there is a bound of age.
-    /// Those that were stored under a wrong clock have no age.
+    /// Gives up the sightings that have waited too long at `now`, where there is a bound of age. Those that
+    /// were stored under a wrong clock are as old as the time since the kernel's start says, or else as the
+    /// first moment after them at which the time was known.
     ///
     /// # Errors
     /// `Database`; nothing was given up.
     pub fn expire(&mut self, now: Stamp) -> Result<Appended, SpoolError> {
+        self.expire_during(now, &clock::boot_id())
+    }
+
+    pub(super) fn expire_during(&mut self, now: Stamp, boot_id: &str) -> Result<Appended, SpoolError> {
         let mut expired = Appended::default();
-        let Some(max_age) = self.max_age.filter(|_| now.synchronised) else { return Ok(expired) };
-        let oldest = now.wall.checked_sub(max_age).map_or(i64::MIN, |oldest| oldest.as_millisecond());
+        let Some(max_age) = self.max_age else { return Ok(expired) };
         let transaction = format::begin(&mut self.connection)?;
-        // From the oldest on: what comes after a young one was stored later, unless the clock jumped.
-        let mut statement = transaction.prepare_cached(
-            "DELETE FROM sightings WHERE rowid IN
-             (SELECT rowid FROM sightings ORDER BY boot_epoch, sequence LIMIT 1000) AND stored_at < ?",
-        )?;
-        loop {
-            let count = statement.execute([oldest])?;
-            expired.lost += count as u64;
-            if count == 0 {
-                break;
-            }
-        }
-        drop(statement);
+        expired.lost = expiry::expire(&transaction, &self.seal, max_age, now, boot_id)?;
         expired.lost_expired = expired.lost;
         note_losses(&transaction, &expired)?;
         transaction.commit()?;

@@ -10,7 +10,10 @@ mod tracker;
 
 use std::time::Duration;
 
-use crate::{clock::Stamp, vision::Face};
+use crate::{
+    clock::Stamp,
+    vision::{Face, UNCALIBRATED_SAME_PERSON},
+};
 
 pub use tracker::Tracker;
 
@@ -36,8 +39,7 @@ impl Default for TrackingOptions {
             settle: Duration::from_secs(2),
             forget_after: Duration::from_secs(10),
             best_shots: 5,
-            // The models crate's cautious threshold for packs that were not calibrated.
-            same_person: 0.4,
+            same_person: UNCALIBRATED_SAME_PERSON,
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::{
     future::{Future, pending},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use cavs_proto::{
     from_timestamp, to_timestamp,
     v1::{
-        CapturedSighting, DeviceMessage, DeviceSettings, Heartbeat, Hello, Notice, ServerMessage,
-        SettingsReport, SightingBatch, Welcome, device_message::Message as Up,
+        CapturedSighting, DeviceMessage, DeviceSettings, Heartbeat, Hello, Notice, ProxiedCameras,
+        ServerMessage, SettingsReport, SightingBatch, SightingResult, Welcome, device_message::Message as Up,
         server_message::Message as Down,
     },
 };
@@ -33,11 +33,10 @@ use super::{
 };
 use crate::{
     clock::{self, Anchor},
-    proxy::{Answers, Roster},
     settings::Pushed,
     sighting::SightingKey,
     spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
-    vitals::Reporter,
+    vitals::{Reporter, Vitals},
 };
 
 /// How long the server may take to end a stream that the agent has ended.
@@ -80,23 +79,18 @@ pub struct Uplink {
     pub reporter: Reporter,
     /// Give up where only a person can help, instead of trying seldom.
     pub give_up_when_refused: bool,
-    /// Where a proxy is told of its cameras; `None` for other agents.
-    pub proxy: Option<ProxyLink>,
+    /// Who is told of the cameras that this agent speaks for; `None` where it speaks for itself only.
+    pub proxied: Option<Arc<dyn ProxiedListener>>,
 }
 
-/// Where a proxy is told which cameras it speaks for, and what is made of their sightings.
-#[derive(Clone)]
-pub struct ProxyLink {
-    /// Its cameras.
-    pub roster: Arc<Roster>,
-    /// What the server said.
-    pub answers: Arc<Answers>,
-}
-
-impl std::fmt::Debug for ProxyLink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ProxyLink")
-    }
+/// Who is told what the server says of the cameras that an agent speaks for.
+pub trait ProxiedListener: std::fmt::Debug + Send + Sync {
+    /// The cameras, all of them. May block.
+    fn on_cameras(&self, cameras: &ProxiedCameras);
+    /// What became of sightings.
+    fn on_results(&self, results: &[SightingResult]);
+    /// The server listens, or does so no more.
+    fn on_connected(&self, connected: bool);
 }
 
 /// The uplink's end of what is said about pushed settings.
@@ -126,8 +120,9 @@ impl Uplink {
             asked: Duration::ZERO,
             failures: FailureLog::default(),
             settings: self.settings,
-            reporter: self.reporter,
-            proxy: self.proxy,
+            vitals: self.reporter.vitals(),
+            reporter: Arc::new(Mutex::new(self.reporter)),
+            proxied: self.proxied,
         };
         driver.run(self.spooled, drain).await
     }
@@ -146,8 +141,9 @@ struct Driver {
     asked: Duration,
     failures: FailureLog,
     settings: SettingsLink,
-    reporter: Reporter,
-    proxy: Option<ProxyLink>,
+    vitals: Arc<Vitals>,
+    reporter: Arc<Mutex<Reporter>>,
+    proxied: Option<Arc<dyn ProxiedListener>>,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
@@ -216,16 +212,16 @@ impl Driver {
                 }
                 Some(Down::Ack(ack)) => {
                     // What the server has said is true, also where the spool can't take note of it.
-                    if let Some(proxy) = &self.proxy {
-                        proxy.answers.settle(&ack.results);
+                    if let Some(proxied) = &self.proxied {
+                        proxied.on_results(&ack.results);
                     }
                     self.machine.on_ack(ack, now);
                 }
                 Some(Down::Settings(settings)) => self.want(settings),
                 Some(Down::Cameras(cameras)) => {
-                    if let Some(ProxyLink { roster, .. }) = self.proxy.clone() {
+                    if let Some(proxied) = self.proxied.clone() {
                         // It has nothing to say but that a task of ours was stopped.
-                        let _ = spawn_blocking(move || roster.replace(&cameras)).await;
+                        let _ = spawn_blocking(move || proxied.on_cameras(&cameras)).await;
                     }
                 }
                 Some(Down::Notice(Notice { reason, message })) => {
@@ -237,7 +233,7 @@ impl Driver {
                 }
                 // A later server may say more than this agent knows.
                 None => {
-                    self.reporter.vitals().unknown_messages.add(1);
+                    self.vitals.unknown_messages.add(1);
                     tracing::debug!("an unknown message of the server was passed over");
                 }
             },
@@ -253,7 +249,7 @@ impl Driver {
                 self.asked = clock::since_boot();
                 let settings = Some(self.settings.report.borrow_and_update().clone());
                 let (endpoint, hello) = (self.endpoint.clone(), Hello { settings, ..self.hello.clone() });
-                self.reporter.vitals().uplink_steps.add(1);
+                self.vitals.uplink_steps.add(1);
                 self.link = Link::Opening(Box::pin(async move { endpoint.open(hello).await }));
             }
             Action::Load { after, limit } => self.load(after, limit).await?,
@@ -279,8 +275,8 @@ impl Driver {
     }
 
     fn tell_connected(&self, connected: bool) {
-        if let Some(proxy) = &self.proxy {
-            proxy.answers.connected(connected);
+        if let Some(proxied) = &self.proxied {
+            proxied.on_connected(connected);
         }
     }
 
@@ -296,8 +292,10 @@ impl Driver {
     }
 
     async fn settle(&mut self, settlements: Vec<(SightingKey, Settlement)>) -> Result<(), UplinkError> {
-        let settled = self.with_outbox(move |outbox| outbox.settle(&settlements)).await?;
-        self.reporter.vitals().uplink_steps.add(u64::from(settled.is_some()));
+        let settle = move |outbox: &mut Outbox| outbox.settle(&settlements).map(|()| outbox.is_stuck());
+        let settled = self.with_outbox(settle).await?;
+        self.vitals.uplink_steps.add(u64::from(settled.is_some()));
+        self.vitals.settling_fails.store(settled == Some(true), Relaxed);
         Ok(())
     }
 
@@ -306,12 +304,18 @@ impl Driver {
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), UplinkError> {
-        let read = |outbox: &mut Outbox| Ok((outbox.status()?, outbox.oldest_stored_at()?));
-        if let Some((status, oldest)) = self.with_outbox(read).await? {
-            let settings = Some(self.settings.report.borrow_and_update().clone());
-            let health = Some(self.reporter.report(Instant::now()));
+        let (reporter, vitals) = (Arc::clone(&self.reporter), Arc::clone(&self.vitals));
+        // The reporter asks the kernel and the file system, which may take their time.
+        let read = move |outbox: &mut Outbox| {
+            outbox.settle_rest()?;
+            vitals.settling_fails.store(outbox.is_stuck(), Relaxed);
+            let health = reporter.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
+            Ok((outbox.status()?, outbox.oldest_stored_at()?, health))
+        };
+        if let Some((status, oldest, health)) = self.with_outbox(read).await? {
+            let (settings, health) = (Some(self.settings.report.borrow_and_update().clone()), Some(health));
             self.send(Up::Heartbeat(Heartbeat { settings, health, ..heartbeat(status, oldest) }));
-            self.reporter.vitals().uplink_steps.add(1);
+            self.vitals.uplink_steps.add(1);
         }
         Ok(())
     }

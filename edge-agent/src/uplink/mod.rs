@@ -11,7 +11,7 @@ mod failure_log;
 pub mod machine;
 
 pub use channel::{Endpoint, EndpointError};
-pub use driver::{ProxyLink, SettingsLink, Uplink, UplinkError};
+pub use driver::{ProxiedListener, SettingsLink, Uplink, UplinkError};
 pub use failure::{Failure, Phase};
 
 use std::time::Duration;

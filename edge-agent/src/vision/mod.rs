@@ -2,21 +2,20 @@
 
 pub mod fake;
 mod pack;
-mod room;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{
-    config::{EvidenceConfig, VisionConfig},
-    track::TrackingOptions,
-};
-
-pub(crate) use room::{Looked, analyze_guarded};
+use crate::config::{EvidenceConfig, VisionConfig};
 
 pub use pack::{ComputeDevice, LivenessCalibration, LivenessSamples, LoadError, PackVision};
-pub use room::{Seen, Stages, watch};
+
+/// Cosine similarity from which two faces are the same person, for packs that were not calibrated: the
+/// models crate's cautious threshold.
+pub const UNCALIBRATED_SAME_PERSON: f32 = 0.4;
 
 /// Finds and embeds the faces of images, one image at a time.
 pub trait Vision: Send + 'static {
@@ -26,7 +25,7 @@ pub trait Vision: Send + 'static {
     /// Cosine similarity from which two faces are taken for the same person. The default is for packs
     /// that were not calibrated.
     fn same_person(&self) -> f32 {
-        TrackingOptions::default().same_person
+        UNCALIBRATED_SAME_PERSON
     }
 
     /// Works otherwise from now on. The default is for a vision that knows one way only.
@@ -42,6 +41,13 @@ pub trait Vision: Send + 'static {
     /// # Errors
     /// What is wrong with this image. The next one may be fine.
     fn analyze(&mut self, image: &[u8]) -> Result<Analysis, ImageFailure>;
+}
+
+/// Analyses an image; a panic of a decoder is a bad image, not the end of the agent.
+pub(crate) fn analyze_guarded<V: Vision>(vision: &mut V, image: &[u8]) -> Result<Analysis, ImageFailure> {
+    catch_unwind(AssertUnwindSafe(|| vision.analyze(image))).unwrap_or_else(|_| {
+        Err(ImageFailure { reason: "IMAGE_CORRUPT", message: "the image made the decoder panic".to_owned() })
+    })
 }
 
 /// What was found in an image.

@@ -27,8 +27,10 @@ pub struct Vitals {
     pub uplink_steps: Count,
     /// Messages of the server that this agent does not know.
     pub unknown_messages: Count,
-    /// The disk is full: nothing can be stored, or nothing taken out of the spool.
-    pub disk_full: AtomicBool,
+    /// The disk is full, so that nothing can be stored.
+    pub storing_fails: AtomicBool,
+    /// The disk is full, so that nothing can be taken out of the spool.
+    pub settling_fails: AtomicBool,
 }
 
 /// A number that only grows.

@@ -53,8 +53,8 @@ impl Reporter {
 
     /// The counters that it reads.
     #[must_use]
-    pub fn vitals(&self) -> &Vitals {
-        &self.vitals
+    pub fn vitals(&self) -> Arc<Vitals> {
+        Arc::clone(&self.vitals)
     }
 
     /// How things are.
@@ -64,7 +64,16 @@ impl Reporter {
             self.rates = sample.since(&self.last);
             self.last = sample;
         }
-        let Vitals { done, bad, dropped, source_failures, unknown_messages, disk_full, .. } = &*self.vitals;
+        let Vitals {
+            done,
+            bad,
+            dropped,
+            source_failures,
+            unknown_messages,
+            storing_fails,
+            settling_fails,
+            ..
+        } = &*self.vitals;
         DeviceHealth {
             temperature: machine::temperature(),
             cpu_percent: self.rates.cpu_percent,
@@ -80,7 +89,7 @@ impl Reporter {
             uptime_seconds: now.saturating_duration_since(self.began).as_secs(),
             clock_synchronised: Stamp::now().synchronised,
             unknown_messages: unknown_messages.get(),
-            disk_full: disk_full.load(Relaxed),
+            disk_full: storing_fails.load(Relaxed) || settling_fails.load(Relaxed),
         }
     }
 }

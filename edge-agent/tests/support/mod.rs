@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     pub(crate) acknowledged: HashMap<SightingKey, u32>,
     /// Streams that were opened.
     pub(crate) streams: u32,
+    /// How many heartbeats came.
+    pub(crate) heartbeats: u64,
     /// The last heartbeat.
     pub(crate) heartbeat: Option<Heartbeat>,
     /// What devices said of the pushed settings, in greetings and heartbeats; repetitions are left out.
@@ -227,6 +229,7 @@ impl Conversation {
                     let mut memory = self.memory.lock().unwrap();
                     memory.note(heartbeat.settings.clone());
                     memory.heartbeat = Some(heartbeat);
+                    memory.heartbeats += 1;
                     match memory.settings.clone().filter(|settings| settings.version > self.pushed) {
                         Some(settings) => {
                             self.pushed = settings.version;

@@ -196,7 +196,8 @@ impl Session {
     /// Frees the device's place for another start of its agent, unless that has it already.
     async fn leave(&self) {
         let Stage::Speaking(run) = self.stage else { return };
-        if self.place.taken.is_cancelled() {
+        // A server that stops is left by all its devices, which are soon back.
+        if self.place.taken.is_cancelled() || self.shutdown.is_cancelled() {
             return;
         }
         // Where this fails, the place is free after a moment without a word.

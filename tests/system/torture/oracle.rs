@@ -97,13 +97,18 @@ impl Oracle {
         let uplink = Uplink {
             endpoint,
             outbox,
-            hello: Hello { pack_digest: pack.to_string(), boot_epoch: epoch, ..Hello::default() },
+            hello: Hello {
+                pack_digest: pack.to_string(),
+                boot_epoch: epoch,
+                run_id: writer.run().to_wire(),
+                ..Hello::default()
+            },
             spooled: Arc::clone(&spooled),
             timing: Timing::default(),
             seed: 7,
             settings: SettingsLink { wanted, report },
             reporter: Reporter::new(Arc::new(Vitals::default()), &path),
-            proxy: None,
+            proxied: None,
             give_up_when_refused: false,
         };
         let draining = drain.clone();
@@ -113,7 +118,8 @@ impl Oracle {
 
     /// Spools one sighting more.
     pub(super) fn see(&mut self) {
-        let record = FrameRecord { cursor: None, sightings: vec![sighting(self.count, self.pack)] };
+        let record =
+            FrameRecord { sightings: vec![sighting(self.count, self.pack)], ..FrameRecord::default() };
         let appended = self.writer.append(&[record]).unwrap();
         assert_eq!((appended.stored, appended.lost), (1, 0));
         self.count += 1;

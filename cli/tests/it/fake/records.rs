@@ -141,7 +141,6 @@ impl Service {
             proxy_id: state.proxy.clone(),
             proxy_name: if state.proxy.is_empty() { String::new() } else { "room-12".to_owned() },
             token_count: state.tokens,
-            connected_twice: None,
             ..device()
         }
     }

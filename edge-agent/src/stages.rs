@@ -1,14 +1,16 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! What stands before and after the networks: from a frame to the sightings that are due.
+
+use std::panic::catch_unwind;
 
 use tokio::sync::mpsc;
 
-use super::{Analysis, ImageFailure, Vision};
 use crate::{
     backup::Backup,
     gate::{Luma, MotionGate},
     sighting::Sighting,
     source::{Cursor, Frame},
     track::Tracker,
+    vision::{ImageFailure, Vision, analyze_guarded},
 };
 
 /// What became of a frame.
@@ -148,13 +150,6 @@ impl<V: Vision> Room<V> {
         let (frame, cursor) = (String::new(), self.held.take());
         Some(Seen { frame, cursor, still: true, faces: 0, result: Ok(sightings.collect()) })
     }
-}
-
-/// Analyses an image; a panic of a decoder is a bad image, not the end of the agent.
-pub(crate) fn analyze_guarded<V: Vision>(vision: &mut V, image: &[u8]) -> Result<Analysis, ImageFailure> {
-    catch_unwind(AssertUnwindSafe(|| vision.analyze(image))).unwrap_or_else(|_| {
-        Err(ImageFailure { reason: "IMAGE_CORRUPT", message: "the image made the decoder panic".to_owned() })
-    })
 }
 
 #[cfg(test)]
