@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_models::ComputeDevice;
 use cavs_proto::{
     from_timestamp,
     v1::{Hello, Welcome},
@@ -272,7 +271,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.jpg"), "no picture").unwrap();
         let config = VisionConfig {
-            device: ComputeDevice::Cpu,
+            device: cavs_models::ComputeDevice::Cpu,
             pack: None,
             detect_long_side: Some(320),
             min_score: 0.6,
