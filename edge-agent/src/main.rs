@@ -20,9 +20,8 @@ use cavs_edge_agent::{
     config::{Config, Override, VisionConfig},
     doctor, logging, proxy, spool,
     uplink::Endpoint,
-    vision::PackVision,
+    vision::{ComputeDevice, PackVision},
 };
-use cavs_models::ComputeDevice;
 use clap::{Args, Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -271,7 +271,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.jpg"), "no picture").unwrap();
         let config = VisionConfig {
-            device: cavs_models::ComputeDevice::Cpu,
+            device: crate::vision::ComputeDevice::Cpu,
             pack: None,
             detect_long_side: Some(320),
             min_score: 0.6,
