@@ -55,7 +55,7 @@ fn frames(site: &Site, cast: &Cast, which: usize, copies: usize) -> PathBuf {
 /// What the agent says that it stored.
 fn seen(agent: &Process) -> i64 {
     let output = agent.output();
-    let ended = output.lines().find(|line| line.contains("the source has ended")).expect("the source's end");
+    let ended = output.lines().find(|line| line.contains("the source has ended")).unwrap();
     let (_, rest) = ended.rsplit_once("sightings=").unwrap();
     rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
@@ -190,7 +190,7 @@ impl Stream {
 }
 
 fn reason<T>(result: Result<T, Status>) -> Option<ErrorReason> {
-    error_reason(&result.err().expect("a refusal"))
+    error_reason(&result.err().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,7 @@ impl Shared {
             match opened.await? {
                 Ok(spool) => break spool,
                 Err(error) if error.is_full() && !shutdown.is_cancelled() => {
-                    if attempts % LOG_EVERY == 0 {
+                    if attempts.is_multiple_of(LOG_EVERY) {
                         tracing::error!(%error, attempts, "the disk is full; waiting for room to open the spool");
                     }
                     attempts += 1;
