@@ -8,6 +8,10 @@ const MAX_ELEMENTS: usize = 1 << 26;
 /// Most padding of two opposite sides, in pixels: a hostile graph must not ask for memory with it.
 const MAX_PADS: usize = 64;
 
+/// Longest side, stride and dilation of a window: far above those of real networks, and so far below
+/// what a number holds that no product of it with a picture's sides can wrap.
+const MAX_WINDOW: usize = 1 << 12;
+
 /// Dimensions of a value; `[1, C, H, W]` for images.
 pub(crate) type Shape = Vec<usize>;
 
@@ -47,20 +51,27 @@ fn image(shape: &Shape) -> Result<[usize; 3], String> {
 
 /// Length of one side after a window moved over it.
 fn moved(size: usize, kernel: usize, stride: usize, pads: usize, ceil: bool) -> Result<usize, String> {
-    let span = (size + pads).checked_sub(kernel).ok_or("the picture is smaller than the kernel")?;
+    let span = size
+        .checked_add(pads)
+        .and_then(|size| size.checked_sub(kernel))
+        .ok_or("the picture is smaller than the kernel")?;
     Ok(if ceil { span.div_ceil(stride) } else { span / stride } + 1)
 }
 
 /// Height and width after a window moved over a picture.
 fn window(size: [usize; 2], window: &Window, dilation: [usize; 2], ceil: bool) -> Result<[usize; 2], String> {
     let mut out = [0; 2];
+    if window.kernel.iter().chain(&window.stride).chain(&dilation).any(|n| *n > MAX_WINDOW) {
+        return Err(format!("a window of more than {MAX_WINDOW} is not possible"));
+    }
     for i in 0..2 {
         let pads = window.pads[i].checked_add(window.pads[i + 2]).filter(|p| *p <= MAX_PADS);
         let reach = window.kernel[i].checked_sub(1).and_then(|k| k.checked_mul(dilation[i]));
         let (Some(pads), Some(reach), 1..) = (pads, reach, window.stride[i]) else {
             return Err("the window is not possible".into());
         };
-        out[i] = moved(size[i], reach + 1, window.stride[i], pads, ceil)?;
+        let reach = reach.checked_add(1).ok_or("the window is not possible")?;
+        out[i] = moved(size[i], reach, window.stride[i], pads, ceil)?;
         // A window that starts in the far padding sees nothing; ONNX leaves it out.
         if ceil && (out[i] - 1) * window.stride[i] >= size[i] + window.pads[i] {
             out[i] -= 1;
@@ -235,4 +246,26 @@ fn reshape(from: &Shape, to: &[i64]) -> Result<Shape, String> {
         _ => return Err(wrong()),
     }
     Ok(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_whose_reach_wraps_are_refused() {
+        let square =
+            |kernel: usize, stride: usize| Window { kernel: [kernel; 2], stride: [stride; 2], pads: [0; 4] };
+        assert_eq!(window([8, 8], &square(3, 2), [1, 1], false), Ok([3, 3]));
+        // One less than the kernel, times the dilation, is the largest number there is: one more was 0,
+        // and the window smaller than a pixel.
+        for (kernel, dilation) in [(2, usize::MAX), (4, usize::MAX / 3), (6, usize::MAX / 5)] {
+            assert!(window([8, 8], &square(kernel, 1), [dilation, 1], false).is_err());
+            assert!(window([8, 8], &square(kernel, 1), [1, dilation], true).is_err());
+        }
+        assert!(window([8, 8], &square(2, usize::MAX), [1, 1], false).is_err());
+        assert!(window([8, 8], &square(usize::MAX, 1), [1, 1], false).is_err());
+        let padded = Window { pads: [usize::MAX, 0, 1, 0], ..square(2, 1) };
+        assert!(window([8, 8], &padded, [1, 1], false).is_err());
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) struct TinyPack {
 
 const DETECTOR: &str = r#"{"input": [3, 0, 0], "nodes": [
 {"name": "stem", "inputs": [0], "op": {"conv": {"weight": "stem", "bias": null,
- "window": {"kernel": [3, 3], "stride": [2, 2], "pads": [1, 1, 1, 1]}, "dilation": [1, 1], "groups": 1, "activation": "relu"}}},
+ "window": {"kernel": [2, 2], "stride": [2, 2], "pads": [0, 0, 1, 1]}, "dilation": [1, 1], "groups": 1, "activation": "relu"}}},
 {"name": "wide", "inputs": [1], "op": {"conv": {"weight": "wide", "bias": null,
  "window": {"kernel": [3, 3], "stride": [1, 1], "pads": [1, 1, 1, 1]}, "dilation": [1, 1], "groups": 4, "activation": {"leaky_relu": 0.1}}}},
 {"name": "pool", "inputs": [2], "op": {"max_pool": {"window": {"kernel": [2, 2], "stride": [2, 2], "pads": [0, 0, 0, 0]}, "ceil": false}}},
@@ -58,7 +58,7 @@ fn sha256(bytes: &[u8]) -> String {
 impl TinyPack {
     pub(crate) fn new() -> Self {
         let detector: &[(&str, &[usize])] = &[
-            ("stem", &[4, 3, 3, 3]),
+            ("stem", &[4, 3, 2, 2]),
             ("wide", &[4, 1, 3, 3]),
             ("score", &[1, 4, 1, 1]),
             ("box", &[4, 4, 1, 1]),

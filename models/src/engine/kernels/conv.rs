@@ -74,15 +74,22 @@ pub(crate) fn conv(
     if count == 0 {
         return;
     }
-    let last = first + count - 1;
-    let reach = walk.taps.iter().max().map_or(0, |tap| tap + walk.run);
-    let furthest = (last / walk.width) * walk.step[1] + (walk.width.min(last + 1) - 1) * walk.step[0];
-    assert!(furthest + reach <= input.len(), "the input is too short");
-    assert_eq!(walk.taps.len() * walk.run, packed.depth, "the weights have another depth");
+    assert!(needed(walk, first, count).is_some_and(|length| length <= input.len()), "the input is too short");
+    let depth = walk.taps.len().checked_mul(walk.run);
+    assert_eq!(depth, Some(packed.depth), "the weights have another depth");
     assert_eq!(out.len(), count * pitch, "the output has no whole number of pixels");
     finish.check(pitch, out.len());
     let job = Job { packed, input, walk, first, count, finish, out };
     super::dispatch!(packed.isa, all, job);
+}
+
+/// Elements of the input up to the last one that is read; `None` where a number can't hold it.
+fn needed(walk: &Walk<'_>, first: usize, count: usize) -> Option<usize> {
+    let reach = walk.taps.iter().max().map_or(Some(0), |tap| tap.checked_add(walk.run))?;
+    let last = first.checked_add(count)?.checked_sub(1)?;
+    let down = (last / walk.width).checked_mul(walk.step[1])?;
+    let across = (walk.width.min(last.checked_add(1)?) - 1).checked_mul(walk.step[0])?;
+    down.checked_add(across)?.checked_add(reach)
 }
 
 struct Job<'a, 'b> {

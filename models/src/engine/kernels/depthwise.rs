@@ -50,9 +50,15 @@ pub(crate) fn depthwise_row(
 ) {
     assert_eq!(rows.len(), packed.kernel[0], "one row for each row of the kernel");
     // The last register of the last pixel may reach over its channels, but not over the slice.
-    let needed = (shape.width - 1) * shape.pitch + packed.pitch;
-    assert!(rows.iter().all(|r| r.is_empty() || r.len() >= needed), "an input row is too short");
+    let needed =
+        shape.width.checked_sub(1).and_then(|n| n.checked_mul(shape.pitch)?.checked_add(packed.pitch));
+    let fits = |row: &&[f32]| row.is_empty() || needed.is_some_and(|needed| row.len() >= needed);
+    assert!(rows.iter().all(fits), "an input row is too short");
     assert_eq!(out.len() % packed.pitch, 0, "the output has no whole number of pixels");
+    let furthest =
+        (out.len() / packed.pitch).checked_mul(shape.stride).and_then(|n| n.checked_add(packed.kernel[1]));
+    let padded = shape.width.checked_add(shape.pad_left);
+    assert!(furthest.is_some() && padded.is_some(), "the row is too long to be counted");
     finish.check(packed.pitch, out.len());
     let job = Job { packed, rows, shape: *shape, finish, out };
     super::dispatch!(packed.isa, row, job);

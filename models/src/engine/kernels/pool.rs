@@ -35,8 +35,13 @@ pub(crate) struct PoolRow {
 pub(crate) fn pool_row(isa: Isa, pooling: Pooling, rows: &[&[f32]], shape: &PoolRow, out: &mut [f32]) {
     assert_eq!(shape.pitch % isa.lanes(), 0, "a pixel has no whole registers");
     assert_eq!(out.len() % shape.pitch, 0, "the output has no whole number of pixels");
-    let needed = shape.width * shape.pitch;
-    assert!(rows.iter().all(|r| r.is_empty() || r.len() >= needed), "an input row is too short");
+    let needed = shape.width.checked_mul(shape.pitch);
+    let fits = |row: &&[f32]| row.is_empty() || needed.is_some_and(|needed| row.len() >= needed);
+    assert!(rows.iter().all(fits), "an input row is too short");
+    let furthest =
+        (out.len() / shape.pitch).checked_mul(shape.stride).and_then(|n| n.checked_add(shape.columns));
+    let padded = shape.width.checked_add(shape.pads);
+    assert!(furthest.is_some() && padded.is_some(), "the row is too long to be counted");
     let job = Job { pooling, rows, shape, out };
     super::dispatch!(isa, row, job);
 }

@@ -177,3 +177,40 @@ proptest! {
         }
     }
 }
+
+/// Lengths that wrap to small ones must not pass for small ones: the loops behind do not look again.
+#[test]
+fn what_wraps_is_refused() {
+    let refused = |work: &dyn Fn()| {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_err();
+        let text = panicked.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap().to_owned()
+    };
+    for isa in Isa::available() {
+        let pitch = isa.lanes();
+        let bias = vec![0.0; pitch];
+        let finish = Finish { bias: &bias, fused: Fused::None, slopes: &[], residual: &[] };
+        let input = vec![0.0; 4 * pitch];
+        let packed = PackedConv::new(isa, &[1.0; 2], 1);
+        for (taps, step) in
+            [([0, usize::MAX - 1], [1, 1]), ([0, 1], [usize::MAX, 1]), ([0, 1], [1, usize::MAX])]
+        {
+            let walk = Walk { width: 2, step, taps: &taps, run: 1 };
+            let said = refused(&|| conv(&packed, &input, &walk, 0, &finish, &mut vec![0.0; 4 * pitch]));
+            assert!(said.contains("the input is too short"), "{said}");
+        }
+        let packed = PackedDepthwise::new(isa, &[1.0], 1, [1, 1]);
+        for (width, row_pitch, stride) in [(usize::MAX, pitch, 1), (2, usize::MAX, 1), (1, pitch, usize::MAX)]
+        {
+            let shape = RowShape { width, pitch: row_pitch, stride, pad_left: 0 };
+            let said =
+                refused(&|| depthwise_row(&packed, &[&input], &shape, &finish, &mut vec![0.0; 2 * pitch]));
+            assert!(said.contains("too short") || said.contains("too long"), "{said}");
+        }
+        for (width, stride) in [(usize::MAX / pitch + 1, 1), (1, usize::MAX)] {
+            let shape = PoolRow { tall: 1, width, pad_left: 0, pads: 0, columns: 1, stride, pitch };
+            let said = refused(&|| pool_row(isa, Pooling::Max, &[&input], &shape, &mut vec![0.0; 2 * pitch]));
+            assert!(said.contains("too short") || said.contains("too long"), "{said}");
+        }
+    }
+}
