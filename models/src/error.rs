@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use cavs_embedding::EmbeddingError;
 use thiserror::Error;
 
+use crate::UnreadFormat;
+
 /// Why some bytes are no picture that this crate works on.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ImageError {
@@ -10,8 +12,8 @@ pub enum ImageError {
     #[error("the image is empty")]
     Empty,
     /// The bytes are of no supported format.
-    #[error("the image is no JPEG, PNG or WebP")]
-    FormatUnsupported,
+    #[error("the image is {0}")]
+    FormatUnsupported(UnreadFormat),
     /// The picture is larger than the limits allow.
     #[error(
         "the image has {width}x{height} pixels, where at most {max_side} a side and {max_pixels} in all are accepted"
@@ -51,7 +53,7 @@ impl ImageError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Empty => "IMAGE_EMPTY",
-            Self::FormatUnsupported => "IMAGE_FORMAT_UNSUPPORTED",
+            Self::FormatUnsupported(_) => "IMAGE_FORMAT_UNSUPPORTED",
             Self::TooLarge { .. } | Self::FileTooLarge { .. } => "IMAGE_TOO_LARGE",
             Self::Corrupt(_) => "IMAGE_CORRUPT",
             Self::CropOutside => "IMAGE_CROP_OUTSIDE",

@@ -5,7 +5,7 @@ use std::{
 
 use cavs_resample::Resizer;
 use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder,
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, RgbImage,
     codecs::{
         jpeg::{JpegDecoder, JpegEncoder},
         png::PngDecoder,
@@ -15,7 +15,7 @@ use image::{
     metadata::Orientation,
 };
 
-use crate::{BoundingBox, ImageError};
+use crate::{BoundingBox, ImageError, UnreadFormat, jpeg};
 
 /// What a decoder may spend on one picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,27 @@ impl Image {
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// The picture, turned clockwise by quarters.
+    #[must_use]
+    pub fn turned(&self, quarters: u8) -> Self {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let from = self.pixels.as_chunks::<3>().0;
+        let sideways = |from_row: &dyn Fn(usize, usize) -> usize| {
+            let mut pixels = vec![0; self.pixels.len()];
+            let rows = pixels.as_chunks_mut::<3>().0.chunks_exact_mut(height);
+            for (row, line) in rows.enumerate() {
+                line.iter_mut().enumerate().for_each(|(column, to)| *to = from[from_row(row, column)]);
+            }
+            Self { width: self.height, height: self.width, pixels }
+        };
+        match quarters % 4 {
+            0 => self.clone(),
+            1 => sideways(&|row, column| (height - 1 - column) * width + row),
+            2 => Self { pixels: from.iter().rev().flatten().copied().collect(), ..*self },
+            _ => sideways(&|row, column| column * width + width - 1 - row),
+        }
     }
 
     /// Cuts out a box, grown by `margin` of its size on every side and kept inside the picture,
@@ -175,8 +196,10 @@ pub(crate) fn checked(bytes: usize, size: (u32, u32), limits: &DecodeLimits) -> 
 fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
     match bytes {
         [0xff, 0xd8, ..] => {
-            let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(corrupt)?;
+            let readable = jpeg::readable(bytes)?;
+            let decoder = JpegDecoder::new(Cursor::new(&*readable)).map_err(corrupt)?;
             checked(bytes.len(), decoder.dimensions(), limits)?;
+            jpeg::whole(&readable)?;
             finish(decoder, limits)
         }
         [0x89, b'P', b'N', b'G', ..] => {
@@ -186,7 +209,7 @@ fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, ImageError> {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
             finish(WebPDecoder::new(Cursor::new(bytes)).map_err(corrupt)?, limits)
         }
-        _ => Err(ImageError::FormatUnsupported),
+        _ => Err(ImageError::FormatUnsupported(UnreadFormat::of(bytes))),
     }
 }
 
@@ -227,8 +250,28 @@ fn finish(mut decoder: impl ImageDecoder, limits: &DecodeLimits) -> Result<Image
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
     picture.apply_orientation(orientation);
-    let picture = picture.into_rgb8();
+    let picture = opaque(picture);
     Image::from_rgb8(picture.width(), picture.height(), picture.into_raw())
+}
+
+/// Brightness of what shines through transparent pixels.
+const BEHIND: u32 = 128;
+
+/// A picture before a grey wall: what pixels hold that nobody sees is not looked at.
+fn opaque(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let picture = picture.into_rgba8();
+    let (width, height) = picture.dimensions();
+    let mut pixels = Vec::with_capacity(picture.len() / 4 * 3);
+    for [colour @ .., alpha] in picture.as_raw().as_chunks::<4>().0 {
+        let alpha = u32::from(*alpha);
+        pixels.extend(
+            colour.map(|value| ((u32::from(value) * alpha + BEHIND * (255 - alpha) + 127) / 255) as u8),
+        );
+    }
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
 fn corrupt(error: CodecError) -> ImageError {
@@ -280,6 +323,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_transparent_is_not_looked_at() {
+        let picture =
+            image::RgbaImage::from_fn(4, 1, |x, _| image::Rgba([200, 10, 90, [0, 255, 128, 1][x as usize]]));
+        for format in [image::ImageFormat::Png, image::ImageFormat::WebP] {
+            let mut file = Cursor::new(vec![]);
+            picture.write_to(&mut file, format).unwrap();
+            let read = Image::decode(file.get_ref(), &DecodeLimits::default()).unwrap();
+            let seen = read.pixels().as_chunks::<3>().0;
+            assert_eq!((seen[0], seen[1], seen[2]), ([128; 3], [200, 10, 90], [164, 69, 109]), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn pictures_of_telephones_are_named() {
+        let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic";
+        let error = Image::decode(heic, &DecodeLimits::default()).unwrap_err();
+        assert_eq!(error.reason(), "IMAGE_FORMAT_UNSUPPORTED");
+        assert!(
+            error.to_string().contains("HEIC") && error.to_string().contains("export it as JPEG"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn exif_orientation_is_applied() {
         let upright = gradient(64, 32);
         let mut file = jpeg(&upright);
@@ -292,6 +359,21 @@ mod tests {
         // The top left corner of the file (dark) is the top right corner of the view.
         let corner = &turned.pixels()[31 * 3..][..2];
         assert!(corner.iter().all(|v| *v < 16), "{corner:?}");
+    }
+
+    #[test]
+    fn quarters_turn_clockwise() {
+        let image = Image::from_rgb8(3, 2, (0..6).flat_map(|v| [v, v, v]).collect()).unwrap();
+        let seen = |quarters| {
+            let turned = image.turned(quarters);
+            let values: Vec<u8> = turned.pixels().as_chunks::<3>().0.iter().map(|p| p[0]).collect();
+            (turned.width(), turned.height(), values)
+        };
+        assert_eq!(seen(0), (3, 2, vec![0, 1, 2, 3, 4, 5]));
+        assert_eq!(seen(1), (2, 3, vec![3, 0, 4, 1, 5, 2]));
+        assert_eq!(seen(2), (3, 2, vec![5, 4, 3, 2, 1, 0]));
+        assert_eq!(seen(3), (2, 3, vec![2, 5, 1, 4, 0, 3]));
+        assert_eq!(image.turned(3).turned(1).pixels(), image.pixels());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Decodes a JPEG at half its size, for less than half the work of decoding and shrinking it.
+//! Decodes a JPEG at half its size, for less than half the work of decoding and shrinking it, and says of
+//! any whether it is whole.
 //!
 //! The transform of the lower half of the frequencies gives the smaller picture directly. Only what
 //! cameras send is decoded: baseline, grey or YCbCr with 4:4:4, 4:2:2 or 4:2:0 chroma in one scan.
@@ -6,12 +7,17 @@
 //! ITU-T T.81, <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>.
 
 mod entropy;
+mod form;
 mod transform;
+
+use std::borrow::Cow;
 
 use self::{
     entropy::{Bits, Huffman, MAX_BLOCK, Scan},
+    form::STANDARD_TABLES,
     transform::Quantizer,
 };
+use crate::ImageError;
 
 /// A picture of half the size, rounded up: rows from the top, three bytes (red, green, blue) a pixel.
 pub(crate) struct Half {
@@ -30,8 +36,83 @@ pub(crate) struct Jpeg<'a> {
     ac: [Option<Huffman>; 4],
     /// Units between restart markers; 0 where there are none.
     restart: usize,
+    /// It may be decoded here: nothing turns it or says that its colours are others, and its chroma is
+    /// of a usual kind.
+    simple: bool,
     scan: &'a [u8],
 }
+
+/// A JPEG of a kind that is read, with the standard Huffman tables where it has none: cameras leave them
+/// out.
+///
+/// # Errors
+/// `FormatUnsupported` for other kinds, `Corrupt` where the file ends before its picture begins.
+pub(crate) fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ImageError> {
+    Ok(form::with_tables(bytes, &form::examine(bytes)?))
+}
+
+/// A JPEG with the standard Huffman tables (ITU-T T.81, K.3), where it has none; anything else as it is.
+#[must_use]
+pub fn with_huffman_tables(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return Cow::Borrowed(bytes);
+    }
+    readable(bytes).unwrap_or(Cow::Borrowed(bytes))
+}
+
+/// Whether the picture is there to its end: decoders fill with grey what was cut off, and a face above
+/// would be taken for the whole picture's. That the end marker alone is missing does no harm, as far as
+/// the picture can be counted without it.
+///
+/// # Errors
+/// `FormatUnsupported`, `Corrupt`.
+pub(crate) fn whole(bytes: &[u8]) -> Result<(), ImageError> {
+    let form = form::examine(bytes)?;
+    let counted = if form.progressive { None } else { parse(bytes).map(|header| holds_all_units(&header)) };
+    match (counted, form.ended) {
+        (Some(true), _) | (None, true) => Ok(()),
+        (_, false) => Err(ImageError::Corrupt("it was cut off".into())),
+        (Some(false), true) => Err(ImageError::Corrupt("a part of the picture is missing".into())),
+    }
+}
+
+/// Whether a scan has the coefficients of all blocks.
+fn holds_all_units(header: &Jpeg<'_>) -> bool {
+    let most = |side: fn(&Component) -> usize| header.components.iter().map(side).max().unwrap_or(1);
+    let units = |length: usize, blocks: usize| length.div_ceil(8 * blocks);
+    let count = units(header.width, most(|c| c.across)) * units(header.height, most(|c| c.down));
+    let scan = Scan::read(header.scan);
+    let all = || {
+        let mut bits = Bits::new(scan.segment(0)?);
+        let mut last = [0i32; MAX_COMPONENTS];
+        let mut segment = 0;
+        for unit in 0..count {
+            if header.restart > 0 && unit > 0 && unit % header.restart == 0 {
+                if bits.overrun() {
+                    return None;
+                }
+                segment += 1;
+                bits = Bits::new(scan.segment(segment)?);
+                last = [0; MAX_COMPONENTS];
+            }
+            for (component, last) in header.components.iter().zip(&mut last) {
+                let quantizer = header.quantizers[component.quantizer].as_ref()?;
+                let (dc, ac) = (header.dc[component.dc].as_ref()?, header.ac[component.ac].as_ref()?);
+                for _ in 0..component.across * component.down {
+                    bits.block(dc, ac, quantizer, last, &mut [0.0; MAX_BLOCK])?;
+                }
+            }
+            if bits.overrun() {
+                return None;
+            }
+        }
+        Some(())
+    };
+    all().is_some()
+}
+
+/// Most colour components of a picture.
+const MAX_COMPONENTS: usize = 4;
 
 /// A colour component.
 #[derive(Clone, Copy)]
@@ -62,6 +143,9 @@ pub(crate) fn decode(header: &Jpeg<'_>) -> Option<Half> {
     for row in 0..rows {
         for column in 0..columns {
             if header.restart > 0 && units == header.restart {
+                if bits.overrun() {
+                    return None;
+                }
                 segment += 1;
                 bits = Bits::new(scan.segment(segment)?);
                 (last, units) = ([0; 3], 0);
@@ -171,8 +255,13 @@ fn interleave([red, green, blue]: &[[u8; GROUP]; 3], out: &mut [u8]) {
     }
 }
 
-/// Reads all segments up to the scan; `None` where something is not of the decodable kind.
+/// A JPEG that [`decode`] takes; `None` where something is not of that kind.
 pub(crate) fn open(bytes: &[u8]) -> Option<Jpeg<'_>> {
+    parse(bytes).filter(|header| header.simple)
+}
+
+/// Reads all segments up to the scan; `None` where something is not of the baseline kind.
+fn parse(bytes: &[u8]) -> Option<Jpeg<'_>> {
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
     let mut header = Jpeg {
         width: 0,
@@ -182,8 +271,10 @@ pub(crate) fn open(bytes: &[u8]) -> Option<Jpeg<'_>> {
         dc: [const { None }; 4],
         ac: [const { None }; 4],
         restart: 0,
+        simple: true,
         scan: &[],
     };
+    let mut has_tables = false;
     loop {
         let [0xff, marker, tail @ ..] = rest else { return None };
         if *marker == 0xff {
@@ -195,15 +286,21 @@ pub(crate) fn open(bytes: &[u8]) -> Option<Jpeg<'_>> {
         let segment = tail.get(2..length.max(2))?;
         match marker {
             0xdb => quantizers(segment, &mut header.quantizers)?,
-            0xc4 => tables(segment, &mut header)?,
+            0xc4 => {
+                has_tables = true;
+                tables(segment, &mut header)?;
+            }
             0xc0 | 0xc1 if header.components.is_empty() => frame(segment, &mut header)?,
             0xdd => header.restart = usize::from(u16::from_be_bytes(segment.try_into().ok()?)),
             // A picture that must be turned, or whose colours are others.
-            0xe1 if segment.starts_with(b"Exif") => return None,
-            0xee if segment.starts_with(b"Adobe") => return None,
+            0xe1 if segment.starts_with(b"Exif") => header.simple = false,
+            0xee if segment.starts_with(b"Adobe") => header.simple = false,
             0xe0..=0xef | 0xfe => {}
             0xda => {
                 scan_header(segment, &mut header)?;
+                if !has_tables {
+                    tables(&STANDARD_TABLES[4..], &mut header)?;
+                }
                 header.scan = tail.get(length..)?;
                 return Some(header);
             }
@@ -241,7 +338,7 @@ fn tables(mut segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
 }
 
 fn frame(segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
-    let [8, h1, h0, w1, w0, count @ (1 | 3), parts @ ..] = segment else { return None };
+    let [8, h1, h0, w1, w0, count @ 1..=4, parts @ ..] = segment else { return None };
     header.height = usize::from(u16::from_be_bytes([*h1, *h0]));
     header.width = usize::from(u16::from_be_bytes([*w1, *w0]));
     if header.width == 0 || header.height == 0 || parts.len() != usize::from(*count) * 3 {
@@ -250,7 +347,7 @@ fn frame(segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
     for [id, sampling, quantizer] in parts.as_chunks::<3>().0 {
         let (across, down) = (usize::from(sampling >> 4), usize::from(sampling & 15));
         let quantizer = usize::from(*quantizer);
-        if quantizer > 3 {
+        if quantizer > 3 || !(1..=4).contains(&across) || !(1..=4).contains(&down) {
             return None;
         }
         header.components.push(Component { id: *id, across, down, quantizer, dc: 0, ac: 0 });
@@ -260,7 +357,7 @@ fn frame(segment: &[u8], header: &mut Jpeg<'_>) -> Option<()> {
         // Alone, a component has one block a unit whatever its factors say.
         [_] => header.components.iter_mut().for_each(|c| (c.across, c.down) = (1, 1)),
         [(1 | 2, 1) | (2, 2), (1, 1), (1, 1)] => {}
-        _ => return None,
+        _ => header.simple = false,
     }
     Some(())
 }
@@ -327,6 +424,69 @@ mod tests {
     }
 
     #[test]
+    fn what_was_cut_off_is_not_whole() {
+        for (name, file) in SHAPES {
+            assert_eq!(whole(file), Ok(()), "{name}");
+            assert_eq!(whole(&file[..file.len() - 2]), Ok(()), "{name}: without its end marker");
+            assert_eq!(whole(&[file, b"\0\0\0"].concat()), Ok(()), "{name}: filled up");
+            let scan = file.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+            for part in 1..10 {
+                let end = scan + (file.len() - scan) * part / 10;
+                let cut = whole(&file[..end]).unwrap_err();
+                assert_eq!(cut, ImageError::Corrupt("it was cut off".into()), "{name} {part}");
+                let closed = [&file[..end], &[0xff, 0xd9]].concat();
+                assert_eq!(whole(&closed).unwrap_err().reason(), "IMAGE_CORRUPT", "{name} {part}");
+                // The next picture's beginning, and its end, are not this one's.
+                assert!(whole(&[&file[..end], file].concat()).is_err(), "{name} {part}");
+            }
+            for end in [2, 20, scan] {
+                assert_eq!(whole(&file[..end]).unwrap_err().reason(), "IMAGE_CORRUPT", "{name} {end}");
+            }
+            // A third of the scan is gone, its end is there.
+            let middle = scan + (file.len() - scan) / 3;
+            let gap = [&file[..middle], &file[middle + (file.len() - scan) / 3..]].concat();
+            assert_eq!(whole(&gap).unwrap_err().reason(), "IMAGE_CORRUPT", "{name}");
+        }
+    }
+
+    #[test]
+    fn pictures_without_huffman_tables_get_the_standard_ones() {
+        let (_, file) = SHAPES[0];
+        let tables = |file: &[u8]| file.windows(2).position(|pair| pair == [0xff, 0xc4]);
+        let mut bare = file.to_vec();
+        while let Some(at) = tables(&bare) {
+            let length = usize::from(u16::from_be_bytes([bare[at + 2], bare[at + 3]]));
+            bare.drain(at..at + 2 + length);
+        }
+        let limits = DecodeLimits::default();
+        let wanted = Image::decode(file, &limits).unwrap();
+        assert_eq!(Image::decode(&bare, &limits).unwrap().pixels(), wanted.pixels());
+        assert_eq!(decode(&bare).unwrap().pixels, decode(file).unwrap().pixels);
+        assert!(tables(&with_huffman_tables(&bare)).is_some());
+        assert_eq!(with_huffman_tables(file), file);
+        assert_eq!(with_huffman_tables(b"\xff\xd8"), b"\xff\xd8".as_slice());
+    }
+
+    #[test]
+    fn kinds_that_are_not_read_are_named() {
+        let (_, file) = SHAPES[0];
+        let frame = file.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        for (marker, precision, says) in [
+            (0xc9, 8, "arithmetic"),
+            (0xca, 8, "arithmetic"),
+            (0xc1, 12, "eight bits"),
+            (0xc3, 8, "lossless"),
+            (0xc5, 8, "hierarchical"),
+        ] {
+            let mut other = file.to_vec();
+            (other[frame + 1], other[frame + 4]) = (marker, precision);
+            let error = Image::decode(&other, &DecodeLimits::default()).unwrap_err();
+            assert_eq!(error.reason(), "IMAGE_FORMAT_UNSUPPORTED");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_turned_or_progressive_is_left_to_the_full_decoder() {
         let (_, file) = SHAPES[0];
         let mut turned = file.to_vec();
@@ -346,6 +506,7 @@ mod tests {
             let at = at % file.len();
             file[at] = value;
             file.truncate(cut);
+            let _ = whole(&file);
             if dimensions(&file).is_some_and(|(w, h)| w * h < 1 << 20) {
                 let _ = decode(&file);
             }

@@ -114,6 +114,19 @@ impl FacePipeline {
         }
     }
 
+    /// What the detector finds in a picture, which is not read further.
+    ///
+    /// # Errors
+    /// `Network`, which a valid pack never gives.
+    pub(crate) fn detect(&mut self, image: &Image, min_score: f32) -> Result<Vec<Detection>, VisionError> {
+        let Self { detector, pool, .. } = self;
+        let mut work = || detector.detect(image, min_score);
+        match pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
     /// As [`analyze_picture`](Self::analyze_picture), for a decoded picture.
     ///
     /// # Errors

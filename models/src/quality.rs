@@ -36,8 +36,10 @@ pub struct Quality {
     pub head_pose_yaw: u8,
     /// Looking towards the camera, vertically.
     pub head_pose_pitch: u8,
-    /// Upright.
+    /// Upright; 50 at half a quarter turn, 0 where the landmarks can't be a face's.
     pub head_pose_roll: u8,
+    /// Whether the landmarks can be a face's.
+    pub plausible: bool,
     /// The angles behind the three pose components.
     pub pose: HeadPose,
     /// Distance between the eyes, in pixels of the image.
@@ -54,6 +56,8 @@ pub enum QualityFault {
     TooBlurred,
     /// Turned or tilted too far.
     ExtremePose,
+    /// The landmarks can't be those of a face.
+    Implausible,
     /// Too much of the face is black.
     TooDark,
     /// Too much of the face is white.
@@ -68,6 +72,7 @@ impl QualityFault {
             Self::FaceTooSmall => "face_too_small",
             Self::TooBlurred => "too_blurred",
             Self::ExtremePose => "extreme_pose",
+            Self::Implausible => "implausible",
             Self::TooDark => "too_dark",
             Self::TooBright => "too_bright",
         }
@@ -85,7 +90,8 @@ pub struct QualityGate {
     pub min_exposure: u8,
     /// Largest yaw and pitch, in degrees.
     pub max_turn: f32,
-    /// Largest roll, in degrees; alignment takes roll away, so much is allowed.
+    /// Largest roll, in degrees; alignment takes it away, but beyond half a quarter turn landmarks are
+    /// those of another face.
     pub max_roll: f32,
 }
 
@@ -97,7 +103,7 @@ impl Default for QualityGate {
             min_sharpness: 8,
             min_exposure: 40,
             max_turn: 50.0,
-            max_roll: 60.0,
+            max_roll: crate::MAX_TILT,
         }
     }
 }
@@ -114,6 +120,7 @@ impl QualityGate {
                 pose.yaw.abs().max(pose.pitch.abs()) > self.max_turn || pose.roll.abs() > self.max_roll,
                 QualityFault::ExtremePose,
             ),
+            (!quality.plausible, QualityFault::Implausible),
             (quality.under_exposure_prevention < self.min_exposure, QualityFault::TooDark),
             (quality.over_exposure_prevention < self.min_exposure, QualityFault::TooBright),
         ];
@@ -128,7 +135,7 @@ pub(crate) fn measure(
     aligned: &[[f32; 3]],
     side: usize,
 ) -> Quality {
-    let pose = pose(landmarks);
+    let (pose, plausible) = (pose(landmarks), plausible(landmarks));
     let [left, right, ..] = landmarks;
     let inter_eye_pixels = (right.x - left.x).hypot(right.y - left.y);
     let luminance: Vec<f32> = aligned.iter().map(|[r, g, b]| 0.299 * r + 0.587 * g + 0.114 * b).collect();
@@ -145,7 +152,8 @@ pub(crate) fn measure(
         over_exposure_prevention: percent(1.0 - share(&|v| v >= 247.0)),
         head_pose_yaw: cosine_squared(pose.yaw),
         head_pose_pitch: cosine_squared(pose.pitch),
-        head_pose_roll: cosine_squared(pose.roll),
+        head_pose_roll: if plausible { cosine_squared(pose.roll) } else { 0 },
+        plausible,
         pose,
         inter_eye_pixels,
     };
@@ -205,7 +213,7 @@ const HEAD: [[f32; 3]; 5] = [
 
 /// Pose by scaled orthographic projection: the 2x3 matrix that takes the head's points to the
 /// landmarks in the least-squares sense is a scaled rotation without its last row.
-fn pose(landmarks: &[Point; 5]) -> HeadPose {
+pub(crate) fn pose(landmarks: &[Point; 5]) -> HeadPose {
     let mean = |f: &dyn Fn(&Point) -> f32| landmarks.iter().map(f).sum::<f32>() / 5.0;
     let center = Point { x: mean(&|p| p.x), y: mean(&|p| p.y) };
     let mut normal = [[0f32; 3]; 3];
@@ -229,6 +237,40 @@ fn pose(landmarks: &[Point; 5]) -> HeadPose {
     let depth = |a: f32, b: f32| ((a * cos + b * sin) / scale).clamp(-1.0, 1.0).asin().to_degrees();
     HeadPose { yaw: depth(x[2], y[2]), pitch: depth(y[2], -x[2]), roll: roll.to_degrees() }
 }
+
+/// Whether landmarks can be a face's, tilted or not: the nose lies between eyes and mouth, the corners
+/// of the mouth on the sides of their eyes, and the distances have a face's proportions. The limits
+/// leave room for heads that are turned to 60 degrees, and for detectors whose landmarks are rough.
+pub(crate) fn plausible(landmarks: &[Point; 5]) -> bool {
+    let [left, right, nose, mouth_left, mouth_right] = *landmarks;
+    let middle = |a: Point, b: Point| Point { x: (a.x + b.x) / 2.0, y: (a.y + b.y) / 2.0 };
+    let (eyes, mouth) = (middle(left, right), middle(mouth_left, mouth_right));
+    // From the eyes to the mouth, and across it to the side of the right eye.
+    let (down_x, down_y) = (mouth.x - eyes.x, mouth.y - eyes.y);
+    let length = down_x.hypot(down_y);
+    if !length.is_finite() || length <= f32::EPSILON {
+        return false;
+    }
+    let (down_x, down_y) = (down_x / length, down_y / length);
+    let down = |from: Point, to: Point| ((to.x - from.x) * down_x + (to.y - from.y) * down_y) / length;
+    let across = |from: Point, to: Point| ((to.x - from.x) * down_y - (to.y - from.y) * down_x) / length;
+    let (eye_distance, mouth_width) = (across(left, right), across(mouth_left, mouth_right));
+    (EYES.0..=EYES.1).contains(&eye_distance)
+        && (MOUTH.0..=MOUTH.1).contains(&mouth_width)
+        && (NOSE.0..=NOSE.1).contains(&down(eyes, nose))
+        && across(eyes, nose).abs() <= NOSE_ASIDE
+        && down(left, right).abs() <= SKEW
+        && down(mouth_left, mouth_right).abs() <= SKEW
+}
+
+/// Limits of [`plausible`], all in distances from the middle of the eyes to that of the mouth: between
+/// the eyes, between the corners of the mouth, the nose below the eyes and beside the middle, and how
+/// much lower one eye, or one corner, may be.
+const EYES: (f32, f32) = (0.2, 2.0);
+const MOUTH: (f32, f32) = (0.1, 1.8);
+const NOSE: (f32, f32) = (0.1, 1.0);
+const NOSE_ASIDE: f32 = 0.8;
+const SKEW: f32 = 0.5;
 
 /// Cramer's rule for three unknowns.
 fn solve(m: &[[f32; 3]; 3], r: [f32; 3]) -> Option<[f32; 3]> {
@@ -280,6 +322,43 @@ mod tests {
                 "{yaw} {pitch} {roll}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn landmarks_of_faces_are_plausible_and_others_are_not() {
+        for yaw in [-60.0, -30.0, 0.0, 45.0, 60.0] {
+            for pitch in [-25.0, 0.0, 25.0] {
+                for roll in [-170.0, -90.0, 0.0, 30.0, 120.0] {
+                    let marks = seen(yaw, pitch, roll);
+                    assert!(plausible(&marks), "{yaw} {pitch} {roll}: {marks:?}");
+                }
+            }
+        }
+        let [left, right, nose, low_left, low_right] = seen(0.0, 0.0, 0.0);
+        let far = Point { x: nose.x, y: nose.y + 90.0 };
+        for (what, marks) in [
+            ("mirrored eyes", [right, left, nose, low_left, low_right]),
+            ("a mirrored mouth", [left, right, nose, low_right, low_left]),
+            ("a nose below the mouth", [left, right, far, low_left, low_right]),
+            ("mouth above eyes, nose where it was not", [low_left, low_right, left, left, right]),
+            ("a nose at an eye", [left, right, left, low_left, low_right]),
+            ("one point", [nose; 5]),
+            ("a line", [left, left, nose, low_left, low_left]),
+            ("nothing finite", [Point { x: f32::NAN, y: 0.0 }; 5]),
+        ] {
+            assert!(!plausible(&marks), "{what}");
+            let face = BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 };
+            let quality = measure(&face, &marks, &vec![[90.0; 3]; 112 * 112], 112);
+            assert_eq!((quality.head_pose_roll, quality.unified_quality_score), (0, 0), "{what}");
+            assert!(QualityGate::default().faults(&quality).contains(&QualityFault::Implausible), "{what}");
+        }
+        let half = measure(
+            &BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 },
+            &seen(0.0, 0.0, 46.0),
+            &vec![[90.0; 3]; 112 * 112],
+            112,
+        );
+        assert!(half.head_pose_roll < 50 && half.plausible, "{half:?}");
     }
 
     #[test]

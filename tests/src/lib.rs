@@ -15,6 +15,7 @@ mod proxy;
 mod rendered;
 mod site;
 mod test_site;
+pub mod turned;
 
 pub use postgres::Postgres;
 pub use process::{Cli, Process, binary};

@@ -24,3 +24,4 @@ mod security;
 mod service;
 mod several_servers;
 mod torture;
+mod turned;

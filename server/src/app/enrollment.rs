@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use cavs_embedding::Similarity;
-use cavs_models::Face;
+use cavs_models::{Face, Upright};
 use cavs_proto::{ErrorReason, StudentId, TemplateId};
 use tracing::info;
 
@@ -79,7 +79,7 @@ impl App {
         image: Bytes,
     ) -> Result<Result<Enrolled, Refusal>, AppError> {
         let face = match self.vision.faces(image).await? {
-            Ok(faces) => match only_face(faces) {
+            Ok(seen) => match portrait(seen, self.enrollment.min_quality) {
                 Ok(face) => face,
                 Err(refusal) => return Ok(Err(refusal)),
             },
@@ -87,13 +87,6 @@ impl App {
         };
         let quality = Quality::from(&face.quality);
         let refuse = |reason, message| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
-        if quality.unified_score < self.enrollment.min_quality {
-            let message = format!(
-                "the face scores {} of 100 in quality, {} are needed: take a sharp, frontal, well lit picture",
-                quality.unified_score, self.enrollment.min_quality
-            );
-            return refuse("LOW_QUALITY", message);
-        }
         if let Some(likeness) = self.recognition.likeness(&face.embedding, student).await?
             && likeness >= self.enrollment.same_picture
         {
@@ -175,16 +168,37 @@ impl App {
     }
 }
 
-fn only_face(mut faces: Vec<Face>) -> Result<Face, Refusal> {
-    let refuse = |reason, message: String| Err(Refusal { reason, message, quality: None });
-    match faces.len() {
-        0 => refuse("NO_FACE", "no face was found in the picture".into()),
-        1 => Ok(faces.remove(0)),
-        several => refuse(
-            "SEVERAL_FACES",
-            format!("{several} faces were found: cut the picture so that it shows the student alone"),
-        ),
+/// The face of a photograph that may become a template: alone, upright, and of at least `min_quality`.
+///
+/// # Errors
+/// What is wrong with the photograph.
+pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
+    let Upright { mut faces, doubtful, .. } = seen;
+    let refuse = |reason, message: String, quality| Err(Refusal { reason, message, quality });
+    let face = match faces.len() {
+        0 => return refuse("NO_FACE", "no face was found in the picture".into(), None),
+        1 => faces.remove(0),
+        several => {
+            let message =
+                format!("{several} faces were found: cut the picture so that it shows the student alone");
+            return refuse("SEVERAL_FACES", message, None);
+        }
+    };
+    let quality = Quality::from(&face.quality);
+    if doubtful || !quality.is_upright() {
+        let message = "the face lies on its side, stands on its head, or can't be made out: turn the picture \
+                       so that the face is upright";
+        return refuse("FACE_NOT_UPRIGHT", message.into(), Some(quality));
     }
+    if quality.unified_score < min_quality {
+        let message = format!(
+            "the face scores {} of 100 in quality, {min_quality} are needed: take a sharp, frontal, well lit \
+             picture",
+            quality.unified_score
+        );
+        return refuse("LOW_QUALITY", message, Some(quality));
+    }
+    Ok(face)
 }
 
 fn unreadable(failure: &VisionFailure) -> Refusal {

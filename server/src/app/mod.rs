@@ -16,7 +16,7 @@ mod vision;
 use std::sync::Arc;
 
 pub use accounts::{Accounts, LoggedIn, create_user};
-pub use enrollment::{Enrolled, Enrollment, Refusal};
+pub use enrollment::{Enrolled, Enrollment, Refusal, portrait};
 pub use error::AppError;
 pub use gallery::{DecisionCounts, GalleryReport, Suggestion, ThresholdEffect};
 pub use ingest::{EvidencePolicy, IngestOutcome};

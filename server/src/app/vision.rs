@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cavs_models::{DecodeLimits, Face, FacePipeline, Image, ImageError, VisionError};
+use cavs_models::{DecodeLimits, FacePipeline, Image, ImageError, Upright, VisionError};
 use cavs_proto::ErrorReason;
 use thiserror::Error;
 use tokio::{
@@ -57,7 +57,7 @@ impl VisionFailure {
     }
 }
 
-type Seen = Result<Vec<Face>, VisionFailure>;
+type Seen = Result<Upright, VisionFailure>;
 /// Looks at an encoded picture.
 type Look = Box<dyn FnMut(&Bytes) -> Seen + Send>;
 /// Loads the networks. Called again where they broke down.
@@ -99,7 +99,7 @@ impl Vision {
         let load = move || {
             let mut pipeline = load()?;
             let look: Look =
-                Box::new(move |bytes: &Bytes| Ok(pipeline.analyze(&Image::decode(bytes, &limits)?)?));
+                Box::new(move |bytes: &Bytes| Ok(pipeline.analyze_upright(&Image::decode(bytes, &limits)?)?));
             Ok(look)
         };
         Self::with(Box::new(load), LIMIT)
@@ -109,7 +109,7 @@ impl Vision {
     #[cfg(test)]
     pub(crate) fn blind() -> Result<Self, VisionError> {
         let load = || {
-            let look: Look = Box::new(|_: &Bytes| Ok(Vec::new()));
+            let look: Look = Box::new(|_: &Bytes| Ok(Upright::default()));
             Ok(look)
         };
         Self::with(Box::new(load), LIMIT)
@@ -128,7 +128,7 @@ impl Vision {
         })))
     }
 
-    /// The faces of an encoded picture, largest first. What is wrong with the picture is in the result.
+    /// The faces of an encoded picture, the right way up, largest first. What is wrong with the picture is in the result.
     ///
     /// # Errors
     /// `Busy`; `VISION_UNAVAILABLE`: the networks have failed and can't be loaded.
@@ -263,9 +263,9 @@ mod tests {
                     b"panic" => panic!("on purpose"),
                     b"hang" => {
                         let _ = gate.lock().unwrap().recv();
-                        Ok(Vec::new())
+                        Ok(Upright::default())
                     }
-                    _ => Ok(Vec::new()),
+                    _ => Ok(Upright::default()),
                 });
                 Ok(look)
             };

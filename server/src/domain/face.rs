@@ -27,3 +27,16 @@ pub struct Quality {
     pub head_pose_pitch: u8,
     pub head_pose_roll: u8,
 }
+
+impl Quality {
+    /// Least roll component of a face that is tilted by half a quarter turn at most: beyond it, the next
+    /// turn of the picture is nearer, and what a detector makes of its landmarks is another face.
+    const LEAST_ROLL: u8 = 50;
+
+    /// Whether the face stands upright enough to be compared; faces whose landmarks can't be a face's
+    /// have no roll component.
+    #[must_use]
+    pub const fn is_upright(&self) -> bool {
+        self.head_pose_roll >= Self::LEAST_ROLL
+    }
+}

@@ -26,6 +26,8 @@ pub struct Judged {
     pub margin: Option<f32>,
     /// Unified quality score of the face, 0 to 100.
     pub quality: u8,
+    /// Whether the face is upright ([`Quality::is_upright`]).
+    pub upright: bool,
 }
 
 impl Policy {
@@ -37,7 +39,9 @@ impl Policy {
             _ => None,
         };
         let similarity = candidates.first().map(|best| best.similarity);
-        let (decision, reason) = self.judge(Judged { similarity, margin, quality: quality.unified_score });
+        let face =
+            Judged { similarity, margin, quality: quality.unified_score, upright: quality.is_upright() };
+        let (decision, reason) = self.judge(face);
         self.prediction(decision, reason, candidates, margin)
     }
 
@@ -52,6 +56,7 @@ impl Policy {
             Some(_) if face.margin.is_some_and(|lead| lead < margin) => {
                 (Decision::Pending, PredictionReason::NarrowMargin)
             }
+            Some(_) if !face.upright => (Decision::Pending, PredictionReason::FaceNotUpright),
             Some(_) if face.quality < self.min_quality => (Decision::Pending, PredictionReason::LowQuality),
             Some(_) => (Decision::Accepted, PredictionReason::Matched),
         }
@@ -114,6 +119,22 @@ mod tests {
         let prediction = policy().decide(candidates, &quality(unified_score));
         assert_eq!((prediction.threshold, prediction.threshold_version), (0.5, 3));
         (prediction.decision, prediction.reason)
+    }
+
+    #[test]
+    fn a_face_that_lies_on_its_side_goes_to_a_person() {
+        let one = |similarity| {
+            vec![Match { student: StudentId::generate(), similarity: Similarity::clamped(similarity) }]
+        };
+        let decide = |similarity, head_pose_roll| {
+            let tilted = Quality { head_pose_roll, ..quality(90) };
+            let prediction = policy().decide(one(similarity), &tilted);
+            (prediction.decision, prediction.reason)
+        };
+        assert_eq!(decide(0.9, 49), (Decision::Pending, "FACE_NOT_UPRIGHT".to_owned()));
+        assert_eq!(decide(0.9, 0), (Decision::Pending, "FACE_NOT_UPRIGHT".to_owned()));
+        assert_eq!(decide(0.9, 50), (Decision::Accepted, "MATCHED".to_owned()));
+        assert_eq!(decide(0.1, 0), (Decision::Unknown, "LOW_SIMILARITY".to_owned()));
     }
 
     #[test]

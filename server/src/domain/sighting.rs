@@ -128,6 +128,8 @@ pub enum PredictionReason {
     LowSimilarity,
     /// Nearly as similar to another student.
     NarrowMargin,
+    /// The face is tilted by more than half a quarter turn, or its landmarks can't be a face's.
+    FaceNotUpright,
     /// The picture of the face is too poor to be sure.
     LowQuality,
     /// Captured at a time that is far from the server's clock.
@@ -146,6 +148,7 @@ impl PredictionReason {
             Self::Matched => "MATCHED",
             Self::LowSimilarity => "LOW_SIMILARITY",
             Self::NarrowMargin => "NARROW_MARGIN",
+            Self::FaceNotUpright => "FACE_NOT_UPRIGHT",
             Self::LowQuality => "LOW_QUALITY",
             Self::TimeImplausible => "TIME_IMPLAUSIBLE",
             Self::EmptyGallery => "EMPTY_GALLERY",

@@ -2,10 +2,13 @@
 
 use cavs_embedding::{PackDigest, Similarity};
 use cavs_proto::UserId;
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql},
+};
 
 use super::{Store, StoreError, enums::to_integer};
-use crate::domain::{Judged, ThresholdVersion, Thresholds};
+use crate::domain::{Judged, Quality, ThresholdVersion, Thresholds};
 
 const SELECT: &str = "
     SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
@@ -13,7 +16,7 @@ const SELECT: &str = "
 
 /// Of a pack's latest sightings.
 pub(super) const LATEST_JUDGED: &str = "
-    SELECT similarity, margin, (quality->>'unified_score')::int AS quality FROM sightings
+    SELECT similarity, margin, quality FROM sightings
     WHERE pack_digest = $1 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $2";
 
 impl Store {
@@ -76,10 +79,12 @@ impl Store {
         let rows = client.query(LATEST_JUDGED, &[&pack.as_bytes().as_slice(), &i64::from(most)]).await?;
         rows.iter()
             .map(|row| {
+                let Json(quality) = row.try_get::<_, Json<Quality>>("quality")?;
                 Ok(Judged {
                     similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
                     margin: row.try_get("margin")?,
-                    quality: u8::try_from(row.try_get::<_, i32>("quality")?).unwrap_or(u8::MAX),
+                    quality: quality.unified_score,
+                    upright: quality.is_upright(),
                 })
             })
             .collect()

@@ -12,7 +12,7 @@ use std::{fs, path::Path, time::Duration};
 use serde_json::Value;
 
 pub use cast::{Cast, CastError, Class, Student, TrueFace};
-pub use photographs::SharedData;
+pub use photographs::{SharedData, portraits};
 pub use report::Report;
 
 use crate::{Device, Site, SiteOptions};

@@ -48,6 +48,18 @@ impl SharedData {
     }
 }
 
+/// The portraits of `images/people`, each with a number for the person.
+///
+/// # Panics
+/// They can't be read.
+#[must_use]
+pub fn portraits(shared: &SharedData) -> Vec<(usize, PathBuf)> {
+    let (several, others) = people(shared);
+    let several = several.into_iter().map(|person| person.photographs);
+    let people = several.chain(others.into_iter().map(|photograph| vec![photograph]));
+    people.enumerate().flat_map(|(person, all)| all.into_iter().map(move |file| (person, file))).collect()
+}
+
 /// Somebody of whom there are several photographs.
 #[derive(Debug)]
 pub(super) struct Person {
