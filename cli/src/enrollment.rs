@@ -3,5 +3,5 @@
 mod images;
 mod stream;
 
-pub(crate) use images::{StudentFolder, find_folders, find_images, no_images};
+pub(crate) use images::{Found, LeftOut, StudentFolder, find_folders, find_images, no_images};
 pub(crate) use stream::{Outcome, enroll};

@@ -7,17 +7,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     client::Api,
     config::Config,
-    enrollment::{self, Outcome},
+    enrollment::{self, Found, LeftOut, Outcome},
     error::CliError,
     lookup,
     printer::Printer,
-    view::{BulkEnrollment, Enrollment, FolderEnrollment, StudentRefView, StudentView},
+    view::{BulkEnrollment, Enrollment, FolderEnrollment, StudentRefView, StudentView, VerdictView},
 };
 
 /// Options of `cavs enroll`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Done (exit code 0) when at least one image became a template; with --from, when \
-one did of every student. The verdicts say which images were refused, and why.")]
+one did of every student; and when no file of a folder was left out. The verdicts say which images were \
+refused or left out, and why.")]
 pub struct EnrollArgs {
     /// The student
     #[arg(value_name = "NUMBER|ID", required_unless_present = "from")]
@@ -46,34 +47,35 @@ async fn single(
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
-    let images = enrollment::find_images(paths)?;
+    let Found { images, left_out } = enrollment::find_images(paths)?;
     let api = Api::connect(config).await?;
     let student = StudentRefView::from(&StudentView::from(lookup::student(&api, student).await?));
     let bar = progress_bar(printer, images.len());
     let Outcome { verdicts, failure } = enrollment::enroll(&api, &student.id, &images, &bar).await;
     bar.finish_and_clear();
-    let done = Enrollment::new(student, verdicts);
+    let done = Enrollment::new(student, verdicts, not_tried(left_out));
     // What was committed before a failure is there, so it is reported before the failure is.
     if failure.is_none() || !done.images.is_empty() {
         printer.report(&done)?;
     }
     match failure {
         Some(failure) => Err(failure),
-        None if done.accepted == 0 => Err(CliError::Reported),
+        None if done.accepted == 0 || done.left_out > 0 => Err(CliError::Reported),
         None => Ok(()),
     }
 }
 
 async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliError> {
-    let folders = enrollment::find_folders(dir)?;
+    let (folders, beside) = enrollment::find_folders(dir)?;
     let api = Api::connect(config).await?;
-    let bar = progress_bar(printer, folders.iter().map(|folder| folder.images.len()).sum());
+    let bar = progress_bar(printer, folders.iter().map(|folder| folder.found.images.len()).sum());
     let mut students = Vec::with_capacity(folders.len());
     let mut end = None;
     for folder in folders {
         bar.set_message(folder.number.clone());
-        let (enrollment, failure) = one_folder(&api, &folder, &bar).await;
-        students.push(FolderEnrollment::new(folder.number, enrollment, failure.as_ref()));
+        let number = folder.number.clone();
+        let (enrollment, failure) = one_folder(&api, folder, &bar).await;
+        students.push(FolderEnrollment::new(number, enrollment, failure.as_ref()));
         // A student who is not known says nothing of the next one; a server that is gone does.
         if failure.as_ref().is_some_and(CliError::ends_everything) {
             end = failure;
@@ -81,32 +83,39 @@ async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliE
         }
     }
     bar.finish_and_clear();
-    let done = BulkEnrollment::new(students);
+    let done = BulkEnrollment::new(students, not_tried(beside));
     printer.report(&done)?;
     match end {
         Some(failure) => Err(failure),
-        None if done.students_failed > 0 => Err(CliError::Reported),
+        None if done.students_failed > 0 || done.left_out > 0 => Err(CliError::Reported),
         None => Ok(()),
     }
 }
 
 async fn one_folder(
     api: &Api,
-    folder: &enrollment::StudentFolder,
+    folder: enrollment::StudentFolder,
     bar: &ProgressBar,
 ) -> (Option<Enrollment>, Option<CliError>) {
-    if folder.images.is_empty() {
-        return (None, Some(enrollment::no_images(&folder.path)));
+    let Found { images, left_out } = folder.found;
+    if images.is_empty() {
+        return (None, Some(enrollment::no_images(&folder.path, &left_out)));
     }
     let student = match lookup::student(api, &folder.number).await {
         Ok(student) => StudentRefView::from(&StudentView::from(student)),
         Err(error) => {
-            bar.inc(folder.images.len() as u64);
+            bar.inc(images.len() as u64);
             return (None, Some(error));
         }
     };
-    let Outcome { verdicts, failure } = enrollment::enroll(api, &student.id, &folder.images, bar).await;
-    (Some(Enrollment::new(student, verdicts)), failure)
+    let Outcome { verdicts, failure } = enrollment::enroll(api, &student.id, &images, bar).await;
+    (Some(Enrollment::new(student, verdicts, not_tried(left_out))), failure)
+}
+
+fn not_tried(files: Vec<LeftOut>) -> Vec<VerdictView> {
+    let verdict =
+        |file: LeftOut| VerdictView::left_out(file.path.display().to_string(), file.reason, file.message);
+    files.into_iter().map(verdict).collect()
 }
 
 fn progress_bar(printer: &Printer, images: usize) -> ProgressBar {

@@ -5,44 +5,73 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cavs_models::UnreadFormat;
+
 use crate::error::CliError;
 
 /// What the server takes of an image.
 const MAX_IMAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// What folders are searched for. A file that is named itself is sent whatever its name is.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jfif", "png", "webp"];
+/// What operating systems put into folders of pictures.
+const NOBODYS: [&str; 3] = ["thumbs.db", "desktop.ini", "icon\r"];
+
+/// What was found in files and folders that were named.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// In order.
+    pub(crate) images: Vec<PathBuf>,
+    /// Files of folders that are not tried, in order.
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// A file of a folder that is not tried, though somebody put it there to be enrolled.
+#[derive(Debug)]
+pub(crate) struct LeftOut {
+    pub(crate) path: PathBuf,
+    /// Stable, as verdicts have it.
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
 
 /// A folder of images of one student.
 pub(crate) struct StudentFolder {
     /// The student's number: the folder's name.
     pub(crate) number: String,
     pub(crate) path: PathBuf,
-    /// In order of their names; may be empty.
-    pub(crate) images: Vec<PathBuf>,
+    pub(crate) found: Found,
 }
 
 /// The files given, and the images of the folders given, in order.
-pub(crate) fn find_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
-    let mut images = Vec::new();
+pub(crate) fn find_images(paths: &[PathBuf]) -> Result<Found, CliError> {
+    let mut all = Found::default();
     for path in paths {
         if metadata(path)?.is_dir() {
             let found = images_in(path)?;
-            if found.is_empty() {
-                return Err(no_images(path));
+            if found.images.is_empty() {
+                return Err(no_images(path, &found.left_out));
             }
-            images.extend(found);
+            all.images.extend(found.images);
+            all.left_out.extend(found.left_out);
         } else {
-            images.push(path.clone());
+            all.images.push(path.clone());
         }
     }
-    Ok(images)
+    Ok(all)
 }
 
-/// The folders of students in a folder, in order of their names.
-pub(crate) fn find_folders(dir: &Path) -> Result<Vec<StudentFolder>, CliError> {
-    let mut folders = Vec::new();
+/// The folders of students in a folder, in order of their names, and the pictures beside them.
+pub(crate) fn find_folders(dir: &Path) -> Result<(Vec<StudentFolder>, Vec<LeftOut>), CliError> {
+    let (mut folders, mut beside) = (Vec::new(), Vec::new());
     for path in entries(dir)? {
         if !metadata(&path)?.is_dir() {
+            // A list of the students is no picture that somebody misses.
+            if is_image(&path) {
+                let message = "lies beside the students' folders: put it into one".to_owned();
+                beside.push(LeftOut { path, reason: "FILE_LEFT_OUT", message });
+            } else if let Some(format) = unread_format(&path) {
+                beside.push(LeftOut::unread(path, format));
+            }
             continue;
         }
         let Some(number) = path.file_name().and_then(|name| name.to_str()) else {
@@ -51,7 +80,7 @@ pub(crate) fn find_folders(dir: &Path) -> Result<Vec<StudentFolder>, CliError> {
                 format!("{}: the folder's name is no UTF-8, so it is no student's number", path.display()),
             ));
         };
-        folders.push(StudentFolder { number: number.to_owned(), images: images_in(&path)?, path });
+        folders.push(StudentFolder { number: number.to_owned(), found: images_in(&path)?, path });
     }
     if folders.is_empty() {
         return Err(CliError::NotFound {
@@ -62,15 +91,20 @@ pub(crate) fn find_folders(dir: &Path) -> Result<Vec<StudentFolder>, CliError> {
             ),
         });
     }
-    Ok(folders)
+    Ok((folders, beside))
 }
 
 /// Why a folder is of no use.
-pub(crate) fn no_images(dir: &Path) -> CliError {
-    CliError::NotFound {
-        reason: "NO_IMAGES",
-        message: format!("{}: holds no images (jpg, jpeg, png, webp)", dir.display()),
+pub(crate) fn no_images(dir: &Path, left_out: &[LeftOut]) -> CliError {
+    let mut message = format!("{}: holds no images ({})", dir.display(), EXTENSIONS.join(", "));
+    if let [first, others @ ..] = left_out {
+        let name = first.path.file_name().unwrap_or_default().to_string_lossy();
+        message.push_str(&format!("; {name} {}", first.message));
+        if !others.is_empty() {
+            message.push_str(&format!("; {} more files were left out", others.len()));
+        }
     }
+    CliError::NotFound { reason: "NO_IMAGES", message }
 }
 
 /// Reads an image; says why not with a reason as verdicts have it.
@@ -93,22 +127,63 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, (&'static str, String)> {
     Ok(data)
 }
 
-fn images_in(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension
-            .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
-    };
-    Ok(entries(dir)?.into_iter().filter(is_image).collect())
+fn images_in(dir: &Path) -> Result<Found, CliError> {
+    let mut found = Found::default();
+    for path in entries(dir)? {
+        if metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            let message = "is a folder, and folders in a student's folder are not searched".to_owned();
+            found.left_out.push(LeftOut { path, reason: "FILE_LEFT_OUT", message });
+        } else if is_image(&path) {
+            found.images.push(path);
+        } else if let Some(format) = unread_format(&path) {
+            found.left_out.push(LeftOut::unread(path, format));
+        } else {
+            let message = format!("is not named as an image ({})", EXTENSIONS.join(", "));
+            found.left_out.push(LeftOut { path, reason: "FILE_LEFT_OUT", message });
+        }
+    }
+    Ok(found)
 }
 
-/// What is in a folder, in order of names, without what is hidden.
+impl LeftOut {
+    fn unread(path: PathBuf, format: UnreadFormat) -> Self {
+        Self { path, reason: "IMAGE_FORMAT_UNSUPPORTED", message: format!("is {format}") }
+    }
+}
+
+fn extension(path: &Path) -> Option<String> {
+    path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
+}
+
+fn is_image(path: &Path) -> bool {
+    extension(path).is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// The kind of picture that a file is by its name, where the server does not read that kind.
+fn unread_format(path: &Path) -> Option<UnreadFormat> {
+    Some(match extension(path)?.as_str() {
+        "heic" | "heif" | "hif" => UnreadFormat::Heic,
+        "avif" => UnreadFormat::Avif,
+        "gif" => UnreadFormat::Gif,
+        "bmp" => UnreadFormat::Bmp,
+        "tif" | "tiff" | "dng" | "cr2" | "cr3" | "nef" | "arw" | "orf" | "raf" | "rw2" => UnreadFormat::Tiff,
+        "jxl" => UnreadFormat::JpegXl,
+        "jp2" | "j2k" | "jpx" => UnreadFormat::Jpeg2000,
+        "pdf" => UnreadFormat::Pdf,
+        "mov" | "mp4" | "m4v" => UnreadFormat::Film,
+        _ => return None,
+    })
+}
+
+/// What is in a folder, in order of names, without what is hidden and what systems put there.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let failed = |error| CliError::file(dir, error);
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+        let name = entry.file_name();
+        let is_nobodys = NOBODYS.contains(&name.to_string_lossy().to_lowercase().as_str());
+        if !is_nobodys && !name.as_encoded_bytes().starts_with(b".") {
             paths.push(entry.path());
         }
     }
@@ -137,17 +212,37 @@ mod tests {
 
     #[test]
     fn folders_give_their_images_in_order() {
-        let dir = tree(&["b.JPG", "a.png", "c.webp", "notes.txt", ".hidden.jpg", "deeper/d.jpg"]);
+        let files = ["b.JPG", "a.png", "c.webp", "e.jfif", "notes.txt", ".hidden.jpg", "deeper/d.jpg"];
+        let dir = tree(&[files.as_slice(), &["f.HEIC", "g.avif", "Thumbs.db", "desktop.ini"]].concat());
         let found = find_images(&[dir.path().join("notes.txt"), dir.path().to_owned()]).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["notes.txt", "a.png", "b.JPG", "c.webp"]);
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let names: Vec<_> = found.images.iter().map(|path| name(path)).collect();
+        assert_eq!(names, ["notes.txt", "a.png", "b.JPG", "c.webp", "e.jfif"]);
+        let left_out: Vec<_> = found.left_out.iter().map(|file| (name(&file.path), file.reason)).collect();
+        let expected = [
+            ("deeper", "FILE_LEFT_OUT"),
+            ("f.HEIC", "IMAGE_FORMAT_UNSUPPORTED"),
+            ("g.avif", "IMAGE_FORMAT_UNSUPPORTED"),
+            ("notes.txt", "FILE_LEFT_OUT"),
+        ];
+        assert_eq!(left_out, expected.map(|(name, reason)| (name.to_owned(), reason)));
+        assert!(found.left_out[1].message.contains("HEIC"), "{found:?}");
+        assert!(found.left_out[2].message.contains("AVIF"), "{found:?}");
     }
 
     #[test]
     fn what_is_not_there_is_named() {
-        let dir = tree(&["empty/notes.txt"]);
+        let dir = tree(&["empty/.hidden", "telephone/1.heic", "telephone/2.heic"]);
         let error = find_images(&[dir.path().join("empty")]).unwrap_err();
-        assert!(error.to_string().ends_with("empty: holds no images (jpg, jpeg, png, webp)"), "{error}");
+        assert!(
+            error.to_string().ends_with("empty: holds no images (jpg, jpeg, jfif, png, webp)"),
+            "{error}"
+        );
+        let error = find_images(&[dir.path().join("telephone")]).unwrap_err().to_string();
+        assert!(
+            error.contains("1.heic is a HEIC picture") && error.ends_with("1 more files were left out"),
+            "{error}"
+        );
         let error = find_images(&[dir.path().join("none.jpg")]).unwrap_err();
         assert_eq!(error.exit(), Exit::NotFound);
         assert!(error.to_string().contains("none.jpg: No such file"), "{error}");
@@ -158,9 +253,12 @@ mod tests {
     fn students_folders_are_named_by_number() {
         let dir =
             tree(&["1002/a.jpg", "1001/b.jpg", "1001/a.jpg", "1003/none.txt", "readme.txt", ".git/x.jpg"]);
-        let folders = find_folders(dir.path()).unwrap();
-        let counts: Vec<_> = folders.iter().map(|f| (f.number.as_str(), f.images.len())).collect();
+        fs::write(dir.path().join("1004.jpg"), "x").unwrap();
+        let (folders, beside) = find_folders(dir.path()).unwrap();
+        let counts: Vec<_> = folders.iter().map(|f| (f.number.as_str(), f.found.images.len())).collect();
         assert_eq!(counts, [("1001", 2), ("1002", 1), ("1003", 0)]);
+        assert_eq!(folders[2].found.left_out.len(), 1);
+        assert!(beside.len() == 1 && beside[0].path.ends_with("1004.jpg"), "{beside:?}");
     }
 
     #[test]

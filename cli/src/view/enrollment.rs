@@ -17,6 +17,8 @@ pub struct VerdictView {
     pub image: String,
     /// Whether it became a template.
     pub accepted: bool,
+    /// Whether it is a file of a folder that was not tried.
+    pub left_out: bool,
     /// UUID of the template; null where the image was refused.
     pub template_id: Option<String>,
     /// Stable reason of a refusal.
@@ -59,7 +61,9 @@ pub struct Enrollment {
     pub accepted: usize,
     /// Images that did not.
     pub refused: usize,
-    /// One per image, in order.
+    /// Files of folders that were not tried.
+    pub left_out: usize,
+    /// One per image, in order, and then one per file that was left out.
     pub images: Vec<VerdictView>,
 }
 
@@ -89,6 +93,10 @@ pub struct BulkEnrollment {
     pub accepted: usize,
     /// Images that did not.
     pub refused: usize,
+    /// Files that were not tried, in the students' folders and beside them.
+    pub left_out: usize,
+    /// Those that lie beside the students' folders.
+    pub beside: Vec<VerdictView>,
 }
 
 impl From<v1::FaceQuality> for QualityView {
@@ -116,6 +124,7 @@ impl VerdictView {
         Self {
             image,
             accepted: !template_id.is_empty(),
+            left_out: false,
             template_id: given(template_id),
             reason: given(reason),
             message: given(message),
@@ -127,7 +136,13 @@ impl VerdictView {
     #[must_use]
     pub fn not_sent(image: String, reason: &str, message: String) -> Self {
         let (reason, message) = (Some(reason.to_owned()), Some(message));
-        Self { image, accepted: false, template_id: None, reason, message, quality: None }
+        Self { image, accepted: false, left_out: false, template_id: None, reason, message, quality: None }
+    }
+
+    /// A file of a folder that is not tried.
+    #[must_use]
+    pub fn left_out(file: String, reason: &str, message: String) -> Self {
+        Self { left_out: true, ..Self::not_sent(file, reason, message) }
     }
 
     fn words(&self) -> String {
@@ -141,15 +156,22 @@ impl VerdictView {
 }
 
 impl Enrollment {
-    /// Counts the verdicts.
+    /// Counts the verdicts; `left_out` are those on files that were not tried.
     #[must_use]
-    pub fn new(student: StudentRefView, images: Vec<VerdictView>) -> Self {
+    pub fn new(student: StudentRefView, mut images: Vec<VerdictView>, left_out: Vec<VerdictView>) -> Self {
         let accepted = images.iter().filter(|image| image.accepted).count();
-        Self { student, accepted, refused: images.len() - accepted, images }
+        let (refused, count) = (images.len() - accepted, left_out.len());
+        images.extend(left_out);
+        Self { student, accepted, refused, left_out: count, images }
     }
 
     fn summary(&self) -> String {
-        format!("{}: {} accepted, {} refused", self.student.label(), self.accepted, self.refused)
+        let Self { accepted, refused, left_out, .. } = self;
+        format!(
+            "{}: {accepted} accepted, {refused} refused{}",
+            self.student.label(),
+            also_left_out(*left_out)
+        )
     }
 }
 
@@ -173,9 +195,12 @@ impl FolderEnrollment {
 impl BulkEnrollment {
     /// Counts the students and images.
     #[must_use]
-    pub fn new(students: Vec<FolderEnrollment>) -> Self {
+    pub fn new(students: Vec<FolderEnrollment>, beside: Vec<VerdictView>) -> Self {
         let students_enrolled = students.iter().filter(|student| student.counts().0 > 0).count();
+        let left_out = students.iter().filter_map(|student| student.enrollment.as_ref());
         Self {
+            left_out: left_out.map(|done| done.left_out).sum::<usize>() + beside.len(),
+            beside,
             students_enrolled,
             students_failed: students.len() - students_enrolled,
             accepted: students.iter().map(|student| student.counts().0).sum(),
@@ -185,11 +210,21 @@ impl BulkEnrollment {
     }
 }
 
+/// The end of a summary, where files were not tried.
+fn also_left_out(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", {count} left out") }
+}
+
 fn verdicts<'a>(style: &Style, images: impl Iterator<Item = &'a VerdictView>) -> String {
     let rows = images.map(|image| {
         [
             image.image.clone(),
-            if image.accepted { "accepted" } else { "refused" }.to_owned(),
+            match (image.accepted, image.left_out) {
+                (true, _) => "accepted",
+                (false, true) => "left out",
+                (false, false) => "refused",
+            }
+            .to_owned(),
             image.quality.map(|quality| quality.unified_score.to_string()).unwrap_or_default(),
             if image.accepted { String::new() } else { image.reason.clone().unwrap_or_default() },
             image.words(),
@@ -222,11 +257,15 @@ impl Report for BulkEnrollment {
         let mut parts = vec![table(style, header, rows.collect())];
         let enrollments = self.students.iter().filter_map(|student| student.enrollment.as_ref());
         // Of hundreds of images, a person wants to see those that need another photograph.
-        parts
-            .push(verdicts(style, enrollments.flat_map(|done| &done.images).filter(|image| !image.accepted)));
+        let images = enrollments.flat_map(|done| &done.images).chain(&self.beside);
+        parts.push(verdicts(style, images.filter(|image| !image.accepted)));
         parts.push(format!(
-            "{} students enrolled, {} not; {} images accepted, {} refused",
-            self.students_enrolled, self.students_failed, self.accepted, self.refused
+            "{} students enrolled, {} not; {} images accepted, {} refused{}",
+            self.students_enrolled,
+            self.students_failed,
+            self.accepted,
+            self.refused,
+            also_left_out(self.left_out)
         ));
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")

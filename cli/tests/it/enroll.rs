@@ -56,6 +56,38 @@ fn a_student_without_a_template_is_a_failure() {
 }
 
 #[test]
+fn files_that_are_left_out_are_listed_and_counted() {
+    let fake = Fake::with_students(&["1001", "1002"]);
+    images(
+        &fake,
+        &[
+            ("school/1001/1.jpg", "good"),
+            ("school/1001/2.jfif", "good"),
+            ("school/1001/3.HEIC", "x"),
+            ("school/1001/4.avif", "x"),
+            ("school/1001/notes.txt", "x"),
+            ("school/1002/1.jpg", "good"),
+            ("school/1002/Thumbs.db", "x"),
+            ("school/1003.jpg", "good"),
+            ("school/roster.csv", "x"),
+        ],
+    );
+    let ran = fake.cavs(&["enroll", "1001", "school/1001"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    let ran = fake.cavs(&["enroll", "1002", "school/1002"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let json = ran.json();
+    assert_eq!((&json["accepted"], &json["refused"], &json["left_out"]), (&3.into(), &0.into(), &4.into()));
+    assert_eq!(json["beside"][0]["reason"], "FILE_LEFT_OUT");
+    let ran = fake.cavs(&["enroll", "--from", "school"]);
+    assert!(ran.stdout.contains("3 images accepted, 0 refused, 4 left out"), "{ran:?}");
+    assert!(ran.stdout.contains("school/1003.jpg        left out"), "{ran:?}");
+}
+
+#[test]
 fn what_was_done_before_a_failure_is_told() {
     let fake = Fake::with_students(&["1001"]);
     images(&fake, &[("ada/1.jpg", "good"), ("ada/2.jpg", "database gone"), ("ada/3.jpg", "good")]);
