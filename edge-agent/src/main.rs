@@ -20,7 +20,7 @@ use cavs_edge_agent::{
     config::{Config, Override, VisionConfig},
     doctor, logging, proxy, spool,
     uplink::Endpoint,
-    vision::{ComputeDevice, PackVision},
+    vision::{ComputeDevice, PHOTOGRAPH_PIXELS, PackVision},
 };
 use clap::{Args, Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
@@ -328,9 +328,16 @@ async fn signals(shutdown: CancellationToken) -> anyhow::Error {
 fn analyze(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let AnalyzeArgs { images, files_from, pack, output, embeddings, .. } = args;
     let (detect_long_side, min_score, threads) = (args.detect_long_side, args.min_score, args.threads);
-    let device = ComputeDevice::Cpu;
-    let config =
-        VisionConfig { pack, detect_long_side, min_score, threads, device, liveness_calibration: None };
+    let config = VisionConfig {
+        pack,
+        detect_long_side,
+        min_score,
+        threads,
+        device: ComputeDevice::Cpu,
+        // Photographs, not a camera's frames: what the server takes at enrollment.
+        max_pixels: PHOTOGRAPH_PIXELS,
+        liveness_calibration: None,
+    };
     let mut vision = PackVision::load(&config, None)?;
     let images = ImageList::new(images, files_from);
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     backup::Backup,
-    gate::{Luma, MotionGate},
+    gate::{FrozenPicture, Luma, MotionGate},
     sighting::Sighting,
     source::{Cursor, Frame},
     track::Tracker,
-    vision::{ImageFailure, Vision, analyze_guarded},
+    vision::{ImageFailure, Vision, analyze_guarded, with_huffman_tables},
 };
 
 /// What became of a frame.
@@ -31,6 +31,8 @@ pub struct Seen {
 /// What stands before and after the networks.
 #[derive(Debug, Default)]
 pub struct Stages {
+    /// Notices a camera that hangs.
+    pub frozen: FrozenPicture,
     /// Lets only frames with motion through.
     pub gate: Option<MotionGate>,
     /// Makes one sighting of many faces; without it every face of every frame is a sighting.
@@ -81,6 +83,12 @@ pub(crate) struct Looked {
 impl Stages {
     pub(crate) fn look_at<V: Vision>(&mut self, vision: &mut V, frame: &Frame) -> Looked {
         let pack_digest = vision.pack_digest();
+        if self.is_frozen(frame) {
+            // Who was in the picture is out of view: nobody knows whether they are still there.
+            let due = self.tracker.as_mut().map(|tracker| tracker.on_frame(frame.taken, &frame.name, vec![]));
+            let due = due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest));
+            return Looked { still: true, faces: 0, result: Ok(due.collect()) };
+        }
         if self.is_still(frame) {
             let due = self.tracker.as_mut().map(|tracker| tracker.on_quiet(frame.taken));
             let due = due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest));
@@ -116,13 +124,21 @@ impl Stages {
         Looked { still: false, faces: count, result: Ok(sightings) }
     }
 
+    /// A camera's only: files of a directory may be copies of one picture.
+    fn is_frozen(&mut self, frame: &Frame) -> bool {
+        match &frame.image {
+            Ok(image) if frame.cursor.is_none() => self.frozen.is_frozen(frame.taken, image),
+            _ => false,
+        }
+    }
+
     fn is_still(&mut self, frame: &Frame) -> bool {
         let (Some(gate), Ok(image)) = (&mut self.gate, &frame.image) else { return false };
         // A camera's only: files of a directory come as fast as they are read, however far apart they were taken.
         if frame.cursor.is_none() && gate.dozes(frame.taken) {
             return true;
         }
-        let luma = catch_unwind(|| Luma::of_jpeg(image)).ok().flatten();
+        let luma = catch_unwind(|| Luma::of_jpeg(&with_huffman_tables(image))).ok().flatten();
         !gate.judge(frame.taken, luma.as_ref()).passes()
     }
 }
@@ -188,6 +204,26 @@ mod tests {
         assert!(stages.is_still(&frame), "a camera's");
         frame.cursor = Some(Cursor { source: "s".to_owned(), position: "p".to_owned() });
         assert!(!stages.is_still(&frame), "a directory's: it is read, and found to be no picture");
+    }
+
+    #[test]
+    fn a_camera_that_hangs_attests_nobodys_presence() {
+        let tracker = Some(Tracker::new(TrackingOptions::default()));
+        let mut stages = Stages { tracker, ..Stages::default() };
+        let mut look = |second: u64, image: &str| {
+            let taken = Stamp::default().after(Duration::from_secs(second));
+            let image = Ok(image.as_bytes().to_vec());
+            stages.look_at(&mut FakeVision, &Frame { name: second.to_string(), taken, image, cursor: None })
+        };
+        // Whitespace makes other bytes of the same picture, as noise does.
+        let lively: Vec<_> =
+            (0..10).map(|second| look(second, &format!("faces 1{}", " ".repeat(second as usize)))).collect();
+        let hangs: Vec<_> = (10..1000).map(|second| look(second, "faces 1")).collect();
+        assert!(lively.iter().all(|looked| looked.faces == 1));
+        assert_eq!(hangs.iter().filter(|looked| looked.faces == 1).count(), 60, "for a minute");
+        let last = hangs.into_iter().filter_map(|looked| looked.result.ok()?.into_iter().next()).last();
+        let last = last.unwrap().track.unwrap();
+        assert!(last.left && last.last_seen.since_boot <= Duration::from_secs(70), "{last:?}");
     }
 
     #[test]

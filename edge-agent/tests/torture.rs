@@ -324,6 +324,7 @@ fn torture_gate_and_memory() {
         detect_long_side: None,
         min_score: 0.6,
         threads: 1,
+        max_pixels: 8 << 20,
         liveness_calibration: None,
     };
     let mut vision = PackVision::load(&config, None).unwrap();

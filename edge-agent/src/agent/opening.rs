@@ -69,5 +69,6 @@ pub(super) fn stages<V: Vision>(
         let failed = |error| AgentError::Settings(format!("backup.path: {}: {error}", backup.path.display()));
         Backup::open(backup, writer.seal()).map_err(failed)
     });
-    Ok(Stages { gate: config.motion.map(MotionGate::new), tracker, backup: backup.transpose()? })
+    let gate = config.motion.map(MotionGate::new);
+    Ok(Stages { gate, tracker, backup: backup.transpose()?, ..Stages::default() })
 }

@@ -97,6 +97,8 @@ pub struct VisionConfig {
     pub threads: usize,
     /// On what the networks run.
     pub device: ComputeDevice,
+    /// Most pixels of a frame: a few bytes of memory each, and more while it is decoded.
+    pub max_pixels: u64,
     /// What the camera's liveness scores mean; `None` leaves them as the networks give them.
     pub liveness_calibration: Option<LivenessCalibration>,
 }

@@ -167,6 +167,7 @@ pub(super) struct Vision {
     pub(super) min_score: Option<f32>,
     pub(super) threads: Option<usize>,
     pub(super) device: Option<ComputeDevice>,
+    pub(super) max_pixels: Option<u64>,
     pub(super) liveness_calibration: Option<LivenessCalibration>,
 }
 

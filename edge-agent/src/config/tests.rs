@@ -58,6 +58,8 @@ fn what_is_left_out_has_a_default() {
     let config = load(&text, &[]).unwrap();
     assert_eq!(config.evidence, Some(EvidenceConfig { max_side: 224, quality: 80 }));
     assert_eq!(config.source.period, None);
+    assert_eq!(config.vision.max_pixels, 8 << 20);
+    assert!(load(&text, &["vision.max_pixels=99999"]).unwrap_err().contains("vision.max_pixels"));
     assert!(config.source.ends());
     assert_eq!((config.motion, config.tracking), (None, None), "a directory is read whole");
 }

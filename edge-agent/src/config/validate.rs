@@ -27,6 +27,9 @@ use crate::{
 /// Room for about 100,000 sightings without evidence.
 const DEFAULT_SPOOL_BYTES: u64 = 512 << 20;
 
+/// The pictures of eight-megapixel cameras; while a progressive one is decoded it takes 100 MiB.
+const DEFAULT_MAX_PIXELS: u64 = 8 << 20;
+
 /// Below this, a busy minute would not fit.
 const LEAST_SPOOL_BYTES: u64 = 1 << 20;
 
@@ -152,7 +155,15 @@ impl Check<'_> {
     }
 
     fn vision(&self, raw: raw::Vision) -> Result<VisionConfig, ConfigError> {
-        let raw::Vision { pack, detect_long_side, min_score, threads, device, liveness_calibration } = raw;
+        let raw::Vision {
+            pack,
+            detect_long_side,
+            min_score,
+            threads,
+            max_pixels,
+            device,
+            liveness_calibration,
+        } = raw;
         Ok(VisionConfig {
             pack: pack.map(|folder| self.path_of("vision.pack", Some(folder))).transpose()?,
             detect_long_side: detect_long_side
@@ -161,6 +172,11 @@ impl Check<'_> {
             min_score: self.within("vision.min_score", min_score.unwrap_or(0.6), 0.0..=1.0)?,
             threads: self.within("vision.threads", threads.unwrap_or(1), 1..=64)?,
             device: device.unwrap_or_default(),
+            max_pixels: self.within(
+                "vision.max_pixels",
+                max_pixels.unwrap_or(DEFAULT_MAX_PIXELS),
+                100_000..=100_000_000,
+            )?,
             liveness_calibration,
         })
     }

@@ -121,7 +121,8 @@ pub(super) async fn source(
         }
         Ok(Err(error)) => Finding::failed(CHECK, error.to_string(), "see source.kind in the agent's manual"),
         Ok(Ok(None)) | Err(_) => {
-            let message = format!("no picture within {} s", FIRST_FRAME.as_secs());
+            let failure = camera.last_failure().map(|failure| format!(": {failure}")).unwrap_or_default();
+            let message = format!("no picture within {} s{failure}", FIRST_FRAME.as_secs());
             let advice = "check cable and power; try the camera alone (`rpicam-hello`, `v4l2-ctl --list-devices`); \
                           the agent's user has to be in the group `video`";
             Finding::failed(CHECK, message, advice)
@@ -276,6 +277,7 @@ mod tests {
             detect_long_side: Some(320),
             min_score: 0.6,
             threads: 1,
+            max_pixels: 8 << 20,
             liveness_calibration: None,
         };
         let mut vision = PackVision::load(&config, None).unwrap();

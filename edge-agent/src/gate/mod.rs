@@ -1,11 +1,13 @@
 //! Drops frames in which nothing moves, so that an empty room costs almost nothing.
 
 mod bits;
+mod frozen;
 mod luma;
 mod motion;
 
 use std::time::Duration;
 
+pub use frozen::FrozenPicture;
 pub use luma::Luma;
 pub use motion::{MotionGate, Verdict};
 

@@ -254,7 +254,7 @@ fn stages(config: &Config, same_person: f32) -> Stages {
         let same_person = tracking.same_person.unwrap_or(same_person);
         Tracker::new(TrackingOptions { same_person, ..tracking.options })
     });
-    Stages { gate: config.motion.map(MotionGate::new), tracker, backup: None }
+    Stages { gate: config.motion.map(MotionGate::new), tracker, ..Stages::default() }
 }
 
 /// Pushed settings are about a camera and its networks, of which a proxy has many.

@@ -46,6 +46,19 @@ impl AnySource {
     }
 }
 
+impl AnySource {
+    /// Why a camera failed the last time, if it has.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&str> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Child(source) => source.last_failure(),
+            Self::Mjpeg(source) => source.last_failure(),
+            Self::Snapshot(source) => source.last_failure(),
+        }
+    }
+}
+
 impl Source for AnySource {
     async fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
         match self {

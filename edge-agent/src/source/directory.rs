@@ -11,7 +11,7 @@ use super::{Cursor, Frame, MAX_FRAME_BYTES, Source, SourceError};
 use crate::clock::Stamp;
 
 /// File name extensions that are taken for images, in lower case.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jfif", "png", "webp"];
 
 /// The images of one directory (not of its subdirectories), in byte order of their names.
 ///

@@ -11,7 +11,10 @@ use thiserror::Error;
 
 use crate::config::{EvidenceConfig, VisionConfig};
 
-pub use pack::{ComputeDevice, LivenessCalibration, LivenessSamples, LoadError, PackVision};
+pub(crate) use pack::with_huffman_tables;
+pub use pack::{
+    ComputeDevice, LivenessCalibration, LivenessSamples, LoadError, PHOTOGRAPH_PIXELS, PackVision,
+};
 
 /// Cosine similarity from which two faces are the same person, for packs that were not calibrated: the
 /// models crate's cautious threshold.

@@ -1,6 +1,7 @@
 //! The trait over the networks of a model pack: the only file that names `cavs_models`.
 
 use cavs_embedding::PackDigest;
+pub(crate) use cavs_models::with_huffman_tables;
 pub use cavs_models::{ComputeDevice, LivenessCalibration, LivenessSamples};
 use cavs_models::{
     DecodeLimits, FacePipeline, ImageError, Pack, PackError, Picture, PipelineOptions, VisionError,
@@ -16,6 +17,9 @@ const EVIDENCE_MARGIN: f32 = 0.25;
 
 /// Servers reject sightings with larger evidence, so a larger crop is made smaller.
 const MAX_EVIDENCE_BYTES: usize = 128 << 10;
+
+/// Most pixels of a photograph of a telephone.
+pub const PHOTOGRAPH_PIXELS: u64 = 52_000_000;
 
 /// Smallest side of a face crop, in pixels.
 const LEAST_SIDE: u32 = 32;
@@ -58,7 +62,8 @@ impl PackVision {
         };
         let pipeline = FacePipeline::new(&pack, options)?;
         let same_person = pack.thresholds().accept.get();
-        let (digest, limits) = (pack.digest(), DecodeLimits::default());
+        let limits = DecodeLimits { max_pixels: config.max_pixels, ..DecodeLimits::default() };
+        let digest = pack.digest();
         Ok(Self { config: config.clone(), pipeline, digest, same_person, limits, evidence })
     }
 
@@ -137,12 +142,58 @@ fn convert(face: cavs_models::Face, evidence: Option<Evidence>) -> Face {
 
 impl From<ImageError> for ImageFailure {
     fn from(error: ImageError) -> Self {
-        Self { reason: error.reason(), message: error.to_string() }
+        let advice = match &error {
+            ImageError::TooLarge { .. } => " (vision.max_pixels; let the camera send smaller pictures)",
+            ImageError::Empty
+            | ImageError::FormatUnsupported(_)
+            | ImageError::FileTooLarge { .. }
+            | ImageError::Corrupt(_)
+            | ImageError::CropOutside
+            | ImageError::Encode(_) => "",
+        };
+        Self { reason: error.reason(), message: format!("{error}{advice}") }
     }
 }
 
 impl From<VisionError> for ImageFailure {
     fn from(error: VisionError) -> Self {
         Self { reason: error.reason(), message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cavs_models::Image;
+
+    use super::*;
+
+    #[test]
+    fn pictures_with_too_many_pixels_are_refused_before_they_take_memory() {
+        let config = VisionConfig {
+            pack: None,
+            detect_long_side: Some(320),
+            min_score: 0.6,
+            threads: 1,
+            device: ComputeDevice::Cpu,
+            max_pixels: 100_000,
+            liveness_calibration: None,
+        };
+        let mut vision = PackVision::load(&config, None).unwrap();
+        let picture = |width: u32, height: u32| {
+            let grey = Image::from_rgb8(width, height, vec![128; (width * height * 3) as usize]).unwrap();
+            let (width, height) = (width as f32, height as f32);
+            let all = cavs_models::BoundingBox { x: 0.0, y: 0.0, width, height };
+            grey.crop_jpeg(all, 0.0, u32::MAX, 80).unwrap()
+        };
+        assert_eq!(vision.analyze(&picture(400, 250)).unwrap().faces.len(), 0);
+        let large = picture(400, 251);
+        let mut progressive = large.clone();
+        let frame = progressive.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        progressive[frame + 1] = 0xc2;
+        for file in [large, progressive] {
+            let failure = vision.analyze(&file).unwrap_err();
+            assert_eq!(failure.reason, "IMAGE_TOO_LARGE");
+            assert!(failure.message.contains("vision.max_pixels"), "{failure}");
+        }
     }
 }

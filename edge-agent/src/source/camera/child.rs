@@ -1,4 +1,9 @@
-use std::{fmt, io, path::Path, process::Stdio};
+use std::{
+    fmt, io,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use nix::{
     sys::signal::{Signal, killpg},
@@ -13,7 +18,7 @@ use tokio::{
 use super::{Camera, Feed, reader::Pictures};
 
 /// How much of the child's complaints is kept for the log, in bytes.
-const COMPLAINTS: u64 = 4 << 10;
+const COMPLAINTS: usize = 4 << 10;
 
 /// A program that writes MJPEG to its standard output, such as `rpicam-vid --codec mjpeg -o -`.
 #[derive(Debug, Clone)]
@@ -72,7 +77,9 @@ impl ChildCamera {
         let pictures = Pictures::new(child.stdout.take().ok_or_else(missing)?);
         let complaints = child.stderr.take().ok_or_else(missing)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        Ok(ChildFeed { child, group, pictures, complaints: Some(tokio::spawn(first_bytes(complaints))) })
+        let said = Arc::<Mutex<Vec<u8>>>::default();
+        let complaints = Some(tokio::spawn(first_bytes(complaints, Arc::clone(&said))));
+        Ok(ChildFeed { child, group, pictures, complaints, said })
     }
 }
 
@@ -98,7 +105,9 @@ pub struct ChildFeed {
     group: Option<Pid>,
     pictures: Pictures<ChildStdout>,
     /// Ends with the child's standard error, so with the child.
-    complaints: Option<JoinHandle<String>>,
+    complaints: Option<JoinHandle<()>>,
+    /// The beginning of what the child wrote there so far.
+    said: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Feed for ChildFeed {
@@ -107,6 +116,11 @@ impl Feed for ChildFeed {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.obituary().await),
             result => result,
         }
+    }
+
+    fn remark(&self) -> String {
+        let (said, cut_off) = (self.last_line(), self.pictures.remark());
+        if said.is_empty() { cut_off } else { format!("{cut_off}; it said: {said}") }
     }
 }
 
@@ -118,12 +132,21 @@ impl ChildFeed {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        let complaints = match self.complaints.take() {
-            Some(complaints) => complaints.await.unwrap_or_default(),
-            None => String::new(),
-        };
-        let last = complaints.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        io::Error::other(format!("the program ended ({status}) {last}").trim_end().to_owned())
+        if let Some(complaints) = self.complaints.take() {
+            // A task that panicked has said what it could.
+            let _ = complaints.await;
+        }
+        let cut_off = self.pictures.remark();
+        io::Error::other(
+            format!("the program ended ({status}) {}{cut_off}", self.last_line()).trim_end().to_owned(),
+        )
+    }
+
+    /// The last line of the beginning of what the child wrote to its standard error.
+    fn last_line(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&said);
+        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
     }
 
     fn end_group(&mut self) {
@@ -144,14 +167,15 @@ impl Drop for ChildFeed {
     }
 }
 
-/// The beginning of a text; the rest is read and forgotten, so that the writer never blocks.
-async fn first_bytes(mut stream: impl AsyncRead + Unpin) -> String {
-    let mut text = Vec::new();
-    // A child whose complaints can't be read still gives pictures.
-    let _ = (&mut stream).take(COMPLAINTS).read_to_end(&mut text).await;
-    let mut rest = [0; 1024];
-    while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
-    String::from_utf8_lossy(&text).into_owned()
+/// Keeps the beginning of a text; the rest is read and forgotten, so that the writer never blocks. A child
+/// whose complaints can't be read still gives pictures.
+async fn first_bytes(mut stream: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
+    let mut portion = [0; 1024];
+    while let Ok(count @ 1..) = stream.read(&mut portion).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = COMPLAINTS.saturating_sub(said.len());
+        said.extend_from_slice(&portion[..count.min(room)]);
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +220,18 @@ mod tests {
             let frame = timeout(Duration::from_secs(5), source.next_frame()).await.unwrap();
             assert!(frame.unwrap().unwrap().image.unwrap().starts_with(&[0xFF, 0xD8]));
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_silent_child_said_is_told() {
+        let script = "echo 'select() timeout' >&2; exec sleep 600";
+        let mut source = Supervised::new(shell(script), Duration::from_millis(300), Default::default());
+        let _ = timeout(Duration::from_millis(800), source.next_frame()).await;
+        let failure = source.last_failure().unwrap();
+        assert!(
+            failure.contains("no picture for 0.3 s") && failure.contains("select() timeout"),
+            "{failure}"
+        );
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, Response, Uri, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Camera, Feed, MAX_PICTURE_BYTES, Splitter};
+use super::{Camera, Feed, MAX_PICTURE_BYTES, Splitter, cut_off};
 
 /// Why an address is no camera's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -61,15 +61,34 @@ impl CameraAddress {
         request.body(Empty::new()).map_err(io::Error::other)
     }
 
+    /// Where an answer sends to, if that is on this camera: user and password go nowhere else.
+    fn redirected(&self, location: &str) -> Option<Self> {
+        let uri: Uri = location.parse().ok()?;
+        let path = uri.path_and_query().filter(|path| path.as_str().starts_with('/'))?.to_string();
+        let here = match uri.authority() {
+            None => !location.starts_with("//"),
+            Some(authority) => {
+                uri.scheme_str() == Some("http")
+                    && authority.host().eq_ignore_ascii_case(&self.host)
+                    && authority.port_u16().unwrap_or(80) == self.port
+            }
+        };
+        here.then(|| Self { path, ..self.clone() })
+    }
+
     async fn connect(&self) -> io::Result<Link> {
         // An IPv6 host is in brackets in an address, and without them everywhere else.
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((host, self.port)).await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(64 << 10)
+            // Cameras' own servers write what no standard allows, and browsers read it.
+            .ignore_invalid_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(io::Error::other)?;
+            .map_err(with_causes)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(async move {
             // Its errors come out of the requests too.
             let _ = connection.await;
@@ -100,14 +119,91 @@ struct Link {
 
 impl Link {
     async fn get(&mut self, address: &CameraAddress) -> io::Result<Response<Incoming>> {
-        self.sender.ready().await.map_err(io::Error::other)?;
-        let response = self.sender.send_request(address.request()?).await.map_err(io::Error::other)?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(io::Error::other(format!("the camera answered {}", response.status())))
-        }
+        self.sender.ready().await.map_err(with_causes)?;
+        self.sender.send_request(address.request()?).await.map_err(with_causes)
     }
+}
+
+/// Redirections that are followed for one picture.
+const REDIRECTIONS: u32 = 3;
+
+/// Asks a camera, through an open connection where there is one, and follows it where it sends to another
+/// of its own pages.
+async fn ask(address: &CameraAddress, mut link: Option<Link>) -> io::Result<(Link, Response<Incoming>)> {
+    let mut address = address.clone();
+    for _ in 0..=REDIRECTIONS {
+        // Many cameras close after every answer.
+        let mut open = match link.take().filter(|link| !link.sender.is_closed()) {
+            Some(link) => link,
+            None => address.connect().await?,
+        };
+        let response = open.get(&address).await?;
+        if response.status().is_redirection() {
+            address = next_address(&address, &response)?;
+            continue;
+        }
+        check(&address, &response)?;
+        return Ok((open, response));
+    }
+    Err(io::Error::other(format!("the camera sends from one address to the next, at last to {address}")))
+}
+
+fn next_address(address: &CameraAddress, response: &Response<Incoming>) -> io::Result<CameraAddress> {
+    let (status, location) = (response.status(), text(response, &header::LOCATION));
+    address.redirected(location).ok_or_else(|| {
+        // Without the query, as for the address itself.
+        let shown = location.split('?').next().unwrap_or_default();
+        io::Error::other(format!(
+            "the camera answered {status} and sends to \"{shown}\", which is not followed"
+        ))
+    })
+}
+
+/// Whether an answer may hold pictures.
+fn check(address: &CameraAddress, response: &Response<Incoming>) -> io::Result<()> {
+    let status = response.status();
+    if status == StatusCode::UNAUTHORIZED {
+        let asked = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
+        let schemes =
+            asked.filter_map(|value| value.to_str().ok()?.split_whitespace().next().map(str::to_owned));
+        let schemes: Vec<String> = schemes.collect();
+        let basic = schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));
+        let what = match (basic || schemes.is_empty(), &address.authorization) {
+            (true, Some(_)) => "user or password in its address are wrong".to_owned(),
+            (true, None) => "its address needs a user and a password".to_owned(),
+            (false, _) => format!(
+                "it asks for {} authentication, which is not spoken here: set it to Basic in the camera",
+                schemes.join(" or ")
+            ),
+        };
+        return Err(io::Error::other(format!("the camera answered {status}: {what}")));
+    }
+    if !status.is_success() {
+        return Err(io::Error::other(format!("the camera answered {status}")));
+    }
+    let kind = text(response, &header::CONTENT_TYPE);
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/")) {
+        return Err(io::Error::other(format!(
+            "the camera answered with {kind}, which is no picture: a log-in form, or another page than its pictures'"
+        )));
+    }
+    Ok(())
+}
+
+fn text<'a>(response: &'a Response<Incoming>, name: &header::HeaderName) -> &'a str {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// An error in its own words and those of its causes.
+fn with_causes(error: hyper::Error) -> io::Error {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    io::Error::other(text)
 }
 
 /// A camera that answers one request with pictures without end.
@@ -127,8 +223,8 @@ impl Camera for MjpegCamera {
     type Feed = MjpegFeed;
 
     async fn open(&mut self) -> io::Result<MjpegFeed> {
-        let mut link = self.address.connect().await?;
-        let body = link.get(&self.address).await?.into_body();
+        let (link, response) = ask(&self.address, None).await?;
+        let body = response.into_body();
         Ok(MjpegFeed { _link: link, body, splitter: Splitter::new(MAX_PICTURE_BYTES), unread: Bytes::new() })
     }
 }
@@ -152,10 +248,18 @@ impl Feed for MjpegFeed {
                     return Ok(picture);
                 }
             }
-            let frame = self.body.frame().await.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let Some(frame) = self.body.frame().await else {
+                let message =
+                    format!("the camera ended its stream{}", cut_off(self.splitter.dropped_at_end()));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+            };
             // Trailers are no pictures.
-            self.unread = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+            self.unread = frame.map_err(with_causes)?.into_data().unwrap_or_default();
         }
+    }
+
+    fn remark(&self) -> String {
+        cut_off(self.splitter.dropped())
     }
 }
 
@@ -197,12 +301,8 @@ impl Feed for SnapshotFeed {
     async fn next_picture(&mut self) -> io::Result<Vec<u8>> {
         sleep_until(self.next).await;
         self.next = Instant::now() + self.period;
-        // Many cameras close after every answer.
-        let mut link = match self.link.take().filter(|link| !link.sender.is_closed()) {
-            Some(link) => link,
-            None => self.address.connect().await?,
-        };
-        let body = link.get(&self.address).await?.into_body();
+        let (link, response) = ask(&self.address, self.link.take()).await?;
+        let body = response.into_body();
         let picture = Limited::new(body, MAX_PICTURE_BYTES).collect().await.map_err(io::Error::other)?;
         self.link = Some(link);
         Ok(picture.to_bytes().into())

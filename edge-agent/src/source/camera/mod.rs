@@ -45,6 +45,20 @@ pub trait Feed: Send + 'static {
     /// # Errors
     /// The feed is over, `UnexpectedEof` included; the camera has to be opened again.
     fn next_picture(&mut self) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+
+    /// What else may explain why it gives no picture, for the end of an error; may be empty.
+    fn remark(&self) -> String {
+        String::new()
+    }
+}
+
+/// Says how many pictures of a stream were cut off or broken.
+fn cut_off(pictures: u64) -> String {
+    match pictures {
+        0 => String::new(),
+        1 => "; 1 picture was cut off or too long".to_owned(),
+        several => format!("; {several} pictures were cut off or too long"),
+    }
 }
 
 /// Keeps a camera open: opens it again after any failure, at growing distances.
@@ -56,12 +70,26 @@ pub struct Supervised<C: Camera> {
     restarts: Restarts,
     frames: u64,
     vitals: Arc<Vitals>,
+    last_failure: Option<String>,
 }
 
 impl<C: Camera> Supervised<C> {
     /// Takes a camera; it counts as dead after `stall` without a picture.
     pub fn new(camera: C, stall: Duration, vitals: Arc<Vitals>) -> Self {
-        Self { camera, feed: None, stall, restarts: Restarts::default(), frames: 0, vitals }
+        Self {
+            camera,
+            feed: None,
+            stall,
+            restarts: Restarts::default(),
+            frames: 0,
+            vitals,
+            last_failure: None,
+        }
+    }
+
+    /// Why the camera failed the last time, if it has.
+    pub fn last_failure(&self) -> Option<&str> {
+        self.last_failure.as_deref()
     }
 
     async fn open(&mut self) -> io::Result<C::Feed> {
@@ -77,7 +105,9 @@ impl<C: Camera> Supervised<C> {
             None => self.open().await?,
         };
         let picture = timeout(self.stall, feed.next_picture()).await;
-        let picture = picture.unwrap_or_else(|_| Err(silence("it gave no picture in time")))?;
+        let picture = picture.unwrap_or_else(|_| {
+            Err(silence(&format!("it gave no picture for {} s{}", self.stall.as_secs_f32(), feed.remark())))
+        })?;
         self.feed = Some(feed);
         Ok(picture)
     }
@@ -97,6 +127,7 @@ impl<C: Camera> Source for Supervised<C> {
                 }
                 Err(error) => {
                     self.vitals.source_failures.add(1);
+                    self.last_failure = Some(error.to_string());
                     let delay = self.restarts.on_failure(Stamp::now().since_boot);
                     tracing::warn!(camera = %self.camera, %error, retry_in = ?delay, "the camera failed");
                     sleep(delay).await;
@@ -106,6 +137,6 @@ impl<C: Camera> Source for Supervised<C> {
     }
 }
 
-fn silence(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
+fn silence(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what.to_owned())
 }

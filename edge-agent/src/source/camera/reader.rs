@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{Feed, MAX_PICTURE_BYTES, Splitter};
+use super::{Feed, MAX_PICTURE_BYTES, Splitter, cut_off};
 
 /// How much is read at once, in bytes: what a pipe holds.
 const PORTION: usize = 64 << 10;
@@ -40,5 +40,9 @@ impl<R: AsyncRead + Unpin + Send + 'static> Feed for Pictures<R> {
                 return Ok(picture);
             }
         }
+    }
+
+    fn remark(&self) -> String {
+        cut_off(self.splitter.dropped())
     }
 }

@@ -48,6 +48,20 @@ impl Splitter {
         self.dropped
     }
 
+    /// As [`dropped`](Self::dropped), at the end of the stream: the picture that has begun is one of them.
+    #[must_use]
+    pub const fn dropped_at_end(&self) -> u64 {
+        match self.state {
+            State::Between { .. } => self.dropped,
+            State::Marker
+            | State::Code
+            | State::LengthHigh { .. }
+            | State::LengthLow { .. }
+            | State::Segment { .. }
+            | State::Entropy { .. } => self.dropped + 1,
+        }
+    }
+
     /// Takes bytes up to the end of the next picture, and gives it with the number of bytes taken.
     /// Without a picture, all bytes were taken.
     pub fn feed(&mut self, bytes: &[u8]) -> (usize, Option<Vec<u8>>) {
