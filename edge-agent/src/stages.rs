@@ -221,7 +221,7 @@ mod tests {
         let hangs: Vec<_> = (10..1000).map(|second| look(second, "faces 1")).collect();
         assert!(lively.iter().all(|looked| looked.faces == 1));
         assert_eq!(hangs.iter().filter(|looked| looked.faces == 1).count(), 60, "for a minute");
-        let last = hangs.into_iter().filter_map(|looked| looked.result.ok()?.into_iter().next()).last();
+        let last = hangs.into_iter().rev().find_map(|looked| looked.result.ok()?.into_iter().next());
         let last = last.unwrap().track.unwrap();
         assert!(last.left && last.last_seen.since_boot <= Duration::from_secs(70), "{last:?}");
     }

@@ -8,7 +8,6 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
-#[allow(dead_code, reason = "a part of it is enough here")]
 #[path = "../tests/onnx_writer/mod.rs"]
 mod onnx_writer;
 

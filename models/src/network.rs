@@ -16,6 +16,9 @@ use crate::{
     shapes::{self, Shape},
 };
 
+/// Height and width.
+type InputSize = [usize; 2];
+
 /// Pixels as they come from a picture: nothing is to be done to them.
 const AS_THEY_ARE: Normalization = Normalization { color: ColorOrder::Rgb, mean: 0.0, deviation: 1.0 };
 
@@ -44,7 +47,7 @@ pub struct Network {
     normalization: Normalization,
     executor: Executor,
     /// Dimensions of the outputs for the last size of the input.
-    dims: Mutex<Option<([usize; 2], Arc<[Shape]>)>>,
+    dims: Mutex<Option<(InputSize, Arc<[Shape]>)>>,
 }
 
 enum Executor {
@@ -357,10 +360,10 @@ impl CustomOp1 for Fused<'_> {
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
         let count = layout.dims()[0];
-        let all = match storage {
-            CpuStorage::U8(data) => self.run(data, layout, f32::from),
-            CpuStorage::F32(data) => self.run(data, layout, |v| v),
-            _ => Err("pixels of u8 or f32 are expected".into()),
+        let all = if let CpuStorage::U8(data) = storage {
+            self.run(data, layout, f32::from)
+        } else {
+            self.run(storage.as_slice::<f32>()?, layout, |v| v)
         };
         let all = all.map_err(candle_core::Error::msg)?;
         let total = all.len() / count.max(1);

@@ -65,10 +65,9 @@ impl Portable {
 
     /// Whether the first dimension of every value is the picture's, so that a batch can take its place.
     fn keeps_pictures_apart(&self, shapes: &[Shape]) -> bool {
-        let moved = |node: &Node| match &node.op {
-            Op::Transpose { permutation } => permutation.first() != Some(&0),
-            Op::Concat { axis } => *axis == 0,
-            _ => false,
+        let moved = |node: &Node| {
+            matches!(&node.op, Op::Transpose { permutation } if permutation.first() != Some(&0))
+                || matches!(node.op, Op::Concat { axis: 0 })
         };
         shapes.iter().all(|s| s.first() == Some(&1)) && !self.graph.nodes.iter().any(moved)
     }

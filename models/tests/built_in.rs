@@ -1,5 +1,7 @@
 //! The pack that comes with the program.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{fs, path::Path};
 
 use cavs_models::{ComputeDevice, DecodeLimits, Face, FacePipeline, Image, Pack, PipelineOptions};

@@ -11,7 +11,6 @@
 mod memory;
 #[path = "hostile/mutate.rs"]
 mod mutate;
-#[allow(dead_code, reason = "a part of it is enough here")]
 mod onnx_writer;
 #[path = "hostile/pack.rs"]
 mod pack;
