@@ -15,7 +15,7 @@ use image::{
     metadata::Orientation,
 };
 
-use crate::{BoundingBox, ImageError, UnreadFormat, jpeg};
+use crate::{BoundingBox, ImageError, UnreadFormat, exif, jpeg};
 
 /// What a decoder may spend on one picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,9 +247,9 @@ fn finish(mut decoder: impl ImageDecoder, limits: &DecodeLimits) -> Result<Image
     within(decoder.dimensions(), limits)?;
     decoder.set_limits(image_limits(limits)).map_err(corrupt)?;
     // A damaged EXIF block says nothing; the picture itself may be whole.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = decoder.exif_metadata().ok().flatten().and_then(|block| exif::orientation(&block));
     let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
-    picture.apply_orientation(orientation);
+    picture.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     let picture = opaque(picture);
     Image::from_rgb8(picture.width(), picture.height(), picture.into_raw())
 }

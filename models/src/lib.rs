@@ -11,6 +11,7 @@ mod detector;
 mod device;
 mod engine;
 mod error;
+mod exif;
 mod face;
 mod format;
 mod graph;
