@@ -107,12 +107,10 @@ async fn a_damaged_template_is_counted_and_monitoring_says_when_the_server_is_no
     assert_metric(&site, "cavs_gallery_quarantined 1");
 
     // The server's pool has no connection left, and gets none.
-    database.batch_execute("ALTER ROLE cavs CONNECTION LIMIT 0").await.unwrap();
-    database.batch_execute("ALTER ROLE cavs NOSUPERUSER").await.unwrap();
-    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
-                  AND usename = 'cavs' AND backend_type = 'client backend'";
+    database.batch_execute("ALTER ROLE cavs_server CONNECTION LIMIT 0").await.unwrap();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cavs_server'";
     database.execute(others, &[]).await.unwrap();
     let (status, why) = site.monitoring("/readyz");
-    assert_eq!((status, why.as_str()), (503, "the database does not answer\n"));
+    assert!(status == 503 && why.contains("database"), "{status} {why}");
     assert_eq!(site.monitoring("/healthz").0, 200);
 }

@@ -29,7 +29,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn refusal(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(binary(program)).args(arguments).env_remove("CAVS_VAULT_KEY").output().unwrap();
     assert!(!output.status.success(), "{program} {arguments:?}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
 }
 
 #[test]

@@ -231,7 +231,7 @@ async fn a_main_job_names_nobody(site: &Site) {
     cli.json(&["review", "approve", id]);
     cli.fails(1, &["review", "reject", id, "--student", NUMBER]);
     cli.json(&["students", "erase", NUMBER, "--yes"]);
-    cli.fails(1, &["enroll", NUMBER, student.to_str().unwrap()]);
+    cli.fails(3, &["enroll", NUMBER, student.to_str().unwrap()]);
     // An account that is refused, too.
     let token = log_in(site).await;
     let mut request = Request::new(v1::CreateStudentRequest {

@@ -116,6 +116,10 @@ mod tests {
         while executor.people.available_permits() != 0 {
             tokio::task::yield_now().await;
         }
+        // Who has a worker may still wait for its thread.
+        while running.load(Ordering::SeqCst) != 2 {
+            tokio::task::yield_now().await;
+        }
         jobs.iter().for_each(|_| open.send(()).unwrap());
         for job in jobs {
             job.await.unwrap().unwrap();

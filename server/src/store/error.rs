@@ -1,9 +1,13 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use cavs_certs::tls_fault;
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
+
+/// Kinds of the I/O errors that the client makes of bytes that are no messages of the protocol.
+const UNREADABLE: [io::ErrorKind; 3] =
+    [io::ErrorKind::Other, io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData];
 
 /// What can happen to a query.
 #[derive(Debug, Error)]
@@ -56,12 +60,21 @@ impl StoreError {
 
     /// A failure to connect: whatever it was, there is no database for us.
     pub(super) fn of_connecting(error: tokio_postgres::Error) -> Self {
-        let failure = Self::from(error);
-        if let Self::Query(error) = &failure {
+        let no_postgres = |error: &tokio_postgres::Error| {
             let problem = Described(error);
-            return Self::Misconfigured(format!("{problem}; does PostgreSQL listen at this host and port?"));
+            Self::Misconfigured(format!("{problem}; does PostgreSQL listen at this host and port?"))
+        };
+        // Answers that are none of PostgreSQL's end in the middle of what would be a message, or are no
+        // message at all; the client makes I/O errors of both that no system call gives.
+        let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let of_tls = error.to_string().starts_with("error performing TLS");
+        if !of_tls && io.is_some_and(|io| io.raw_os_error().is_none() && UNREADABLE.contains(&io.kind())) {
+            return no_postgres(&error);
         }
-        failure
+        match Self::from(error) {
+            Self::Query(error) => no_postgres(&error),
+            failure => failure,
+        }
     }
 }
 
