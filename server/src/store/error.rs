@@ -71,10 +71,11 @@ impl StoreError {
         if !of_tls && io.is_some_and(|io| io.raw_os_error().is_none() && UNREADABLE.contains(&io.kind())) {
             return no_postgres(&error);
         }
-        match Self::from(error) {
-            Self::Query(error) => no_postgres(&error),
-            failure => failure,
+        let failure = Self::from(error);
+        if let Self::Query(error) = &failure {
+            return no_postgres(error);
         }
+        failure
     }
 }
 
