@@ -4,6 +4,19 @@ use std::{error::Error, io};
 
 use rustls::{AlertDescription, CertificateError};
 
+/// The alerts that have words of their own here.
+const ALERTS: [AlertDescription; 9] = [
+    AlertDescription::CertificateExpired,
+    AlertDescription::UnknownCA,
+    AlertDescription::DecryptError,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::AccessDenied,
+    AlertDescription::CertificateRequired,
+];
+
 /// What went wrong with TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFault {
@@ -33,6 +46,9 @@ pub fn tls_fault(error: &(dyn Error + 'static)) -> Option<TlsFault> {
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(fault) = error.downcast_ref::<rustls::Error>() {
             return Some(in_words(fault));
+        }
+        if let Some(fault) = alert_in_text(&error.to_string()) {
+            return Some(fault);
         }
         match inside {
             Some(inside) => next = Some(inside),
@@ -96,6 +112,14 @@ fn alert_of(alert: AlertDescription) -> TlsFault {
     }
 }
 
+/// The alert in the text of an error. What comes after the handshake, as all that a server says of a client's
+/// certificate does under TLS 1.3, has lost its type by then: HTTP/2 keeps only the text.
+fn alert_in_text(text: &str) -> Option<TlsFault> {
+    let name = text.strip_prefix("received fatal alert: ")?;
+    let known = ALERTS.into_iter().find(|alert| format!("{alert:?}") == name);
+    Some(known.map_or_else(|| TlsFault::Other(format!("the other side ended TLS: {name}")), alert_of))
+}
+
 /// The day of a Unix second, in UTC.
 fn day(second: u64) -> String {
     let second = i64::try_from(second).unwrap_or(i64::MAX);
@@ -122,5 +146,10 @@ mod tests {
         assert!(alert(AlertDescription::UnknownCA).to_string().contains("refuses this side's certificate"));
         assert_eq!(alert(AlertDescription::CertificateRequired), TlsFault::CertificateWanted);
         assert_eq!(tls_fault(&io::Error::from(io::ErrorKind::ConnectionRefused)), None);
+        // As HTTP/2 hands them on.
+        for kind in ALERTS.into_iter().chain([AlertDescription::InternalError]) {
+            let text = rustls::Error::AlertReceived(kind).to_string();
+            assert_eq!(tls_fault(&io::Error::new(io::ErrorKind::InvalidData, text)), Some(alert(kind)));
+        }
     }
 }

@@ -202,11 +202,7 @@ fn connect_error(error: &tonic::transport::Error, config: &Config) -> CliError {
 fn broken(error: &(dyn Error + 'static)) -> String {
     let problem = tls_fault(error).map_or_else(|| deepest(error), |fault| fault.to_string());
     // Whoever shows no certificate is cut off there, often before the reason arrives.
-    // HTTP/2 keeps only the text of a TLS fault.
-    if ["broken pipe", "connection closed", "connection reset", "CertificateRequired"]
-        .iter()
-        .any(|sign| problem.contains(sign))
-    {
+    if ["broken pipe", "connection closed", "connection reset"].iter().any(|sign| problem.contains(sign)) {
         return format!(
             "{problem}; is this the port of `api.listen`? The one of `devices.listen` is for devices"
         );

@@ -133,7 +133,8 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         match error_reason(&status) {
             Some(reason) => Self::Refused { reason, message: status.message().to_owned() },
-            None => Self::Transport(with_causes(&status)),
+            // The text of a status shows its source as a debugger would.
+            None => Self::Transport(with_causes(std::error::Error::source(&status).unwrap_or(&status))),
         }
     }
 }
