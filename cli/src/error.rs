@@ -297,6 +297,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::CredentialsInvalid => Some("check the user name and the password"),
         R::LoginThrottled => Some("wait a few minutes before you try again"),
         R::RoleInsufficient => Some("ask an admin, or log in as somebody else; see: cavs whoami"),
+        R::SiteNotFound | R::SiteRequired => Some("see: cavs sites list"),
         R::StudentNotFound => Some("see: cavs students list"),
         R::DeviceNotFound => Some("see: cavs devices list"),
         R::SightingNotFound => Some("see: cavs sightings list"),
@@ -331,6 +332,8 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::FrameTooLarge
         | R::StreamReplaced
         | R::DeviceConnectedTwice
+        | R::SiteExists
+        | R::SiteArchived
         | R::StudentExists
         | R::DeviceExists
         | R::StreamOrder

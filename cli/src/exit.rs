@@ -27,8 +27,9 @@ impl Exit {
     pub const fn of_reason(reason: ErrorReason) -> Self {
         use ErrorReason as R;
         match reason {
-            R::InvalidArgument | R::FrameInvalid | R::MessageInvalid => Self::Usage,
-            R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::NotFound => Self::NotFound,
+            // Several sites: the command line has to say which.
+            R::InvalidArgument | R::FrameInvalid | R::MessageInvalid | R::SiteRequired => Self::Usage,
+            R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
             // Not "unavailable": a script that tries again would only prolong the wait.
@@ -52,6 +53,8 @@ impl Exit {
             | R::FrameTooLarge
             | R::StreamReplaced
             | R::DeviceConnectedTwice
+            | R::SiteExists
+            | R::SiteArchived
             | R::StudentExists
             | R::StudentErased
             | R::GalleryTooSmall
@@ -114,8 +117,11 @@ mod tests {
     #[test]
     fn a_reason_never_contradicts_the_meaning_of_its_code() {
         for &reason in ErrorReason::ALL {
-            let (of_reason, of_code) = (Exit::of_reason(reason), Exit::of_code(reason.code()));
-            let narrowed = matches!(reason, ErrorReason::PageTokenInvalid | ErrorReason::LoginThrottled);
+            let (of_reason, of_code) = (Exit::of_reason(reason), Exit::of_code(cavs_proto::code_of(reason)));
+            let narrowed = matches!(
+                reason,
+                ErrorReason::PageTokenInvalid | ErrorReason::LoginThrottled | ErrorReason::SiteRequired
+            );
             assert!(of_reason == of_code || narrowed, "{}: {of_reason:?}, {of_code:?}", reason.as_str());
         }
     }

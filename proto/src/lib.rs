@@ -1,12 +1,10 @@
-//! The `cavs.v1` protocol: generated types and services, typed ids, descriptor set. No I/O.
+//! The `cavs.v1` protocol: generated types and services, descriptor set. No I/O.
 //!
 //! Conversions between generated types and a crate's own ones live beside the service that uses
-//! them; this crate has only what every party needs: ids, timestamps, the error details, and which settings
-//! may be pushed to a device.
+//! them; this crate has only what every party needs: those of the types of `cavs-types`, timestamps, and the
+//! details of errors.
 
 mod error;
-mod ids;
-mod settings;
 mod time;
 
 /// Generated types and services of `cavs.v1`.
@@ -15,12 +13,12 @@ pub mod v1 {
     tonic::include_proto!("cavs.v1");
 }
 
+// Until every crate names `cavs_types` itself.
+pub use cavs_types::*;
 pub use error::{
-    ERROR_DOMAIN, ErrorReason, ProtocolError, complete_error, error_reason, invalid_argument, status,
+    ERROR_DOMAIN, code_of, complete_error, error_reason, invalid_argument, status, status_of,
     status_with_retry,
 };
-pub use ids::{DeviceId, IdError, SightingId, StudentId, TemplateId, UserId};
-pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use time::{from_timestamp, to_timestamp};
 
 /// The compiled descriptors of `cavs.v1`, for server reflection.

@@ -43,7 +43,11 @@ async fn unary<M: Message + 'static>(
 }
 
 fn is(status: &Status, reason: ErrorReason) {
-    assert_eq!((error_reason(status), status.code()), (Some(reason), reason.code()), "{status:?}");
+    assert_eq!(
+        (error_reason(status), status.code()),
+        (Some(reason), cavs_proto::code_of(reason)),
+        "{status:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

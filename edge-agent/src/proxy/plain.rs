@@ -218,7 +218,7 @@ pub(super) fn error(
 pub(super) fn refused(refusal: &Refusal) -> Response<Body> {
     let status = match (refusal.reason, refusal.field) {
         (ErrorReason::InvalidArgument, Some("content-type")) => 415,
-        (reason, _) => http_status(reason.code()),
+        (reason, _) => http_status(cavs_proto::code_of(reason)),
     };
     error(status, refusal.reason.as_str(), &refusal.message, refusal.field, refusal.retry_after_ms())
 }

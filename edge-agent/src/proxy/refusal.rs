@@ -70,7 +70,7 @@ impl From<Refusal> for Status {
         if let Some(after) = retry_after {
             details.set_retry_info(Some(after));
         }
-        let mut status = Self::with_error_details(reason.code(), message, details);
+        let mut status = Self::with_error_details(cavs_proto::code_of(reason), message, details);
         if let Some(millis) = millis {
             status.metadata_mut().insert(RETRY_AFTER_MS, MetadataValue::from(millis));
         }

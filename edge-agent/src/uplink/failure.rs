@@ -102,6 +102,10 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::RateLimited
         | R::RequestTooSlow
         | R::SpoolUnavailable
+        | R::SiteNotFound
+        | R::SiteRequired
+        | R::SiteExists
+        | R::SiteArchived
         | R::StudentNotFound
         | R::StudentExists
         | R::StudentErased

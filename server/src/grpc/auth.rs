@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cavs_net::{Peer, Refusals};
-use cavs_proto::{to_timestamp, v1};
+use cavs_proto::{status_of, to_timestamp, v1};
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
@@ -34,7 +34,7 @@ impl v1::auth_service_server::AuthService for Auth {
     async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let v1::LoginRequest { username, password } = request.into_inner();
-        let credentials = Credentials::new(&username, password)?;
+        let credentials = Credentials::new(&username, password).map_err(status_of)?;
         let session = self.app.log_in(credentials).await;
         let session = session.inspect_err(|refused| self.say_refused(peer.as_ref(), &username, refused))?;
         Ok(Response::new(v1::LoginResponse {

@@ -1,4 +1,4 @@
-use cavs_proto::{ProtocolError, to_timestamp, v1};
+use cavs_proto::{ProtocolError, status_of, to_timestamp, v1};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
@@ -30,7 +30,7 @@ impl v1::device_service_server::DeviceService for Devices {
         &self,
         request: Request<v1::CreateDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let new = NewDevice::try_from(request.into_inner())?;
+        let new = NewDevice::try_from(request.into_inner()).map_err(status_of)?;
         Ok(Response::new(self.0.create_device(&new).await?.into()))
     }
 
@@ -38,7 +38,7 @@ impl v1::device_service_server::DeviceService for Devices {
         &self,
         request: Request<v1::GetDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let key = DeviceKey::try_from(request.into_inner())?;
+        let key = DeviceKey::try_from(request.into_inner()).map_err(status_of)?;
         Ok(Response::new(self.0.device(&key).await?.into()))
     }
 
@@ -64,8 +64,8 @@ impl v1::device_service_server::DeviceService for Devices {
     ) -> Result<Response<v1::Device>, Status> {
         let by = caller(&request)?.user.id;
         let v1::UpdateDeviceRequest { device_id, name, classroom } = request.into_inner();
-        let id = required_id("device_id", &device_id)?;
-        let change = DeviceChange::new(name.as_deref(), classroom.as_deref())?;
+        let id = required_id("device_id", &device_id).map_err(status_of)?;
+        let change = DeviceChange::new(name.as_deref(), classroom.as_deref()).map_err(status_of)?;
         Ok(Response::new(self.0.update_device(id, &change, by).await?.into()))
     }
 
@@ -74,7 +74,7 @@ impl v1::device_service_server::DeviceService for Devices {
         request: Request<v1::ReplaceDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
         let by = caller(&request)?.user.id;
-        let old = required_id("device_id", &request.into_inner().device_id)?;
+        let old = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
         Ok(Response::new(self.0.replace_device(old, by).await?.into()))
     }
 
@@ -84,8 +84,8 @@ impl v1::device_service_server::DeviceService for Devices {
     ) -> Result<Response<v1::Device>, Status> {
         let by = caller(&request)?.user.id;
         let request = request.into_inner();
-        let id = required_id("device_id", &request.device_id)?;
-        let change = SettingsChange::try_from(request)?;
+        let id = required_id("device_id", &request.device_id).map_err(status_of)?;
+        let change = SettingsChange::try_from(request).map_err(status_of)?;
         Ok(Response::new(self.0.configure_device(id, &change, by).await?.into()))
     }
 
@@ -95,8 +95,8 @@ impl v1::device_service_server::DeviceService for Devices {
     ) -> Result<Response<v1::Device>, Status> {
         let by = caller(&request)?.user.id;
         let v1::AssignCameraRequest { device_id, proxy_id } = request.into_inner();
-        let camera = required_id("device_id", &device_id)?;
-        let proxy = optional_id("proxy_id", &proxy_id)?;
+        let camera = required_id("device_id", &device_id).map_err(status_of)?;
+        let proxy = optional_id("proxy_id", &proxy_id).map_err(status_of)?;
         Ok(Response::new(self.0.assign_camera(camera, proxy, by).await?.into()))
     }
 
@@ -105,7 +105,7 @@ impl v1::device_service_server::DeviceService for Devices {
         request: Request<v1::IssueDeviceTokenRequest>,
     ) -> Result<Response<v1::IssueDeviceTokenResponse>, Status> {
         let by = caller(&request)?.user.id;
-        let camera = required_id("device_id", &request.into_inner().device_id)?;
+        let camera = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
         let token = self.0.issue_device_token(camera, by).await?;
         let token = token.expose_secret().to_owned();
         Ok(Response::new(v1::IssueDeviceTokenResponse { token }))
@@ -116,7 +116,7 @@ impl v1::device_service_server::DeviceService for Devices {
         request: Request<v1::RevokeDeviceTokensRequest>,
     ) -> Result<Response<v1::RevokeDeviceTokensResponse>, Status> {
         let by = caller(&request)?.user.id;
-        let camera = required_id("device_id", &request.into_inner().device_id)?;
+        let camera = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
         let revoked = self.0.revoke_device_tokens(camera, by).await?;
         let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
         Ok(Response::new(v1::RevokeDeviceTokensResponse { revoked }))
@@ -127,7 +127,7 @@ impl v1::device_service_server::DeviceService for Devices {
         request: Request<v1::RevokeDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
         let by = caller(&request)?.user.id;
-        let id = required_id("device_id", &request.into_inner().device_id)?;
+        let id = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
         Ok(Response::new(self.0.revoke_device(id, by).await?.into()))
     }
 }

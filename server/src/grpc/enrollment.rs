@@ -1,6 +1,6 @@
 use std::{pin::Pin, time::Duration};
 
-use cavs_proto::{ErrorReason, StudentId, to_timestamp, v1};
+use cavs_proto::{ErrorReason, StudentId, status_of, to_timestamp, v1};
 use futures_util::{Stream, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ impl v1::enrollment_service_server::EnrollmentService for Enrollment {
         &self,
         request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
-        let student = required_id("student_id", &request.into_inner().student_id)?;
+        let student = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
         let templates = self.app.templates(student).await?.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListTemplatesResponse { templates }))
     }
@@ -60,7 +60,11 @@ impl v1::enrollment_service_server::EnrollmentService for Enrollment {
         &self,
         request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
-        self.app.delete_template(required_id("template_id", &request.into_inner().template_id)?).await?;
+        self.app
+            .delete_template(
+                required_id("template_id", &request.into_inner().template_id).map_err(status_of)?,
+            )
+            .await?;
         Ok(Response::new(v1::DeleteTemplateResponse {}))
     }
 }
@@ -92,7 +96,7 @@ impl Session {
             let Some(message) = self.receive().await? else { return Ok(None) };
             match (message.message, self.student) {
                 (Some(Message::StudentId(text)), None) => {
-                    let id = required_id("student_id", &text)?;
+                    let id = required_id("student_id", &text).map_err(status_of)?;
                     self.app.check_enrollable(id).await?;
                     self.student = Some(id);
                 }

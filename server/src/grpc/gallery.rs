@@ -1,5 +1,5 @@
 use cavs_gallery::{Grouping, Mode};
-use cavs_proto::{ProtocolError, to_timestamp, v1};
+use cavs_proto::{ProtocolError, status_of, to_timestamp, v1};
 use tonic::{Request, Response, Status};
 
 use super::convert::caller;
@@ -49,7 +49,9 @@ impl v1::gallery_service_server::GalleryService for Galleries {
         let by = caller(&request)?.user.id;
         let v1::SetThresholdsRequest { accept, review, margin, expected_version } = request.into_inner();
         let change = ThresholdChange { accept, review, margin };
-        let expected = expected_version.ok_or(ProtocolError::Missing { field: "expected_version" })?;
+        let expected = expected_version
+            .ok_or(ProtocolError::Missing { field: "expected_version" })
+            .map_err(status_of)?;
         let (before, after) = self.0.set_thresholds(change, expected, by).await?;
         Ok(Response::new(v1::SetThresholdsResponse {
             before: Some(before.into()),

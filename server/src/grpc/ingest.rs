@@ -3,7 +3,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use cavs_proto::{DeviceId, ErrorReason, ProtocolError, to_timestamp, v1};
+use cavs_proto::{DeviceId, ErrorReason, ProtocolError, status_of, to_timestamp, v1};
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use tokio::{
@@ -234,15 +234,18 @@ impl Session {
     }
 
     async fn welcome(&mut self, hello: &v1::Hello) -> Result<server_message::Message, Status> {
-        let pack =
-            hello.pack_digest.parse().map_err(|error| ProtocolError::invalid("hello.pack_digest", error))?;
+        let pack = hello
+            .pack_digest
+            .parse()
+            .map_err(|error| ProtocolError::invalid("hello.pack_digest", error))
+            .map_err(status_of)?;
         let version = printable(&hello.agent_version, 100);
         let settings = report_from_wire(hello.settings.as_ref());
         let run = match hello.run_id.as_ref() {
             [] => RunId::of_epoch(hello.boot_epoch),
-            bytes => RunId::from_bytes(bytes).ok_or_else(|| {
-                ProtocolError::invalid("hello.run_id", "must be 16 bytes that are not all 0")
-            })?,
+            bytes => RunId::from_bytes(bytes)
+                .ok_or_else(|| ProtocolError::invalid("hello.run_id", "must be 16 bytes that are not all 0"))
+                .map_err(status_of)?,
         };
         // Doctors from before `probe` have no epoch.
         let pushed = if hello.probe || (hello.run_id.is_empty() && hello.boot_epoch == 0) {
@@ -289,7 +292,7 @@ impl Session {
     async fn ingest(&self, batch: &v1::SightingBatch) -> Result<server_message::Message, Status> {
         if batch.sightings.len() > MAX_BATCH {
             let problem = format!("{} sightings, at most {MAX_BATCH}", batch.sightings.len());
-            return Err(ProtocolError::invalid("sightings", problem).into());
+            return Err(status_of(ProtocolError::invalid("sightings", problem)));
         }
         let dimension = self.app.recognition.dimension();
         let pack = self.app.recognition.pack();

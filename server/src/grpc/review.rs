@@ -1,4 +1,4 @@
-use cavs_proto::{ProtocolError, v1};
+use cavs_proto::{ProtocolError, status_of, v1};
 use tonic::{Request, Response, Status};
 
 use super::convert::{
@@ -21,9 +21,9 @@ impl v1::review_service_server::ReviewService for Reviews {
         request: Request<v1::ListPendingRequest>,
     ) -> Result<Response<v1::ListPendingResponse>, Status> {
         let v1::ListPendingRequest { page_size, page_token, filter, with_total_size } = request.into_inner();
-        let filter = filter_from_wire(filter.as_ref())?;
+        let filter = filter_from_wire(filter.as_ref()).map_err(status_of)?;
         if filter.decision.is_some() {
-            return Err(ProtocolError::invalid("filter.decision", "must be unset").into());
+            return Err(status_of(ProtocolError::invalid("filter.decision", "must be unset")));
         }
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name("queue"))?;
         let found = self.0.review_queue(&filter, &page).await?;
@@ -41,7 +41,7 @@ impl v1::review_service_server::ReviewService for Reviews {
         request: Request<v1::GetReviewItemRequest>,
     ) -> Result<Response<v1::ReviewItem>, Status> {
         let (sighting, evidence) =
-            self.0.review_item(sighting_id(&request.into_inner().sighting_id)?).await?;
+            self.0.review_item(sighting_id(&request.into_inner().sighting_id).map_err(status_of)?).await?;
         Ok(Response::new(v1::ReviewItem { sighting: Some(sighting.into()), evidence }))
     }
 
@@ -50,7 +50,7 @@ impl v1::review_service_server::ReviewService for Reviews {
         request: Request<v1::ReviewSightingRequest>,
     ) -> Result<Response<v1::Sighting>, Status> {
         let reviewer = caller(&request)?.user.id;
-        let review = NewReview::try_from(request.into_inner())?;
+        let review = NewReview::try_from(request.into_inner()).map_err(status_of)?;
         Ok(Response::new(self.0.review(&review, reviewer).await?.into()))
     }
 }

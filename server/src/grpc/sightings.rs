@@ -1,4 +1,4 @@
-use cavs_proto::v1;
+use cavs_proto::{status_of, v1};
 use tonic::{Request, Response, Status};
 
 use super::convert::{filter_from_wire, page_request, required_id, total_to_wire};
@@ -20,7 +20,7 @@ impl v1::sighting_service_server::SightingService for Sightings {
     ) -> Result<Response<v1::ListSightingsResponse>, Status> {
         let v1::ListSightingsRequest { page_size, page_token, filter, with_total_size } =
             request.into_inner();
-        let filter = filter_from_wire(filter.as_ref())?;
+        let filter = filter_from_wire(filter.as_ref()).map_err(status_of)?;
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name("sightings"))?;
         let found = self.0.sightings(&filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
@@ -36,7 +36,7 @@ impl v1::sighting_service_server::SightingService for Sightings {
         &self,
         request: Request<v1::GetSightingRequest>,
     ) -> Result<Response<v1::Sighting>, Status> {
-        let id = required_id("id", &request.into_inner().id)?;
+        let id = required_id("id", &request.into_inner().id).map_err(status_of)?;
         Ok(Response::new(self.0.sighting(id).await?.into()))
     }
 }

@@ -12,7 +12,7 @@ impl From<AppError> for Status {
         let reason = cause.reason();
         match cause {
             AppError::Refused(reason, message) => cavs_proto::status(reason, message),
-            AppError::Protocol(problem) => problem.into(),
+            AppError::Protocol(problem) => cavs_proto::status_of(problem),
             AppError::Busy { what, retry_in } => {
                 let message = format!("{what} has too much to do now; try again in {} s", retry_in.as_secs());
                 cavs_proto::status_with_retry(reason, message, retry_in)

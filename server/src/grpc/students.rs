@@ -1,4 +1,4 @@
-use cavs_proto::{ProtocolError, to_timestamp, v1};
+use cavs_proto::{ProtocolError, status_of, to_timestamp, v1};
 use tonic::{Request, Response, Status};
 
 use super::convert::{caller, page_request, required_id, total_to_wire};
@@ -22,7 +22,7 @@ impl v1::student_service_server::StudentService for Students {
         request: Request<v1::CreateStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
         let v1::CreateStudentRequest { number, name, section } = request.into_inner();
-        let new = NewStudent::new(&number, &name, &section)?;
+        let new = NewStudent::new(&number, &name, &section).map_err(status_of)?;
         Ok(Response::new(self.0.create_student(&new).await?.into()))
     }
 
@@ -30,7 +30,7 @@ impl v1::student_service_server::StudentService for Students {
         &self,
         request: Request<v1::GetStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
-        let key = StudentKey::try_from(request.into_inner())?;
+        let key = StudentKey::try_from(request.into_inner()).map_err(status_of)?;
         Ok(Response::new(self.0.student(&key).await?.into()))
     }
 
@@ -40,7 +40,7 @@ impl v1::student_service_server::StudentService for Students {
     ) -> Result<Response<v1::ListStudentsResponse>, Status> {
         let v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size } =
             request.into_inner();
-        let filter = StudentFilter::new(&section, &name)?;
+        let filter = StudentFilter::new(&section, &name).map_err(status_of)?;
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name())?;
         let found = self.0.students(&filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
@@ -57,7 +57,7 @@ impl v1::student_service_server::StudentService for Students {
         request: Request<v1::EraseStudentRequest>,
     ) -> Result<Response<v1::EraseStudentResponse>, Status> {
         let by = caller(&request)?.user.id;
-        let id = required_id("student_id", &request.into_inner().student_id)?;
+        let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
         let (student, erased) = self.0.erase_student(id, by).await?;
         Ok(Response::new(v1::EraseStudentResponse {
             student: Some(student.into()),

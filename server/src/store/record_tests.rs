@@ -190,7 +190,7 @@ async fn a_slow_statement_is_no_database_that_is_gone(store: &Store) {
     let error = StoreError::from(client.query("SELECT pg_sleep(20)", &[]).await.unwrap_err());
     assert!(matches!(error, StoreError::TooSlow(_)), "{error}");
     let reason = AppError::from(error).reason();
-    assert_eq!((reason, reason.code()), (ErrorReason::CallTimeout, Code::DeadlineExceeded));
+    assert_eq!((reason, cavs_proto::code_of(reason)), (ErrorReason::CallTimeout, Code::DeadlineExceeded));
     client.batch_execute("RESET statement_timeout").await.unwrap();
 }
 

@@ -52,10 +52,16 @@ macro_rules! ids {
 }
 
 ids! {
+    /// A key that seals faces, and that can be destroyed alone.
+    DataKeyId
     /// An agent or a camera.
     DeviceId
+    /// One verdict on a sighting, or the taking back of one.
+    ReviewId
     /// One sighting.
     SightingId
+    /// A school or a company location: what shares a gallery, students' numbers, rooms and thresholds.
+    SiteId
     /// Somebody who is recognised.
     StudentId
     /// An enrolled embedding.

@@ -1,0 +1,19 @@
+//! What all of CAVS calls things: typed ids, closed vocabularies with one text each, the reasons of errors, the
+//! quality of a face, and which settings may be pushed to a device. No protocol, no I/O.
+//!
+//! A vocabulary's text is what columns of the database, configurations, JSON and command lines hold; the numbers
+//! that stand for it in `cavs.v1` are matched to it in `cavs-proto`.
+
+mod error;
+mod ids;
+mod quality;
+mod settings;
+mod vocabulary;
+
+pub use error::{ErrorReason, ProtocolError};
+pub use ids::{DataKeyId, DeviceId, IdError, ReviewId, SightingId, SiteId, StudentId, TemplateId, UserId};
+pub use quality::Quality;
+pub use settings::{SETTINGS, Setting, SettingKind, setting};
+pub use vocabulary::{
+    ClockTrust, Decision, DeviceKind, DeviceStatus, PredictionReason, Role, UnknownWord, Verdict,
+};

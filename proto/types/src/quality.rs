@@ -1,0 +1,77 @@
+use serde::{Deserialize, Serialize};
+
+macro_rules! components {
+    ($($name:ident)*) => {
+        /// Quality components of a face, each 0 (worst) to 100 (best), named after ISO/IEC 29794-5.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[expect(missing_docs, reason = "the names are the standard's")]
+        pub struct Quality {
+            $(pub $name: u8,)*
+        }
+
+        impl Quality {
+            /// Every component with its name, the unified score first.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u8)> + use<> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+components! {
+    unified_score
+    inter_eye_distance
+    head_size
+    sharpness
+    under_exposure_prevention
+    over_exposure_prevention
+    head_pose_yaw
+    head_pose_pitch
+    head_pose_roll
+}
+
+impl Quality {
+    /// What a component can be at best.
+    pub const BEST: u8 = 100;
+
+    /// Least roll component of a face that is tilted by half a quarter turn at most: beyond it, the next
+    /// turn of the picture is nearer, and what a detector makes of its landmarks is another face.
+    const LEAST_ROLL: u8 = 50;
+
+    /// Whether the face stands upright enough to be compared; faces whose landmarks can't be a face's
+    /// have no roll component.
+    #[must_use]
+    pub const fn is_upright(&self) -> bool {
+        self.head_pose_roll >= Self::LEAST_ROLL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_have_the_names_that_json_gives_them() {
+        let json = r#"{"unified_score":1,"inter_eye_distance":2,"head_size":3,"sharpness":4,"under_exposure_prevention":5,"over_exposure_prevention":6,"head_pose_yaw":7,"head_pose_pitch":8,"head_pose_roll":50}"#;
+        let quality: Quality = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&quality).unwrap(), json);
+        let named = quality.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect::<Vec<_>>();
+        assert_eq!(format!("{{{}}}", named.join(",")), json);
+    }
+
+    #[test]
+    fn half_a_quarter_turn_is_upright() {
+        let of_roll = |head_pose_roll| Quality {
+            unified_score: 0,
+            inter_eye_distance: 0,
+            head_size: 0,
+            sharpness: 0,
+            under_exposure_prevention: 0,
+            over_exposure_prevention: 0,
+            head_pose_yaw: 0,
+            head_pose_pitch: 0,
+            head_pose_roll,
+        };
+        assert!(of_roll(50).is_upright() && !of_roll(49).is_upright());
+    }
+}

@@ -1,0 +1,234 @@
+use thiserror::Error;
+
+/// Longest part of a text that an error repeats, in characters.
+const MOST_REPEATED: usize = 64;
+
+/// A text that is no word of a vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is no {vocabulary}")]
+pub struct UnknownWord {
+    /// Of what the text should have been a word, as people call it.
+    pub vocabulary: &'static str,
+    /// The text, its first 64 characters at most.
+    pub text: String,
+}
+
+impl UnknownWord {
+    pub(crate) fn new(vocabulary: &'static str, text: &str) -> Self {
+        Self { vocabulary, text: text.chars().take(MOST_REPEATED).collect() }
+    }
+}
+
+/// An enum whose values have one text each, wherever they are written as text.
+macro_rules! vocabulary {
+    (
+        $(#[$attribute:meta])* $name:ident, $people_say:literal;
+        $($(#[$doc:meta])* $variant:ident = $text:literal,)*
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every value there is.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The text of the value: stable.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, crate::UnknownWord> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(crate::UnknownWord::new($people_say, text)),
+                }
+            }
+        }
+    };
+}
+pub(crate) use vocabulary;
+
+vocabulary! {
+    /// What follows from a prediction.
+    Decision, "decision";
+    /// The machine is sure enough.
+    Accepted = "accepted",
+    /// A person has to say.
+    Pending = "pending",
+    /// Nobody who is enrolled.
+    Unknown = "unknown",
+}
+
+vocabulary! {
+    /// Why a decision is what it is.
+    PredictionReason, "reason of a prediction";
+    /// Similar enough to one student, and to no other.
+    Matched = "MATCHED",
+    /// Not similar enough to anybody.
+    LowSimilarity = "LOW_SIMILARITY",
+    /// Nearly as similar to another student.
+    NarrowMargin = "NARROW_MARGIN",
+    /// The face is tilted by more than half a quarter turn, or its landmarks can't be a face's.
+    FaceNotUpright = "FACE_NOT_UPRIGHT",
+    /// The picture of the face is too poor to be sure.
+    LowQuality = "LOW_QUALITY",
+    /// Captured at a time that is far from the server's clock.
+    TimeImplausible = "TIME_IMPLAUSIBLE",
+    /// Nobody is enrolled.
+    EmptyGallery = "EMPTY_GALLERY",
+    /// The probe is of a model pack that the server has no templates of.
+    PackNotServed = "PACK_NOT_SERVED",
+}
+
+vocabulary! {
+    /// What a person said of a sighting.
+    Verdict, "verdict";
+    /// It is the predicted student, or the corrected one.
+    Approved = "approved",
+    /// It is not the predicted student.
+    Rejected = "rejected",
+    /// Somebody else should look.
+    Flagged = "flagged",
+}
+
+vocabulary! {
+    /// What somebody who logs in may do.
+    Role, "role";
+    /// Everything.
+    Admin = "admin",
+    /// Give verdicts, and whatever a viewer may.
+    Reviewer = "reviewer",
+    /// Look.
+    Viewer = "viewer",
+    /// Send frames, as a program does that brings a camera of its own, and nothing else.
+    Capture = "capture",
+}
+
+impl Role {
+    /// Whether this role may do what `needed` may.
+    #[must_use]
+    pub const fn includes(self, needed: Self) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Reviewer => matches!(needed, Self::Reviewer | Self::Viewer),
+            Self::Viewer => matches!(needed, Self::Viewer),
+            Self::Capture => matches!(needed, Self::Capture),
+        }
+    }
+}
+
+vocabulary! {
+    /// What a device is.
+    DeviceKind, "kind of device";
+    /// An agent that runs the networks itself.
+    Agent = "agent",
+    /// A camera that sends frames through an agent.
+    Esp32Cam = "esp32_cam",
+}
+
+vocabulary! {
+    /// Whether a device may speak.
+    DeviceStatus, "status of a device";
+    /// It may.
+    Active = "active",
+    /// Never again.
+    Revoked = "revoked",
+}
+
+vocabulary! {
+    /// Whether a device's clock was right at a sighting.
+    ClockTrust, "trust in a clock";
+    /// The device does not say.
+    Unknown = "unknown",
+    /// It was.
+    Synchronised = "synchronised",
+    /// It was not, but the time was corrected by the server's.
+    Corrected = "corrected",
+    /// It was not.
+    Unsynchronised = "unsynchronised",
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        fmt::{Debug, Display},
+        str::FromStr,
+    };
+
+    use serde::{Serialize, de::DeserializeOwned};
+
+    use super::*;
+    use crate::ErrorReason;
+
+    /// The texts are what databases, configurations and scripts hold: each is its value's and no other's.
+    fn texts_of<T>(all: &[T]) -> Vec<String>
+    where
+        T: Copy + PartialEq + Display + FromStr<Err = UnknownWord> + Serialize + DeserializeOwned + Debug,
+    {
+        for &value in all {
+            let text = value.to_string();
+            assert_eq!(text.parse(), Ok(value));
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(json, format!("{text:?}"));
+            assert_eq!(serde_json::from_str::<T>(&json).unwrap(), value);
+            assert!(format!(" {text}").parse::<T>().is_err() && format!("{text}x").parse::<T>().is_err());
+        }
+        let texts: Vec<_> = all.iter().map(T::to_string).collect();
+        assert_eq!(texts.iter().collect::<HashSet<_>>().len(), texts.len(), "{texts:?}");
+        texts
+    }
+
+    #[test]
+    fn every_vocabulary_round_trips() {
+        assert_eq!(texts_of(Decision::ALL), ["accepted", "pending", "unknown"]);
+        assert_eq!(texts_of(Verdict::ALL), ["approved", "rejected", "flagged"]);
+        assert_eq!(texts_of(Role::ALL), ["admin", "reviewer", "viewer", "capture"]);
+        assert_eq!(texts_of(DeviceKind::ALL), ["agent", "esp32_cam"]);
+        assert_eq!(texts_of(DeviceStatus::ALL), ["active", "revoked"]);
+        assert_eq!(texts_of(ClockTrust::ALL), ["unknown", "synchronised", "corrected", "unsynchronised"]);
+        let is_constant = |text: &String| text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        assert!(texts_of(PredictionReason::ALL).iter().all(is_constant));
+        assert!(texts_of(ErrorReason::ALL).iter().all(is_constant));
+    }
+
+    #[test]
+    fn an_unknown_word_is_told_with_its_vocabulary_and_not_at_any_length() {
+        let error = "perhaps".parse::<Decision>().unwrap_err();
+        assert_eq!(error.to_string(), "\"perhaps\" is no decision");
+        assert_eq!("é".repeat(10_000).parse::<Role>().unwrap_err().text, "é".repeat(64));
+    }
+
+    #[test]
+    fn texts_can_be_padded() {
+        assert_eq!(format!("{:<9}|", Decision::Pending), "pending  |");
+    }
+
+    #[test]
+    fn roles_include_the_lesser_ones_and_cameras_are_nobodys_viewers() {
+        let included = |role: Role| {
+            let lesser = Role::ALL.iter().filter(|needed| role.includes(**needed));
+            lesser.map(|needed| needed.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(included(Role::Admin), ["admin", "reviewer", "viewer", "capture"]);
+        assert_eq!(included(Role::Reviewer), ["reviewer", "viewer"]);
+        assert_eq!(included(Role::Viewer), ["viewer"]);
+        assert_eq!(included(Role::Capture), ["capture"]);
+    }
+}
