@@ -14,7 +14,7 @@ use std::{
 use anyhow::anyhow;
 use cavs_certs::{Validity, examine};
 use cavs_edge_agent::{
-    agent::{self, Until},
+    agent::{self, StopCondition},
     analyze::{self, ImageList, ListError},
     backup,
     config::{Config, Override, VisionConfig},
@@ -180,7 +180,7 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         return report(&file, &runtime.block_on(doctor::check_files(&config)));
     }
     logging::init(&config.logging)?;
-    let until = if args.until_drained { Until::Drained } else { Until::Shutdown };
+    let until = if args.until_drained { StopCondition::Drained } else { StopCondition::Shutdown };
     let shutdown = CancellationToken::new();
     let result = runtime.block_on(async {
         tokio::select! {
@@ -192,7 +192,11 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // A thread that hangs in a system call must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     let summary = result?;
-    Ok(if summary.drained || until == Until::Shutdown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.drained || until == StopCondition::Shutdown {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn run_proxy(ProxyArgs { config, check_config }: ProxyArgs) -> anyhow::Result<ExitCode> {

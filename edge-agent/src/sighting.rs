@@ -1,4 +1,4 @@
-//! One event "this face was seen by this device at this time", as the agent's rooms pass it on.
+//! One event "this face was seen by this device at this time", as the agent's stages pass it on.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
-    clock::{Anchor, Believed, Stamp, Trust},
-    track::{TrackNote, Tracked},
+    clock::{ClockAnchor, EstimatedTime, Stamp, Trust},
+    track::{SightingTrack, TrackedFace},
     vision::{BoundingBox, Face, Quality},
 };
 
@@ -64,20 +64,20 @@ pub struct Sighting {
     pub frame: String,
     /// Which pack made the embedding.
     pub pack_digest: PackDigest,
-    /// The face.
+    /// The face; of a track, its best shot with the embedding on which the shots agreed.
     pub face: Face,
-    /// What it stands for, where faces are tracked.
-    pub track: Option<TrackNote>,
+    /// The track that it stands for; `None` where faces are not tracked.
+    pub track: Option<SightingTrack>,
     /// The camera that a proxy speaks for; `None` where the agent speaks for itself.
     pub camera: Option<DeviceId>,
 }
 
 impl Sighting {
-    /// A track's word.
+    /// The sighting that a track has due, of the device itself.
     #[must_use]
-    pub fn of_track(tracked: Tracked, pack_digest: PackDigest) -> Self {
-        let Tracked { taken, frame, face, note } = tracked;
-        Self { taken, frame, pack_digest, face, track: Some(note), camera: None }
+    pub fn of_track(tracked: TrackedFace, pack_digest: PackDigest) -> Self {
+        let TrackedFace { taken, frame, face, track } = tracked;
+        Self { taken, frame, pack_digest, face, track: Some(track), camera: None }
     }
 
     /// The wire message, without run, key and evidence, which the spool adds.
@@ -106,7 +106,7 @@ impl Sighting {
 /// Replaces the times of a wall clock that was not known to be right by what is believed of them
 /// now, and says how far they can be trusted. Each time is judged by what its own clock said: the wall
 /// clock may have been set between two of them.
-pub(crate) fn correct_times(sighting: &mut v1::CapturedSighting, anchor: Option<&Anchor>) {
+pub(crate) fn correct_times(sighting: &mut v1::CapturedSighting, anchor: Option<&ClockAnchor>) {
     let shift = sighting.clock.as_mut().and_then(|clock| correct(&mut sighting.captured_at, clock, anchor));
     let Some(track) = &mut sighting.track else { return };
     let times = [
@@ -132,18 +132,18 @@ pub(crate) fn correct_times(sighting: &mut v1::CapturedSighting, anchor: Option<
 fn correct(
     time: &mut Option<prost_types::Timestamp>,
     clock: &mut v1::CaptureClock,
-    anchor: Option<&Anchor>,
+    anchor: Option<&ClockAnchor>,
 ) -> Option<SignedDuration> {
     let wall = from_timestamp("time", time.as_ref()).ok()?;
     let stamp = stamp_of(wall, clock);
-    let believed = Believed::of(stamp, anchor);
-    clock.trust = v1::capture_clock::Trust::from(believed.trust).into();
-    clock.uncertainty_ms = believed.uncertainty.map(millis);
-    *time = Some(to_timestamp(believed.wall));
-    Some(believed.wall.duration_since(wall))
+    let estimate = EstimatedTime::of(stamp, anchor);
+    clock.trust = v1::capture_clock::Trust::from(estimate.trust).into();
+    clock.uncertainty_ms = estimate.uncertainty.map(millis);
+    *time = Some(to_timestamp(estimate.wall));
+    Some(estimate.wall.duration_since(wall))
 }
 
-/// What both clocks said.
+/// The stamp in a wire message: its wall clock, and what is beside it in [`v1::CaptureClock`].
 fn stamp_of(wall: Timestamp, clock: &v1::CaptureClock) -> Stamp {
     Stamp {
         wall,
@@ -177,17 +177,17 @@ impl From<Trust> for v1::capture_clock::Trust {
     }
 }
 
-impl From<TrackNote> for v1::SightingTrack {
-    fn from(note: TrackNote) -> Self {
+impl From<SightingTrack> for v1::SightingTrack {
+    fn from(track: SightingTrack) -> Self {
         Self {
-            id: note.id,
-            entered_at: Some(to_timestamp(note.entered.wall)),
-            last_seen_at: Some(to_timestamp(note.last_seen.wall)),
-            left: note.left,
-            ordinal: note.ordinal,
-            shots: note.shots,
-            entered_clock: Some(note.entered.into()),
-            last_seen_clock: Some(note.last_seen.into()),
+            id: track.id,
+            entered_at: Some(to_timestamp(track.entered.wall)),
+            last_seen_at: Some(to_timestamp(track.last_seen.wall)),
+            left: track.left,
+            ordinal: track.ordinal,
+            shots: track.shots,
+            entered_clock: Some(track.entered.into()),
+            last_seen_clock: Some(track.last_seen.into()),
         }
     }
 }
@@ -224,11 +224,11 @@ mod tests {
     }
 
     fn tracked(entered: Stamp, taken: Stamp, last_seen: Stamp) -> v1::CapturedSighting {
-        let note = TrackNote { id: 1, entered, last_seen, left: true, ordinal: 0, shots: 3 };
+        let track = SightingTrack { id: 1, entered, last_seen, left: true, ordinal: 0, shots: 3 };
         v1::CapturedSighting {
             captured_at: Some(to_timestamp(taken.wall)),
             clock: Some(taken.into()),
-            track: Some(note.into()),
+            track: Some(track.into()),
             ..Default::default()
         }
     }
@@ -242,7 +242,7 @@ mod tests {
     fn each_time_is_corrected_by_its_own_clock() {
         const NOON: i64 = 1_800_000_000;
         // The kernel started 100 s before noon.
-        let anchor = Anchor {
+        let anchor = ClockAnchor {
             boot: at(NOON - 100, 0, true).wall,
             learnt: Duration::from_secs(100),
             uncertainty: Duration::ZERO,
@@ -269,7 +269,7 @@ mod tests {
         let track = sighting.track.as_mut().unwrap();
         (track.entered_clock, track.last_seen_clock) = (None, None);
         let boot = at(1_800_000_000, 0, true).wall;
-        let anchor = Anchor { boot, learnt: Duration::from_secs(100), uncertainty: Duration::ZERO };
+        let anchor = ClockAnchor { boot, learnt: Duration::from_secs(100), uncertainty: Duration::ZERO };
         correct_times(&mut sighting, Some(&anchor));
         let track = sighting.track.unwrap();
         let times = [track.entered_at, sighting.captured_at, track.last_seen_at].map(seconds);

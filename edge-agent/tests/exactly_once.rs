@@ -7,7 +7,7 @@ mod support;
 use std::{collections::HashMap, env, fs, path::Path, time::Duration};
 
 use cavs_edge_agent::{
-    agent::{self, AgentError, Summary, Until},
+    agent::{self, AgentError, StopCondition, Summary},
     config::{Config, Override},
     uplink::UplinkError,
     vision::fake::FakeVision,
@@ -19,16 +19,16 @@ use tokio_util::sync::CancellationToken;
 use support::{FakeServer, Fault, start_test, write_frames};
 
 async fn drain(config: &Config) -> Result<Summary, AgentError> {
-    let run = agent::run(config, FakeVision, Until::Drained, CancellationToken::new());
+    let run = agent::run(config, FakeVision, StopCondition::Drained, CancellationToken::new());
     timeout(Duration::from_secs(60), run).await.expect("the agent did not drain")
 }
 
 /// How many different sightings the server has of each frame; every one acknowledged exactly once.
 fn sightings_per_frame(server: &FakeServer) -> HashMap<String, usize> {
-    server.memory(|memory| {
+    server.state(|state| {
         let mut frames = HashMap::new();
-        for (key, (_, frame)) in &memory.offered {
-            assert_eq!(memory.acknowledged.get(key), Some(&1), "{key}");
+        for (key, (_, frame)) in &state.offered {
+            assert_eq!(state.acknowledged.get(key), Some(&1), "{key}");
             *frames.entry(frame.clone()).or_default() += 1;
         }
         frames
@@ -52,10 +52,10 @@ async fn a_directory_arrives_through_broken_connections() {
     assert!(summary.drained);
     assert_eq!((summary.totals.frames, summary.totals.bad_frames, summary.totals.sightings), (21, 1, 40));
     assert_every_face_once(&server, 20, 2);
-    server.memory(|memory| {
-        assert_eq!(memory.streams, 5);
-        assert!(memory.offered.values().any(|(times, _)| *times > 1), "something was offered again");
-        let last = memory.heartbeat.as_ref().unwrap();
+    server.state(|state| {
+        assert_eq!(state.streams, 5);
+        assert!(state.offered.values().any(|(times, _)| *times > 1), "something was offered again");
+        let last = state.heartbeat.as_ref().unwrap();
         assert_eq!((last.spooled, last.lost), (0, 0));
         // One a stream that came as far as a greeting.
         let unknown = last.health.as_ref().unwrap().unknown_messages;
@@ -75,8 +75,10 @@ async fn a_stopped_agent_goes_on_where_it_was() {
             sleep(Duration::from_millis(80)).await;
             shutdown.cancel();
         };
-        let (summary, ()) =
-            tokio::join!(agent::run(&config, FakeVision, Until::Shutdown, shutdown.clone()), stopping);
+        let (summary, ()) = tokio::join!(
+            agent::run(&config, FakeVision, StopCondition::Shutdown, shutdown.clone()),
+            stopping
+        );
         assert!(summary.unwrap().totals.frames < 30);
     }
     drain(&config).await.unwrap();
@@ -92,7 +94,7 @@ async fn sightings_wait_for_a_server_that_is_not_there_yet() {
     let server = FakeServer::start(dir.path(), &[]).await;
     let nobody = server.config(dir.path(), &["server.address=https://localhost:1"]);
     let shutdown = CancellationToken::new();
-    let run = agent::run(&nobody, FakeVision, Until::Drained, shutdown.clone());
+    let run = agent::run(&nobody, FakeVision, StopCondition::Drained, shutdown.clone());
     let stopping = async {
         sleep(Duration::from_secs(3)).await;
         shutdown.cancel();
@@ -144,14 +146,14 @@ async fn a_server_of_another_site_gets_nothing() {
     let ca = format!("server.ca={}", other.certificates.ca.certificate.display());
     let config = server.config(dir.path(), &[&ca]);
     let shutdown = CancellationToken::new();
-    let run = agent::run(&config, FakeVision, Until::Drained, shutdown.clone());
+    let run = agent::run(&config, FakeVision, StopCondition::Drained, shutdown.clone());
     let stopping = async {
         sleep(Duration::from_secs(3)).await;
         shutdown.cancel();
     };
     let (summary, ()) = tokio::join!(run, stopping);
     assert!(!summary.unwrap().drained);
-    assert_eq!(server.memory(|memory| memory.streams), 0);
+    assert_eq!(server.state(|state| state.streams), 0);
 }
 
 /// Where the child process of the test below finds its configuration.
@@ -170,9 +172,9 @@ async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
         let test = "an_agent_that_is_killed_again_and_again_sends_every_face_once";
         let mut child = start_test(test, CHILD, dir.path());
         // A little after it has begun to send, however slow the machine is.
-        let before = server.memory(|memory| memory.offered.len());
+        let before = server.state(|state| state.offered.len());
         let sending = async {
-            while server.memory(|memory| memory.offered.len()) == before {
+            while server.state(|state| state.offered.len()) == before {
                 sleep(Duration::from_millis(2)).await;
             }
         };
@@ -183,12 +185,12 @@ async fn an_agent_that_is_killed_again_and_again_sends_every_face_once() {
     }
     let last = drain(&config).await.unwrap();
     assert!(last.totals.frames < 60, "the killed agents did some of the work");
-    server.memory(|memory| {
+    server.state(|state| {
         let mut frames: HashMap<&str, u32> = HashMap::new();
         // A kill between acknowledgement and settlement makes a second acknowledgement, but never
         // a second key for one face.
-        for (key, (_, frame)) in &memory.offered {
-            assert!(memory.acknowledged.contains_key(key), "{key}");
+        for (key, (_, frame)) in &state.offered {
+            assert!(state.acknowledged.contains_key(key), "{key}");
             *frames.entry(frame).or_default() += 1;
         }
         assert_eq!(frames.len(), 60);
@@ -202,5 +204,5 @@ async fn killed_agent(file: &Path) {
     let rate = Override::from_flag("source.rate=100").unwrap();
     let config = Config::load(file, &[rate]).unwrap();
     let never = CancellationToken::new();
-    agent::run(&config, FakeVision, Until::Shutdown, never).await.unwrap();
+    agent::run(&config, FakeVision, StopCondition::Shutdown, never).await.unwrap();
 }

@@ -6,7 +6,7 @@ mod support;
 use std::{env, path::Path, process::Command, time::Duration};
 
 use cavs_edge_agent::{
-    agent::{self, Until},
+    agent::{self, StopCondition},
     config::{Config, EvidenceConfig, Override, VisionConfig},
     vision::{Analysis, ImageFailure, Vision, fake::FakeVision},
 };
@@ -19,11 +19,11 @@ use support::{FakeServer, start_test};
 
 /// A vision with settings that it can't bear.
 #[derive(Default)]
-struct Delicate {
+struct FaultyVision {
     slow: bool,
 }
 
-impl Vision for Delicate {
+impl Vision for FaultyVision {
     fn pack_digest(&self) -> PackDigest {
         FakeVision.pack_digest()
     }
@@ -75,12 +75,12 @@ fn overrides() -> Vec<Override> {
 
 async fn reported(server: &FakeServer, what: &str, found: impl Fn(&[SettingsReport]) -> bool) {
     let wait = async {
-        while !server.memory(|memory| found(&memory.reports)) {
+        while !server.state(|state| found(&state.reports)) {
             sleep(Duration::from_millis(20)).await;
         }
     };
     if timeout(Duration::from_secs(30), wait).await.is_err() {
-        panic!("{what}: {:?}", server.memory(|memory| memory.reports.clone()));
+        panic!("{what}: {:?}", server.state(|state| state.reports.clone()));
     }
 }
 
@@ -90,7 +90,7 @@ fn last(reports: &[SettingsReport]) -> SettingsReport {
 
 async fn run_with(config: &Config, during: impl Future<Output = ()>) {
     let shutdown = CancellationToken::new();
-    let running = agent::run(config, Delicate::default(), Until::Shutdown, shutdown.clone());
+    let running = agent::run(config, FaultyVision::default(), StopCondition::Shutdown, shutdown.clone());
     let during = async {
         during.await;
         shutdown.cancel();
@@ -130,7 +130,7 @@ async fn settings_that_work_are_kept_and_others_given_up() {
             .await;
             // What is in use again does its work.
             let frames = |server: &FakeServer| {
-                server.memory(|memory| memory.heartbeat.as_ref().map(|beat| beat.health.unwrap().frames))
+                server.state(|state| state.heartbeat.as_ref().map(|beat| beat.health.unwrap().frames))
             };
             sleep(Duration::from_millis(300)).await;
             assert!(frames(&server).is_some());
@@ -165,7 +165,7 @@ async fn settings_that_kill_the_agent_are_given_up_at_the_third_start() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = Config::load(Path::new(&file), &overrides()).unwrap();
         let stop = CancellationToken::new();
-        agent::run(&config, Delicate::default(), Until::Shutdown, stop).await.unwrap();
+        agent::run(&config, FaultyVision::default(), StopCondition::Shutdown, stop).await.unwrap();
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -202,15 +202,16 @@ async fn a_disk_that_hangs_does_not_silence_the_agent() {
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     // On the one thread that the server in this process has, too.
-    let agent =
-        tokio::spawn(async move { agent::run(&config, Delicate::default(), Until::Shutdown, stop).await });
+    let agent = tokio::spawn(async move {
+        agent::run(&config, FaultyVision::default(), StopCondition::Shutdown, stop).await
+    });
     reported(&server, "a greeting", |reports| !reports.is_empty()).await;
     server.push(1, &[("source.rate", "5")]);
     let alive = async {
         // The push comes with the answer to a heartbeat; then one has to come that says nothing of it.
         for _ in 0..2 {
-            let sent = server.memory(|memory| memory.heartbeats);
-            while server.memory(|memory| memory.heartbeats) == sent {
+            let sent = server.state(|state| state.heartbeats);
+            while server.state(|state| state.heartbeats) == sent {
                 sleep(Duration::from_millis(50)).await;
             }
         }

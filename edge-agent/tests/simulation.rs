@@ -22,9 +22,9 @@ use cavs_proto::v1::{BatchAck, SightingResult, Welcome, sighting_result::Outcome
 /// The longest that a return of the network may go unnoticed.
 const RETRY: Duration = Duration::from_secs(15);
 
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound.max(1)
@@ -35,8 +35,8 @@ impl Dice {
     }
 }
 
-struct World {
-    dice: Dice,
+struct Simulation {
+    random: Random,
     now: Instant,
     machine: Machine,
     epoch: u64,
@@ -53,11 +53,11 @@ struct World {
     connects: Vec<Instant>,
 }
 
-impl World {
+impl Simulation {
     fn new(seed: u64) -> Self {
         let now = Instant::now();
         Self {
-            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             now,
             machine: Machine::new(Timing::default(), seed, now),
             epoch: 1,
@@ -77,7 +77,7 @@ impl World {
     fn see(&mut self) {
         self.sequence += 1;
         let key = SightingKey { boot_epoch: self.epoch, sequence: self.sequence };
-        let payload = self.dice.below(u64::MAX);
+        let payload = self.random.below(u64::MAX);
         self.spool.insert(key, payload);
         self.produced.insert(key, payload);
         self.machine.on_spooled();
@@ -104,7 +104,7 @@ impl World {
                     if self.network {
                         self.open = true;
                         self.machine.on_connected(self.now);
-                    } else if self.dice.one_in(2) {
+                    } else if self.random.one_in(2) {
                         self.machine.on_failure(Failure::Transport("unreachable".to_owned()), self.now);
                     }
                 }
@@ -135,7 +135,7 @@ impl World {
     /// The server's side of a batch. With bad luck it is lost before or after the commit.
     fn receive(&mut self, batch_id: u64) {
         let batch = std::mem::take(&mut self.loaded);
-        if !self.network && self.dice.one_in(2) {
+        if !self.network && self.random.one_in(2) {
             return;
         }
         let results = batch.into_iter().map(|(key, payload)| {
@@ -151,28 +151,28 @@ impl World {
     fn step(&mut self, faults: bool) {
         if self.open && !self.greeted && self.network {
             self.greeted = true;
-            let (size, window) = (1 + self.dice.below(8) as u32, 1 + self.dice.below(4) as u32);
+            let (size, window) = (1 + self.random.below(8) as u32, 1 + self.random.below(4) as u32);
             let welcome =
                 Welcome { max_batch_size: size, max_unacknowledged_batches: window, ..Default::default() };
             self.machine.on_welcome(&welcome, self.now);
         } else if !self.acks.is_empty() && self.network {
             // Any of them: later batches may be acknowledged first.
-            let index = self.dice.below(self.acks.len() as u64) as usize;
+            let index = self.random.below(self.acks.len() as u64) as usize;
             let ack = self.acks.swap_remove(index);
-            if !(faults && self.dice.one_in(6)) {
+            if !(faults && self.random.one_in(6)) {
                 self.machine.on_ack(ack, self.now);
             }
         }
         if faults {
             self.fail();
         }
-        self.now += Duration::from_millis(self.dice.below(if self.network { 400 } else { 20_000 }));
+        self.now += Duration::from_millis(self.random.below(if self.network { 400 } else { 20_000 }));
         self.machine.on_time(self.now);
         self.act();
     }
 
     fn fail(&mut self) {
-        match self.dice.below(40) {
+        match self.random.below(40) {
             0 => self.network = !self.network,
             1 => self.crash_agent(),
             2 | 3 if self.open => {
@@ -188,21 +188,21 @@ impl World {
 }
 
 fn run(seed: u64) {
-    let mut world = World::new(seed);
+    let mut simulation = Simulation::new(seed);
     for _ in 0..400 {
-        world.step(true);
+        simulation.step(true);
     }
-    world.network = true;
-    if world.open && !world.greeted {
-        world.hang_up();
-        world.machine.on_failure(Failure::Closed, world.now);
+    simulation.network = true;
+    if simulation.open && !simulation.greeted {
+        simulation.hang_up();
+        simulation.machine.on_failure(Failure::Closed, simulation.now);
     }
-    let deadline = world.now + Duration::from_secs(3600);
-    while !world.spool.is_empty() {
-        assert!(world.now < deadline, "{} sightings are stuck", world.spool.len());
-        world.step(false);
+    let deadline = simulation.now + Duration::from_secs(3600);
+    while !simulation.spool.is_empty() {
+        assert!(simulation.now < deadline, "{} sightings are stuck", simulation.spool.len());
+        simulation.step(false);
     }
-    assert_eq!(world.committed, world.produced, "lost, doubled or altered");
+    assert_eq!(simulation.committed, simulation.produced, "lost, doubled or altered");
 }
 
 /// Runs seeds; a failure names its seed.
@@ -238,24 +238,28 @@ fn torture_a_thousand_seeds() {
 
 #[test]
 fn the_network_is_noticed_within_fifteen_seconds_of_its_return_after_a_month() {
-    let mut world = World::new(7);
-    world.network = false;
-    world.see();
-    let month = world.now + Duration::from_secs(30 * 86_400);
-    while world.now < month {
-        world.now = world.machine.deadline().max(world.now);
-        world.machine.on_time(world.now);
-        world.act();
+    let mut simulation = Simulation::new(7);
+    simulation.network = false;
+    simulation.see();
+    let month = simulation.now + Duration::from_secs(30 * 86_400);
+    while simulation.now < month {
+        simulation.now = simulation.machine.deadline().max(simulation.now);
+        simulation.machine.on_time(simulation.now);
+        simulation.act();
     }
-    world.network = true;
-    let back = world.now;
-    world.connects.clear();
-    while !world.spool.is_empty() {
-        world.now = if world.acks.is_empty() && !world.open { world.machine.deadline() } else { world.now };
-        world.machine.on_time(world.now);
-        world.act();
-        world.step(false);
+    simulation.network = true;
+    let back = simulation.now;
+    simulation.connects.clear();
+    while !simulation.spool.is_empty() {
+        simulation.now = if simulation.acks.is_empty() && !simulation.open {
+            simulation.machine.deadline()
+        } else {
+            simulation.now
+        };
+        simulation.machine.on_time(simulation.now);
+        simulation.act();
+        simulation.step(false);
     }
-    let first = *world.connects.first().unwrap();
+    let first = *simulation.connects.first().unwrap();
     assert!(first.duration_since(back) <= RETRY, "{:?}", first.duration_since(back));
 }

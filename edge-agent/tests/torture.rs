@@ -17,7 +17,7 @@ use std::{
 };
 
 use cavs_edge_agent::{
-    agent::{self, Until},
+    agent::{self, StopCondition},
     clock::Stamp,
     config::{CameraConfig, CameraKind, Config, Override, SourceConfig, SourceKind, VisionConfig},
     gate::{Luma, MotionGate, MotionOptions},
@@ -207,7 +207,7 @@ async fn tortured_agent(file: &Path) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let rate = Override::from_flag("source.rate=200").unwrap();
     let config = Config::load(file, &[rate]).unwrap();
-    agent::run(&config, FakeVision, Until::Shutdown, CancellationToken::new()).await.unwrap();
+    agent::run(&config, FakeVision, StopCondition::Shutdown, CancellationToken::new()).await.unwrap();
 }
 
 /// Kills the agent at random moments while the server fails too, drains, and judges what arrived.
@@ -221,20 +221,20 @@ async fn kill_agents(kills: u64) -> (usize, usize) {
         .collect();
     let server = FakeServer::start(dir.path(), &faults).await;
     let config = server.config(dir.path(), &[]);
-    let mut dice = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
     for _ in 0..kills {
         let mut child = start_test("twenty_kills_lose_and_double_nothing", CHILD, dir.path());
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        sleep(Duration::from_millis(20 + (dice >> 33) % 280)).await;
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        sleep(Duration::from_millis(20 + (random >> 33) % 280)).await;
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let run = agent::run(&config, FakeVision, Until::Drained, CancellationToken::new());
+    let run = agent::run(&config, FakeVision, StopCondition::Drained, CancellationToken::new());
     timeout(Duration::from_secs(600), run).await.expect("the agent did not drain").unwrap();
-    server.memory(|memory| {
+    server.state(|state| {
         let mut faces: HashMap<&str, usize> = HashMap::new();
-        for (key, (_, frame)) in &memory.offered {
-            assert!(memory.acknowledged.contains_key(key), "{key}");
+        for (key, (_, frame)) in &state.offered {
+            assert!(state.acknowledged.contains_key(key), "{key}");
             *faces.entry(frame).or_default() += 1;
         }
         let lost = (0..frames).map(|frame| {
@@ -281,7 +281,8 @@ async fn torture_idle_writes() {
     config.source = SourceConfig { kind: SourceKind::Camera(camera), period: None };
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
-    let running = tokio::spawn(async move { agent::run(&config, FakeVision, Until::Shutdown, stop).await });
+    let running =
+        tokio::spawn(async move { agent::run(&config, FakeVision, StopCondition::Shutdown, stop).await });
     sleep(Duration::from_secs(5)).await;
     let Some(before) = written() else {
         println!("BAR idle-megabytes-a-day - 50 SKIP /proc/self/io can't be read");
@@ -335,12 +336,12 @@ fn torture_gate_and_memory() {
     let mut gate = MotionGate::new(MotionOptions::default());
     let at =
         |frame: u32| Stamp::default().after(Duration::from_hours(1) + frame * Duration::from_millis(200));
-    gate.judge(Stamp::default(), Luma::of_jpeg(&busy).as_ref());
-    gate.judge(at(0), Luma::of_jpeg(&busy).as_ref());
+    gate.classify(Stamp::default(), Luma::of_jpeg(&busy).as_ref());
+    gate.classify(at(0), Luma::of_jpeg(&busy).as_ref());
     let mut frames = 1..;
     let mut look = || {
         let taken = at(frames.next().unwrap());
-        gate.dozes(taken) || !gate.judge(taken, Luma::of_jpeg(&busy).as_ref()).passes()
+        gate.can_skip(taken) || !gate.classify(taken, Luma::of_jpeg(&busy).as_ref()).passes()
     };
     let gate = seconds(|| assert_eq!((0..10).filter(|_| look()).count(), 10)) / 10.0;
     // Five frames a second, of which one in thirty seconds is analysed.

@@ -1,13 +1,13 @@
-//! Owns the agent's rooms and the queues between them: source -> vision -> spool -> uplink.
+//! Owns the agent's stages and the queues between them: source -> vision -> spool -> uplink.
 //!
-//! The first three are a `pipeline`, which is made anew where the server's settings change what it
-//! does; the uplink lives as long as the agent. `conduct` says when.
+//! The first three are a `pipeline`. The `supervisor` begins a new one where the server's settings change what it
+//! does; the uplink lives as long as the agent.
 
-mod conduct;
-mod opening;
 mod pipeline;
-mod shared;
+mod runtime;
+mod setup;
 mod store;
+mod supervisor;
 
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -17,30 +17,30 @@ pub use store::Totals;
 
 use crate::{
     config::Config,
-    service,
-    settings::LedgerFile,
+    settings::SettingsFile,
     source::SourceError,
     spool::{Spool, SpoolError},
+    systemd,
     uplink::{EndpointError, UplinkError},
     vision::Vision,
 };
-use conduct::Conductor;
-use pipeline::Gear;
-pub(crate) use shared::{DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared};
+use pipeline::PipelineParts;
+pub(crate) use runtime::{AgentRuntime, DRAIN_WAIT, PipelineSettingsLink, STOP_WAIT};
+use supervisor::PipelineSupervisor;
 
-/// How a run ends.
+/// When a run ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// When it is told to.
+pub enum StopCondition {
+    /// Never: only its token ends it.
     Shutdown,
     /// When the source has ended and the spool is empty.
     Drained,
 }
 
-/// What a run did.
+/// What a run did until it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// What went through.
+    /// Frames and sightings since the start of the run.
     pub totals: Totals,
     /// The server has acknowledged everything.
     pub drained: bool,
@@ -58,7 +58,7 @@ pub enum AgentError {
     /// The certificates can't be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The uplink gave up.
+    /// The uplink found the spool damaged, or was refused and told not to wait.
     #[error(transparent)]
     Uplink(#[from] UplinkError),
     /// A camera or a source that repeats can't be drained.
@@ -70,7 +70,7 @@ pub enum AgentError {
     /// Something can't be set as the configuration says.
     #[error("{0}")]
     Settings(String),
-    /// A room took too long to stop.
+    /// A stage took too long to stop.
     #[error("frames that were taken in did not reach the spool in time; they come again at the next start")]
     Stuck,
     /// A task panicked: a bug.
@@ -85,38 +85,38 @@ pub enum AgentError {
 pub async fn run<V: Vision>(
     config: &Config,
     vision: V,
-    until: Until,
+    until: StopCondition,
     shutdown: CancellationToken,
 ) -> Result<Summary, AgentError> {
     if config.proxy.is_some() {
         return Err(AgentError::Proxy);
     }
-    if until == Until::Drained && !config.source.ends() {
+    if until == StopCondition::Drained && !config.source.ends() {
         return Err(AgentError::Endless);
     }
     config.server.check()?;
-    let shared = Shared::default();
-    let result = run_rooms(config, vision, until, shutdown, &shared).await;
-    shared.end().await;
+    let runtime = AgentRuntime::default();
+    let result = run_until_stopped(config, vision, until, shutdown, &runtime).await;
+    runtime.end().await;
     result
 }
 
-async fn run_rooms<V: Vision>(
+async fn run_until_stopped<V: Vision>(
     config: &Config,
     vision: V,
-    until: Until,
+    until: StopCondition,
     shutdown: CancellationToken,
-    shared: &Shared,
+    runtime: &AgentRuntime,
 ) -> Result<Summary, AgentError> {
-    let Spool { writer, outbox, .. } = shared.open_spool::<AgentError>(config, &shutdown).await?;
+    let Spool { writer, outbox, .. } = runtime.open_spool::<AgentError>(config, &shutdown).await?;
     let beside = config.spool.path.clone();
-    let settings = shared.tracker.spawn_blocking(move || LedgerFile::beside(&beside)).await?;
+    let settings = runtime.tracker.spawn_blocking(move || SettingsFile::beside(&beside)).await?;
     let (mut uplink, link) =
-        shared.uplink(config, vision.pack_digest(), outbox, (writer.run(), writer.boot_epoch()));
-    uplink.give_up_when_refused = until == Until::Drained;
-    let (uplink, drain) = shared.start(uplink);
-    service::guard(config, shared);
-    let conductor = Conductor::new(config, shared.clone(), settings, link);
-    let gear = Gear { vision, writer, tracker: None };
-    conductor.conduct(gear, uplink, until, &drain, shutdown).await
+        runtime.uplink(config, vision.pack_digest(), outbox, (writer.run(), writer.boot_epoch()));
+    uplink.give_up_when_refused = until == StopCondition::Drained;
+    let (uplink, drain) = runtime.start(uplink);
+    systemd::start_watchdog(config, runtime);
+    let supervisor = PipelineSupervisor::new(config, runtime.clone(), settings, link);
+    let parts = PipelineParts { vision, writer, tracker: None };
+    supervisor.run(parts, uplink, until, &drain, shutdown).await
 }

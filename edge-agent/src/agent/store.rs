@@ -4,10 +4,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    keeper::{EXPIRE_EVERY, Feed, Keeper, Reply},
+    health::HealthCounters,
+    recorder::{EXPIRE_EVERY, FrameRecorder, RecordSource, StoredReply},
     spool::{Appended, FrameRecord, SpoolError, Writer},
-    stages::Seen,
-    vitals::Vitals,
+    stages::{FrameOutcome, ProcessedFrame},
 };
 
 /// What went through the agent since its start.
@@ -21,7 +21,7 @@ pub struct Totals {
     pub still_frames: u64,
     /// Frames of a camera that came while the agent was busy.
     pub dropped_frames: u64,
-    /// Sightings stored.
+    /// Sightings that reached the spool.
     pub sightings: u64,
     /// Sightings dropped to make room.
     pub lost: u64,
@@ -39,60 +39,60 @@ impl AddAssign for Totals {
     }
 }
 
-/// Stores what was seen until nothing more comes. Blocks: give it a blocking thread of the runtime.
+/// Stores what frames showed until no more come. Blocks: give it a blocking thread of the runtime.
 ///
 /// # Errors
 /// Damage of the spool, or anything else that did not pass until `abort`.
 pub(super) fn store(
     writer: &mut Writer,
-    seen: mpsc::Receiver<Seen>,
+    frames: mpsc::Receiver<ProcessedFrame>,
     spooled: &Notify,
     abort: &CancellationToken,
-    vitals: &Vitals,
+    counters: &HealthCounters,
 ) -> Result<Totals, SpoolError> {
-    let mut feed = OwnFrames { totals: Totals::default(), counted: Totals::default(), abort, vitals };
-    Keeper { writer, spooled, vitals, expire_every: EXPIRE_EVERY }.keep(seen, &mut feed)?;
-    Ok(feed.totals)
+    let mut source = SourceFrames { totals: Totals::default(), counted: Totals::default(), abort, counters };
+    FrameRecorder { writer, spooled, counters, expire_every: EXPIRE_EVERY }.run(frames, &mut source)?;
+    Ok(source.totals)
 }
 
 /// The frames of the agent's own source, which waits until they can be stored.
-struct OwnFrames<'a> {
+struct SourceFrames<'a> {
     totals: Totals,
     /// As of the last time that something was stored.
     counted: Totals,
     abort: &'a CancellationToken,
-    vitals: &'a Vitals,
+    counters: &'a HealthCounters,
 }
 
-impl Feed for OwnFrames<'_> {
-    type Item = Seen;
+impl RecordSource for SourceFrames<'_> {
+    type Item = ProcessedFrame;
 
-    fn record(&mut self, seen: Seen) -> (FrameRecord, Option<Reply>) {
-        let Seen { frame, cursor, still, faces, result } = seen;
+    fn record(&mut self, frame: ProcessedFrame) -> (FrameRecord, Option<StoredReply>) {
+        let ProcessedFrame { name, cursor, outcome: FrameOutcome { still, faces, result } } = frame;
         let totals = &mut self.totals;
-        self.vitals.faces.add(faces as u64);
-        // The tracks' last word comes without a frame.
-        let counted = u64::from(!frame.is_empty());
+        self.counters.faces.add(faces as u64);
+        // The tracks' last sightings come without a frame.
+        let counted = u64::from(!name.is_empty());
         totals.frames += counted;
         totals.still_frames += u64::from(still) * counted;
         let sightings = result.unwrap_or_else(|failure| {
             totals.bad_frames += 1;
             let (reason, message) = (failure.reason, failure.message);
-            tracing::warn!(frame, reason, message, "a bad frame was left out");
+            tracing::warn!(frame = name, reason, message, "a bad frame was left out");
             Vec::new()
         });
-        (FrameRecord { cursor, sightings, mark: None }, None)
+        (FrameRecord { cursor, sightings, capture: None }, None)
     }
 
-    fn kept(&mut self, appended: &Appended) {
-        self.vitals.bad.add(self.totals.bad_frames - self.counted.bad_frames);
-        self.vitals.done.add(self.totals.frames - self.counted.frames);
+    fn on_stored(&mut self, appended: &Appended) {
+        self.counters.bad.add(self.totals.bad_frames - self.counted.bad_frames);
+        self.counters.done.add(self.totals.frames - self.counted.frames);
         self.totals.sightings += appended.stored;
         self.totals.lost += appended.lost;
         self.counted = self.totals;
     }
 
-    fn retries(&self) -> Option<&CancellationToken> {
+    fn retry_until(&self) -> Option<&CancellationToken> {
         Some(self.abort)
     }
 }

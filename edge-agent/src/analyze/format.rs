@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::vision::{Analysis, BoundingBox, Face, ImageFailure, Quality};
 
 #[derive(Debug, Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct ImageLine<'a> {
     image: String,
     width: Option<u32>,
     height: Option<u32>,
@@ -29,7 +29,7 @@ struct FaceLine<'a> {
     embedding: Option<&'a [f32]>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ImageLine<'a> {
     pub(super) fn new(image: &Path, result: &'a Result<Analysis, ImageFailure>, embeddings: bool) -> Self {
         let image = image.to_string_lossy().into_owned();
         match result {

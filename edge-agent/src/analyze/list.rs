@@ -17,18 +17,18 @@ pub enum ListError {
     /// A list of images can't be read.
     #[error("{list}: {source}")]
     List {
-        /// The list.
+        /// The list's path, or `standard input`.
         list: String,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The output can't be written.
     #[error("output: {0}")]
     Output(io::Error),
-    /// A calibration needs more.
+    /// A calibration needs at least [`LivenessSamples::LEAST`] faces.
     #[error("{faces} faces with a liveness score are too few: {} are needed", LivenessSamples::LEAST)]
     TooFewFaces {
-        /// Those that there were.
+        /// Faces with a liveness score in the images.
         faces: usize,
     },
 }

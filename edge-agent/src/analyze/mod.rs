@@ -17,7 +17,7 @@ use crate::{
     vision::{Analysis, ImageFailure, Vision, analyze_guarded},
 };
 
-/// What a run did.
+/// Images that a run has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Images, bad ones included.
@@ -60,7 +60,7 @@ fn write_line(
     result: &Result<Analysis, ImageFailure>,
     embeddings: bool,
 ) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &format::Line::new(image, result, embeddings))?;
+    serde_json::to_writer(&mut *out, &format::ImageLine::new(image, result, embeddings))?;
     out.write_all(b"\n")?;
     // Whoever reads along sees every line at once.
     out.flush()

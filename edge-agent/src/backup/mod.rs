@@ -4,7 +4,7 @@
 //! Every picture is a file of its own, sealed with the spool's key to its name. Old ones go as new
 //! ones come; nothing here is synchronised to the disk, and a failure never costs a sighting.
 
-mod shelf;
+mod index;
 
 use std::{
     fs,
@@ -18,15 +18,15 @@ use std::{
 use serde::Deserialize;
 
 use crate::{clock::Stamp, spool::Seal, vision::Face};
-use shelf::Shelf;
+use index::BackupIndex;
 
 /// From one line about failures in the log to the next.
 const LOG_EVERY: Duration = Duration::from_secs(600);
 
-/// What is kept.
+/// Which pictures are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kept {
+pub enum BackupContent {
     /// Frames in which faces were found, as they came.
     Frames,
     /// The face crops that reviewers would see.
@@ -36,11 +36,11 @@ pub enum Kept {
 /// What is kept, where and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupConfig {
-    /// Frames or crops.
-    pub kept: Kept,
-    /// The folder.
+    /// Whole frames, or the faces alone.
+    pub content: BackupContent,
+    /// The folder, of this agent alone.
     pub path: PathBuf,
-    /// Most files.
+    /// Most pictures; the oldest go first.
     pub max_files: usize,
     /// Most bytes of them together.
     pub max_bytes: u64,
@@ -51,11 +51,11 @@ pub struct BackupConfig {
 /// The folder, open for more pictures.
 #[derive(Debug)]
 pub struct Backup {
-    kept: Kept,
+    content: BackupContent,
     folder: PathBuf,
     seal: Arc<Seal>,
-    shelf: Shelf,
-    complained: Option<Instant>,
+    index: BackupIndex,
+    last_warning: Option<Instant>,
 }
 
 impl Backup {
@@ -65,32 +65,32 @@ impl Backup {
     /// It can't be made or listed.
     pub fn open(config: &BackupConfig, seal: Arc<Seal>) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.path)?;
-        let shelf = Shelf::new(list(&config.path)?, config);
-        Ok(Self { kept: config.kept, folder: config.path.clone(), seal, shelf, complained: None })
+        let index = BackupIndex::new(list(&config.path)?, config);
+        Ok(Self { content: config.content, folder: config.path.clone(), seal, index, last_warning: None })
     }
 
     /// Keeps what is to be kept of a frame with faces, and gives up what is too much or too old.
     pub(crate) fn keep(&mut self, taken: Stamp, frame: &[u8], faces: &[Face]) {
-        let result = match self.kept {
-            Kept::Frames if faces.is_empty() => Ok(()),
-            Kept::Frames => self.write(taken, frame),
-            Kept::Crops => {
+        let result = match self.content {
+            BackupContent::Frames if faces.is_empty() => Ok(()),
+            BackupContent::Frames => self.write(taken, frame),
+            BackupContent::Crops => {
                 let mut crops = faces.iter().filter_map(|face| face.evidence.as_ref());
                 crops.try_for_each(|crop| self.write(taken, &crop.0))
             }
         };
-        let quiet = self.complained.is_some_and(|last| last.elapsed() < LOG_EVERY);
+        let quiet = self.last_warning.is_some_and(|last| last.elapsed() < LOG_EVERY);
         if let Err(error) = result
             && !quiet
         {
             tracing::warn!(folder = %self.folder.display(), %error, "no pictures can be kept there");
-            self.complained = Some(Instant::now());
+            self.last_warning = Some(Instant::now());
         }
     }
 
     fn write(&mut self, taken: Stamp, picture: &[u8]) -> io::Result<()> {
         let sealed_length = picture.len() as u64 + Seal::OVERHEAD;
-        let (name, gone) = self.shelf.place(taken.wall.as_millisecond(), sealed_length);
+        let (name, gone) = self.index.place(taken.wall.as_millisecond(), sealed_length);
         for gone in gone {
             remove(&self.folder.join(gone))?;
         }
@@ -107,7 +107,7 @@ impl Backup {
 pub struct Picture {
     /// When it was taken by the device's clock, and a number; with the extension of what it holds.
     pub name: String,
-    /// The picture.
+    /// The picture as it was written, decrypted.
     pub data: Vec<u8>,
 }
 
@@ -126,7 +126,7 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
 pub fn read(folder: &Path, name: &str, seal: &Seal) -> io::Result<Option<Picture>> {
     let sealed = fs::read(folder.join(name))?;
     Ok(seal.open_with(&context(name), sealed).map(|data| {
-        let stem = name.strip_suffix(shelf::EXTENSION).unwrap_or(name);
+        let stem = name.strip_suffix(index::EXTENSION).unwrap_or(name);
         Picture { name: format!("{stem}.{}", extension(&data)), data }
     }))
 }
@@ -136,7 +136,7 @@ fn list(folder: &Path) -> io::Result<Vec<(String, u64)>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if let Ok(name) = entry.file_name().into_string()
-            && shelf::taken_at(&name).is_some()
+            && index::taken_at(&name).is_some()
         {
             files.push((name, entry.metadata()?.len()));
         }
@@ -170,10 +170,10 @@ mod tests {
     use super::*;
     use crate::vision::fake;
 
-    fn config(path: &Path, kept: Kept) -> BackupConfig {
+    fn config(path: &Path, content: BackupContent) -> BackupConfig {
         let (max_files, max_bytes) = (3, 1 << 20);
         BackupConfig {
-            kept,
+            content,
             path: path.join("backup"),
             max_files,
             max_bytes,
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_newest_pictures_are_kept_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), Kept::Frames);
+        let config = config(dir.path(), BackupContent::Frames);
         let seal = Arc::new(Seal::new(&[5; 32]).unwrap());
         let frame = |index: u8| [0xFF, 0xD8, b'f', b'a', b'c', b'e', index];
         for index in 0..5 {
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn crops_are_those_that_reviewers_see() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), Kept::Crops);
+        let config = config(dir.path(), BackupContent::Crops);
         let mut backup = Backup::open(&config, Arc::new(Seal::new(&[5; 32]).unwrap())).unwrap();
         backup.keep(Stamp::default(), b"frame", &[fake::face(0), fake::face(1)]);
         assert_eq!(names(&config.path).unwrap().len(), 2);
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_full_disk_costs_the_picture_only() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path(), Kept::Frames);
+        let config = config(dir.path(), BackupContent::Frames);
         let mut backup = Backup::open(&config, Arc::new(Seal::new(&[5; 32]).unwrap())).unwrap();
         fs::remove_dir(&config.path).unwrap();
         backup.keep(Stamp::default(), b"frame", &[fake::face(0)]);

@@ -6,7 +6,7 @@ use super::Stamp;
 
 /// What a wall clock may be off while a time server leads it: servers of the public pool keep
 /// clients within fractions of this.
-const LED: Duration = Duration::from_secs(1);
+const SYNCHRONISED_UNCERTAINTY: Duration = Duration::from_secs(1);
 
 /// How far a computer's quartz may be from its nominal rate, in parts per million; boards of the
 /// Raspberry Pi's class specify less.
@@ -14,7 +14,7 @@ const DRIFT_PPM: u32 = 100;
 
 /// What time it was at a known distance from the kernel's start, as the server said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Anchor {
+pub struct ClockAnchor {
     /// The time at the kernel's start.
     pub boot: Timestamp,
     /// When this was learnt, since the kernel's start.
@@ -34,18 +34,18 @@ pub enum Trust {
     Unsynchronised,
 }
 
-/// What is believed of a stamp.
+/// The best that is known of when a stamp was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Believed {
-    /// When it was.
+pub struct EstimatedTime {
+    /// The wall clock's reading, corrected where the server's time said better.
     pub wall: Timestamp,
-    /// Why it is believed.
+    /// Where `wall` comes from.
     pub trust: Trust,
     /// How far off it may be; `None` where nobody knows.
     pub uncertainty: Option<Duration>,
 }
 
-impl Anchor {
+impl ClockAnchor {
     /// Learns from an answer of the server that was asked and answered at these times since the
     /// kernel's start. The server's time is of some moment in between.
     #[must_use]
@@ -68,21 +68,21 @@ impl Anchor {
     }
 }
 
-impl Believed {
-    /// What is believed of a stamp, given what was learnt of the same start of the kernel.
+impl EstimatedTime {
+    /// The estimate for a stamp, given what was learnt of the same start of the kernel.
     #[must_use]
-    pub fn of(stamp: Stamp, anchor: Option<&Anchor>) -> Self {
+    pub fn of(stamp: Stamp, anchor: Option<&ClockAnchor>) -> Self {
         let as_read = |trust, uncertainty| Self { wall: stamp.wall, trust, uncertainty };
         if stamp.synchronised {
-            return as_read(Trust::Synchronised, Some(LED));
+            return as_read(Trust::Synchronised, Some(SYNCHRONISED_UNCERTAINTY));
         }
         let computed = anchor.and_then(|anchor| Some((anchor, anchor.wall(stamp.since_boot)?)));
         let Some((anchor, wall)) = computed else { return as_read(Trust::Unsynchronised, None) };
         let uncertainty = anchor.uncertainty + drift(anchor.learnt.abs_diff(stamp.since_boot));
         let off = stamp.wall.duration_since(wall).unsigned_abs();
         // A clock that agrees with the server was right, whether or not a time server leads it.
-        if off <= uncertainty + LED {
-            return as_read(Trust::Synchronised, Some(uncertainty + LED));
+        if off <= uncertainty + SYNCHRONISED_UNCERTAINTY {
+            return as_read(Trust::Synchronised, Some(uncertainty + SYNCHRONISED_UNCERTAINTY));
         }
         Self { wall, trust: Trust::Corrected, uncertainty: Some(uncertainty) }
     }
@@ -111,36 +111,37 @@ mod tests {
     fn a_clock_that_started_in_1970_is_corrected_once_the_server_is_heard() {
         let noon = Timestamp::from_second(1_800_000_000).unwrap();
         let early = stamp(40, 30);
-        let before = Believed::of(early, None);
+        let before = EstimatedTime::of(early, None);
         assert_eq!(
             (before.wall, before.trust, before.uncertainty),
             (early.wall, Trust::Unsynchronised, None)
         );
-        let anchor = Anchor::learn(noon, seconds(600), seconds(602)).unwrap();
-        let after = Believed::of(early, Some(&anchor));
+        let anchor = ClockAnchor::learn(noon, seconds(600), seconds(602)).unwrap();
+        let after = EstimatedTime::of(early, Some(&anchor));
         assert_eq!((after.wall, after.trust), (noon - seconds(571), Trust::Corrected));
         assert!(after.uncertainty.unwrap() >= seconds(1));
     }
 
     #[test]
     fn clocks_that_are_right_are_left_alone() {
-        let anchor = Anchor::learn(Timestamp::from_second(1_000_100).unwrap(), seconds(100), seconds(100));
+        let anchor =
+            ClockAnchor::learn(Timestamp::from_second(1_000_100).unwrap(), seconds(100), seconds(100));
         let right = stamp(1_000_050, 50);
-        let believed = Believed::of(right, anchor.as_ref());
+        let believed = EstimatedTime::of(right, anchor.as_ref());
         assert_eq!((believed.wall, believed.trust), (right.wall, Trust::Synchronised));
         let led = Stamp { synchronised: true, ..stamp(5, 50) };
-        assert_eq!(Believed::of(led, anchor.as_ref()).wall, led.wall, "the time server knows better");
+        assert_eq!(EstimatedTime::of(led, anchor.as_ref()).wall, led.wall, "the time server knows better");
     }
 
     #[test]
     fn a_month_of_drift_is_part_of_the_uncertainty() {
         let anchor =
-            Anchor { boot: Timestamp::UNIX_EPOCH, learnt: seconds(2_592_000), uncertainty: seconds(0) };
-        let believed = Believed::of(stamp(1_000_000, 0), Some(&anchor));
+            ClockAnchor { boot: Timestamp::UNIX_EPOCH, learnt: seconds(2_592_000), uncertainty: seconds(0) };
+        let believed = EstimatedTime::of(stamp(1_000_000, 0), Some(&anchor));
         assert_eq!(believed.uncertainty, Some(Duration::from_millis(259_200)));
-        let fresh = Anchor { learnt: seconds(2_592_600), uncertainty: seconds(3600), ..anchor };
+        let fresh = ClockAnchor { learnt: seconds(2_592_600), uncertainty: seconds(3600), ..anchor };
         assert_eq!(anchor.or_better(fresh), anchor, "a fresh anchor that is worth nothing");
-        assert_eq!(anchor.or_better(Anchor { uncertainty: seconds(0), ..fresh }).learnt, fresh.learnt);
+        assert_eq!(anchor.or_better(ClockAnchor { uncertainty: seconds(0), ..fresh }).learnt, fresh.learnt);
     }
 
     proptest! {
@@ -153,8 +154,8 @@ mod tests {
             };
             let server = Timestamp::from_second(server.into()).unwrap();
             let (asked, answered) = (Duration::from_millis(asked >> 16), Duration::from_millis(answered >> 16));
-            let anchor = Anchor::learn(server, asked, answered);
-            let _ = Believed::of(stamp, anchor.as_ref());
+            let anchor = ClockAnchor::learn(server, asked, answered);
+            let _ = EstimatedTime::of(stamp, anchor.as_ref());
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A Raspberry Pi has no clock that runs without power. Every event is therefore stamped twice: by
 //! the wall clock, which may be wrong, and by the time since the kernel started, which is always
-//! right but means nothing elsewhere. Once the server has said what time it is, an [`Anchor`] turns
+//! right but means nothing elsewhere. Once the server has said what time it is, an [`ClockAnchor`] turns
 //! the second into the first.
 
 mod anchor;
@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-pub use anchor::{Anchor, Believed, Trust};
+pub use anchor::{ClockAnchor, EstimatedTime, Trust};
 
 /// systemd-timesyncd keeps this file while it follows a time server.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
@@ -31,7 +31,7 @@ static CONFIRMED: AtomicBool = AtomicBool::new(false);
 /// Both clocks' readings at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// The wall clock.
+    /// The wall clock's reading, right or wrong.
     pub wall: Timestamp,
     /// Time since the kernel started, suspension included.
     pub since_boot: Duration,
@@ -40,7 +40,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Reads both clocks.
+    /// The readings of both clocks at this moment.
     #[must_use]
     pub fn now() -> Self {
         Self {
@@ -66,9 +66,9 @@ impl Default for Stamp {
 
 /// Compares the wall clock with what was learnt of the time; stamps from now on say whether the two
 /// agree. Not every system has a file that says so.
-pub fn confirm(anchor: &Anchor) {
+pub fn confirm(anchor: &ClockAnchor) {
     let unknown = Stamp { synchronised: false, ..Stamp::now() };
-    let agrees = Believed::of(unknown, Some(anchor)).trust == Trust::Synchronised;
+    let agrees = EstimatedTime::of(unknown, Some(anchor)).trust == Trust::Synchronised;
     CONFIRMED.store(agrees, Ordering::Relaxed);
 }
 

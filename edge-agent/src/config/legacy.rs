@@ -32,7 +32,7 @@ pub(super) fn translate(path: &Path, text: &str) -> Result<(String, Vec<String>)
             _ => translation.take(key, value),
         }
     }
-    translation.fill_in();
+    translation.add_defaults();
     let text = toml::to_string(&translation.table).map_err(|error| failed(error.to_string()))?;
     let mut warnings = vec![
         "a configuration of the original system; it was translated, but a TOML file says more".to_owned(),
@@ -135,7 +135,7 @@ impl Translation {
     }
 
     /// What the original did not have, where an operator would look for it first.
-    fn fill_in(&mut self) {
+    fn add_defaults(&mut self) {
         for (section, key, value) in [
             ("server", "ca", "ca.pem"),
             ("server", "certificate", "device.pem"),

@@ -38,25 +38,25 @@ pub struct Config {
     pub server: Endpoint,
     /// The device's name, for log lines; the certificate says which device it is.
     pub device_id: Option<String>,
-    /// The room, for log lines.
+    /// The classroom in which the device is, for log lines.
     pub classroom: Option<String>,
     /// Where frames come from.
     pub source: SourceConfig,
     /// Which frames are analysed; `None` for all of them.
     pub motion: Option<MotionOptions>,
-    /// The networks.
+    /// The model pack, and how its networks are run.
     pub vision: VisionConfig,
     /// How faces become sightings; `None` where every face of every frame is one.
     pub tracking: Option<TrackingConfig>,
-    /// The spool.
+    /// Where the spool is, and its bounds in bytes and age.
     pub spool: SpoolOptions,
     /// Face crops for reviewers; `None` where the site keeps none.
     pub evidence: Option<EvidenceConfig>,
-    /// The log.
+    /// What is logged, and in which form.
     pub logging: LoggingConfig,
     /// Pictures that stay on the device; `None` where none do.
     pub backup: Option<BackupConfig>,
-    /// What the server may push.
+    /// Whether the server may push settings, and how long they are tried.
     pub settings: SettingsConfig,
     /// How cameras that run no networks are served; `None` where the agent is no proxy.
     pub proxy: Option<ProxyConfig>,
@@ -65,10 +65,10 @@ pub struct Config {
     layers: Layers,
 }
 
-/// What the server may push.
+/// How pushed settings are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettingsConfig {
-    /// It may push settings.
+    /// Settings of the server are tried; otherwise each is refused.
     pub accept: bool,
     /// How long pushed settings are on trial.
     pub trial: Duration,
@@ -77,7 +77,7 @@ pub struct SettingsConfig {
 /// How faces are joined into tracks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackingConfig {
-    /// Everything but the similarity.
+    /// Times and numbers of shots; its `same_person` is replaced by the field below, or by the pack's.
     pub options: TrackingOptions,
     /// Cosine similarity of one person's faces; `None` for the pack's own.
     pub same_person: Option<f32>,
@@ -117,7 +117,7 @@ pub struct EvidenceConfig {
 pub struct LoggingConfig {
     /// Directives such as `info` or `info,cavs_edge_agent=debug`.
     pub filter: String,
-    /// The form.
+    /// Text for people or JSON for programs.
     pub format: LogFormat,
 }
 
@@ -125,7 +125,7 @@ pub struct LoggingConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// One line of text per event, without colours.
     Text,
     /// One JSON object per line.
     Json,
@@ -137,9 +137,9 @@ pub enum ConfigError {
     /// The file can't be read.
     #[error("{path}: {source}")]
     Read {
-        /// The file.
+        /// The configuration file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The text is no TOML, or has an unknown key or a value of the wrong type.
@@ -147,17 +147,17 @@ pub enum ConfigError {
     Parse {
         /// The file, flag or variable.
         origin: String,
-        /// Where and what.
+        /// Line and column where the file is wrong, and what is; never a value, which may be a password.
         problem: String,
     },
     /// A value is missing or makes no sense.
     #[error("{path}: {key}: {problem}")]
     Invalid {
-        /// The file.
+        /// The configuration file.
         path: PathBuf,
-        /// The key.
+        /// Such as `source.rate`.
         key: &'static str,
-        /// What is wrong.
+        /// What is wrong, to stand behind the key.
         problem: String,
     },
 }

@@ -71,7 +71,7 @@ impl Override {
 /// What a configuration is made of.
 #[derive(Clone, PartialEq)]
 pub(super) struct Layers {
-    /// The file.
+    /// Where the configuration file is: relative paths begin at its folder.
     pub(super) path: PathBuf,
     /// What it says, in TOML.
     pub(super) text: String,

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use cavs_proto::DeviceId;
 
-use super::{CameraConfig, CameraKind, ConfigError, SourceConfig, SourceKind, raw, validate::Check};
+use super::{CameraConfig, CameraKind, ConfigError, SourceConfig, SourceKind, raw, validate::Validator};
 use crate::source::camera::CameraAddress;
 
 /// Where cameras send their frames to, where nothing is said.
@@ -28,7 +28,7 @@ pub struct ProxyConfig {
 /// Where and how cameras send frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// The address.
+    /// Where it listens; port 0 for any that is free.
     pub address: SocketAddr,
     /// `None` for plain text, on a network that is trusted.
     pub tls: Option<ProxyTls>,
@@ -77,13 +77,13 @@ pub struct IntakeConfig {
 pub struct PulledCamera {
     /// Which registered device it is.
     pub device: DeviceId,
-    /// How it is reached.
+    /// Its address, and how long it may be silent.
     pub camera: CameraConfig,
     /// Least time between two frames.
     pub period: Duration,
 }
 
-impl Check<'_> {
+impl Validator<'_> {
     /// The proxy, where the file has one; then there is no other source.
     pub(super) fn proxy(
         &self,

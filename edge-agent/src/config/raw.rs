@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::LogFormat;
 use crate::{
-    backup::Kept,
+    backup::BackupContent,
     vision::{ComputeDevice, LivenessCalibration},
 };
 
@@ -81,7 +81,7 @@ pub(super) enum PulledKind {
 #[serde(deny_unknown_fields)]
 pub(super) struct Backup {
     pub(super) enabled: Option<bool>,
-    pub(super) keep: Option<Kept>,
+    pub(super) keep: Option<BackupContent>,
     pub(super) path: Option<PathBuf>,
     pub(super) max_files: Option<usize>,
     pub(super) max_bytes: Option<u64>,

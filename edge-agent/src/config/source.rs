@@ -1,6 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
-use super::{ConfigError, raw, validate::Check};
+use super::{ConfigError, raw, validate::Validator};
 use crate::source::camera::CameraAddress;
 
 /// Frames a second of a camera, where nothing is said.
@@ -16,7 +16,7 @@ const STALL: Duration = Duration::from_secs(10);
 /// Where frames come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceConfig {
-    /// The kind of source.
+    /// A directory, a camera, or the cameras of a proxy.
     pub kind: SourceKind,
     /// Least time between two frames; `None` for as fast as possible.
     pub period: Option<Duration>,
@@ -27,7 +27,7 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// The images of a directory.
     Directory {
-        /// The directory.
+        /// Its images are read, those of its subdirectories are not.
         path: PathBuf,
         /// Begin again at the end, for ever.
         repeat: bool,
@@ -38,10 +38,10 @@ pub enum SourceKind {
     Proxied,
 }
 
-/// A camera.
+/// How a camera is reached, and when it counts as dead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraConfig {
-    /// The kind of camera.
+    /// A program, a port of the device, or an address.
     pub kind: CameraKind,
     /// It counts as dead after this time without a picture.
     pub stall: Duration,
@@ -52,9 +52,9 @@ pub struct CameraConfig {
 pub enum CameraKind {
     /// A program that writes MJPEG to its standard output.
     Command {
-        /// The program.
+        /// Name or path; looked for in `PATH`, started without a shell.
         program: String,
-        /// Its arguments.
+        /// Passed on as they are; they may hold passwords.
         arguments: Vec<String>,
     },
     /// A camera at the CSI port of a Raspberry Pi.
@@ -68,7 +68,7 @@ pub enum CameraKind {
     Mjpeg(CameraAddress),
     /// A JPEG per HTTP request.
     Snapshot(CameraAddress),
-    /// A USB camera.
+    /// A USB camera that gives MJPEG, through `v4l2-ctl`.
     V4l2 {
         /// Such as `/dev/video0`.
         device: PathBuf,
@@ -98,7 +98,7 @@ impl SourceConfig {
     }
 }
 
-impl Check<'_> {
+impl Validator<'_> {
     pub(super) fn source(&self, raw: raw::Source) -> Result<SourceConfig, ConfigError> {
         let raw::Source { kind, path, command, url, device, width, height, stall_timeout, rate, repeat } =
             raw;

@@ -16,7 +16,7 @@ use super::{
     source::SourceKind,
 };
 use crate::{
-    backup::{BackupConfig, Kept},
+    backup::{BackupConfig, BackupContent},
     files::folder_of,
     gate::MotionOptions,
     spool::SpoolOptions,
@@ -36,7 +36,7 @@ const LEAST_SPOOL_BYTES: u64 = 1 << 20;
 /// Room for a thousand frames of two megapixels.
 const DEFAULT_BACKUP_BYTES: u64 = 1 << 30;
 
-/// The largest frame fits.
+/// Twice the largest frame, in bytes, so that one picture always fits.
 const LEAST_BACKUP_BYTES: u64 = 64 << 20;
 
 /// Long enough for the camera to come up again and a few frames to go through.
@@ -59,41 +59,41 @@ pub(super) fn validate(raw: Raw, layers: Layers) -> Result<Config, ConfigError> 
         proxy,
     } = raw;
     let raw::Device { id, classroom } = device;
-    let check = Check { path: &layers.path };
-    let server = check.server(server)?;
-    let proxy = check.proxy(proxy, &server.ca)?;
+    let validator = Validator { path: &layers.path };
+    let server = validator.server(server)?;
+    let proxy = validator.proxy(proxy, &server.ca)?;
     let source = match &proxy {
-        Some(_) => check.no_source(&source)?,
-        None => check.source(source)?,
+        Some(_) => validator.no_source(&source)?,
+        None => validator.source(source)?,
     };
-    // A directory is a record to be read whole; a camera shows the same room again and again.
+    // A directory is read whole; a camera shows the same place again and again.
     let live = !matches!(source.kind, SourceKind::Directory { .. });
-    let spool = check.spool(spool)?;
-    let evidence = check.evidence(evidence)?;
+    let spool = validator.spool(spool)?;
+    let evidence = validator.evidence(evidence)?;
     Ok(Config {
         server,
         device_id: id,
         classroom,
         source,
-        motion: check.motion(motion, live)?,
-        vision: check.vision(vision)?,
-        tracking: check.tracking(tracking, live)?,
-        backup: check.backup(backup, &spool, evidence)?,
+        motion: validator.motion(motion, live)?,
+        vision: validator.vision(vision)?,
+        tracking: validator.tracking(tracking, live)?,
+        backup: validator.backup(backup, &spool, evidence)?,
         spool,
         evidence,
-        logging: check.logging(logging)?,
-        settings: check.settings(settings)?,
+        logging: validator.logging(logging)?,
+        settings: validator.settings(settings)?,
         proxy,
         warnings: Vec::new(),
         layers,
     })
 }
 
-pub(super) struct Check<'a> {
+pub(super) struct Validator<'a> {
     path: &'a Path,
 }
 
-impl Check<'_> {
+impl Validator<'_> {
     fn server(&self, raw: raw::Server) -> Result<Endpoint, ConfigError> {
         let raw::Server { address, ca, certificate, key, server_name } = raw;
         let address: Uri = self
@@ -216,14 +216,14 @@ impl Check<'_> {
         let days = self.within("backup.retention_days", retention_days.unwrap_or(7.0), 0.01..=3650.0)?;
         let max_bytes = max_bytes.unwrap_or(DEFAULT_BACKUP_BYTES);
         let backup = BackupConfig {
-            kept: keep.unwrap_or(Kept::Frames),
+            content: keep.unwrap_or(BackupContent::Frames),
             path: path.unwrap_or_else(|| folder_of(&spool.path).join("backup")),
             max_files: self.within("backup.max_files", max_files.unwrap_or(1000), 1..=1_000_000)?,
             max_bytes: self.within("backup.max_bytes", max_bytes, LEAST_BACKUP_BYTES..=1 << 50)?,
             retention: Duration::from_secs_f64(days * 86_400.0),
         };
         let enabled = enabled.unwrap_or(false);
-        if enabled && backup.kept == Kept::Crops && evidence.is_none() {
+        if enabled && backup.content == BackupContent::Crops && evidence.is_none() {
             return Err(self.wrong("backup.keep", "there are no crops without evidence.enabled"));
         }
         Ok(enabled.then_some(backup))

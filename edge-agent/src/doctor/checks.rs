@@ -18,12 +18,12 @@ use crate::{
     clock::Stamp,
     config::{Config, SourceConfig, SourceKind},
     files::{folder_of, with_suffix},
-    settings::{Ledger, Pushed},
+    health::disk_free,
+    settings::{PushedSettings, SettingsState},
     source::{AnySource, DirectorySource, Frame, Source},
     spool::{self, SpoolOptions},
     uplink::{self, Endpoint},
     vision::{Analysis, PackVision, Vision, analyze_guarded},
-    vitals::disk_free,
 };
 
 /// How long a camera may take to give its first picture: it is opened again in between.
@@ -38,14 +38,14 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 /// How far the clock may be off before sightings look odd.
 const CLOCK: Duration = Duration::from_secs(5);
 
-pub(super) fn settings(path: &Path, config: &Config, ledger: &Ledger) -> Finding {
+pub(super) fn settings(path: &Path, config: &Config, state: &SettingsState) -> Finding {
     const CHECK: Check = Check::Config;
     let name = path.display();
     if let Some(warning) = config.warnings.first() {
         let advice = "write it anew as TOML; --check-config shows all warnings";
         return Finding::warning(CHECK, format!("{name}: {warning}"), advice);
     }
-    let Pushed { version, settings } = ledger.current();
+    let PushedSettings { version, settings } = state.current();
     match config.with_pushed(settings) {
         Ok(_) if *version == 0 => Finding::ok(CHECK, format!("{name}; nothing is pushed")),
         Ok(_) => Finding::ok(CHECK, format!("{name}, with version {version} of what the server pushed")),
@@ -117,7 +117,7 @@ pub(super) async fn source(
     match timeout(FIRST_FRAME, camera.next_frame()).await {
         Ok(Ok(Some(frame))) => {
             let after = began.elapsed().as_millis();
-            look_at(Some(frame), vision, format!("a picture after {after} ms"))
+            describe_picture(Some(frame), vision, format!("a picture after {after} ms"))
         }
         Ok(Err(error)) => Finding::failed(CHECK, error.to_string(), "see source.kind in the agent's manual"),
         Ok(Ok(None)) | Err(_) => {
@@ -140,14 +140,14 @@ async fn directory(path: &Path, vision: Option<&mut PackVision>) -> Finding {
         Ok(mut source) => {
             let count = source.remaining();
             let first = source.next_frame().await.ok().flatten();
-            look_at(first, vision, format!("{}: {count} pictures", path.display()))
+            describe_picture(first, vision, format!("{}: {count} pictures", path.display()))
         }
         Err(error) => Finding::failed(CHECK, error.to_string(), "make it readable for the agent's user"),
     }
 }
 
 /// A source that gave a picture, with what the networks see in it.
-fn look_at(frame: Option<Frame>, vision: Option<&mut PackVision>, message: String) -> Finding {
+fn describe_picture(frame: Option<Frame>, vision: Option<&mut PackVision>, message: String) -> Finding {
     const CHECK: Check = Check::Source;
     let analysis = match (frame, vision) {
         (Some(Frame { image: Ok(image), .. }), Some(vision)) => {
@@ -171,14 +171,14 @@ fn look_at(frame: Option<Frame>, vision: Option<&mut PackVision>, message: Strin
 pub(super) async fn server(
     config: &Config,
     vision: Option<&PackVision>,
-    ledger: &Ledger,
+    state: &SettingsState,
 ) -> (Finding, Option<Timestamp>) {
     const CHECK: Check = Check::Server;
     let hello = Hello {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         pack_digest: vision.map(|vision| vision.pack_digest().to_string()).unwrap_or_default(),
         boot_epoch: 0,
-        settings: Some(ledger.report()),
+        settings: Some(state.report()),
         // A stream of an agent that is running keeps its place.
         probe: true,
         ..Hello::default()
@@ -187,7 +187,7 @@ pub(super) async fn server(
         let message = "not tried, as the agent has to say which pack it uses";
         return (Finding::warning(CHECK, message, "see to the pack first"), None);
     }
-    match uplink::greet(&config.server, hello).await {
+    match uplink::fetch_welcome(&config.server, hello).await {
         Ok(welcome) => {
             let Welcome { device_id, server_time, .. } = welcome;
             let message = format!("{}: welcomes device {device_id}", config.server.address);
@@ -204,7 +204,7 @@ pub(super) async fn server(
 }
 
 /// Whether the spool can be where it is to be, without making anything there.
-pub(super) fn place(spool: &SpoolOptions) -> Finding {
+pub(super) fn spool_location(spool: &SpoolOptions) -> Finding {
     const CHECK: Check = Check::Disk;
     let folder = folder_of(&spool.path);
     let above = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));

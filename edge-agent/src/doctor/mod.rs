@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, Override},
-    settings::LedgerFile,
+    settings::SettingsFile,
     vision::PackVision,
 };
 
-/// What was found.
+/// The findings of all checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     /// Nothing has failed.
@@ -25,18 +25,18 @@ pub struct Diagnosis {
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What.
+    /// Which part of the agent's surroundings it is about.
     pub check: Check,
-    /// How it went.
+    /// Whether somebody has to act.
     pub level: Level,
-    /// What was seen.
+    /// What the check saw, with names and numbers.
     pub message: String,
-    /// What to do about it.
+    /// What to do about it; `None` where nothing has to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// What is tried.
+/// What the doctor tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
@@ -44,7 +44,7 @@ pub enum Check {
     Config,
     /// The state directory: rights and space.
     Disk,
-    /// The model pack.
+    /// The model pack: its digest and whether its networks load.
     Pack,
     /// The source, and what the networks see in a picture of it.
     Source,
@@ -52,11 +52,11 @@ pub enum Check {
     Certificate,
     /// A stream to the server, up to its welcome.
     Server,
-    /// The device's clock.
+    /// The device's clock, against the server's.
     Clock,
 }
 
-/// How it went.
+/// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -92,10 +92,10 @@ pub async fn examine(path: &Path, overrides: &[Override]) -> Diagnosis {
             return vec![Finding::failed(Check::Config, error.to_string(), advice)].into();
         }
     };
-    let ledger = LedgerFile::beside(&config.spool.path).ledger;
-    let mut findings = vec![checks::settings(path, &config, &ledger)];
+    let state = SettingsFile::beside(&config.spool.path).state;
+    let mut findings = vec![checks::settings(path, &config, &state)];
     // What the agent would run with.
-    let config = config.with_pushed(&ledger.current().settings).unwrap_or(config);
+    let config = config.with_pushed(&state.current().settings).unwrap_or(config);
     let disk = checks::disk(&config.spool);
     findings.extend(disk.findings);
     let (loading, evidence) = (config.vision.clone(), config.evidence);
@@ -117,7 +117,7 @@ pub async fn examine(path: &Path, overrides: &[Override]) -> Diagnosis {
     };
     findings.push(checks::source(&config.source, vision.as_mut(), disk.agent_is_running).await);
     findings.extend(certificate::check(&config.server));
-    let (finding, server_time) = checks::server(&config, vision.as_ref(), &ledger).await;
+    let (finding, server_time) = checks::server(&config, vision.as_ref(), &state).await;
     findings.push(finding);
     findings.push(checks::clock(server_time));
     findings.into()
@@ -127,7 +127,7 @@ pub async fn examine(path: &Path, overrides: &[Override]) -> Diagnosis {
 /// whether the server's name is known.
 pub async fn check_files(config: &Config) -> Diagnosis {
     let mut findings = certificate::check(&config.server);
-    findings.push(checks::place(&config.spool));
+    findings.push(checks::spool_location(&config.spool));
     findings.push(checks::address(&config.server).await);
     findings.into()
 }

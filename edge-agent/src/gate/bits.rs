@@ -1,7 +1,7 @@
 //! Huffman codes and bits of a JPEG's entropy-coded data (ITU-T T.81, annex F).
 
 /// Bits that one look into the table resolves; longer codes are rare.
-const LOOK: u32 = 11;
+const LOOKUP_BITS: u32 = 11;
 
 /// Coefficients that are passed over at once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,12 +13,12 @@ struct Stride {
     ends: bool,
 }
 
-/// A Huffman table.
+/// A Huffman table (T.81, annex C), with what speeds its look-up up.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
-    /// Length and symbol by the next [`LOOK`] bits; length 0 for longer codes.
+pub(super) struct HuffmanTable {
+    /// Length and symbol by the next [`LOOKUP_BITS`] bits; length 0 for longer codes.
     short: Vec<(u8, u8)>,
-    /// By the next [`LOOK`] bits, for tables of AC coefficients.
+    /// By the next [`LOOKUP_BITS`] bits, for tables of AC coefficients.
     strides: Vec<Stride>,
     /// By length 1 to 16: the first code that is too large, left-aligned to 16 bits.
     limits: [u32; 17],
@@ -27,12 +27,12 @@ pub(super) struct Table {
     symbols: Vec<u8>,
 }
 
-impl Table {
+impl HuffmanTable {
     /// Builds a table from the number of codes of each length 1 to 16 and their symbols; `None`
     /// where the lengths are no prefix code.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table = Self {
-            short: vec![(0, 0); 1 << LOOK],
+            short: vec![(0, 0); 1 << LOOKUP_BITS],
             strides: vec![],
             limits: [0; 17],
             offsets: [0; 17],
@@ -43,9 +43,9 @@ impl Table {
             let count = usize::from(counts[length as usize - 1]);
             table.offsets[length as usize] = i32::try_from(index).ok()? - i32::try_from(code).ok()?;
             for symbol in symbols.get(index..index + count)? {
-                if length <= LOOK {
-                    let from = (code << (LOOK - length)) as usize;
-                    let same = table.short.get_mut(from..from + (1 << (LOOK - length)))?;
+                if length <= LOOKUP_BITS {
+                    let from = (code << (LOOKUP_BITS - length)) as usize;
+                    let same = table.short.get_mut(from..from + (1 << (LOOKUP_BITS - length)))?;
                     same.fill((length as u8, *symbol));
                 }
                 code += 1;
@@ -63,7 +63,7 @@ impl Table {
     /// A table of AC coefficients, which are passed over.
     pub(super) fn of_coefficients(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table = Self::new(counts, symbols)?;
-        table.strides = (0..1_usize << LOOK).map(|bits| table.stride(bits)).collect();
+        table.strides = (0..1_usize << LOOKUP_BITS).map(|bits| table.stride(bits)).collect();
         Some(table)
     }
 
@@ -71,10 +71,10 @@ impl Table {
     fn stride(&self, look: usize) -> Stride {
         let mut stride = Stride::default();
         while !stride.ends {
-            let rest = look << stride.bits & ((1 << LOOK) - 1);
+            let rest = look << stride.bits & ((1 << LOOKUP_BITS) - 1);
             let (length, symbol) = self.short[rest];
             let bits = stride.bits + length + (symbol & 15);
-            if length == 0 || u32::from(bits) > LOOK {
+            if length == 0 || u32::from(bits) > LOOKUP_BITS {
                 break;
             }
             stride.bits = bits;
@@ -90,14 +90,14 @@ impl Table {
 
 /// Reads bits up to the next marker.
 #[derive(Debug)]
-pub(super) struct Bits<'a> {
+pub(super) struct BitReader<'a> {
     data: &'a [u8],
     position: usize,
     buffer: u64,
     filled: u32,
 }
 
-impl<'a> Bits<'a> {
+impl<'a> BitReader<'a> {
     pub(super) fn new(data: &'a [u8]) -> Self {
         Self { data, position: 0, buffer: 0, filled: 0 }
     }
@@ -158,17 +158,17 @@ impl<'a> Bits<'a> {
     }
 
     /// The next symbol; `None` past the end or where no code fits.
-    fn symbol(&mut self, table: &Table) -> Option<u8> {
+    fn symbol(&mut self, table: &HuffmanTable) -> Option<u8> {
         if self.filled < 16 {
             self.fill();
         }
-        let (length, symbol) = table.short[(self.buffer >> (64 - LOOK)) as usize];
+        let (length, symbol) = table.short[(self.buffer >> (64 - LOOKUP_BITS)) as usize];
         if length > 0 {
             self.skip(length.into())?;
             return Some(symbol);
         }
         let next = (self.buffer >> 48) as u32;
-        let length = (LOOK + 1..=16).find(|length| next < table.limits[*length as usize])?;
+        let length = (LOOKUP_BITS + 1..=16).find(|length| next < table.limits[*length as usize])?;
         self.skip(length)?;
         let code = i32::try_from(next >> (16 - length)).ok()?;
         let index = usize::try_from(code + table.offsets[length as usize]).ok()?;
@@ -178,7 +178,7 @@ impl<'a> Bits<'a> {
     /// The difference of a block's first coefficient to the one before; `None` past the end or where
     /// no code fits.
     #[inline]
-    pub(super) fn difference(&mut self, table: &Table) -> Option<i32> {
+    pub(super) fn difference(&mut self, table: &HuffmanTable) -> Option<i32> {
         let size = u32::from(self.symbol(table)?);
         if size > 16 {
             return None;
@@ -191,13 +191,13 @@ impl<'a> Bits<'a> {
     /// Passes over the coefficients of a block after its first; `None` past the end or where no code
     /// fits.
     #[inline]
-    pub(super) fn skip_coefficients(&mut self, table: &Table) -> Option<()> {
+    pub(super) fn skip_coefficients(&mut self, table: &HuffmanTable) -> Option<()> {
         let mut index = 1;
         while index < 64 {
             if self.filled < 32 {
                 self.fill();
             }
-            let stride = table.strides[(self.buffer >> (64 - LOOK)) as usize];
+            let stride = table.strides[(self.buffer >> (64 - LOOKUP_BITS)) as usize];
             // The block may be full before the stride is over: what follows is another block's then.
             if stride.bits > 0 && index + usize::from(stride.coefficients) < 64 {
                 self.skip(stride.bits.into())?;

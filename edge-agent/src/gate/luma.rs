@@ -3,7 +3,7 @@
 //! The first coefficient of every block of 8x8 pixels is their mean. Reading it alone saves the
 //! inverse transform, the colours and the memory, which together are most of a decoder's work.
 
-use super::bits::{Bits, Table};
+use super::bits::{BitReader, HuffmanTable};
 
 /// Cells of the grid, at most; a cell of a 1640x1232 picture has 25 pixels a side.
 const COLUMNS: usize = 64;
@@ -23,7 +23,7 @@ impl Luma {
         Header::read(jpeg)?.scan(jpeg)
     }
 
-    /// The cells.
+    /// Mean brightness of each cell, row by row, 0 to 255.
     #[must_use]
     pub fn cells(&self) -> &[f32] {
         &self.cells
@@ -44,8 +44,8 @@ struct Header {
     components: Vec<Component>,
     /// First quantiser of each table.
     quantisers: [u16; 4],
-    dc: [Option<Table>; 4],
-    ac: [Option<Table>; 4],
+    dc: [Option<HuffmanTable>; 4],
+    ac: [Option<HuffmanTable>; 4],
     restart_interval: usize,
     /// Indices into `components`, with the numbers of their tables.
     scan: Vec<(usize, usize, usize)>,
@@ -133,8 +133,8 @@ impl Header {
             let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
             let symbols = rest.get(16..16 + total)?;
             let (tables, table) = match kind >> 4 {
-                0 => (&mut self.dc, Table::new(counts, symbols)?),
-                _ => (&mut self.ac, Table::of_coefficients(counts, symbols)?),
+                0 => (&mut self.dc, HuffmanTable::new(counts, symbols)?),
+                _ => (&mut self.ac, HuffmanTable::of_coefficients(counts, symbols)?),
             };
             *tables.get_mut(usize::from(kind & 15))? = Some(table);
             body = &rest[16 + total..];
@@ -174,10 +174,10 @@ impl Header {
         };
         let quantiser = f32::from(self.quantisers[luma.quantiser]);
         let mut grid = Grid::new(columns, rows);
-        let mut bits = Bits::new(jpeg.get(self.data..)?);
+        let mut bits = BitReader::new(jpeg.get(self.data..)?);
         let parts = self.scan.iter().map(|(component, dc, ac)| {
             let Component { columns, rows, .. } = self.components[*component];
-            Some(Part {
+            Some(ScanComponent {
                 bright: *component == 0,
                 columns: if single { 1 } else { columns },
                 rows: if single { 1 } else { rows },
@@ -218,14 +218,14 @@ impl Header {
 }
 
 /// What one component has in a scan.
-struct Part<'a> {
-    /// It is the brightness.
+struct ScanComponent<'a> {
+    /// The component is the brightness (Y), not a colour.
     bright: bool,
-    /// Blocks in a unit.
+    /// Its blocks in a minimum coded unit, across and down.
     columns: usize,
     rows: usize,
-    dc: &'a Table,
-    ac: &'a Table,
+    dc: &'a HuffmanTable,
+    ac: &'a HuffmanTable,
     prediction: i32,
 }
 

@@ -1,15 +1,15 @@
 //! Drops frames in which nothing moves, so that an empty room costs almost nothing.
 
 mod bits;
-mod frozen;
+mod freeze;
 mod luma;
 mod motion;
 
 use std::time::Duration;
 
-pub use frozen::FrozenPicture;
+pub use freeze::FreezeDetector;
 pub use luma::Luma;
-pub use motion::{MotionGate, Verdict};
+pub use motion::{MotionGate, MotionResult};
 
 /// When a frame is worth analysing.
 #[derive(Debug, Clone, Copy, PartialEq)]

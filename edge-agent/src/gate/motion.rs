@@ -11,25 +11,25 @@ const CELL_CHANGE: f32 = 4.0;
 const ADAPTATION: Duration = Duration::from_secs(2);
 
 /// Without motion for so long, a room is expected to stay empty for a while.
-const DOZE_AFTER: Duration = Duration::from_secs(60);
+const IDLE_AFTER: Duration = Duration::from_secs(60);
 
 /// Least time between two frames that are compared in such a room: every second one of five a second.
-const DOZE_PERIOD: Duration = Duration::from_millis(350);
+const IDLE_PERIOD: Duration = Duration::from_millis(350);
 
-/// What becomes of a frame.
+/// What the gate makes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MotionResult {
     /// Something moves, or moved a moment ago.
     Motion,
     /// Nothing moves, but it is time to look.
     Heartbeat,
     /// The picture can't be judged; the decoder will say more.
     Unclear,
-    /// Nothing to see.
+    /// Nothing moves, and no heartbeat is due: the frame is not analysed.
     Still,
 }
 
-impl Verdict {
+impl MotionResult {
     /// The frame is to be analysed.
     #[must_use]
     pub const fn passes(self) -> bool {
@@ -61,34 +61,34 @@ impl MotionGate {
 
     /// Nothing has moved for long, and a frame was judged a moment ago: this one need not even be read.
     #[must_use]
-    pub fn dozes(&self, taken: Stamp) -> bool {
+    pub fn can_skip(&self, taken: Stamp) -> bool {
         let since = |then: Duration| taken.since_boot.saturating_sub(then);
-        self.last_motion.is_some_and(|then| since(then) > DOZE_AFTER)
-            && self.background.as_ref().is_some_and(|background| since(background.at) < DOZE_PERIOD)
+        self.last_motion.is_some_and(|then| since(then) > IDLE_AFTER)
+            && self.background.as_ref().is_some_and(|background| since(background.at) < IDLE_PERIOD)
     }
 
     /// Judges a frame by its reduced brightness; `None` where it could not be read.
-    pub fn judge(&mut self, taken: Stamp, luma: Option<&Luma>) -> Verdict {
+    pub fn classify(&mut self, taken: Stamp, luma: Option<&Luma>) -> MotionResult {
         let now = taken.since_boot;
         let Some(luma) = luma else {
             self.last_passed = Some(now);
-            return Verdict::Unclear;
+            return MotionResult::Unclear;
         };
         if self.changed(now, luma) >= self.options.threshold {
             self.last_motion = Some(now);
         }
         let within = |then: Option<Duration>, span| then.is_some_and(|then| now.saturating_sub(then) <= span);
-        let verdict = if within(self.last_motion, self.options.hold) {
-            Verdict::Motion
+        let result = if within(self.last_motion, self.options.hold) {
+            MotionResult::Motion
         } else if within(self.last_passed, self.options.heartbeat) {
-            Verdict::Still
+            MotionResult::Still
         } else {
-            Verdict::Heartbeat
+            MotionResult::Heartbeat
         };
-        if verdict.passes() {
+        if result.passes() {
             self.last_passed = Some(now);
         }
-        verdict
+        result
     }
 
     /// Share of cells that differ from the background, which takes the frame in.
@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn passed(gate: &mut MotionGate, frames: std::ops::Range<u64>, room: impl Fn(u64) -> Luma) -> usize {
-        frames.filter(|frame| gate.judge(at(frame * 200), Some(&room(*frame))).passes()).count()
+        frames.filter(|frame| gate.classify(at(frame * 200), Some(&room(*frame))).passes()).count()
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
     fn somebody_who_walks_in_is_seen_at_once_and_for_a_while_after() {
         let mut gate = MotionGate::new(OPTIONS);
         passed(&mut gate, 0..50, |frame| room(frame, 90.0, 0, 0));
-        assert_eq!(gate.judge(at(10_000), Some(&room(50, 90.0, 6, 2))), Verdict::Motion);
+        assert_eq!(gate.classify(at(10_000), Some(&room(50, 90.0, 6, 2))), MotionResult::Motion);
         assert_eq!(passed(&mut gate, 51..60, |frame| room(frame, 90.0, 6, frame as usize % 50)), 9);
         let after = passed(&mut gate, 60..200, |frame| room(frame, 90.0, 6, 9));
         assert!((15..60).contains(&after), "{after} frames: the hold and the adaptation, no more");
@@ -163,13 +163,17 @@ mod tests {
         let mut judged = |frames: std::ops::Range<u64>, size| {
             let look = |frame: u64| {
                 let taken = at(frame * 200);
-                (!gate.dozes(taken)).then(|| gate.judge(taken, Some(&room(frame, 90.0, size, 2))))
+                (!gate.can_skip(taken)).then(|| gate.classify(taken, Some(&room(frame, 90.0, size, 2))))
             };
             frames.filter_map(look).collect::<Vec<_>>()
         };
         assert_eq!(judged(0..300, 0).len(), 300, "for a minute");
         assert_eq!(judged(320..1320, 0).len(), 500);
-        assert_eq!(judged(1321..1323, 6), [Verdict::Motion; 2], "from the first frame that is judged on");
+        assert_eq!(
+            judged(1321..1323, 6),
+            [MotionResult::Motion; 2],
+            "from the first frame that is judged on"
+        );
         assert_eq!(judged(1323..1623, 6).len(), 300, "awake for a minute");
     }
 
@@ -177,13 +181,13 @@ mod tests {
     fn a_lamp_for_the_whole_room_is_no_motion() {
         let mut gate = MotionGate::new(OPTIONS);
         passed(&mut gate, 0..50, |frame| room(frame, 90.0, 0, 0));
-        assert_eq!(gate.judge(at(10_000), Some(&room(50, 140.0, 0, 0))), Verdict::Still);
+        assert_eq!(gate.classify(at(10_000), Some(&room(50, 140.0, 0, 0))), MotionResult::Still);
     }
 
     #[test]
     fn what_cannot_be_judged_passes() {
         let mut gate = MotionGate::new(OPTIONS);
-        assert_eq!(gate.judge(at(0), None), Verdict::Unclear);
+        assert_eq!(gate.classify(at(0), None), MotionResult::Unclear);
         let mut open = MotionGate::new(MotionOptions { threshold: 0.0, ..OPTIONS });
         assert_eq!(passed(&mut open, 0..100, |_| room(0, 90.0, 0, 0)), 100);
     }

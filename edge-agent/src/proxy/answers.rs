@@ -16,7 +16,7 @@ const REMEMBERED: usize = 8192;
 
 /// What the server said of a sighting.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum ServerAnswer {
     /// It has it, and this is what it made of it, where it says so.
     Recorded(Option<v1::SightingAnswer>),
     /// It will not have it, for this stable reason.
@@ -27,31 +27,31 @@ pub enum Said {
 #[derive(Debug)]
 pub struct Answers {
     recent: Mutex<Recent>,
-    news: watch::Sender<News>,
+    server: watch::Sender<ServerState>,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
-    said: HashMap<SightingKey, Said>,
+    answers: HashMap<SightingKey, ServerAnswer>,
     /// Oldest first.
     order: VecDeque<SightingKey>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct News {
+struct ServerState {
     connected: bool,
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Self { recent: Mutex::default(), news: watch::Sender::new(News::default()) }
+        Self { recent: Mutex::default(), server: watch::Sender::new(ServerState::default()) }
     }
 }
 
 impl Answers {
     /// The server listens, or does so no more: then nobody need wait for it.
     pub fn connected(&self, connected: bool) {
-        self.news.send_replace(News { connected });
+        self.server.send_replace(ServerState { connected });
     }
 
     /// Takes in what the server said.
@@ -59,38 +59,39 @@ impl Answers {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for result in results {
             let key = SightingKey { boot_epoch: result.boot_epoch, sequence: result.sequence };
-            let said = match result.outcome() {
-                Outcome::Stored | Outcome::Duplicate => Said::Recorded(result.answer.clone()),
-                Outcome::Rejected => Said::Rejected(result.reason.clone()),
+            let answer = match result.outcome() {
+                Outcome::Stored | Outcome::Duplicate => ServerAnswer::Recorded(result.answer.clone()),
+                Outcome::Rejected => ServerAnswer::Rejected(result.reason.clone()),
                 Outcome::Unspecified => continue,
             };
-            if recent.said.insert(key, said).is_none() {
+            if recent.answers.insert(key, answer).is_none() {
                 recent.order.push_back(key);
             }
         }
         while recent.order.len() > REMEMBERED {
             let oldest = recent.order.pop_front();
-            oldest.and_then(|key| recent.said.remove(&key));
+            oldest.and_then(|key| recent.answers.remove(&key));
         }
         drop(recent);
-        self.news.send_modify(|_| {});
+        self.server.send_modify(|_| {});
     }
 
     /// What was said of sightings so far.
     #[must_use]
-    pub fn of(&self, keys: &[SightingKey]) -> Vec<Option<Said>> {
+    pub fn of(&self, keys: &[SightingKey]) -> Vec<Option<ServerAnswer>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().map(|key| recent.said.get(key).cloned()).collect()
+        keys.iter().map(|key| recent.answers.get(key).cloned()).collect()
     }
 
     /// What was said of sightings, as soon as something was said of all of them; at the latest after
     /// `limit`, or when the server is gone.
-    pub async fn wait_for(&self, keys: &[SightingKey], limit: Duration) -> Vec<Option<Said>> {
-        let mut news = self.news.subscribe();
+    pub async fn wait_for(&self, keys: &[SightingKey], limit: Duration) -> Vec<Option<ServerAnswer>> {
+        let mut server = self.server.subscribe();
         let all = async {
             loop {
-                let connected = news.borrow_and_update().connected;
-                if !connected || self.of(keys).iter().all(Option::is_some) || news.changed().await.is_err() {
+                let connected = server.borrow_and_update().connected;
+                if !connected || self.of(keys).iter().all(Option::is_some) || server.changed().await.is_err()
+                {
                     return;
                 }
             }
@@ -131,8 +132,11 @@ mod tests {
             answers.settle(&[result(2, Outcome::Rejected)]);
         };
         let keys = [key(1), key(2)];
-        let (said, ()) = tokio::join!(answers.wait_for(&keys, limit), settling);
-        assert_eq!(said, [Some(Said::Recorded(None)), Some(Said::Rejected("R".to_owned()))]);
+        let (received, ()) = tokio::join!(answers.wait_for(&keys, limit), settling);
+        assert_eq!(
+            received,
+            [Some(ServerAnswer::Recorded(None)), Some(ServerAnswer::Rejected("R".to_owned()))]
+        );
         assert_eq!(begun.elapsed(), limit, "no further wait");
         let leaving = async { answers.connected(false) };
         let keys = [key(3)];
@@ -146,7 +150,7 @@ mod tests {
             answers.settle(&[result(sequence, Outcome::Duplicate), result(sequence, Outcome::Stored)]);
         }
         let recent = answers.recent.lock().unwrap();
-        assert_eq!((recent.said.len(), recent.order.len()), (REMEMBERED, REMEMBERED));
-        assert!(recent.said.contains_key(&key(2 * REMEMBERED as u64 - 1)));
+        assert_eq!((recent.answers.len(), recent.order.len()), (REMEMBERED, REMEMBERED));
+        assert!(recent.answers.contains_key(&key(2 * REMEMBERED as u64 - 1)));
     }
 }

@@ -11,16 +11,16 @@ use tonic::{Request, Response, Status, Streaming, body::Body};
 
 use super::{
     Refusal,
+    cameras::Camera,
     intake::{Intake, Submission},
-    limits::{Hold, too_slow},
-    roster::Camera,
+    limits::{HeldBytes, too_slow},
 };
 
 /// Who is sending a request: an extension of each.
 #[derive(Clone)]
-pub(super) struct Sender {
+pub(super) struct CameraContext {
     pub(super) camera: Arc<Camera>,
-    pub(super) hold: Hold,
+    pub(super) hold: HeldBytes,
     /// The connection is not idle until this is dropped.
     pub(super) busy: Busy,
 }
@@ -40,36 +40,36 @@ impl v1::capture_service_server::CaptureService for Capture {
         &self,
         request: Request<v1::SubmitFrameRequest>,
     ) -> Result<Response<v1::FrameVerdict>, Status> {
-        let sender = sender(&request)?;
-        let submission = submission(&sender.camera, request.into_inner())?;
-        Ok(Response::new(self.intake.take(sender.camera.id, submission, sender.hold.take()).await?))
+        let context = context(&request)?;
+        let submission = submission(&context.camera, request.into_inner())?;
+        Ok(Response::new(self.intake.take(context.camera.id, submission, context.hold.take()).await?))
     }
 
     async fn stream_frames(
         &self,
         request: Request<Streaming<v1::SubmitFrameRequest>>,
     ) -> Result<Response<Self::StreamFramesStream>, Status> {
-        let sender = sender(&request)?;
-        let conversation = Conversation { capture: self.clone(), sender, inbound: request.into_inner() };
-        let verdicts = futures_util::stream::try_unfold(conversation, Conversation::next);
+        let context = context(&request)?;
+        let stream = FrameStream { capture: self.clone(), context, inbound: request.into_inner() };
+        let verdicts = futures_util::stream::try_unfold(stream, FrameStream::next);
         Ok(Response::new(Box::pin(verdicts)))
     }
 }
 
 /// Frames of one camera, one after the other: a sender that is ahead is held up by its own stream.
-struct Conversation {
+struct FrameStream {
     capture: Capture,
-    sender: Sender,
+    context: CameraContext,
     inbound: Streaming<v1::SubmitFrameRequest>,
 }
 
-impl Conversation {
+impl FrameStream {
     async fn next(mut self) -> Result<Option<(v1::FrameVerdict, Self)>, Status> {
         let limit = self.capture.limit;
         let shutdown = self.capture.intake.shutdown.clone();
         let message = tokio::select! {
             message = timeout(limit, self.inbound.message()) => message.map_err(|_| {
-                self.sender.busy.too_slow();
+                self.context.busy.too_slow();
                 too_slow()
             })??,
             () = shutdown.cancelled() => {
@@ -77,8 +77,8 @@ impl Conversation {
             }
         };
         let Some(request) = message else { return Ok(None) };
-        let (frame_id, hold) = (request.frame_id.clone(), self.sender.hold.take());
-        let camera = &self.sender.camera;
+        let (frame_id, hold) = (request.frame_id.clone(), self.context.hold.take());
+        let camera = &self.context.camera;
         let verdict = match self.judge(request, hold).await {
             Ok(verdict) => verdict,
             // It holds for whatever comes next, too.
@@ -99,7 +99,7 @@ impl Conversation {
         request: v1::SubmitFrameRequest,
         hold: Option<OwnedSemaphorePermit>,
     ) -> Result<v1::FrameVerdict, Refusal> {
-        let camera = self.capture.intake.admit(self.sender.camera.id)?;
+        let camera = self.capture.intake.admit(self.context.camera.id)?;
         let submission = submission(&camera, request)?;
         self.capture.intake.take(camera.id, submission, hold).await
     }
@@ -118,9 +118,9 @@ pub(super) fn complete(mut response: http::Response<Body>) -> http::Response<Bod
     })
 }
 
-fn sender<T>(request: &Request<T>) -> Result<Sender, Status> {
-    let sender = request.extensions().get::<Sender>().cloned();
-    sender.ok_or_else(|| Refusal::new(ErrorReason::Unauthenticated, "nobody").into())
+fn context<T>(request: &Request<T>) -> Result<CameraContext, Status> {
+    let context = request.extensions().get::<CameraContext>().cloned();
+    context.ok_or_else(|| Refusal::new(ErrorReason::Unauthenticated, "nobody").into())
 }
 
 fn submission(camera: &Camera, request: v1::SubmitFrameRequest) -> Result<Submission, Refusal> {

@@ -10,67 +10,67 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Refusal,
-    answers::{Answers, Said},
-    limits::Rates,
-    roster::{Camera, Roster},
+    answers::{Answers, ServerAnswer},
+    cameras::{Camera, CameraRegistry},
+    limits::CameraRates,
     times,
-    workers::{Job, failure_text},
+    workers::{AnalysisJob, failure_text},
 };
 use crate::{
     clock::Stamp,
     config::IntakeConfig,
-    keeper::{Feed, Reply},
+    health::HealthCounters,
+    recorder::{RecordSource, StoredReply},
     sighting::{Sighting, SightingKey},
     source::Frame,
-    spool::{Appended, FrameRecord, Kept},
-    stages::Looked,
-    vitals::Vitals,
+    spool::{Appended, FrameRecord, StoredFrame},
+    stages::FrameOutcome,
 };
 
 /// Longest name of a frame, in bytes.
 const MAX_FRAME_ID: usize = 64;
 
-/// What a camera sent.
+/// One frame as a camera sent it, whatever the protocol.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Submission {
     /// What the camera calls the frame; empty where it has no name.
     pub(super) frame_id: String,
-    /// By the camera's clock.
+    /// When it was taken, by the camera's clock.
     pub(super) captured_at: Option<Timestamp>,
-    /// By the same clock.
+    /// When it was sent, by the same clock.
     pub(super) sent_at: Option<Timestamp>,
     pub(super) image: Bytes,
 }
 
-/// A frame to be kept, and who waits to hear where it is.
-pub(super) type Submitted = (FrameRecord, Reply);
+/// A frame for the spool, and its sender, who waits to hear under which keys it is stored.
+pub(super) type StoreRequest = (FrameRecord, StoredReply);
 
-/// The frames of cameras, whose senders are told where they can't be kept.
-pub(super) struct Submissions;
+/// The frames of cameras, whose senders are told where they can't be stored.
+pub(super) struct StoreRequests;
 
-impl Feed for Submissions {
-    type Item = Submitted;
+impl RecordSource for StoreRequests {
+    type Item = StoreRequest;
 
-    fn record(&mut self, (record, reply): Submitted) -> (FrameRecord, Option<Reply>) {
+    fn record(&mut self, (record, reply): StoreRequest) -> (FrameRecord, Option<StoredReply>) {
         (record, Some(reply))
     }
 
-    fn kept(&mut self, _appended: &Appended) {}
+    fn on_stored(&mut self, _appended: &Appended) {}
 
-    fn retries(&self) -> Option<&CancellationToken> {
+    fn retry_until(&self) -> Option<&CancellationToken> {
         None
     }
 }
 
-/// Takes frames in.
+/// Takes frames through networks and spool, and answers their senders.
 pub(super) struct Intake {
     pub(super) config: IntakeConfig,
-    pub(super) roster: Arc<Roster>,
+    pub(super) cameras: Arc<CameraRegistry>,
     pub(super) answers: Arc<Answers>,
-    pub(super) rates: Rates,
-    pub(super) jobs: mpsc::Sender<Job>,
-    pub(super) keeper: mpsc::Sender<Submitted>,
-    pub(super) vitals: Arc<Vitals>,
+    pub(super) rates: CameraRates,
+    pub(super) jobs: mpsc::Sender<AnalysisJob>,
+    pub(super) recorder: mpsc::Sender<StoreRequest>,
+    pub(super) counters: Arc<HealthCounters>,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
 }
@@ -82,12 +82,12 @@ impl Intake {
             return Err(Refusal::new(ErrorReason::ShuttingDown, "the proxy is stopping"));
         }
         // Again for each frame: a stream may be older than a revocation.
-        let camera = self.roster.by_id(camera)?;
+        let camera = self.cameras.by_id(camera)?;
         self.rates.count(camera.id, Instant::now())?;
         Ok(camera)
     }
 
-    /// Looks at a frame, keeps what it shows, and waits for what the server makes of it. Once the
+    /// Analyses a frame, stores what it shows, and waits for what the server makes of it. Once the
     /// whole frame is here, it is gone through with, also where its sender has left.
     pub(super) async fn take(
         self: &Arc<Self>,
@@ -96,11 +96,11 @@ impl Intake {
         hold: Option<OwnedSemaphorePermit>,
     ) -> Result<v1::FrameVerdict, Refusal> {
         let intake = Arc::clone(self);
-        let taking = self.tasks.spawn(async move { intake.go_through(camera, submission, hold).await });
+        let taking = self.tasks.spawn(async move { intake.process(camera, submission, hold).await });
         taking.await.unwrap_or_else(|_| Err(Refusal::new(ErrorReason::Internal, "a fault of the proxy")))
     }
 
-    async fn go_through(
+    async fn process(
         &self,
         camera: DeviceId,
         submission: Submission,
@@ -113,19 +113,19 @@ impl Intake {
             return Err(Refusal::invalid("image", "is required"));
         }
         let taken = times::of_capture(Stamp::now(), captured_at, sent_at);
-        let (reply, looking) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let name = if frame_id.is_empty() { "unnamed".to_owned() } else { frame_id.clone() };
         let frame = Frame { name, taken, image: Ok(image.into()), cursor: None };
-        self.look(Job { camera, frame, stages: None, reply, hold })?;
-        self.vitals.taken.add(1);
-        let looked = looking.await.map_err(|_| Refusal::new(ErrorReason::Internal, "a fault of the proxy"));
-        let Looked { faces, result, .. } = looked.inspect_err(|_| self.vitals.done.add(1))?;
-        self.vitals.faces.add(faces as u64);
+        self.enqueue(AnalysisJob { camera, frame, stages: None, reply, hold })?;
+        self.counters.taken.add(1);
+        let outcome = outcome.await.map_err(|_| Refusal::new(ErrorReason::Internal, "a fault of the proxy"));
+        let FrameOutcome { faces, result, .. } = outcome.inspect_err(|_| self.counters.done.add(1))?;
+        self.counters.faces.add(faces as u64);
         let sightings = match result {
             Ok(sightings) => sightings,
             Err(failure) => {
-                self.vitals.bad.add(1);
-                self.vitals.done.add(1);
+                self.counters.bad.add(1);
+                self.counters.done.add(1);
                 return Err(Refusal::new(ErrorReason::FrameInvalid, failure_text(&failure)));
             }
         };
@@ -136,54 +136,55 @@ impl Intake {
             ..Default::default()
         };
         if !sightings.is_empty() {
-            let mark = (!frame_id.is_empty()).then(|| (camera, frame_id.clone()));
-            let kept = self.keep(FrameRecord { cursor: None, mark, sightings: sightings.clone() }).await;
-            let kept = kept.inspect_err(|_| self.vitals.done.add(1))?;
-            self.answer(&mut verdict, &sightings, &kept).await;
+            let capture = (!frame_id.is_empty()).then(|| (camera, frame_id.clone()));
+            let stored =
+                self.store(FrameRecord { cursor: None, capture, sightings: sightings.clone() }).await;
+            let stored = stored.inspect_err(|_| self.counters.done.add(1))?;
+            self.answer(&mut verdict, &sightings, &stored).await;
         }
-        self.vitals.done.add(1);
+        self.counters.done.add(1);
         verdict.frame_id = frame_id;
         verdict.processing_time_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         Ok(verdict)
     }
 
     /// Hands a frame to the networks, unless too many wait for them.
-    pub(super) fn look(&self, job: Job) -> Result<(), Refusal> {
+    pub(super) fn enqueue(&self, job: AnalysisJob) -> Result<(), Refusal> {
         self.jobs.try_send(job).map_err(|_| Refusal::overloaded("too many frames wait for the networks"))
     }
 
     /// Makes what a frame shows durable.
-    pub(super) async fn keep(&self, frame: FrameRecord) -> Result<Kept, Refusal> {
+    pub(super) async fn store(&self, frame: FrameRecord) -> Result<StoredFrame, Refusal> {
         let lost = || {
             let message = "nothing can be kept now";
             Refusal::overloaded(message).with_reason(ErrorReason::SpoolUnavailable)
         };
-        let (reply, kept) = oneshot::channel();
-        self.keeper.send((frame, reply)).await.map_err(|_| lost())?;
-        kept.await.map_err(|_| lost())
+        let (reply, stored) = oneshot::channel();
+        self.recorder.send((frame, reply)).await.map_err(|_| lost())?;
+        stored.await.map_err(|_| lost())
     }
 
-    async fn answer(&self, verdict: &mut v1::FrameVerdict, sightings: &[Sighting], kept: &Kept) {
-        let keys: Vec<SightingKey> = kept.keys().collect();
-        let said = if kept.waiting > 0 {
+    async fn answer(&self, verdict: &mut v1::FrameVerdict, sightings: &[Sighting], stored: &StoredFrame) {
+        let keys: Vec<SightingKey> = stored.keys().collect();
+        let said = if stored.waiting > 0 {
             self.answers.wait_for(&keys, self.config.answer_timeout).await
         } else {
             self.answers.of(&keys)
         };
-        if kept.waiting > 0 && said.iter().any(Option::is_none) {
+        if stored.waiting > 0 && said.iter().any(Option::is_none) {
             verdict.set_status(v1::frame_verdict::Status::Stored);
         }
-        verdict.duplicate = kept.repeated;
+        verdict.duplicate = stored.repeated;
         let faces = sightings.iter().zip(keys).zip(said);
         verdict.faces = faces.map(|((sighting, key), said)| face_verdict(sighting, key, said)).collect();
     }
 }
 
-fn face_verdict(sighting: &Sighting, key: SightingKey, said: Option<Said>) -> v1::FaceVerdict {
+fn face_verdict(sighting: &Sighting, key: SightingKey, said: Option<ServerAnswer>) -> v1::FaceVerdict {
     let (answer, rejection) = match said {
         None => (None, String::new()),
-        Some(Said::Recorded(answer)) => (answer, String::new()),
-        Some(Said::Rejected(reason)) => (None, reason),
+        Some(ServerAnswer::Recorded(answer)) => (answer, String::new()),
+        Some(ServerAnswer::Rejected(reason)) => (None, reason),
     };
     v1::FaceVerdict {
         bounding_box: Some(sighting.face.bounding_box.into()),

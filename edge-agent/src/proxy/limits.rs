@@ -26,18 +26,18 @@ const BURST: f64 = 3.0;
 
 /// Bytes of frames that are on their way through the proxy.
 #[derive(Debug, Clone)]
-pub(super) struct Budget(Arc<Semaphore>);
+pub(super) struct ByteBudget(Arc<Semaphore>);
 
 /// What a request holds of the budget, until it is dropped.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hold(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct HeldBytes(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
-impl Budget {
+impl ByteBudget {
     pub(super) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes)))
     }
 
-    fn take(&self, bytes: usize, hold: &Hold) -> Result<(), Refusal> {
+    fn take(&self, bytes: usize, hold: &HeldBytes) -> Result<(), Refusal> {
         let full = || Refusal::overloaded("too many frames are on their way");
         let count = u32::try_from(bytes).map_err(|_| full())?;
         let more = Arc::clone(&self.0).try_acquire_many_owned(count).map_err(|_| full())?;
@@ -50,7 +50,7 @@ impl Budget {
     }
 }
 
-impl Hold {
+impl HeldBytes {
     /// Takes over what was held so far: for the frame that it was taken for.
     pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -59,31 +59,31 @@ impl Hold {
 
 /// A request's body that is counted as it comes. It ends with a status where there is too much of
 /// it, where the proxy has no more room, or where it takes too long.
-pub(super) struct Metered {
+pub(super) struct MeteredBody {
     inner: Incoming,
-    budget: Budget,
-    pub(super) hold: Hold,
+    budget: ByteBudget,
+    pub(super) hold: HeldBytes,
     /// Bytes that may still come; `None` where each message has a limit of its own.
     left: Option<usize>,
     deadline: Option<(Pin<Box<Sleep>>, Arc<Place>)>,
 }
 
-impl Metered {
+impl MeteredBody {
     /// Bounds a body that is one frame, and closes the connection of one that takes too long.
     pub(super) fn whole(
         inner: Incoming,
-        budget: &Budget,
+        budget: &ByteBudget,
         most: usize,
         limit: Duration,
         place: &Arc<Place>,
     ) -> Self {
         let deadline = Some((Box::pin(sleep(limit)), Arc::clone(place)));
-        Self { inner, budget: budget.clone(), hold: Hold::default(), left: Some(most), deadline }
+        Self { inner, budget: budget.clone(), hold: HeldBytes::default(), left: Some(most), deadline }
     }
 
     /// Bounds a body of many messages; their reader bounds their size and their time.
-    pub(super) fn stream(inner: Incoming, budget: &Budget) -> Self {
-        Self { inner, budget: budget.clone(), hold: Hold::default(), left: None, deadline: None }
+    pub(super) fn stream(inner: Incoming, budget: &ByteBudget) -> Self {
+        Self { inner, budget: budget.clone(), hold: HeldBytes::default(), left: None, deadline: None }
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Refusal> {
@@ -102,7 +102,7 @@ pub(super) fn too_slow() -> Refusal {
     Refusal::new(ErrorReason::RequestTooSlow, "the frame did not come in time")
 }
 
-impl Body for Metered {
+impl Body for MeteredBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -140,8 +140,8 @@ impl Body for Metered {
 /// How many frames a second each camera sends. There are as many buckets as cameras, which the
 /// server knows.
 #[derive(Debug)]
-pub(super) struct Rates {
-    /// Frames a second.
+pub(super) struct CameraRates {
+    /// Frames a second that each camera may send over time.
     rate: f64,
     buckets: Mutex<HashMap<DeviceId, Bucket>>,
 }
@@ -152,7 +152,7 @@ struct Bucket {
     at: Instant,
 }
 
-impl Rates {
+impl CameraRates {
     pub(super) fn new(rate: f64) -> Self {
         Self { rate, buckets: Mutex::default() }
     }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_camera_has_its_rate_and_no_other_is_hindered() {
-        let (rates, now) = (Rates::new(2.0), Instant::now());
+        let (rates, now) = (CameraRates::new(2.0), Instant::now());
         let (one, other) = (DeviceId::generate(), DeviceId::generate());
         assert!((0..6).all(|_| rates.count(one, now).is_ok()), "a burst");
         let refusal = rates.count(one, now).unwrap_err();
@@ -195,8 +195,8 @@ mod tests {
 
     #[test]
     fn what_is_held_comes_back_when_it_is_dropped() {
-        let budget = Budget::new(100);
-        let (one, other) = (Hold::default(), Hold::default());
+        let budget = ByteBudget::new(100);
+        let (one, other) = (HeldBytes::default(), HeldBytes::default());
         budget.take(40, &one).unwrap();
         budget.take(40, &one).unwrap();
         assert_eq!(budget.take(30, &other).unwrap_err().reason, ErrorReason::Overloaded);

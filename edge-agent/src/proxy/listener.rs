@@ -34,14 +34,14 @@ const HTTP: Http = Http {
     drain: Duration::from_secs(5),
 };
 
-/// An open listener.
+/// The bound address, and the router that answers its requests.
 pub(super) struct Listener {
     listener: cavs_net::Listener,
     router: Arc<Router>,
 }
 
 impl Listener {
-    /// Listens.
+    /// Binds the address that the configuration names, with TLS where it names a certificate.
     ///
     /// # Errors
     /// `Tls`, `Listen`.

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!  POST, gRPC-Web, gRPC ─▶ listener ─▶ route ─▶ plain | grpc ─┐
-//!                                     (roster)                ├─▶ intake ─▶ workers ─▶ keeper ─▶ spool
-//!  cameras that are asked ────────────────────▶ pull ─────────┘     ▲                             │
-//!                                                                answers ◀────── uplink ◀─────────┘
+//!                                     (cameras)               ├─▶ intake ─▶ workers ─▶ recorder ─▶ spool
+//!  cameras that are asked ────────────────────▶ pull ─────────┘     ▲                               │
+//!                                                                answers ◀─────── uplink ◀──────────┘
 //! ```
 //!
 //! Everything that waits is bounded: connections by `cavs-net`, bytes and frames by `limits`, frames
 //! that wait for the networks by a queue. What is beyond is told when to come again.
 
 mod answers;
+mod cameras;
 mod grpc;
 mod intake;
 mod limits;
@@ -18,7 +19,6 @@ mod listener;
 mod plain;
 mod pull;
 mod refusal;
-mod roster;
 mod route;
 mod times;
 mod workers;
@@ -35,27 +35,27 @@ use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinError, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use answers::{Answers, Said};
+pub use answers::{Answers, ServerAnswer};
+pub use cameras::{Camera, CameraRegistry};
 pub use refusal::Refusal;
-pub use roster::{Camera, Roster};
 
 use crate::{
-    agent::{DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared},
+    agent::{AgentRuntime, DRAIN_WAIT, PipelineSettingsLink, STOP_WAIT},
     config::{Config, ProxyConfig},
     gate::MotionGate,
-    keeper::{EXPIRE_EVERY, Keeper},
-    service,
+    recorder::{EXPIRE_EVERY, FrameRecorder},
     spool::{Spool, SpoolError},
     stages::Stages,
+    systemd,
     track::{Tracker, TrackingOptions},
-    uplink::{EndpointError, ProxiedListener, UplinkError},
+    uplink::{EndpointError, ProxyObserver, UplinkError},
     vision::Vision,
 };
 use intake::Intake;
 use listener::Listener;
 
 /// Frames between networks and spool.
-const KEEPER_QUEUE: usize = 64;
+const RECORDER_QUEUE: usize = 64;
 
 /// Why the proxy does not start, or stopped by itself.
 #[derive(Debug, Error)]
@@ -66,7 +66,7 @@ pub enum ProxyError {
     /// The listener's certificates can't be used.
     #[error("proxy.certificate, proxy.key, proxy.client_ca: {path}: {problem}", path = path.display())]
     Tls {
-        /// The file.
+        /// The certificate, key or root.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
@@ -74,7 +74,7 @@ pub enum ProxyError {
     /// The address can't be listened on.
     #[error("proxy.listen = {address}: {source}")]
     Listen {
-        /// The address.
+        /// As `proxy.listen` says.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
@@ -85,7 +85,7 @@ pub enum ProxyError {
     /// The certificates for the server can't be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The uplink gave up.
+    /// The uplink found the spool damaged.
     #[error(transparent)]
     Uplink(#[from] UplinkError),
     /// A task ended that should not have: a bug.
@@ -122,56 +122,59 @@ pub async fn run<V: Vision>(
     shutdown: CancellationToken,
 ) -> Result<(), ProxyError> {
     let proxy = check(config)?;
-    let shared = Shared::default();
-    let result = run_rooms(config, proxy, visions, shutdown, &shared).await;
-    shared.end().await;
+    let runtime = AgentRuntime::default();
+    let result = run_until_stopped(config, proxy, visions, shutdown, &runtime).await;
+    runtime.end().await;
     result
 }
 
-async fn run_rooms<V: Vision>(
+async fn run_until_stopped<V: Vision>(
     config: &Config,
     proxy: &ProxyConfig,
     visions: Vec<V>,
     shutdown: CancellationToken,
-    shared: &Shared,
+    runtime: &AgentRuntime,
 ) -> Result<(), ProxyError> {
     let first = visions.first().ok_or_else(|| ProxyError::Task("no workers".to_owned()))?;
     let (pack, same_person) = (first.pack_digest(), first.same_person());
-    let Spool { mut writer, outbox, .. } = shared.open_spool::<ProxyError>(config, &shutdown).await?;
+    let Spool { mut writer, outbox, .. } = runtime.open_spool::<ProxyError>(config, &shutdown).await?;
     let (run, boot_epoch) = (writer.run(), writer.boot_epoch());
     let (beside, seal) = (config.spool.path.clone(), writer.seal());
-    let roster = Arc::new(shared.tracker.spawn_blocking(move || Roster::beside(&beside, seal)).await?);
+    let cameras =
+        Arc::new(runtime.tracker.spawn_blocking(move || CameraRegistry::beside(&beside, seal)).await?);
     let answers = Arc::new(Answers::default());
-    let (mut uplink, settings) = shared.uplink(config, pack, outbox, (run, boot_epoch));
-    uplink.proxied = Some(Arc::new(Told { roster: Arc::clone(&roster), answers: Arc::clone(&answers) }));
-    let (mut uplink, drain) = shared.start(uplink);
+    let (mut uplink, settings) = runtime.uplink(config, pack, outbox, (run, boot_epoch));
+    uplink.proxied =
+        Some(Arc::new(UplinkEvents { cameras: Arc::clone(&cameras), answers: Arc::clone(&answers) }));
+    let (mut uplink, drain) = runtime.start(uplink);
     let refusing = refuse_settings(settings);
-    let abort = shared.abort.clone();
-    shared.tracker.spawn(async move { abort.run_until_cancelled(refusing).await });
+    let abort = runtime.abort.clone();
+    runtime.tracker.spawn(async move { abort.run_until_cancelled(refusing).await });
 
     let (jobs, queue) = mpsc::channel(proxy.intake.queue);
     let queue = Arc::new(Mutex::new(queue));
     for vision in visions {
         let (queue, most) = (Arc::clone(&queue), proxy.intake.max_frame_bytes);
-        shared.tracker.spawn_blocking(move || workers::work(vision, &queue, most));
+        runtime.tracker.spawn_blocking(move || workers::work(vision, &queue, most));
     }
-    let (keeper, inbox) = mpsc::channel(KEEPER_QUEUE);
-    let (spooled, vitals) = (Arc::clone(&shared.spooled), Arc::clone(&shared.vitals));
-    let mut keeping = shared.tracker.spawn_blocking(move || {
-        let (writer, spooled, vitals) = (&mut writer, &*spooled, &*vitals);
-        Keeper { writer, spooled, vitals, expire_every: EXPIRE_EVERY }.keep(inbox, &mut intake::Submissions)
+    let (recorder, inbox) = mpsc::channel(RECORDER_QUEUE);
+    let (spooled, counters) = (Arc::clone(&runtime.spooled), Arc::clone(&runtime.counters));
+    let mut keeping = runtime.tracker.spawn_blocking(move || {
+        let (writer, spooled, counters) = (&mut writer, &*spooled, &*counters);
+        FrameRecorder { writer, spooled, counters, expire_every: EXPIRE_EVERY }
+            .run(inbox, &mut intake::StoreRequests)
     });
 
     // Not a child of `shutdown`: what ends by itself before the wait for that is over, is a fault.
     let (serving, stop) = (TaskTracker::new(), CancellationToken::new());
     let intake = Arc::new(Intake {
         config: proxy.intake,
-        roster,
+        cameras,
         answers,
-        rates: limits::Rates::new(proxy.intake.camera_rate),
+        rates: limits::CameraRates::new(proxy.intake.camera_rate),
         jobs,
-        keeper,
-        vitals: Arc::clone(&shared.vitals),
+        recorder,
+        counters: Arc::clone(&runtime.counters),
         tasks: serving.clone(),
         shutdown: stop.clone(),
     });
@@ -186,9 +189,9 @@ async fn run_rooms<V: Vision>(
     }
     // The queues end with the last of those who use it.
     drop(intake);
-    service::guard(config, shared);
+    systemd::start_watchdog(config, runtime);
     tracing::info!(boot_epoch, workers = proxy.intake.workers, pulled = proxy.pulled.len(), "started");
-    service::ready();
+    systemd::ready();
 
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
@@ -201,7 +204,7 @@ async fn run_rooms<V: Vision>(
             Ok(()) => ProxyError::Task("the keeper ended".to_owned()),
         }),
     };
-    service::stopping();
+    systemd::stopping();
     stop.cancel();
     serving.close();
     if timeout(STOP_WAIT, serving.wait()).await.is_err() {
@@ -223,14 +226,14 @@ async fn run_rooms<V: Vision>(
 }
 
 /// Takes in what the server says of the cameras.
-struct Told {
-    roster: Arc<Roster>,
+struct UplinkEvents {
+    cameras: Arc<CameraRegistry>,
     answers: Arc<Answers>,
 }
 
-impl ProxiedListener for Told {
+impl ProxyObserver for UplinkEvents {
     fn on_cameras(&self, cameras: &v1::ProxiedCameras) {
-        self.roster.replace(cameras);
+        self.cameras.replace(cameras);
     }
 
     fn on_results(&self, results: &[v1::SightingResult]) {
@@ -242,9 +245,9 @@ impl ProxiedListener for Told {
     }
 }
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for UplinkEvents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Told")
+        f.write_str("UplinkEvents")
     }
 }
 
@@ -258,7 +261,7 @@ fn stages(config: &Config, same_person: f32) -> Stages {
 }
 
 /// Pushed settings are about a camera and its networks, of which a proxy has many.
-async fn refuse_settings(SettingsEnd { mut wanted, report }: SettingsEnd) {
+async fn refuse_settings(PipelineSettingsLink { mut wanted, report }: PipelineSettingsLink) {
     while wanted.changed().await.is_ok() {
         let version = wanted.borrow_and_update().as_ref().map_or(0, |wanted| wanted.version);
         let rejection = "an agent in proxy mode takes no pushed settings".to_owned();

@@ -12,10 +12,10 @@ use tonic::{Code, body::Body};
 
 use super::{
     Refusal,
+    cameras::Camera,
     grpc::check_device,
     intake::{Intake, Submission},
-    limits::{Metered, too_large},
-    roster::Camera,
+    limits::{MeteredBody, too_large},
     times,
 };
 
@@ -32,40 +32,40 @@ const FIELDS: [(&str, &[&str]); 5] = [
     ("frame_id", &["idempotency-key", "x-frame-id"]),
 ];
 
-/// Takes a frame.
+/// Takes the frame of one `POST`; answers 202 where the server's answer is still out, otherwise 200.
 pub(super) async fn capture(
     intake: &Arc<Intake>,
     camera: &Camera,
     parts: &Parts,
-    body: Metered,
+    body: MeteredBody,
 ) -> Result<Response<Body>, Refusal> {
-    let form = Form::of(&parts.headers)?;
-    let mut said = said_outside(parts);
+    let form = BodyFormat::of(&parts.headers)?;
+    let mut fields = fields_outside_body(parts);
     // Before the body: whoever names another camera need not send a picture.
-    check_device(camera, said.get("device_id").map_or("", String::as_str))?;
+    check_device(camera, fields.get("device_id").map_or("", String::as_str))?;
     let hold = body.hold.clone();
     let bytes = body.collect().await.map_err(|status| Refusal::from(&status))?.to_bytes();
     let image = match form {
-        Form::Jpeg => bytes,
-        Form::Multipart(boundary) => read_form(bytes, boundary, &mut said).await?,
+        BodyFormat::Jpeg => bytes,
+        BodyFormat::Multipart(boundary) => read_form(bytes, boundary, &mut fields).await?,
     };
     if image.len() > intake.config.max_frame_bytes {
         return Err(too_large());
     }
-    check_device(camera, said.get("device_id").map_or("", String::as_str))?;
-    let submission = submission(&said, image)?;
+    check_device(camera, fields.get("device_id").map_or("", String::as_str))?;
+    let submission = submission(&fields, image)?;
     let verdict = intake.take(camera.id, submission, hold.take()).await?;
     let stored = verdict.status() == v1::frame_verdict::Status::Stored;
     Ok(json_response(if stored { 202 } else { 200 }, &success(&verdict)))
 }
 
-/// What a body is.
-enum Form {
+/// How the picture lies in the body.
+enum BodyFormat {
     Jpeg,
     Multipart(String),
 }
 
-impl Form {
+impl BodyFormat {
     fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let kind =
             headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -79,27 +79,27 @@ impl Form {
 }
 
 /// What headers and the query say. The query goes before the headers.
-fn said_outside(parts: &Parts) -> HashMap<&'static str, String> {
-    let mut said = HashMap::new();
+fn fields_outside_body(parts: &Parts) -> HashMap<&'static str, String> {
+    let mut fields = HashMap::new();
     for (field, headers) in FIELDS {
         let header = headers.iter().find_map(|name| parts.headers.get(*name)?.to_str().ok());
         if let Some(text) = header {
-            said.insert(field, text.to_owned());
+            fields.insert(field, text.to_owned());
         }
     }
     for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
         if let Some((field, _)) = FIELDS.iter().find(|(field, _)| *field == name) {
-            said.insert(field, value.into_owned());
+            fields.insert(field, value.into_owned());
         }
     }
-    said
+    fields
 }
 
 /// Reads a form that is here as a whole; gives its picture.
 async fn read_form(
     bytes: Bytes,
     boundary: String,
-    said: &mut HashMap<&'static str, String>,
+    fields: &mut HashMap<&'static str, String>,
 ) -> Result<Bytes, Refusal> {
     let wrong = |error: multer::Error| Refusal::invalid("form", error);
     let whole = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
@@ -120,27 +120,27 @@ async fn read_form(
             let text = std::str::from_utf8(&data).ok().filter(|text| text.len() <= TEXT);
             let text =
                 text.ok_or_else(|| Refusal::invalid(field, format!("must be text of at most {TEXT} bytes")))?;
-            said.insert(field, text.trim().to_owned());
+            fields.insert(field, text.trim().to_owned());
         }
     }
     image.ok_or_else(|| Refusal::invalid("image", "is required"))
 }
 
-fn submission(said: &HashMap<&'static str, String>, image: Bytes) -> Result<Submission, Refusal> {
+fn submission(fields: &HashMap<&'static str, String>, image: Bytes) -> Result<Submission, Refusal> {
     let time = |field| {
-        let text = said.get(field).filter(|text| !text.is_empty());
+        let text = fields.get(field).filter(|text| !text.is_empty());
         let wrong = || Refusal::invalid(field, "must be RFC 3339, or Unix time in seconds or milliseconds");
         text.map(|text| times::parse(text).ok_or_else(wrong)).transpose()
     };
     Ok(Submission {
-        frame_id: said.get("frame_id").cloned().unwrap_or_default(),
+        frame_id: fields.get("frame_id").cloned().unwrap_or_default(),
         captured_at: time("timestamp")?,
         sent_at: time("sent_at")?,
         image,
     })
 }
 
-/// The original's success.
+/// A verdict in the shape of the original system's answer.
 fn success(verdict: &v1::FrameVerdict) -> Value {
     let faces: Vec<Value> = verdict.faces.iter().map(face).collect();
     let best = verdict.faces.iter().filter_map(|face| face.answer.as_ref()).max_by(|a, b| certainty(a, b));
@@ -195,7 +195,7 @@ fn student(student: &v1::StudentRef) -> Value {
     json!({"id": student.id, "number": student.number, "name": student.name})
 }
 
-/// The original's error.
+/// An error in the shape of the original system's.
 pub(super) fn error(
     status: u16,
     code: &str,

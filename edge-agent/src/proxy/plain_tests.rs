@@ -19,10 +19,10 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn read(body: Vec<u8>) -> Result<(Submission, HashMap<&'static str, String>), Refusal> {
-    let mut said = HashMap::new();
+    let mut fields = HashMap::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let image = runtime.block_on(read_form(body.into(), BOUNDARY.to_owned(), &mut said))?;
-    Ok((submission(&said, image)?, said))
+    let image = runtime.block_on(read_form(body.into(), BOUNDARY.to_owned(), &mut fields))?;
+    Ok((submission(&fields, image)?, fields))
 }
 
 #[test]
@@ -34,9 +34,9 @@ fn a_form_is_read_in_any_order() {
         ("timestamp", b"1800000000"),
         ("frame_id", b"7"),
     ]);
-    let (submission, said) = read(body.clone()).unwrap();
+    let (submission, fields) = read(body.clone()).unwrap();
     assert_eq!(submission.image.as_ref(), b"\xFF\xD8\r\n--X\r\n\xFF\xD9");
-    assert_eq!((said["device_id"].as_str(), submission.frame_id.as_str()), ("door", "7"));
+    assert_eq!((fields["device_id"].as_str(), submission.frame_id.as_str()), ("door", "7"));
     assert_eq!(submission.captured_at.unwrap().as_second(), 1_800_000_000);
     // Cut off anywhere, it is none: not even after the picture.
     for length in 0..body.len() - 4 {
@@ -62,9 +62,9 @@ fn headers_and_query_say_the_same() {
         .header("X-Captured-At", "7")
         .body(())
         .unwrap();
-    let said = said_outside(&request.into_parts().0);
+    let fields = fields_outside_body(&request.into_parts().0);
     let expected = [("device_id", "door"), ("timestamp", "5"), ("frame_id", "a/b")];
-    assert_eq!(said, expected.map(|(field, text)| (field, text.to_owned())).into());
+    assert_eq!(fields, expected.map(|(field, text)| (field, text.to_owned())).into());
 }
 
 fn answer(decision: v1::Decision, similarity: f32, id: &str) -> v1::FaceVerdict {

@@ -8,7 +8,7 @@ use cavs_embedding::PackDigest;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Refusal, intake::Intake, workers::Job};
+use super::{Refusal, intake::Intake, workers::AnalysisJob};
 use crate::{
     config::PulledCamera,
     sighting::Sighting,
@@ -27,16 +27,16 @@ pub(super) async fn pull(
 ) {
     let PulledCamera { device, camera, period } = pulled;
     let stages = Arc::new(Mutex::new(stages));
-    let source = AnySource::camera(&camera, Some(period), &intake.vitals);
+    let source = AnySource::camera(&camera, Some(period), &intake.counters);
     let (frames, mut inbox) = mpsc::channel(1);
-    let vitals = Arc::clone(&intake.vitals);
-    let pumping = source::pump_live(source, Some(period), frames, stop, vitals);
+    let counters = Arc::clone(&intake.counters);
+    let pumping = source::pump_live(source, Some(period), frames, stop, counters);
     let taking = async {
         // Said once, not at every frame.
         let mut refused = None;
         while let Some(frame) = inbox.recv().await {
             let taken = take(&intake, device, frame, &stages).await;
-            intake.vitals.done.add(1);
+            intake.counters.done.add(1);
             let refusal = taken.err();
             if let Some(refusal) = refusal.as_ref().filter(|refusal| refused.as_ref() != Some(*refusal)) {
                 let reason = refusal.reason.as_str();
@@ -49,13 +49,13 @@ pub(super) async fn pull(
         let sightings: Vec<_> = last
             .map(|tracked| Sighting { camera: Some(device), ..Sighting::of_track(tracked, pack) })
             .collect();
-        keep(&intake, sightings).await
+        store(&intake, sightings).await
     };
-    let (pumped, kept) = tokio::join!(pumping, taking);
+    let (pumped, stored) = tokio::join!(pumping, taking);
     if let Err(error) = pumped {
         tracing::error!(camera = %device, %error, "the camera can't be pulled");
     }
-    if let Err(refusal) = kept {
+    if let Err(refusal) = stored {
         tracing::warn!(camera = %device, message = refusal.message, "the last sightings could not be kept");
     }
 }
@@ -66,25 +66,25 @@ async fn take(
     frame: Frame,
     stages: &Arc<Mutex<Stages>>,
 ) -> Result<(), Refusal> {
-    let camera = intake.roster.by_id(device)?.id;
-    let (reply, looking) = oneshot::channel();
-    intake.look(Job { camera, frame, stages: Some(Arc::clone(stages)), reply, hold: None })?;
+    let camera = intake.cameras.by_id(device)?.id;
+    let (reply, outcome) = oneshot::channel();
+    intake.enqueue(AnalysisJob { camera, frame, stages: Some(Arc::clone(stages)), reply, hold: None })?;
     // Only a panic of the networks, which are guarded, would drop it.
-    let Ok(looked) = looking.await else { return Ok(()) };
-    intake.vitals.faces.add(looked.faces as u64);
-    match looked.result {
-        Ok(sightings) => keep(intake, sightings).await,
+    let Ok(outcome) = outcome.await else { return Ok(()) };
+    intake.counters.faces.add(outcome.faces as u64);
+    match outcome.result {
+        Ok(sightings) => store(intake, sightings).await,
         Err(failure) => {
-            intake.vitals.bad.add(1);
+            intake.counters.bad.add(1);
             tracing::debug!(camera = %device, reason = failure.reason, message = failure.message, "a bad frame");
             Ok(())
         }
     }
 }
 
-async fn keep(intake: &Intake, sightings: Vec<Sighting>) -> Result<(), Refusal> {
+async fn store(intake: &Intake, sightings: Vec<Sighting>) -> Result<(), Refusal> {
     if sightings.is_empty() {
         return Ok(());
     }
-    intake.keep(FrameRecord { sightings, ..FrameRecord::default() }).await.map(drop)
+    intake.store(FrameRecord { sightings, ..FrameRecord::default() }).await.map(drop)
 }

@@ -13,9 +13,9 @@ pub(super) const RETRY_AFTER_MS: &str = "retry-after-ms";
 /// Why a frame is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Stable.
+    /// One of the protocol's closed list; stable.
     pub(super) reason: ErrorReason,
-    /// In words.
+    /// The reason in words, for the camera's owner.
     pub(super) message: String,
     /// What of the request is wrong.
     pub(super) field: Option<&'static str>,

@@ -12,11 +12,11 @@ use tower::{Layer, ServiceExt, util::MapResponse};
 
 use super::{
     Refusal,
-    grpc::{Capture, Sender, complete},
+    cameras::Camera,
+    grpc::{CameraContext, Capture, complete},
     intake::Intake,
-    limits::{Budget, Metered},
+    limits::{ByteBudget, MeteredBody},
     plain,
-    roster::Camera,
 };
 use crate::config::ListenerConfig;
 
@@ -42,7 +42,7 @@ type Completed = MapResponse<CaptureServiceServer<Capture>, fn(Response<Body>) -
 
 pub(super) struct Router {
     config: ListenerConfig,
-    budget: Budget,
+    budget: ByteBudget,
     intake: Arc<Intake>,
     capture: GrpcWebService<Completed>,
     refusals: Arc<Refusals>,
@@ -55,7 +55,7 @@ impl Router {
         let capture = CaptureServiceServer::new(capture).max_decoding_message_size(most);
         Self {
             config: config.clone(),
-            budget: Budget::new(config.max_bytes_in_flight),
+            budget: ByteBudget::new(config.max_bytes_in_flight),
             intake,
             capture: tonic_web::GrpcWebLayer::new().layer(MapResponse::new(capture, complete as _)),
             refusals: Arc::default(),
@@ -98,10 +98,10 @@ impl Router {
         }
         let (parts, body) = request.into_parts();
         let metered = match kind {
-            Kind::Stream => Metered::stream(body, &self.budget),
+            Kind::Stream => MeteredBody::stream(body, &self.budget),
             Kind::Plain | Kind::Unary => {
                 let most = limits.max_frame_bytes + AROUND;
-                Metered::whole(body, &self.budget, most, self.config.body_timeout, place)
+                MeteredBody::whole(body, &self.budget, most, self.config.body_timeout, place)
             }
         };
         match kind {
@@ -117,13 +117,13 @@ impl Router {
     async fn call(
         &self,
         parts: http::request::Parts,
-        metered: Metered,
+        metered: MeteredBody,
         camera: Arc<Camera>,
         busy: Busy,
     ) -> Response<Body> {
-        let sender = Sender { camera, hold: metered.hold.clone(), busy };
+        let context = CameraContext { camera, hold: metered.hold.clone(), busy };
         let mut request = Request::from_parts(parts, Body::new(metered));
-        request.extensions_mut().insert(sender);
+        request.extensions_mut().insert(context);
         let answered: Result<_, Infallible> = self.capture.clone().oneshot(request).await;
         let Ok(response) = answered;
         response
@@ -156,7 +156,7 @@ impl Router {
         certificate: Option<DeviceId>,
     ) -> Result<Arc<Camera>, Refusal> {
         if let Some(device) = certificate {
-            return self.intake.roster.by_id(device);
+            return self.intake.cameras.by_id(device);
         }
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let scheme = header.and_then(|text| text.trim().split_once(' '));
@@ -165,7 +165,7 @@ impl Router {
         let token = token.ok_or_else(|| {
             Refusal::new(ErrorReason::Unauthenticated, "no client certificate, and no Authorization: Bearer")
         })?;
-        self.intake.roster.by_token(token)
+        self.intake.cameras.by_token(token)
     }
 }
 

@@ -65,7 +65,7 @@ mod tests {
         // Seconds since its start, and two seconds old.
         assert_eq!(taken(10, Some(12)), at(1_799_999_998));
         assert_eq!(of_capture(now, Some(at(10)), Some(at(12))).since_boot, Duration::from_secs(998));
-        // Believed, and not.
+        // A plausible clock is believed, others are not.
         assert_eq!(taken(1_799_999_000, None), at(1_799_999_000));
         for wrong in [0, 1_800_000_100, 1_700_000_000] {
             assert_eq!(taken(wrong, None), now.wall, "{wrong}");

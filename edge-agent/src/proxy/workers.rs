@@ -9,30 +9,30 @@ use cavs_proto::DeviceId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::{
-    source::{Frame, camera::Splitter},
-    stages::{Looked, Stages},
+    source::{Frame, camera::JpegSplitter},
+    stages::{FrameOutcome, Stages},
     vision::{ImageFailure, Vision},
 };
 
-/// A frame to be looked at.
+/// A frame for the networks.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct AnalysisJob {
     pub(super) camera: DeviceId,
     pub(super) frame: Frame,
     /// What stands before and after the networks for a camera that is pulled. A frame that was sent
     /// goes through the networks alone: its sender wants an answer.
     pub(super) stages: Option<Arc<Mutex<Stages>>>,
-    pub(super) reply: oneshot::Sender<Looked>,
+    pub(super) reply: oneshot::Sender<FrameOutcome>,
     /// What it holds of the bytes in flight.
     pub(super) hold: Option<OwnedSemaphorePermit>,
 }
 
-/// Looks at frames until there are no more. Blocks: give it a thread.
-pub(super) fn work<V: Vision>(mut vision: V, jobs: &Mutex<mpsc::Receiver<Job>>, max_bytes: usize) {
+/// Takes frames through the networks until there are no more. Blocks: give it a thread.
+pub(super) fn work<V: Vision>(mut vision: V, jobs: &Mutex<mpsc::Receiver<AnalysisJob>>, max_bytes: usize) {
     loop {
         // Whoever waits for the next frame holds the queue; the others wait for their turn.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(Job { camera, mut frame, stages, reply, hold }) = next else { return };
+        let Some(AnalysisJob { camera, mut frame, stages, reply, hold }) = next else { return };
         if reply.is_closed() {
             continue;
         }
@@ -41,18 +41,18 @@ pub(super) fn work<V: Vision>(mut vision: V, jobs: &Mutex<mpsc::Receiver<Job>>, 
                 io::Error::new(io::ErrorKind::InvalidData, "no JPEG, or one that was cut off or damaged")
             })
         });
-        let mut looked = match &stages {
+        let mut outcome = match &stages {
             Some(stages) => {
-                stages.lock().unwrap_or_else(PoisonError::into_inner).look_at(&mut vision, &frame)
+                stages.lock().unwrap_or_else(PoisonError::into_inner).process(&mut vision, &frame)
             }
-            None => Stages::default().look_at(&mut vision, &frame),
+            None => Stages::default().process(&mut vision, &frame),
         };
-        if let Ok(sightings) = &mut looked.result {
+        if let Ok(sightings) = &mut outcome.result {
             sightings.iter_mut().for_each(|sighting| sighting.camera = Some(camera));
         }
         drop((frame, hold));
         // Fails only where nobody wants it.
-        let _ = reply.send(looked);
+        let _ = reply.send(outcome);
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn whole_jpeg(bytes: &[u8], max_bytes: usize) -> Option<Vec<u8>> {
     if !bytes.starts_with(&[0xFF, 0xD8]) {
         return None;
     }
-    let mut splitter = Splitter::new(max_bytes);
+    let mut splitter = JpegSplitter::new(max_bytes);
     let (_, picture) = splitter.feed(bytes);
     // One that began later is not what was sent.
     picture.filter(|picture| splitter.dropped() == 0 && bytes.starts_with(picture))

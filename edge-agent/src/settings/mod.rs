@@ -1,10 +1,10 @@
 //! Settings that the server pushes: tried, kept where the agent goes on working, given up where not.
 //!
-//! [`Ledger`] is the state machine, [`LedgerFile`] keeps it beside the spool, so that a trial that
+//! [`SettingsState`] is the state machine, [`SettingsFile`] keeps it beside the spool, so that a trial that
 //! ends the process is known of at the next start.
 
 mod file;
-mod ledger;
+mod state;
 
-pub use file::LedgerFile;
-pub use ledger::{Ledger, Pushed};
+pub use file::SettingsFile;
+pub use state::{PushedSettings, SettingsState};

@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     config::{CameraConfig, CameraKind},
-    vitals::Vitals,
+    health::HealthCounters,
 };
 
 /// Any of the sources that can be configured.
 #[derive(Debug)]
 pub enum AnySource {
-    /// Images of a directory.
+    /// The image files of a directory, once or again and again.
     Directory(DirectorySource),
     /// A program that writes MJPEG.
     Child(Box<Supervised<ChildCamera>>),
@@ -25,22 +25,22 @@ pub enum AnySource {
 impl AnySource {
     /// A camera, which is opened when its first frame is asked for, at most one per `period`.
     #[must_use]
-    pub fn camera(config: &CameraConfig, period: Option<Duration>, vitals: &Arc<Vitals>) -> Self {
+    pub fn camera(config: &CameraConfig, period: Option<Duration>, counters: &Arc<HealthCounters>) -> Self {
         let stall = config.stall;
-        let vitals = || Arc::clone(vitals);
-        let child = |camera| Self::Child(Box::new(Supervised::new(camera, stall, vitals())));
+        let counters = || Arc::clone(counters);
+        let child = |camera| Self::Child(Box::new(Supervised::new(camera, stall, counters())));
         match config.kind.clone() {
             CameraKind::Command { program, arguments } => child(ChildCamera::new(program, arguments)),
             CameraKind::Rpicam { size, rate } => child(ChildCamera::rpicam(size, rate)),
             CameraKind::V4l2 { device, size } => child(ChildCamera::v4l2(&device, size)),
             CameraKind::Mjpeg(address) => {
-                Self::Mjpeg(Box::new(Supervised::new(MjpegCamera { address }, stall, vitals())))
+                Self::Mjpeg(Box::new(Supervised::new(MjpegCamera { address }, stall, counters())))
             }
             CameraKind::Snapshot(address) => {
                 let period = period.unwrap_or_default();
                 // Between two pictures a camera that is asked seldom is silent by right.
                 let camera = SnapshotCamera { address, period };
-                Self::Snapshot(Box::new(Supervised::new(camera, stall + period, vitals())))
+                Self::Snapshot(Box::new(Supervised::new(camera, stall + period, counters())))
             }
         }
     }

@@ -12,7 +12,7 @@ use thiserror::Error;
 pub use any::AnySource;
 pub use directory::DirectorySource;
 pub(crate) use directory::read_bounded;
-pub use pump::{Pumped, pump, pump_live};
+pub use pump::{PumpCounts, pump, pump_live};
 
 use crate::clock::Stamp;
 
@@ -35,7 +35,7 @@ pub struct Frame {
 /// How far a source that can be resumed has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// Which source.
+    /// Tells sources apart: `directory:` and the real path.
     pub source: String,
     /// The last frame that was taken care of.
     pub position: String,
@@ -47,9 +47,9 @@ pub enum SourceError {
     /// The directory can't be listed.
     #[error("source.path: {path}: {source}")]
     Directory {
-        /// The directory.
+        /// As the configuration names it.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 }

@@ -7,14 +7,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Frame, Source, SourceError};
-use crate::vitals::Vitals;
+use crate::health::HealthCounters;
 
 /// How much earlier than its time a live frame may come and still be taken: cameras jitter.
-const EARLY: f64 = 0.2;
+const JITTER_SHARE: f64 = 0.2;
 
-/// What a pump did.
+/// What a source gave while it was pumped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pumped {
+pub struct PumpCounts {
     /// Frames that were passed on.
     pub frames: u64,
     /// Frames that came while the agent was still busy with the one before.
@@ -25,21 +25,21 @@ pub struct Pumped {
 /// The source waits for whoever takes the frames.
 ///
 /// # Errors
-/// The source's own.
+/// The source can't go on.
 pub async fn pump<S: Source>(
     mut source: S,
     period: Option<Duration>,
     frames: mpsc::Sender<Frame>,
     stop: CancellationToken,
-    vitals: Arc<Vitals>,
-) -> Result<Pumped, SourceError> {
+    counters: Arc<HealthCounters>,
+) -> Result<PumpCounts, SourceError> {
     let mut ticks = period.map(|period| {
         let mut ticks = interval(period);
-        // A slow frame must not be followed by a burst: the rate is a promise to the room.
+        // A slow frame must not be followed by a burst: the rate bounds what the networks use of the processor.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     });
-    let mut pumped = Pumped::default();
+    let mut pumped = PumpCounts::default();
     let pumping = async {
         loop {
             if let Some(ticks) = &mut ticks {
@@ -50,7 +50,7 @@ pub async fn pump<S: Source>(
                 return Ok(());
             }
             pumped.frames += 1;
-            vitals.taken.add(1);
+            counters.taken.add(1);
         }
     };
     // Stopping between two awaits loses at most one frame that nobody has seen: its cursor is not
@@ -63,16 +63,16 @@ pub async fn pump<S: Source>(
 /// one: what nobody was ready for is dropped and counted.
 ///
 /// # Errors
-/// The source's own.
+/// The source can't go on.
 pub async fn pump_live<S: Source>(
     source: S,
     period: Option<Duration>,
     frames: mpsc::Sender<Frame>,
     stop: CancellationToken,
-    vitals: Arc<Vitals>,
-) -> Result<Pumped, SourceError> {
-    let mut pumped = Pumped::default();
-    let mut pace = Pace { period, next: None };
+    counters: Arc<HealthCounters>,
+) -> Result<PumpCounts, SourceError> {
+    let mut pumped = PumpCounts::default();
+    let mut limiter = FrameRateLimiter { period, next: None };
     let mut waiting: Option<Frame> = None;
     // The future of the next frame owns the source and stays alive over everything else.
     let mut coming = Box::pin(take(source));
@@ -84,14 +84,14 @@ pub async fn pump_live<S: Source>(
                 let (Ok(permit), Some(frame)) = (permit, waiting.take()) else { return Ok(pumped) };
                 permit.send(frame);
                 pumped.frames += 1;
-                vitals.taken.add(1);
+                counters.taken.add(1);
             }
             (source, frame) = &mut coming => {
                 let Some(frame) = frame? else { break };
                 coming.set(take(source));
-                if pace.is_due(frame.taken.since_boot) && waiting.replace(frame).is_some() {
+                if limiter.is_due(frame.taken.since_boot) && waiting.replace(frame).is_some() {
                     pumped.dropped += 1;
-                    vitals.dropped.add(1);
+                    counters.dropped.add(1);
                 }
             }
         }
@@ -100,7 +100,7 @@ pub async fn pump_live<S: Source>(
         && frames.send(frame).await.is_ok()
     {
         pumped.frames += 1;
-        vitals.taken.add(1);
+        counters.taken.add(1);
     }
     Ok(pumped)
 }
@@ -111,15 +111,15 @@ async fn take<S: Source>(mut source: S) -> (S, Result<Option<Frame>, SourceError
 }
 
 /// Lets one frame per period through, without drifting from the source's own rhythm.
-struct Pace {
+struct FrameRateLimiter {
     period: Option<Duration>,
     next: Option<Duration>,
 }
 
-impl Pace {
+impl FrameRateLimiter {
     fn is_due(&mut self, now: Duration) -> bool {
         let Some(period) = self.period else { return true };
-        let due = self.next.is_none_or(|next| now + period.mul_f64(EARLY) >= next);
+        let due = self.next.is_none_or(|next| now + period.mul_f64(JITTER_SHARE) >= next);
         if due {
             // After a pause the rhythm begins anew instead of catching up.
             self.next = Some(self.next.map_or(now, |next| next.max(now.saturating_sub(period))) + period);

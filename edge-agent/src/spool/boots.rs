@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{SpoolError, format::signed};
-use crate::clock::Anchor;
+use crate::clock::ClockAnchor;
 
 /// The starts by their epochs.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Boots {
 #[derive(Debug)]
 struct Boot {
     boot_id: String,
-    anchor: Option<Anchor>,
+    anchor: Option<ClockAnchor>,
 }
 
 /// Notes that an epoch has begun, and forgets those of which nothing waits any more.
@@ -53,7 +53,7 @@ impl Boots {
     }
 
     /// What is known of the time during an epoch.
-    pub(super) fn anchor(&self, boot_epoch: u64) -> Option<&Anchor> {
+    pub(super) fn anchor(&self, boot_epoch: u64) -> Option<&ClockAnchor> {
         self.boots.get(&boot_epoch)?.anchor.as_ref()
     }
 
@@ -63,7 +63,7 @@ impl Boots {
         &mut self,
         connection: &Connection,
         boot_id: &str,
-        learnt: Anchor,
+        learnt: ClockAnchor,
     ) -> Result<(), SpoolError> {
         for (boot_epoch, boot) in self.boots.iter_mut().filter(|(_, boot)| boot.boot_id == boot_id) {
             let better = boot.anchor.map_or(learnt, |known| known.or_better(learnt));
@@ -90,14 +90,14 @@ impl Boots {
 }
 
 /// Two anchors differ by more than what nobody would notice.
-fn differ(known: &Anchor, better: &Anchor) -> bool {
+fn differ(known: &ClockAnchor, better: &ClockAnchor) -> bool {
     let moved = known.boot.duration_since(better.boot).unsigned_abs();
     moved > Duration::from_secs(1) || known.uncertainty > better.uncertainty + Duration::from_secs(1)
 }
 
-fn anchor(boot: i64, learnt: i64, uncertainty: i64) -> Option<Anchor> {
+fn anchor(boot: i64, learnt: i64, uncertainty: i64) -> Option<ClockAnchor> {
     let millis = |value: i64| u64::try_from(value).ok().map(Duration::from_millis);
-    Some(Anchor {
+    Some(ClockAnchor {
         boot: Timestamp::from_microsecond(boot).ok()?,
         learnt: millis(learnt)?,
         uncertainty: millis(uncertainty)?,

@@ -24,20 +24,20 @@ CREATE TABLE IF NOT EXISTS captures (
     UNIQUE (camera, frame)
 ) STRICT";
 
-/// Where the sightings of a frame are.
+/// A frame in the spool: the keys of its sightings, and how many still wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredFrame {
     /// The key of the first one; those of the others follow it.
     pub first: SightingKey,
-    /// How many.
+    /// Number of the frame's sightings, one a face.
     pub count: u64,
-    /// The frame was kept before.
+    /// The frame was stored before, so nothing was added.
     pub repeated: bool,
     /// How many of them still wait for the server.
     pub waiting: u64,
 }
 
-impl Kept {
+impl StoredFrame {
     /// The keys of its sightings, in order.
     pub fn keys(&self) -> impl Iterator<Item = SightingKey> + use<> {
         let Self { first, count, .. } = *self;
@@ -55,32 +55,32 @@ impl Writer {
     }
 }
 
-/// Forgets the oldest frames.
+/// Forgets the oldest frames beyond [`REMEMBERED`].
 pub(super) fn forget_oldest(transaction: &Transaction<'_>) -> Result<(), SpoolError> {
     let sql = "DELETE FROM captures WHERE rowid <= (SELECT max(rowid) FROM captures) - ?";
     transaction.execute(sql, [REMEMBERED])?;
     Ok(())
 }
 
-pub(super) fn known(
+pub(super) fn find(
     transaction: &Transaction<'_>,
     camera: DeviceId,
     frame: &str,
-) -> Result<Option<Kept>, SpoolError> {
+) -> Result<Option<StoredFrame>, SpoolError> {
     let sql = "SELECT c.boot_epoch, c.sequence, c.count, (
                    SELECT count(*) FROM sightings s WHERE s.boot_epoch = c.boot_epoch
                    AND s.sequence >= c.sequence AND s.sequence < c.sequence + c.count)
                FROM captures c WHERE c.camera = ? AND c.frame = ?";
     let mut statement = transaction.prepare_cached(sql)?;
-    let kept = statement.query_row(params![camera.to_string(), frame], |row| {
-        Ok(Kept {
+    let stored = statement.query_row(params![camera.to_string(), frame], |row| {
+        Ok(StoredFrame {
             first: SightingKey { boot_epoch: unsigned(row.get(0)?), sequence: unsigned(row.get(1)?) },
             count: unsigned(row.get(2)?),
             repeated: true,
             waiting: unsigned(row.get(3)?),
         })
     });
-    Ok(kept.optional()?)
+    Ok(stored.optional()?)
 }
 
 pub(super) fn remember(
@@ -122,8 +122,8 @@ mod tests {
         (writer, outbox)
     }
 
-    fn frame(mark: Option<(DeviceId, &str)>, faces: u8) -> FrameRecord {
-        let camera = mark.map(|(camera, _)| camera);
+    fn frame(capture: Option<(DeviceId, &str)>, faces: u8) -> FrameRecord {
+        let camera = capture.map(|(camera, _)| camera);
         let sighting = |index| Sighting {
             taken: Stamp::now(),
             frame: "f".to_owned(),
@@ -132,8 +132,8 @@ mod tests {
             track: None,
             camera,
         };
-        let mark = mark.map(|(camera, frame)| (camera, frame.to_owned()));
-        FrameRecord { cursor: None, mark, sightings: (0..faces).map(sighting).collect() }
+        let capture = capture.map(|(camera, frame)| (camera, frame.to_owned()));
+        FrameRecord { cursor: None, capture, sightings: (0..faces).map(sighting).collect() }
     }
 
     #[test]
@@ -142,11 +142,11 @@ mod tests {
         let (one, other) = (DeviceId::generate(), DeviceId::generate());
         let (mut writer, outbox) = open(dir.path(), 1_800_000_000);
         let frames = [frame(Some((one, "1")), 2), frame(Some((one, "1")), 2), frame(Some((other, "1")), 1)];
-        let (kept, appended) = writer.store(&frames).unwrap();
+        let (stored, appended) = writer.store(&frames).unwrap();
         assert_eq!(appended.stored, 3);
-        assert_eq!(kept.iter().map(|kept| kept.repeated).collect::<Vec<_>>(), [false, true, false]);
-        assert_eq!(kept[1].first, kept[0].first);
-        assert_eq!(kept[0].keys().map(|key| key.sequence).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(stored.iter().map(|stored| stored.repeated).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(stored[1].first, stored[0].first);
+        assert_eq!(stored[0].keys().map(|key| key.sequence).collect::<Vec<_>>(), [1, 2]);
         // Without a name, every frame is a new one.
         assert_eq!(writer.store(&[frame(None, 1), frame(None, 1)]).unwrap().1.stored, 2);
         drop((writer, outbox));
@@ -154,13 +154,13 @@ mod tests {
         let (mut writer, mut outbox) = open(dir.path(), 1_800_000_100);
         let again = |writer: &mut Writer| writer.store(&[frame(Some((one, "1")), 2)]).unwrap();
         let (repeated, appended) = again(&mut writer);
-        assert_eq!((repeated[0].first, repeated[0].count, repeated[0].waiting), (kept[0].first, 2, 2));
+        assert_eq!((repeated[0].first, repeated[0].count, repeated[0].waiting), (stored[0].first, 2, 2));
         assert!(repeated[0].repeated && appended.stored == 0);
         let limits = BatchLimits { count: 10, bytes: 1 << 20 };
         let offered = outbox.next(None, limits).unwrap();
         assert_eq!(offered.len(), 5);
         assert_eq!(offered[0].camera_id, one.to_string());
-        outbox.settle(&[(kept[0].first, Settlement::Delivered)]).unwrap();
+        outbox.settle(&[(stored[0].first, Settlement::Delivered)]).unwrap();
         assert_eq!(again(&mut writer).0[0].waiting, 1);
     }
 }

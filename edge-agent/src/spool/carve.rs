@@ -26,12 +26,12 @@ const MAX_ROW: usize = 1 << 20;
 pub(super) struct Carver {
     store: PageStore,
     /// Places of pages that are still to be looked at, last one first.
-    places: Vec<Place>,
+    locations: Vec<PageLocation>,
     rows: Vec<SealedRow>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum PageLocation {
     Journal(u64),
     Database(u64),
 }
@@ -47,9 +47,10 @@ impl Carver {
     pub(super) fn new(database: File, journal: Option<File>) -> Self {
         let mut store = PageStore { database, journal, newest: HashMap::new() };
         let pages = store.database.metadata().map_or(0, |m| m.len().div_ceil(PAGE_BYTES as u64));
-        let mut places: Vec<_> = (0..pages).map(|page| Place::Database(page * PAGE_BYTES as u64)).collect();
-        places.extend(store.read_journal().into_iter().map(Place::Journal));
-        Self { store, places, rows: Vec::new() }
+        let mut locations: Vec<_> =
+            (0..pages).map(|page| PageLocation::Database(page * PAGE_BYTES as u64)).collect();
+        locations.extend(store.read_journal().into_iter().map(PageLocation::Journal));
+        Self { store, locations, rows: Vec::new() }
     }
 }
 
@@ -61,9 +62,9 @@ impl Iterator for Carver {
             if let Some(row) = self.rows.pop() {
                 return Some(row);
             }
-            let place = self.places.pop()?;
-            let Some(page) = self.store.page_at(place) else { continue };
-            let first = matches!(place, Place::Database(0));
+            let location = self.locations.pop()?;
+            let Some(page) = self.store.page_at(location) else { continue };
+            let first = matches!(location, PageLocation::Database(0));
             self.rows = rows(&page, if first { FILE_HEADER } else { 0 }, &self.store);
         }
     }
@@ -75,25 +76,25 @@ impl PageStore {
         let Some(journal) = &self.journal else { return Vec::new() };
         let length = journal.metadata().map_or(0, |metadata| metadata.len());
         let frame = FRAME_HEADER + PAGE_BYTES as u64;
-        let mut places = Vec::new();
+        let mut locations = Vec::new();
         let mut at = JOURNAL_HEADER;
         while at + frame <= length {
             let mut number = [0; 4];
             if journal.read_exact_at(&mut number, at).is_ok() {
                 self.newest.insert(u32::from_be_bytes(number), at + FRAME_HEADER);
-                places.push(at + FRAME_HEADER);
+                locations.push(at + FRAME_HEADER);
             }
             at += frame;
         }
-        places
+        locations
     }
 
-    fn page_at(&self, place: Place) -> Option<Vec<u8>> {
+    fn page_at(&self, location: PageLocation) -> Option<Vec<u8>> {
         let mut page = vec![0; PAGE_BYTES];
-        match place {
-            Place::Journal(at) => self.journal.as_ref()?.read_exact_at(&mut page, at).ok()?,
+        match location {
+            PageLocation::Journal(at) => self.journal.as_ref()?.read_exact_at(&mut page, at).ok()?,
             // The last page of a file that was cut off may be incomplete; its rows may not.
-            Place::Database(at) => {
+            PageLocation::Database(at) => {
                 let mut filled = 0;
                 while filled < PAGE_BYTES {
                     match self.database.read_at(&mut page[filled..], at + filled as u64) {
@@ -108,11 +109,11 @@ impl PageStore {
 
     /// A page by its number, which counts from 1.
     fn page(&self, number: u32) -> Option<Vec<u8>> {
-        let place = match self.newest.get(&number) {
-            Some(at) => Place::Journal(*at),
-            None => Place::Database(u64::from(number.checked_sub(1)?) * PAGE_BYTES as u64),
+        let location = match self.newest.get(&number) {
+            Some(at) => PageLocation::Journal(*at),
+            None => PageLocation::Database(u64::from(number.checked_sub(1)?) * PAGE_BYTES as u64),
         };
-        self.page_at(place)
+        self.page_at(location)
     }
 }
 

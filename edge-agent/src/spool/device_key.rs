@@ -99,19 +99,19 @@ fn credential() -> Result<Option<PathBuf>, SpoolError> {
 /// What identifies a machine.
 struct Identity {
     bytes: Vec<u8>,
-    /// Nothing does.
-    nobody: bool,
+    /// No file says who the machine is.
+    anonymous: bool,
 }
 
 fn identity(files: &[&Path]) -> Result<Identity, SpoolError> {
-    let mut identity = Identity { bytes: Vec::new(), nobody: true };
+    let mut identity = Identity { bytes: Vec::new(), anonymous: true };
     for path in files {
         // Not every machine has every one; the lengths keep them apart.
         let mut value = read_if_there(path)?.unwrap_or_default();
         if value.trim_ascii() == UNINITIALIZED {
             value.clear();
         }
-        identity.nobody &= value.trim_ascii().is_empty();
+        identity.anonymous &= value.trim_ascii().is_empty();
         identity.bytes.extend_from_slice(&value.len().to_be_bytes());
         identity.bytes.extend_from_slice(&value);
     }
@@ -181,7 +181,7 @@ fn load_sealed(path: &Path, identity: &Identity, mark: &str) -> Result<DeviceKey
         },
         None => None,
     };
-    let random = if identity.nobody { Some(random_identity(path)?) } else { None };
+    let random = if identity.anonymous { Some(random_identity(path)?) } else { None };
     let identity = random.as_deref().unwrap_or(&identity.bytes);
     let mut key = [0; KEY_BYTES];
     SystemRandom::new().fill(&mut key).map_err(|_| SpoolError::Crypto("random numbers"))?;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn board(name: &str) -> Identity {
-        Identity { bytes: name.into(), nobody: false }
+        Identity { bytes: name.into(), anonymous: false }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use prost::Message;
 use rusqlite::{Transaction, params};
 
 use super::{
-    Part, Seal, SpoolError,
+    Seal, SealedPart, SpoolError,
     format::{signed, unsigned},
 };
 use crate::{clock::Stamp, sighting::SightingKey};
@@ -112,7 +112,7 @@ fn expire_of_this_boot(
 
 /// When a sighting was taken, since the kernel's start.
 fn since_boot(seal: &Seal, key: SightingKey, body: Vec<u8>) -> Option<Duration> {
-    let body = seal.open(key, Part::Body, body)?;
+    let body = seal.open(key, SealedPart::Body, body)?;
     let clock = v1::CapturedSighting::decode(body.as_slice()).ok()?.clock?;
     Some(Duration::from_millis(clock.since_boot_ms))
 }

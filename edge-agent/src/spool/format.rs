@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{Part, Seal, SpoolError, SpoolStatus};
+use super::{Seal, SealedPart, SpoolError, SpoolStatus};
 use crate::sighting::SightingKey;
 
 /// `user_version` of the layout below.
@@ -179,8 +179,9 @@ fn upgrade(transaction: &Transaction<'_>, seal: &Seal) -> Result<(), SpoolError>
     while let Some(row) = rows.next()? {
         let key = SightingKey { boot_epoch: unsigned(row.get(0)?), sequence: unsigned(row.get(1)?) };
         let (body, evidence): (Vec<u8>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
-        let evidence = evidence.map(|evidence| seal.seal(key, Part::Evidence, &evidence)).transpose()?;
-        let body = seal.seal(key, Part::Body, &body)?;
+        let evidence =
+            evidence.map(|evidence| seal.seal(key, SealedPart::Evidence, &evidence)).transpose()?;
+        let body = seal.seal(key, SealedPart::Body, &body)?;
         SealedRow { key, quality: 0, repeat: false, stored_at: None, body, evidence }.insert(transaction)?;
     }
     drop(rows);

@@ -25,21 +25,21 @@ use std::{
 
 use thiserror::Error;
 
-pub use captures::Kept;
+pub use captures::StoredFrame;
 pub use open::{Spool, SpoolOptions};
 pub use outbox::{BatchLimits, Outbox, Settlement};
 pub use recover::Quarantined;
 pub use seal::Seal;
 pub use writer::{Appended, FrameRecord, Writer};
 
-use seal::Part;
+use seal::SealedPart;
 
 /// What a spool holds and what it had to give up. Counters are since the spool was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpoolStatus {
-    /// Sightings that wait.
+    /// Sightings that wait for their acknowledgement.
     pub spooled: u64,
-    /// Bytes they take.
+    /// Bytes that they take, evidence and overhead included.
     pub bytes: u64,
     /// Sightings lost before their acknowledgement, for whatever reason.
     pub lost: u64,
@@ -62,20 +62,20 @@ pub enum SpoolError {
     /// A file or folder of the spool can't be made, opened or moved.
     #[error("spool.path: {path}: {source}")]
     File {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
-    /// Another agent has it.
+    /// Another agent holds its lock.
     #[error("spool.path: {0}: another agent is using this spool; every agent needs its own")]
     Locked(PathBuf),
     /// A later version of the agent made it.
     #[error("spool.path: {path}: made by a newer agent (format {found}, this agent knows {known})")]
     Newer {
-        /// The database.
+        /// The database file.
         path: PathBuf,
-        /// Its format.
+        /// The format that it says it has.
         found: i64,
         /// The newest format that this agent knows.
         known: i64,
@@ -83,9 +83,9 @@ pub enum SpoolError {
     /// The key file is no key.
     #[error("spool.key_file: {path}: a key has at least {least} bytes")]
     KeyTooShort {
-        /// The file.
+        /// The key file.
         path: PathBuf,
-        /// Least length in bytes.
+        /// Least length of a key, in bytes.
         least: usize,
     },
     /// The database was encrypted with another key. An open moves it aside.
@@ -94,7 +94,7 @@ pub enum SpoolError {
     /// The cryptographic library refused, which it never does.
     #[error("spool: {0} failed")]
     Crypto(&'static str),
-    /// SQLite refused.
+    /// SQLite failed; [`SpoolError::is_damage`] and [`SpoolError::is_full`] say how.
     #[error("spool: {0}")]
     Database(#[from] rusqlite::Error),
 }

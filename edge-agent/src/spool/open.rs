@@ -35,7 +35,7 @@ const MAX_OFFSET: u64 = 1 << 37;
 /// Where a spool is and how large it may become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolOptions {
-    /// The database file.
+    /// The database file; lock, key and epoch lie beside it.
     pub path: PathBuf,
     /// Most bytes of waiting sightings, evidence and overhead included.
     pub max_bytes: u64,
@@ -57,9 +57,9 @@ impl SpoolOptions {
 /// Both sides of an open spool.
 #[derive(Debug)]
 pub struct Spool {
-    /// The side that stores.
+    /// Stores what frames show.
     pub writer: Writer,
-    /// The side that offers and settles.
+    /// Offers sightings to the server, and takes out what it has acknowledged.
     pub outbox: Outbox,
     /// The spool that could not be used and was moved aside, where there was one.
     pub quarantined: Option<Quarantined>,

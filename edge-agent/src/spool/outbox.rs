@@ -6,12 +6,12 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    Part, Seal, SpoolError, SpoolStatus,
+    Seal, SealedPart, SpoolError, SpoolStatus,
     boots::Boots,
     format::{self, signed, unsigned},
 };
 use crate::{
-    clock::{self, Anchor},
+    clock::{self, ClockAnchor},
     sighting::{SightingKey, correct_times},
 };
 
@@ -27,7 +27,7 @@ const RECORD_DAMAGED: &str = "SPOOL_RECORD_DAMAGED";
 /// How much is offered at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Most sightings.
+    /// Most sightings of one batch.
     pub count: usize,
     /// Most bytes; one sighting is always offered, however large it is.
     pub bytes: usize,
@@ -36,13 +36,13 @@ pub struct BatchLimits {
 /// What the server said of a sighting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// It has it.
+    /// It is committed there, now or before.
     Delivered,
-    /// It will never take it.
+    /// It will never be taken there; it is set aside.
     Rejected {
-        /// The server's stable reason.
+        /// Such as `EMBEDDING_INVALID`; stable.
         reason: String,
-        /// The reason in words.
+        /// The reason in words, for the log.
         message: String,
     },
 }
@@ -74,7 +74,7 @@ impl Outbox {
     ///
     /// # Errors
     /// `Database`.
-    pub fn learn_time(&mut self, anchor: Anchor) -> Result<(), SpoolError> {
+    pub fn learn_time(&mut self, anchor: ClockAnchor) -> Result<(), SpoolError> {
         self.boots.learn(&self.connection, &clock::boot_id(), anchor)
     }
 
@@ -171,10 +171,10 @@ impl Outbox {
 
     /// Evidence that can't be opened is left out: the sighting is worth more than its picture.
     fn decode(&self, key: SightingKey, body: Vec<u8>, evidence: Vec<u8>) -> Option<v1::CapturedSighting> {
-        let body = self.seal.open(key, Part::Body, body)?;
+        let body = self.seal.open(key, SealedPart::Body, body)?;
         let mut sighting = v1::CapturedSighting::decode(Bytes::from(body)).ok()?;
         correct_times(&mut sighting, self.boots.anchor(key.boot_epoch));
-        let evidence = self.seal.open(key, Part::Evidence, evidence).unwrap_or_default().into();
+        let evidence = self.seal.open(key, SealedPart::Evidence, evidence).unwrap_or_default().into();
         Some(v1::CapturedSighting {
             boot_epoch: key.boot_epoch,
             sequence: key.sequence,

@@ -9,19 +9,19 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    Part, Seal, SpoolError,
+    Seal, SealedPart, SpoolError,
     carve::Carver,
     format::{self, SealedRow, signed, unsigned},
 };
 use crate::files::with_suffix;
 
-/// Rows of one transaction.
+/// Rows that are taken over in one transaction: a few megabytes with their evidence.
 const PORTION: usize = 256;
 
 /// A spool that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Where it is now.
+    /// Where it was moved to.
     pub path: PathBuf,
     /// What was wrong with it.
     pub cause: String,
@@ -76,9 +76,9 @@ pub(super) fn recover(
 
 /// The row, if its body opens; without evidence that does not open.
 fn genuine(mut row: SealedRow, seal: &Seal, lost_evidence: &mut i64) -> Option<SealedRow> {
-    seal.open(row.key, Part::Body, row.body.clone())?;
+    seal.open(row.key, SealedPart::Body, row.body.clone())?;
     if let Some(evidence) = row.evidence.take() {
-        if seal.open(row.key, Part::Evidence, evidence.clone()).is_some() {
+        if seal.open(row.key, SealedPart::Evidence, evidence.clone()).is_some() {
             row.evidence = Some(evidence);
         } else {
             *lost_evidence += 1;

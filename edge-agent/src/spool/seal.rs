@@ -15,7 +15,7 @@ pub(super) const KEY_BYTES: usize = 32;
 
 /// Which part of a sighting was sealed; one can't be taken for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum SealedPart {
     Body,
     Evidence,
 }
@@ -39,12 +39,17 @@ impl Seal {
     }
 
     /// Seals a part of a sighting to its key: under another one it can't be opened.
-    pub(super) fn seal(&self, key: SightingKey, part: Part, plain: &[u8]) -> Result<Vec<u8>, SpoolError> {
+    pub(super) fn seal(
+        &self,
+        key: SightingKey,
+        part: SealedPart,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, SpoolError> {
         self.seal_with(&context(key, part), plain)
     }
 
     /// The plain text, or `None` where it is damaged, of another sighting, or of another key.
-    pub(super) fn open(&self, key: SightingKey, part: Part, sealed: Vec<u8>) -> Option<Vec<u8>> {
+    pub(super) fn open(&self, key: SightingKey, part: SealedPart, sealed: Vec<u8>) -> Option<Vec<u8>> {
         self.open_with(&context(key, part), sealed)
     }
 
@@ -80,10 +85,10 @@ impl std::fmt::Debug for Seal {
     }
 }
 
-fn context(key: SightingKey, part: Part) -> Vec<u8> {
+fn context(key: SightingKey, part: SealedPart) -> Vec<u8> {
     let mut context = match part {
-        Part::Body => b"cavs spool body".to_vec(),
-        Part::Evidence => b"cavs spool evidence".to_vec(),
+        SealedPart::Body => b"cavs spool body".to_vec(),
+        SealedPart::Evidence => b"cavs spool evidence".to_vec(),
     };
     context.extend_from_slice(&key.boot_epoch.to_be_bytes());
     context.extend_from_slice(&key.sequence.to_be_bytes());
@@ -98,17 +103,17 @@ mod tests {
     fn a_record_opens_in_its_place_only() {
         let seal = Seal::new(&[3; KEY_BYTES]).unwrap();
         let key = SightingKey { boot_epoch: 5, sequence: 9 };
-        let sealed = seal.seal(key, Part::Body, b"probe").unwrap();
+        let sealed = seal.seal(key, SealedPart::Body, b"probe").unwrap();
         assert!(!sealed.windows(5).any(|window| window == b"probe"));
-        assert_eq!(seal.open(key, Part::Body, sealed.clone()).as_deref(), Some(b"probe".as_slice()));
-        assert_eq!(seal.open(key, Part::Evidence, sealed.clone()), None);
-        assert_eq!(seal.open(SightingKey { sequence: 8, ..key }, Part::Body, sealed.clone()), None);
-        assert_eq!(Seal::new(&[4; KEY_BYTES]).unwrap().open(key, Part::Body, sealed.clone()), None);
+        assert_eq!(seal.open(key, SealedPart::Body, sealed.clone()).as_deref(), Some(b"probe".as_slice()));
+        assert_eq!(seal.open(key, SealedPart::Evidence, sealed.clone()), None);
+        assert_eq!(seal.open(SightingKey { sequence: 8, ..key }, SealedPart::Body, sealed.clone()), None);
+        assert_eq!(Seal::new(&[4; KEY_BYTES]).unwrap().open(key, SealedPart::Body, sealed.clone()), None);
         for index in 0..sealed.len() {
             let mut damaged = sealed.clone();
             damaged[index] ^= 1;
-            assert_eq!(seal.open(key, Part::Body, damaged), None, "byte {index}");
-            assert_eq!(seal.open(key, Part::Body, sealed[..index].to_vec()), None, "length {index}");
+            assert_eq!(seal.open(key, SealedPart::Body, damaged), None, "byte {index}");
+            assert_eq!(seal.open(key, SealedPart::Body, sealed[..index].to_vec()), None, "length {index}");
         }
     }
 }

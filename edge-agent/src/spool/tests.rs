@@ -31,7 +31,7 @@ fn sighting(frame: &str) -> Sighting {
 
 fn record(frame: &str, faces: usize) -> FrameRecord {
     let cursor = Cursor { source: "s".to_owned(), position: frame.to_owned() };
-    FrameRecord { cursor: Some(cursor), mark: None, sightings: vec![sighting(frame); faces] }
+    FrameRecord { cursor: Some(cursor), capture: None, sightings: vec![sighting(frame); faces] }
 }
 
 fn keys(outbox: &mut Outbox) -> Vec<SightingKey> {
@@ -221,7 +221,7 @@ fn a_frame_is_stored_with_its_cursor_or_not_at_all() {
 
 #[test]
 fn repeats_of_a_track_go_before_anybodys_only_sighting() {
-    let note = |ordinal| crate::track::TrackNote {
+    let note = |ordinal| crate::track::SightingTrack {
         id: 1,
         entered: Stamp::default(),
         last_seen: Stamp::default(),
@@ -292,7 +292,7 @@ fn times_of_a_wrong_clock_are_corrected_when_the_time_is_known() {
     };
     use cavs_proto::v1::capture_clock::Trust;
     assert_eq!(trust(&mut spool), (0, Trust::Unsynchronised));
-    let anchor = crate::clock::Anchor::learn(now.wall, now.since_boot, now.since_boot).unwrap();
+    let anchor = crate::clock::ClockAnchor::learn(now.wall, now.since_boot, now.since_boot).unwrap();
     spool.outbox.learn_time(anchor).unwrap();
     let (seconds, corrected) = trust(&mut spool);
     assert_eq!(corrected, Trust::Corrected);

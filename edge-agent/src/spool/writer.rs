@@ -5,7 +5,7 @@ use prost::Message;
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    Kept, Part, Seal, SpoolError, SpoolOptions, SpoolStatus, captures, expiry,
+    Seal, SealedPart, SpoolError, SpoolOptions, SpoolStatus, StoredFrame, captures, expiry,
     format::{self, SealedRow, signed},
 };
 use crate::{
@@ -19,17 +19,17 @@ use crate::{
 pub struct FrameRecord {
     /// Where the source goes on after the frame.
     pub cursor: Option<Cursor>,
-    /// The camera that sent it to a proxy, and what that calls it; `None` where it is not to be known
-    /// again.
-    pub mark: Option<(DeviceId, String)>,
+    /// The camera that sent it to a proxy, and that camera's name for it, by which a frame that is sent
+    /// again is known; `None` where it has none.
+    pub capture: Option<(DeviceId, String)>,
     /// Its sightings; none is a frame without faces, or a bad one.
     pub sightings: Vec<Sighting>,
 }
 
-/// What an append did.
+/// What a transaction added to the spool and what it had to give up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// Sightings stored.
+    /// Sightings that were added.
     pub stored: u64,
     /// Sightings given up, to make room or because of their age.
     pub lost: u64,
@@ -102,7 +102,7 @@ impl Writer {
         format::cursor(&self.connection, source)
     }
 
-    /// What the spool holds.
+    /// What the spool holds and has lost.
     ///
     /// # Errors
     /// `Database`.
@@ -113,13 +113,13 @@ impl Writer {
     /// As [`Self::store`], where nobody asks where frames are.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::store`].
     pub fn append(&mut self, frames: &[FrameRecord]) -> Result<Appended, SpoolError> {
         Ok(self.store(frames)?.1)
     }
 
     /// Stores frames in one transaction: their sightings and their cursors, or nothing of them. One
-    /// that was stored before, as its mark says, is not stored again; what is given back says where each
+    /// that was stored before, as its `capture` says, is not stored again; what is given back says where each
     /// is.
     ///
     /// What does not fit drives out the oldest evidence, then the worst of those sightings that
@@ -127,15 +127,15 @@ impl Writer {
     ///
     /// # Errors
     /// `Database`; nothing was stored, and the same frames may be tried again.
-    pub fn store(&mut self, frames: &[FrameRecord]) -> Result<(Vec<Kept>, Appended), SpoolError> {
+    pub fn store(&mut self, frames: &[FrameRecord]) -> Result<(Vec<StoredFrame>, Appended), SpoolError> {
         let transaction = format::begin(&mut self.connection)?;
         let mut appended = Appended::default();
-        let mut kept = Vec::with_capacity(frames.len());
+        let mut stored = Vec::with_capacity(frames.len());
         for frame in frames {
-            if let Some((camera, name)) = &frame.mark
-                && let Some(known) = captures::known(&transaction, *camera, name)?
+            if let Some((camera, name)) = &frame.capture
+                && let Some(known) = captures::find(&transaction, *camera, name)?
             {
-                kept.push(known);
+                stored.push(known);
                 continue;
             }
             let first = SightingKey { boot_epoch: self.boot_epoch, sequence: self.last_sequence + 1 };
@@ -150,17 +150,17 @@ impl Writer {
                 transaction.prepare_cached(sql)?.execute([&cursor.source, &cursor.position])?;
             }
             let count = frame.sightings.len() as u64;
-            if let Some((camera, name)) = &frame.mark {
+            if let Some((camera, name)) = &frame.capture {
                 captures::remember(&transaction, *camera, name, first, count)?;
             }
-            kept.push(Kept { first, count, repeated: false, waiting: count });
+            stored.push(StoredFrame { first, count, repeated: false, waiting: count });
         }
-        if frames.iter().any(|frame| frame.mark.is_some()) {
+        if frames.iter().any(|frame| frame.capture.is_some()) {
             captures::forget_oldest(&transaction)?;
         }
         make_room(&transaction, self.max_bytes, &mut appended)?;
         transaction.commit()?;
-        Ok((kept, appended))
+        Ok((stored, appended))
     }
 
     /// Gives up the sightings that have waited too long at `now`, where there is a bound of age. Those that
@@ -216,13 +216,13 @@ pub(super) fn insert(
 fn sealed(seal: &Seal, run: RunId, key: SightingKey, sighting: &Sighting) -> Result<SealedRow, SpoolError> {
     let body = v1::CapturedSighting { run_id: run.to_wire(), ..sighting.to_wire() };
     let evidence = sighting.face.evidence.as_ref();
-    let evidence = evidence.map(|evidence| seal.seal(key, Part::Evidence, &evidence.0)).transpose()?;
+    let evidence = evidence.map(|evidence| seal.seal(key, SealedPart::Evidence, &evidence.0)).transpose()?;
     Ok(SealedRow {
         key,
         quality: sighting.face.quality.unified_quality_score,
         repeat: sighting.track.is_some_and(|track| track.ordinal > 0),
         stored_at: sighting.taken.synchronised.then(|| sighting.taken.wall.as_millisecond()),
-        body: seal.seal(key, Part::Body, &body.encode_to_vec())?,
+        body: seal.seal(key, SealedPart::Body, &body.encode_to_vec())?,
         evidence,
     })
 }

@@ -12,10 +12,10 @@ const MIN_OVERLAP: f32 = 0.3;
 /// cross, or one sits down where another sat, the boxes overlap and the faces differ. Other people's
 /// faces are at 0 +- 0.06, so that half of the threshold is some three deviations away from them. A
 /// shot too blurred or turned to reach it begins a track of its own, which the next ones join.
-const VETO: f32 = 0.5;
+const MIN_SIMILARITY_SHARE: f32 = 0.5;
 
-/// What a track looks like to a new face.
-pub(super) struct Anchor<'a> {
+/// What of a track a new face is compared with.
+pub(super) struct TrackAppearance<'a> {
     /// Where its face was, if that was a moment ago.
     pub(super) bounding_box: Option<BoundingBox>,
     /// What its faces have in common.
@@ -23,18 +23,22 @@ pub(super) struct Anchor<'a> {
 }
 
 /// Pairs of (track, face) indices, best first; every track and every face is in at most one.
-pub(super) fn associate(anchors: &[Anchor<'_>], faces: &[Face], same_person: f32) -> Vec<(usize, usize)> {
+pub(super) fn associate(
+    appearances: &[TrackAppearance<'_>],
+    faces: &[Face],
+    same_person: f32,
+) -> Vec<(usize, usize)> {
     let mut candidates = Vec::new();
-    for (track, anchor) in anchors.iter().enumerate() {
+    for (track, appearance) in appearances.iter().enumerate() {
         for (index, face) in faces.iter().enumerate() {
-            if let Some(score) = score(anchor, face, same_person) {
+            if let Some(score) = score(appearance, face, same_person) {
                 candidates.push((score, track, index));
             }
         }
     }
     // Ties by index, so that the same frames always give the same tracks.
     candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-    let (mut taken_tracks, mut taken_faces) = (vec![false; anchors.len()], vec![false; faces.len()]);
+    let (mut taken_tracks, mut taken_faces) = (vec![false; appearances.len()], vec![false; faces.len()]);
     let mut pairs = Vec::new();
     for (_, track, face) in candidates {
         if !taken_tracks[track] && !taken_faces[face] {
@@ -45,10 +49,10 @@ pub(super) fn associate(anchors: &[Anchor<'_>], faces: &[Face], same_person: f32
     pairs
 }
 
-fn score(anchor: &Anchor<'_>, face: &Face, same_person: f32) -> Option<f32> {
-    let similarity = similarity(anchor.embedding, &face.embedding)?;
-    let overlap = anchor.bounding_box.map_or(0.0, |b| overlap(b, face.bounding_box));
-    let continues = overlap >= MIN_OVERLAP && similarity >= VETO * same_person;
+fn score(appearance: &TrackAppearance<'_>, face: &Face, same_person: f32) -> Option<f32> {
+    let similarity = similarity(appearance.embedding, &face.embedding)?;
+    let overlap = appearance.bounding_box.map_or(0.0, |b| overlap(b, face.bounding_box));
+    let continues = overlap >= MIN_OVERLAP && similarity >= MIN_SIMILARITY_SHARE * same_person;
     // Likeness counts more than place: people change places, not faces.
     (continues || similarity >= same_person).then_some(2.0 * similarity + overlap)
 }

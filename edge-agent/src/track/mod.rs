@@ -46,7 +46,7 @@ impl Default for TrackingOptions {
 
 /// What a sighting says of the track that it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrackNote {
+pub struct SightingTrack {
     /// Unique among the tracks of one start of the agent.
     pub id: u64,
     /// When the person came into view.
@@ -61,15 +61,15 @@ pub struct TrackNote {
     pub shots: u32,
 }
 
-/// A track's word to the server.
+/// A face that a track has due as a sighting.
 #[derive(Debug, Clone)]
-pub struct Tracked {
+pub struct TrackedFace {
     /// When the best shot was taken.
     pub taken: Stamp,
     /// What the source calls the best shot's frame.
     pub frame: String,
     /// The best shot, with the embedding on which the shots agreed.
     pub face: Face,
-    /// The track.
-    pub note: TrackNote,
+    /// The stay that it stands for.
+    pub track: SightingTrack,
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use cavs_embedding::UnitEmbedding;
 
 use super::{
-    TrackNote, Tracked, TrackingOptions,
-    associate::{Anchor, associate, similarity},
+    SightingTrack, TrackedFace, TrackingOptions,
+    associate::{TrackAppearance, associate, similarity},
     shots::{BestShots, Shot, weight},
 };
 use crate::{
@@ -17,10 +17,10 @@ use crate::{
 const MAX_TRACKS: usize = 256;
 
 /// How old a face's place may be to say where it is now.
-const PLACE_HOLDS: Duration = Duration::from_millis(1500);
+const PLACE_VALID_FOR: Duration = Duration::from_millis(1500);
 
 /// What a face's likeness keeps of its past when a shot is added: a haircut is learnt within minutes.
-const MEMORY: f32 = 0.98;
+const MEAN_DECAY: f32 = 0.98;
 
 /// See the [module](super).
 #[derive(Debug)]
@@ -41,8 +41,8 @@ struct Track {
     bounding_box: BoundingBox,
     /// Weighted sum of the faces, and its direction.
     sum: Vec<f32>,
-    likeness: UnitEmbedding,
-    /// Since the last sighting.
+    mean_embedding: UnitEmbedding,
+    /// The best shots since the last sighting.
     shots: BestShots,
     shot_count: u32,
     sent: u32,
@@ -69,18 +69,18 @@ impl Tracker {
     }
 
     /// Takes the faces of a frame. Frames come in the order of their `since_boot`.
-    pub fn on_frame(&mut self, taken: Stamp, frame: &str, faces: Vec<Face>) -> Vec<Tracked> {
+    pub fn on_frame(&mut self, taken: Stamp, frame: &str, faces: Vec<Face>) -> Vec<TrackedFace> {
         let now = taken.since_boot;
-        let anchors: Vec<_> = self
+        let appearances: Vec<_> = self
             .tracks
             .iter()
-            .map(|track| Anchor {
-                bounding_box: (now.saturating_sub(track.present_until) <= PLACE_HOLDS)
+            .map(|track| TrackAppearance {
+                bounding_box: (now.saturating_sub(track.present_until) <= PLACE_VALID_FOR)
                     .then_some(track.bounding_box),
-                embedding: &track.likeness,
+                embedding: &track.mean_embedding,
             })
             .collect();
-        let pairs = associate(&anchors, &faces, self.options.same_person);
+        let pairs = associate(&appearances, &faces, self.options.same_person);
         let mut owners = vec![None; faces.len()];
         for (track, face) in pairs {
             owners[face] = Some(track);
@@ -99,7 +99,7 @@ impl Tracker {
     }
 
     /// Takes note that the room has not moved since the last frame: whoever was in view still is.
-    pub fn on_quiet(&mut self, taken: Stamp) -> Vec<Tracked> {
+    pub fn on_still_frame(&mut self, taken: Stamp) -> Vec<TrackedFace> {
         let now = taken.since_boot;
         let forget_after = self.options.forget_after;
         for track in &mut self.tracks {
@@ -111,13 +111,13 @@ impl Tracker {
     }
 
     /// Ends all tracks: there will be no more frames.
-    pub fn finish(&mut self) -> Vec<Tracked> {
+    pub fn finish(&mut self) -> Vec<TrackedFace> {
         let same_person = self.options.same_person;
         self.tracks.drain(..).filter_map(|mut track| track.send(None, true, same_person)).collect()
     }
 
     /// The sightings that are due, and an end to tracks that are over.
-    fn collect(&mut self, now: Duration) -> Vec<Tracked> {
+    fn collect(&mut self, now: Duration) -> Vec<TrackedFace> {
         self.join_returned(now);
         let options = self.options;
         let mut due = Vec::new();
@@ -164,7 +164,8 @@ impl Tracker {
     }
 
     fn former_track(&self, track: &Track) -> Option<usize> {
-        let likeness = |other: &Track| similarity(&track.likeness, &other.likeness).unwrap_or(-1.0);
+        let mean_embedding =
+            |other: &Track| similarity(&track.mean_embedding, &other.mean_embedding).unwrap_or(-1.0);
         self.tracks
             .iter()
             .enumerate()
@@ -172,8 +173,8 @@ impl Tracker {
             .filter(|(_, other)| {
                 other.id != track.id && other.last_seen.since_boot < track.entered.since_boot
             })
-            .map(|(index, other)| (index, likeness(other)))
-            .filter(|(_, likeness)| *likeness >= self.options.same_person)
+            .map(|(index, other)| (index, mean_embedding(other)))
+            .filter(|(_, mean_embedding)| *mean_embedding >= self.options.same_person)
             .max_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(index, _)| index)
     }
@@ -188,7 +189,7 @@ impl Track {
             present_until: taken.since_boot,
             bounding_box: face.bounding_box,
             sum: vec![0.0; face.embedding.dimension()],
-            likeness: face.embedding.clone(),
+            mean_embedding: face.embedding.clone(),
             shots: BestShots::default(),
             shot_count: 0,
             sent: 0,
@@ -204,9 +205,9 @@ impl Track {
         self.bounding_box = face.bounding_box;
         let weight = weight(&face);
         for (sum, component) in self.sum.iter_mut().zip(face.embedding.as_slice()) {
-            *sum = MEMORY * *sum + weight * component;
+            *sum = MEAN_DECAY * *sum + weight * component;
         }
-        self.learn();
+        self.update_mean();
         self.shot_count = self.shot_count.saturating_add(1);
         self.shots.add(Shot::new(taken, frame, face), best_shots);
     }
@@ -218,24 +219,24 @@ impl Track {
         for (sum, component) in self.sum.iter_mut().zip(&later.sum) {
             *sum += component;
         }
-        self.learn();
+        self.update_mean();
         self.shot_count = self.shot_count.saturating_add(later.shot_count);
         self.shots.absorb(later.shots, best_shots);
     }
 
     /// Faces that cancel each other out leave the likeness as it was.
-    fn learn(&mut self) {
-        if let Ok(likeness) = UnitEmbedding::normalize(self.sum.clone()) {
-            self.likeness = likeness;
+    fn update_mean(&mut self) {
+        if let Ok(mean_embedding) = UnitEmbedding::normalize(self.sum.clone()) {
+            self.mean_embedding = mean_embedding;
         }
     }
 
-    fn send(&mut self, now: Option<Duration>, left: bool, same_person: f32) -> Option<Tracked> {
+    fn send(&mut self, now: Option<Duration>, left: bool, same_person: f32) -> Option<TrackedFace> {
         if self.shots.is_empty() {
             return None;
         }
         let Shot { taken, frame, face, .. } = std::mem::take(&mut self.shots).vote(same_person)?;
-        let note = TrackNote {
+        let track = SightingTrack {
             id: self.id,
             entered: self.entered,
             last_seen: self.last_seen,
@@ -245,7 +246,7 @@ impl Track {
         };
         self.sent = self.sent.saturating_add(1);
         self.last_sent = now.or(self.last_sent);
-        Some(Tracked { taken, frame, face, note })
+        Some(TrackedFace { taken, frame, face, track })
     }
 }
 

@@ -30,7 +30,7 @@ fn face(person: usize, frame: u64, x: f32, quality: u8) -> Face {
     face
 }
 
-fn person_of(tracked: &Tracked) -> usize {
+fn person_of(tracked: &TrackedFace) -> usize {
     let components = tracked.face.embedding.as_slice().iter().enumerate();
     components.max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
 }
@@ -82,12 +82,12 @@ fn the_best_shots_decide_and_the_stay_is_told() {
     assert_eq!(sent.len(), 1);
     let first = &sent[0];
     assert_eq!((first.frame.as_str(), first.taken), ("7", at(1400)));
-    assert_eq!((first.note.entered, first.note.last_seen, first.note.left), (at(0), at(2000), false));
-    assert_eq!((first.note.shots, first.note.ordinal), (11, 0));
+    assert_eq!((first.track.entered, first.track.last_seen, first.track.left), (at(0), at(2000), false));
+    assert_eq!((first.track.shots, first.track.ordinal), (11, 0));
     // Sixty minutes later the room is still empty: the leave was told with the last sighting.
     let last = tracker.on_frame(at(3_600_000), "", vec![]);
     assert_eq!(last.len(), 1);
-    assert_eq!((last[0].note.last_seen, last[0].note.left, last[0].note.ordinal), (at(9800), true, 1));
+    assert_eq!((last[0].track.last_seen, last[0].track.left, last[0].track.ordinal), (at(9800), true, 1));
     assert!(tracker.tracks.is_empty() || tracker.on_frame(at(7_200_000), "", vec![]).is_empty());
 }
 
@@ -121,7 +121,7 @@ fn people_who_cross_keep_their_tracks() {
     sent.extend(tracker.finish());
     let mut people: HashMap<u64, Vec<usize>> = HashMap::new();
     for tracked in &sent {
-        people.entry(tracked.note.id).or_default().push(person_of(tracked));
+        people.entry(tracked.track.id).or_default().push(person_of(tracked));
     }
     assert_eq!(people.len(), 2, "{people:?}");
     assert!(people.values().all(|people| people.windows(2).all(|pair| pair[0] == pair[1])), "{people:?}");
@@ -137,7 +137,7 @@ fn who_comes_back_within_the_interval_is_not_sent_again_too_soon() {
         let faces = if present { vec![face(9, frame, (frame / 600) as f32 * 400.0, 50)] } else { vec![] };
         sent.extend(tracker.on_frame(at(frame * 200), "", faces));
     }
-    assert_eq!(sent.len(), 1, "{:?}", sent.iter().map(|s| s.note).collect::<Vec<_>>());
+    assert_eq!(sent.len(), 1, "{:?}", sent.iter().map(|s| s.track).collect::<Vec<_>>());
 }
 
 #[test]
@@ -150,11 +150,11 @@ fn a_still_room_keeps_its_people() {
         if second < 5 || second % 30 == 0 {
             sent.extend(tracker.on_frame(at(second * 1000), "", vec![face(4, second, 10.0, 50)]));
         } else {
-            sent.extend(tracker.on_quiet(at(second * 1000)));
+            sent.extend(tracker.on_still_frame(at(second * 1000)));
         }
     }
     assert!((4..=6).contains(&sent.len()), "{}", sent.len());
-    assert!(sent.iter().all(|tracked| !tracked.note.left && tracked.note.id == 1));
+    assert!(sent.iter().all(|tracked| !tracked.track.left && tracked.track.id == 1));
 }
 
 #[test]
@@ -207,14 +207,14 @@ proptest! {
             }
             for tracked in tracker.on_frame(at(frame * 200), "", faces) {
                 sent.entry(person_of(&tracked)).or_default().push(Duration::from_millis(frame * 200));
-                *told.entry(person_of(&tracked)).or_default() += tracked.note.shots;
+                *told.entry(person_of(&tracked)).or_default() += tracked.track.shots;
             }
         }
         for (person, times) in &sent {
             prop_assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= interval), "{person}: {times:?}");
         }
         for tracked in tracker.finish() {
-            *told.entry(person_of(&tracked)).or_default() += tracked.note.shots;
+            *told.entry(person_of(&tracked)).or_default() += tracked.track.shots;
         }
         prop_assert_eq!(told, seen, "every face is in exactly one sighting, of its own person");
     }

@@ -12,7 +12,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(15);
 pub(super) const REFUSED: Duration = Duration::from_secs(60);
 
 /// Delays while another agent speaks for this device: each of the two has the server for a minute.
-const OF_TWO: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(60));
+const CONTESTED: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(60));
 
 /// Growing delays with jitter, so that a school's agents don't all come back at the same moment.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ impl Backoff {
     }
 
     /// For an agent that is one of two.
-    pub(super) fn of_two(seed: u64) -> Self {
-        Self::between(OF_TWO.0, OF_TWO.1, seed)
+    pub(super) fn contested(seed: u64) -> Self {
+        Self::between(CONTESTED.0, CONTESTED.1, seed)
     }
 
     fn between(first: Duration, longest: Duration, seed: u64) -> Self {
@@ -68,8 +68,8 @@ mod tests {
         assert!(backoff.next_delay() > LONGEST / 2);
         backoff.reset();
         assert!(backoff.next_delay() <= 2 * FIRST);
-        let mut of_two = Backoff::of_two(3);
-        assert!(of_two.next_delay() >= OF_TWO.0);
-        assert!((0..10).map(|_| of_two.next_delay()).all(|delay| delay <= OF_TWO.1));
+        let mut contested = Backoff::contested(3);
+        assert!(contested.next_delay() >= CONTESTED.0);
+        assert!((0..10).map(|_| contested.next_delay()).all(|delay| delay <= CONTESTED.1));
     }
 }

@@ -45,11 +45,11 @@ pub enum EndpointError {
     /// A file can't be read.
     #[error("server.{key}: {path}: {source}")]
     File {
-        /// Key of the configuration.
+        /// Key of the section `[server]`.
         key: &'static str,
-        /// The file.
+        /// The file that the key names.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The files are no certificates and key that belong together.
@@ -57,7 +57,7 @@ pub enum EndpointError {
     Tls(String),
 }
 
-/// An open stream.
+/// An open stream to the server, both directions.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: mpsc::Sender<DeviceMessage>,

@@ -32,11 +32,11 @@ use super::{
     machine::{Action, Machine, Timing},
 };
 use crate::{
-    clock::{self, Anchor},
-    settings::Pushed,
+    clock::{self, ClockAnchor},
+    health::{HealthCounters, HealthReporter},
+    settings::PushedSettings,
     sighting::SightingKey,
     spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
-    vitals::{Reporter, Vitals},
 };
 
 /// How long the server may take to end a stream that the agent has ended.
@@ -51,9 +51,9 @@ pub enum UplinkError {
     /// The server refuses this agent until a person acts, and the agent was told not to wait.
     #[error("{failure}; {advice}")]
     Refused {
-        /// What the server said.
+        /// The refusal, with the server's reason.
         failure: Failure,
-        /// What to do.
+        /// What a person has to do before the server takes this agent.
         advice: &'static str,
     },
 }
@@ -61,11 +61,11 @@ pub enum UplinkError {
 /// What an uplink is made of.
 #[derive(Debug)]
 pub struct Uplink {
-    /// Where to.
+    /// The server's device listener, and this device's certificate.
     pub endpoint: Endpoint,
-    /// From where.
+    /// The spool's side that offers sightings.
     pub outbox: Outbox,
-    /// Who is speaking.
+    /// The first message of every stream, without its settings report.
     pub hello: Hello,
     /// Signalled after sightings were stored.
     pub spooled: Arc<Notify>,
@@ -74,30 +74,30 @@ pub struct Uplink {
     /// Seed of the delays' jitter.
     pub seed: u64,
     /// What the server wants this device to do otherwise, and what becomes of that.
-    pub settings: SettingsLink,
+    pub settings: UplinkSettingsLink,
     /// Says how the agent is.
-    pub reporter: Reporter,
+    pub reporter: HealthReporter,
     /// Give up where only a person can help, instead of trying seldom.
     pub give_up_when_refused: bool,
     /// Who is told of the cameras that this agent speaks for; `None` where it speaks for itself only.
-    pub proxied: Option<Arc<dyn ProxiedListener>>,
+    pub proxied: Option<Arc<dyn ProxyObserver>>,
 }
 
 /// Who is told what the server says of the cameras that an agent speaks for.
-pub trait ProxiedListener: std::fmt::Debug + Send + Sync {
+pub trait ProxyObserver: std::fmt::Debug + Send + Sync {
     /// The cameras, all of them. May block.
     fn on_cameras(&self, cameras: &ProxiedCameras);
-    /// What became of sightings.
+    /// What the server made of sightings, as its acknowledgements say.
     fn on_results(&self, results: &[SightingResult]);
     /// The server listens, or does so no more.
     fn on_connected(&self, connected: bool);
 }
 
-/// The uplink's end of what is said about pushed settings.
+/// The uplink's side of what is said about pushed settings.
 #[derive(Debug)]
-pub struct SettingsLink {
+pub struct UplinkSettingsLink {
     /// What the server last said that it wants; `None` until it did.
-    pub wanted: watch::Sender<Option<Pushed>>,
+    pub wanted: watch::Sender<Option<PushedSettings>>,
     /// What the server is told; a change is told at once.
     pub report: watch::Receiver<SettingsReport>,
 }
@@ -115,12 +115,12 @@ impl Uplink {
             outbox: Arc::new(Mutex::new(self.outbox)),
             hello: self.hello,
             give_up_when_refused: self.give_up_when_refused,
-            link: Link::Down,
+            stream: StreamState::Closed,
             loaded: Vec::new(),
-            asked: Duration::ZERO,
+            connect_started: Duration::ZERO,
             failures: FailureLog::default(),
             settings: self.settings,
-            vitals: self.reporter.vitals(),
+            counters: self.reporter.counters(),
             reporter: Arc::new(Mutex::new(self.reporter)),
             proxied: self.proxied,
         };
@@ -134,38 +134,38 @@ struct Driver {
     outbox: Arc<Mutex<Outbox>>,
     hello: Hello,
     give_up_when_refused: bool,
-    link: Link,
+    stream: StreamState,
     /// What the last `Load` read, until its `SendBatch`.
     loaded: Vec<CapturedSighting>,
     /// When the connection was begun, since the kernel's start.
-    asked: Duration,
+    connect_started: Duration,
     failures: FailureLog,
-    settings: SettingsLink,
-    vitals: Arc<Vitals>,
-    reporter: Arc<Mutex<Reporter>>,
-    proxied: Option<Arc<dyn ProxiedListener>>,
+    settings: UplinkSettingsLink,
+    counters: Arc<HealthCounters>,
+    reporter: Arc<Mutex<HealthReporter>>,
+    proxied: Option<Arc<dyn ProxyObserver>>,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
 
-enum Link {
-    Down,
+enum StreamState {
+    Closed,
     Opening(Opening),
-    Up(Box<Connection>),
+    Open(Box<Connection>),
 }
 
-enum LinkEvent {
+enum StreamEvent {
     Opened(Result<Connection, Failure>),
     Received(Result<Option<ServerMessage>, Status>),
 }
 
-impl Link {
+impl StreamState {
     /// The next event; safe to drop before it comes.
-    async fn event(&mut self) -> LinkEvent {
+    async fn event(&mut self) -> StreamEvent {
         match self {
-            Self::Down => pending().await,
-            Self::Opening(opening) => LinkEvent::Opened(opening.await),
-            Self::Up(connection) => LinkEvent::Received(connection.incoming.message().await),
+            Self::Closed => pending().await,
+            Self::Opening(opening) => StreamEvent::Opened(opening.await),
+            Self::Open(connection) => StreamEvent::Received(connection.incoming.message().await),
         }
     }
 }
@@ -183,24 +183,24 @@ impl Driver {
             tokio::select! {
                 () = sleep_until(self.machine.deadline().into()) => self.machine.on_time(Instant::now()),
                 () = spooled.notified() => self.machine.on_spooled(),
-                event = self.link.event() => self.on_link(event).await?,
+                event = self.stream.event() => self.on_stream_event(event).await?,
                 Ok(()) = self.settings.report.changed() => self.machine.on_news(Instant::now()),
                 () = drain.cancelled(), if !drain.is_cancelled() => {}
             }
         }
     }
 
-    async fn on_link(&mut self, event: LinkEvent) -> Result<(), UplinkError> {
+    async fn on_stream_event(&mut self, event: StreamEvent) -> Result<(), UplinkError> {
         let now = Instant::now();
         match event {
-            LinkEvent::Opened(Ok(connection)) => {
-                self.link = Link::Up(Box::new(connection));
+            StreamEvent::Opened(Ok(connection)) => {
+                self.stream = StreamState::Open(Box::new(connection));
                 self.machine.on_connected(now);
             }
-            LinkEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
-            LinkEvent::Received(Err(status)) => self.machine.on_failure(status.into(), now),
-            LinkEvent::Received(Ok(None)) => self.machine.on_failure(Failure::Closed, now),
-            LinkEvent::Received(Ok(Some(ServerMessage { message }))) => match message {
+            StreamEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
+            StreamEvent::Received(Err(status)) => self.machine.on_failure(status.into(), now),
+            StreamEvent::Received(Ok(None)) => self.machine.on_failure(Failure::Closed, now),
+            StreamEvent::Received(Ok(Some(ServerMessage { message }))) => match message {
                 Some(Down::Welcome(welcome)) => {
                     self.failures.recovered(&welcome.device_id);
                     // Before anything is offered: sightings of a wrong clock leave corrected.
@@ -233,7 +233,7 @@ impl Driver {
                 }
                 // A later server may say more than this agent knows.
                 None => {
-                    self.vitals.unknown_messages.add(1);
+                    self.counters.unknown_messages.add(1);
                     tracing::debug!("an unknown message of the server was passed over");
                 }
             },
@@ -246,11 +246,11 @@ impl Driver {
             Action::Connect => {
                 // `Hello` goes out while the stream is being opened, so its answer is of some moment
                 // after this one.
-                self.asked = clock::since_boot();
+                self.connect_started = clock::since_boot();
                 let settings = Some(self.settings.report.borrow_and_update().clone());
                 let (endpoint, hello) = (self.endpoint.clone(), Hello { settings, ..self.hello.clone() });
-                self.vitals.uplink_steps.add(1);
-                self.link = Link::Opening(Box::pin(async move { endpoint.open(hello).await }));
+                self.counters.uplink_steps.add(1);
+                self.stream = StreamState::Opening(Box::pin(async move { endpoint.open(hello).await }));
             }
             Action::Load { after, limit } => self.load(after, limit).await?,
             Action::SendBatch { batch_id } => {
@@ -261,11 +261,11 @@ impl Driver {
             Action::SendHeartbeat => self.send_heartbeat().await?,
             Action::Settle(settlements) => self.settle(settlements).await?,
             Action::Disconnect { failure, retry_in } => {
-                self.link = Link::Down;
+                self.stream = StreamState::Closed;
                 self.tell_connected(false);
                 self.loaded.clear();
                 self.failures.failed(&failure, retry_in, Instant::now());
-                let final_advice = failure.advice().filter(|_| !failure.is_of_two());
+                let final_advice = failure.advice().filter(|_| !failure.is_contested());
                 if let (true, Some(advice)) = (self.give_up_when_refused, final_advice) {
                     return Err(UplinkError::Refused { failure, advice });
                 }
@@ -294,8 +294,8 @@ impl Driver {
     async fn settle(&mut self, settlements: Vec<(SightingKey, Settlement)>) -> Result<(), UplinkError> {
         let settle = move |outbox: &mut Outbox| outbox.settle(&settlements).map(|()| outbox.is_stuck());
         let settled = self.with_outbox(settle).await?;
-        self.vitals.uplink_steps.add(u64::from(settled.is_some()));
-        self.vitals.settling_fails.store(settled == Some(true), Relaxed);
+        self.counters.uplink_steps.add(u64::from(settled.is_some()));
+        self.counters.settling_fails.store(settled == Some(true), Relaxed);
         Ok(())
     }
 
@@ -304,18 +304,18 @@ impl Driver {
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), UplinkError> {
-        let (reporter, vitals) = (Arc::clone(&self.reporter), Arc::clone(&self.vitals));
+        let (reporter, counters) = (Arc::clone(&self.reporter), Arc::clone(&self.counters));
         // The reporter asks the kernel and the file system, which may take their time.
         let read = move |outbox: &mut Outbox| {
             outbox.settle_rest()?;
-            vitals.settling_fails.store(outbox.is_stuck(), Relaxed);
+            counters.settling_fails.store(outbox.is_stuck(), Relaxed);
             let health = reporter.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
             Ok((outbox.status()?, outbox.oldest_stored_at()?, health))
         };
         if let Some((status, oldest, health)) = self.with_outbox(read).await? {
             let (settings, health) = (Some(self.settings.report.borrow_and_update().clone()), Some(health));
             self.send(Up::Heartbeat(Heartbeat { settings, health, ..heartbeat(status, oldest) }));
-            self.vitals.uplink_steps.add(1);
+            self.counters.uplink_steps.add(1);
         }
         Ok(())
     }
@@ -325,7 +325,7 @@ impl Driver {
         let Ok(server_time) = from_timestamp("server_time", welcome.server_time.as_ref()) else {
             return Ok(());
         };
-        if let Some(anchor) = Anchor::learn(server_time, self.asked, clock::since_boot()) {
+        if let Some(anchor) = ClockAnchor::learn(server_time, self.connect_started, clock::since_boot()) {
             clock::confirm(&anchor);
             self.with_outbox(move |outbox| outbox.learn_time(anchor)).await?;
         }
@@ -333,7 +333,7 @@ impl Driver {
     }
 
     fn send(&mut self, message: Up) {
-        let Link::Up(connection) = &self.link else { return };
+        let StreamState::Open(connection) = &self.stream else { return };
         if connection.sender.try_send(DeviceMessage { message: Some(message) }).is_err() {
             let failure = Failure::Transport("the connection takes no more messages".to_owned());
             self.machine.on_failure(failure, Instant::now());
@@ -371,7 +371,7 @@ impl Driver {
         if self.machine.is_streaming() && self.send_heartbeat().await.is_err() {
             return;
         }
-        if let Link::Up(connection) = self.link {
+        if let StreamState::Open(connection) = self.stream {
             let Connection { sender, mut incoming } = *connection;
             drop(sender);
             let end = async { while let Ok(Some(_)) = incoming.message().await {} };

@@ -27,15 +27,15 @@ impl std::fmt::Display for Phase {
 /// Why a session with the server ended, or did not begin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// It took too long.
+    /// The phase did not end within its time.
     #[error("waited too long for {0}")]
     Timeout(Phase),
     /// The server gave a reason.
     #[error("the server said {}: {message}", reason.as_str())]
     Refused {
-        /// Stable reason.
+        /// From the status's `ErrorInfo`.
         reason: ErrorReason,
-        /// The reason in words.
+        /// The status's message.
         message: String,
     },
     /// Network, TLS or HTTP/2.
@@ -55,13 +55,13 @@ pub enum Failure {
 impl Failure {
     /// Another agent speaks for the device. It does so in turns with this one, if the two last.
     #[must_use]
-    pub fn is_of_two(&self) -> bool {
+    pub fn is_contested(&self) -> bool {
         use ErrorReason::{DeviceConnectedTwice, StreamReplaced};
         matches!(self, Self::Refused { reason: DeviceConnectedTwice | StreamReplaced, .. })
     }
 
     /// What a person has to do, where that is so: before another attempt can succeed, unless
-    /// [`Self::is_of_two`]. Such attempts are made seldom.
+    /// [`Self::is_contested`]. Such attempts are made seldom.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         let Self::Refused { reason, .. } = self else { return None };

@@ -20,7 +20,7 @@ use crate::{sighting::SightingKey, spool::Settlement};
 const MAX_BATCH_SIZE: usize = 1024;
 
 /// A session that lasted so long ended the turns of two agents.
-const UNDISPUTED: Duration = Duration::from_secs(600);
+const UNCONTESTED: Duration = Duration::from_secs(600);
 
 /// Most batches under way, whatever the server would take.
 pub(super) const MAX_UNACKNOWLEDGED: usize = 32;
@@ -58,35 +58,35 @@ pub enum Action {
     Load {
         /// Only those after this key.
         after: Option<SightingKey>,
-        /// Most of them.
+        /// Most sightings of the batch.
         limit: usize,
     },
     /// Send what was loaded last as a batch.
     SendBatch {
-        /// The batch's id.
+        /// Counts the batches of this process from 1; the acknowledgement names it.
         batch_id: u64,
     },
-    /// Send a heartbeat.
+    /// Send a heartbeat with the spool's status and the agent's health.
     SendHeartbeat,
     /// Take sightings out of the spool, durably.
     Settle(Vec<(SightingKey, Settlement)>),
     /// Drop the stream, or the attempt to open one.
     Disconnect {
-        /// Why.
+        /// What ended it.
         failure: Failure,
         /// When the next attempt comes.
         retry_in: Duration,
     },
 }
 
-/// The protocol's state.
+/// The state machine; see the [module](self).
 #[derive(Debug)]
 pub struct Machine {
     timing: Timing,
     backoff: Backoff,
     /// While another agent speaks for this device. What is delivered in between does not make it short:
     /// two agents would spend their time on taking each other's place.
-    of_two: Backoff,
+    contested: Backoff,
     state: State,
     last_batch_id: u64,
     actions: VecDeque<Action>,
@@ -96,7 +96,7 @@ pub struct Machine {
 enum State {
     Waiting { until: Instant },
     Connecting { deadline: Instant },
-    Greeting { deadline: Instant },
+    AwaitingWelcome { deadline: Instant },
     Streaming(Session),
 }
 
@@ -128,14 +128,14 @@ impl Machine {
         Self {
             timing,
             backoff: Backoff::new(seed),
-            of_two: Backoff::of_two(seed),
+            contested: Backoff::contested(seed),
             state: State::Waiting { until: now },
             last_batch_id: 0,
             actions: VecDeque::new(),
         }
     }
 
-    /// What to do next.
+    /// The next action, in order; `None` where the caller may wait for an event.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -145,7 +145,7 @@ impl Machine {
     pub fn deadline(&self) -> Instant {
         match &self.state {
             State::Waiting { until } => *until,
-            State::Connecting { deadline } | State::Greeting { deadline } => *deadline,
+            State::Connecting { deadline } | State::AwaitingWelcome { deadline } => *deadline,
             State::Streaming(session) => {
                 let oldest = session.in_flight.values().next().map(|batch| batch.deadline);
                 oldest.map_or(session.next_heartbeat, |oldest| oldest.min(session.next_heartbeat))
@@ -153,11 +153,11 @@ impl Machine {
         }
     }
 
-    /// Nothing is under way.
+    /// No batch waits for an acknowledgement or is being loaded.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         match &self.state {
-            State::Waiting { .. } | State::Connecting { .. } | State::Greeting { .. } => true,
+            State::Waiting { .. } | State::Connecting { .. } | State::AwaitingWelcome { .. } => true,
             State::Streaming(session) => session.in_flight.is_empty() && !session.loading,
         }
     }
@@ -168,7 +168,7 @@ impl Machine {
         matches!(self.state, State::Streaming(_))
     }
 
-    /// Time has passed.
+    /// Acts on deadlines up to `now`: attempts, timeouts, heartbeats.
     pub fn on_time(&mut self, now: Instant) {
         match &mut self.state {
             State::Waiting { until } if *until <= now => {
@@ -178,7 +178,7 @@ impl Machine {
             State::Connecting { deadline } if *deadline <= now => {
                 self.on_failure(Failure::Timeout(Phase::Connect), now);
             }
-            State::Greeting { deadline } if *deadline <= now => {
+            State::AwaitingWelcome { deadline } if *deadline <= now => {
                 self.on_failure(Failure::Timeout(Phase::Welcome), now);
             }
             State::Streaming(session) => {
@@ -189,20 +189,20 @@ impl Machine {
                     self.actions.push_back(Action::SendHeartbeat);
                 }
             }
-            State::Waiting { .. } | State::Connecting { .. } | State::Greeting { .. } => {}
+            State::Waiting { .. } | State::Connecting { .. } | State::AwaitingWelcome { .. } => {}
         }
     }
 
     /// The stream is open and `Hello` is on its way.
     pub fn on_connected(&mut self, now: Instant) {
         if let State::Connecting { .. } = self.state {
-            self.state = State::Greeting { deadline: now + self.timing.welcome };
+            self.state = State::AwaitingWelcome { deadline: now + self.timing.welcome };
         }
     }
 
     /// The server has welcomed the agent.
     pub fn on_welcome(&mut self, welcome: &Welcome, now: Instant) {
-        let State::Greeting { .. } = self.state else {
+        let State::AwaitingWelcome { .. } = self.state else {
             return self.on_failure(Failure::Protocol("an unexpected welcome".to_owned()), now);
         };
         let clamp = |value: u32, most: usize| usize::try_from(value).unwrap_or(most).clamp(1, most);
@@ -256,7 +256,7 @@ impl Machine {
     pub fn on_ack(&mut self, ack: BatchAck, now: Instant) {
         let batch = match &mut self.state {
             State::Streaming(session) => session.in_flight.remove(&ack.batch_id),
-            State::Waiting { .. } | State::Connecting { .. } | State::Greeting { .. } => None,
+            State::Waiting { .. } | State::Connecting { .. } | State::AwaitingWelcome { .. } => None,
         };
         let settlements = batch
             .ok_or_else(|| format!("batch {} is not under way", ack.batch_id))
@@ -279,12 +279,12 @@ impl Machine {
             return;
         }
         if let State::Streaming(session) = &self.state
-            && now.saturating_duration_since(session.began) >= UNDISPUTED
+            && now.saturating_duration_since(session.began) >= UNCONTESTED
         {
-            self.of_two.reset();
+            self.contested.reset();
         }
-        let retry_in = if failure.is_of_two() {
-            self.of_two.next_delay()
+        let retry_in = if failure.is_contested() {
+            self.contested.next_delay()
         } else if failure.advice().is_some() {
             REFUSED
         } else {

@@ -11,7 +11,7 @@ mod failure_log;
 pub mod machine;
 
 pub use channel::{Endpoint, EndpointError};
-pub use driver::{ProxiedListener, SettingsLink, Uplink, UplinkError};
+pub use driver::{ProxyObserver, Uplink, UplinkError, UplinkSettingsLink};
 pub use failure::{Failure, Phase};
 
 use std::time::Duration;
@@ -19,8 +19,8 @@ use std::time::Duration;
 use cavs_proto::v1::{Hello, ServerMessage, Welcome, server_message::Message};
 use tokio::time::timeout;
 
-/// How long [`greet`] waits.
-const GREETING: Duration = Duration::from_secs(20);
+/// How long [`fetch_welcome`] waits.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Most bytes of sightings in one batch: servers receive 4 MiB by default.
 pub const MAX_BATCH_BYTES: usize = 2 << 20;
@@ -28,9 +28,9 @@ pub const MAX_BATCH_BYTES: usize = 2 << 20;
 /// Opens a stream for no more than the server's welcome.
 ///
 /// # Errors
-/// Why there was none.
-pub async fn greet(endpoint: &Endpoint, hello: Hello) -> Result<Welcome, Failure> {
-    let greeting = async {
+/// Why there was no welcome; none within 20 s is [`Failure::Timeout`].
+pub async fn fetch_welcome(endpoint: &Endpoint, hello: Hello) -> Result<Welcome, Failure> {
+    let welcome = async {
         let mut connection = endpoint.open(hello).await?;
         loop {
             match connection.incoming.message().await? {
@@ -42,5 +42,5 @@ pub async fn greet(endpoint: &Endpoint, hello: Hello) -> Result<Welcome, Failure
             }
         }
     };
-    timeout(GREETING, greeting).await.unwrap_or(Err(Failure::Timeout(Phase::Welcome)))
+    timeout(WELCOME_TIMEOUT, welcome).await.unwrap_or(Err(Failure::Timeout(Phase::Welcome)))
 }

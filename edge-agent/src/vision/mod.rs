@@ -60,7 +60,7 @@ pub struct Analysis {
     pub width: u32,
     /// Height of the upright image, in pixels.
     pub height: u32,
-    /// The faces.
+    /// One for each face that the detector found.
     pub faces: Vec<Face>,
 }
 
@@ -70,16 +70,16 @@ pub struct Analysis {
 pub struct ImageFailure {
     /// Stable reason, such as `IMAGE_CORRUPT`.
     pub reason: &'static str,
-    /// The reason in words.
+    /// The reason in words, without content of the image.
     pub message: String,
 }
 
 /// A point of an image, in pixels from the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// Rightwards.
+    /// Distance from the left edge.
     pub x: f32,
-    /// Downwards.
+    /// Distance from the top edge.
     pub y: f32,
 }
 
@@ -99,7 +99,7 @@ pub struct BoundingBox {
 /// Quality components, each 0 (worst) to 100 (best), named as in ISO/IEC 29794-5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quality {
-    /// Everything in one number.
+    /// Fitness for recognition in one number, from the components below.
     pub unified_quality_score: u8,
     /// Distance between the eyes.
     pub inter_eye_distance: u8,
@@ -122,16 +122,16 @@ pub struct Quality {
 /// One face of an image.
 #[derive(Debug, Clone)]
 pub struct Face {
-    /// Where it is.
+    /// Its place in the upright image.
     pub bounding_box: BoundingBox,
     /// The eye on the image's left, the one on its right, the nose tip, the mouth corner on the
     /// image's left, the one on its right.
     pub landmarks: [Point; 5],
     /// The detector's confidence, 0 to 1.
     pub score: f32,
-    /// Fitness for recognition.
+    /// What speaks for and against recognising it.
     pub quality: Quality,
-    /// What the embedder makes of it.
+    /// Its embedding by the pack's embedder.
     pub embedding: UnitEmbedding,
     /// Probability that the face is live, where the pack has a liveness network; with a calibration,
     /// what part of the camera's live faces looked less alive.

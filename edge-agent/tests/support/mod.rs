@@ -53,7 +53,7 @@ pub(crate) enum Fault {
 
 /// What the server knows.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct ServerState {
     /// How often each sighting was offered, and of which frame it is.
     pub(crate) offered: HashMap<SightingKey, (u32, String)>,
     /// What was acknowledged, and how often.
@@ -73,13 +73,13 @@ pub(crate) struct Memory {
 
 #[derive(Clone)]
 struct Service {
-    memory: Arc<Mutex<Memory>>,
+    state: Arc<Mutex<ServerState>>,
 }
 
 pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
     pub(crate) certificates: DevSet,
-    memory: Arc<Mutex<Memory>>,
+    state: Arc<Mutex<ServerState>>,
     _stop: DropGuard,
 }
 
@@ -96,11 +96,11 @@ impl FakeServer {
                 pem(&certificates.server.key),
             ))
             .client_ca_root(Certificate::from_pem(pem(&certificates.ca.certificate)));
-        let memory = Arc::new(Mutex::new(Memory {
+        let state = Arc::new(Mutex::new(ServerState {
             faults: faults.iter().rev().copied().collect(),
-            ..Memory::default()
+            ..ServerState::default()
         }));
-        let service = IngestServiceServer::new(Service { memory: Arc::clone(&memory) });
+        let service = IngestServiceServer::new(Service { state: Arc::clone(&state) });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -110,11 +110,11 @@ impl FakeServer {
             .add_service(service)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         tokio::spawn(serving);
-        Self { address, certificates, memory, _stop: stop.drop_guard() }
+        Self { address, certificates, state, _stop: stop.drop_guard() }
     }
 
-    pub(crate) fn memory<T>(&self, look: impl FnOnce(&Memory) -> T) -> T {
-        look(&self.memory.lock().unwrap())
+    pub(crate) fn state<T>(&self, look: impl FnOnce(&ServerState) -> T) -> T {
+        look(&self.state.lock().unwrap())
     }
 
     /// Pushes settings, to open streams and new ones.
@@ -122,7 +122,7 @@ impl FakeServer {
     pub(crate) fn push(&self, version: u64, settings: &[(&str, &str)]) {
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let settings = DeviceSettings { version, settings: settings.collect() };
-        self.memory.lock().unwrap().settings = Some(settings);
+        self.state.lock().unwrap().settings = Some(settings);
     }
 
     /// A configuration for an agent over `dir/frames`.
@@ -172,30 +172,29 @@ impl IngestService for Service {
         request: Request<Streaming<DeviceMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let fault = {
-            let mut memory = self.memory.lock().unwrap();
-            memory.streams += 1;
-            memory.faults.pop()
+            let mut state = self.state.lock().unwrap();
+            state.streams += 1;
+            state.faults.pop()
         };
         if let Some(Fault::Refuses(reason)) = fault {
             return Err(cavs_proto::status(reason, "refused by the test"));
         }
         let (sender, receiver) = mpsc::channel(8);
-        let conversation =
-            Conversation { memory: Arc::clone(&self.memory), fault, sender, batches: 0, pushed: 0 };
-        tokio::spawn(conversation.hold(request.into_inner()));
+        let stream = IngestStream { state: Arc::clone(&self.state), fault, sender, batches: 0, pushed: 0 };
+        tokio::spawn(stream.hold(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-struct Conversation {
-    memory: Arc<Mutex<Memory>>,
+struct IngestStream {
+    state: Arc<Mutex<ServerState>>,
     fault: Option<Fault>,
     sender: mpsc::Sender<Result<ServerMessage, Status>>,
     batches: u32,
     pushed: u64,
 }
 
-impl Memory {
+impl ServerState {
     fn note(&mut self, report: Option<SettingsReport>) {
         let report = report.unwrap();
         if self.reports.last() != Some(&report) {
@@ -204,7 +203,7 @@ impl Memory {
     }
 }
 
-impl Conversation {
+impl IngestStream {
     async fn hold(mut self, mut incoming: Streaming<DeviceMessage>) {
         while let Ok(Some(message)) = incoming.message().await {
             let reply = match message.message.unwrap() {
@@ -215,22 +214,22 @@ impl Conversation {
                     if self.sender.send(more).await.is_err() {
                         return;
                     }
-                    let mut memory = self.memory.lock().unwrap();
-                    memory.note(hello.settings);
-                    self.pushed = memory.settings.as_ref().map_or(0, |settings| settings.version);
+                    let mut state = self.state.lock().unwrap();
+                    state.note(hello.settings);
+                    self.pushed = state.settings.as_ref().map_or(0, |settings| settings.version);
                     Down::Welcome(Welcome {
                         max_batch_size: 3,
                         max_unacknowledged_batches: 2,
-                        settings: memory.settings.clone(),
+                        settings: state.settings.clone(),
                         ..Welcome::default()
                     })
                 }
                 Up::Heartbeat(heartbeat) => {
-                    let mut memory = self.memory.lock().unwrap();
-                    memory.note(heartbeat.settings.clone());
-                    memory.heartbeat = Some(heartbeat);
-                    memory.heartbeats += 1;
-                    match memory.settings.clone().filter(|settings| settings.version > self.pushed) {
+                    let mut state = self.state.lock().unwrap();
+                    state.note(heartbeat.settings.clone());
+                    state.heartbeat = Some(heartbeat);
+                    state.heartbeats += 1;
+                    match state.settings.clone().filter(|settings| settings.version > self.pushed) {
                         Some(settings) => {
                             self.pushed = settings.version;
                             Down::Settings(settings)
@@ -255,10 +254,10 @@ impl Conversation {
         self.batches += 1;
         assert!(batch.sightings.len() <= 3);
         let lost = self.fault == Some(Fault::LosesAck(self.batches));
-        let mut memory = self.memory.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let results = batch.sightings.into_iter().map(|sighting| {
             let key = SightingKey { boot_epoch: sighting.boot_epoch, sequence: sighting.sequence };
-            let offered = memory.offered.entry(key).or_insert((0, sighting.frame.clone()));
+            let offered = state.offered.entry(key).or_insert((0, sighting.frame.clone()));
             offered.0 += 1;
             assert_eq!(offered.1, sighting.frame, "two sightings share a key");
             let outcome = match self.fault {
@@ -267,7 +266,7 @@ impl Conversation {
                 _ => Outcome::Stored,
             };
             if !lost {
-                *memory.acknowledged.entry(key).or_default() += 1;
+                *state.acknowledged.entry(key).or_default() += 1;
             }
             SightingResult {
                 boot_epoch: key.boot_epoch,

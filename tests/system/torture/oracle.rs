@@ -12,11 +12,11 @@ use std::{
 
 use cavs_edge_agent::{
     clock::Stamp,
+    health::{HealthCounters, HealthReporter},
     sighting::Sighting,
     spool::{FrameRecord, Spool, SpoolOptions, Writer},
-    uplink::{Endpoint, SettingsLink, Uplink, machine::Timing},
+    uplink::{Endpoint, Uplink, UplinkSettingsLink, machine::Timing},
     vision::{Evidence, fake},
-    vitals::{Reporter, Vitals},
 };
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_proto::{
@@ -106,8 +106,8 @@ impl Oracle {
             spooled: Arc::clone(&spooled),
             timing: Timing::default(),
             seed: 7,
-            settings: SettingsLink { wanted, report },
-            reporter: Reporter::new(Arc::new(Vitals::default()), &path),
+            settings: UplinkSettingsLink { wanted, report },
+            reporter: HealthReporter::new(Arc::new(HealthCounters::default()), &path),
             proxied: None,
             give_up_when_refused: false,
         };

@@ -15,10 +15,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Camera, Feed, reader::Pictures};
+use super::{Camera, PictureStream, reader::PictureReader};
 
-/// How much of the child's complaints is kept for the log, in bytes.
-const COMPLAINTS: usize = 4 << 10;
+/// How much of the child's standard error is kept for the log, in bytes.
+const MAX_STDERR_BYTES: usize = 4 << 10;
 
 /// A program that writes MJPEG to its standard output, such as `rpicam-vid --codec mjpeg -o -`.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl ChildCamera {
         Self::new("v4l2-ctl".to_owned(), arguments)
     }
 
-    fn start(&self) -> io::Result<ChildFeed> {
+    fn start(&self) -> io::Result<ChildStream> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -74,12 +74,12 @@ impl ChildCamera {
             .kill_on_drop(true)
             .spawn()?;
         let missing = || io::Error::other("the child has no output");
-        let pictures = Pictures::new(child.stdout.take().ok_or_else(missing)?);
-        let complaints = child.stderr.take().ok_or_else(missing)?;
+        let pictures = PictureReader::new(child.stdout.take().ok_or_else(missing)?);
+        let stderr = child.stderr.take().ok_or_else(missing)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        let said = Arc::<Mutex<Vec<u8>>>::default();
-        let complaints = Some(tokio::spawn(first_bytes(complaints, Arc::clone(&said))));
-        Ok(ChildFeed { child, group, pictures, complaints, said })
+        let stderr_text = Arc::<Mutex<Vec<u8>>>::default();
+        let stderr_task = Some(tokio::spawn(first_bytes(stderr, Arc::clone(&stderr_text))));
+        Ok(ChildStream { child, group, pictures, stderr_task, stderr_text })
     }
 }
 
@@ -91,61 +91,61 @@ impl fmt::Display for ChildCamera {
 }
 
 impl Camera for ChildCamera {
-    type Feed = ChildFeed;
+    type PictureStream = ChildStream;
 
-    async fn open(&mut self) -> io::Result<ChildFeed> {
+    async fn open(&mut self) -> io::Result<ChildStream> {
         self.start()
     }
 }
 
-/// A running child; it ends with this.
+/// A running child and its pictures; dropping it kills the child's process group.
 #[derive(Debug)]
-pub struct ChildFeed {
+pub struct ChildStream {
     child: Child,
     group: Option<Pid>,
-    pictures: Pictures<ChildStdout>,
+    pictures: PictureReader<ChildStdout>,
     /// Ends with the child's standard error, so with the child.
-    complaints: Option<JoinHandle<()>>,
+    stderr_task: Option<JoinHandle<()>>,
     /// The beginning of what the child wrote there so far.
-    said: Arc<Mutex<Vec<u8>>>,
+    stderr_text: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Feed for ChildFeed {
+impl PictureStream for ChildStream {
     async fn next_picture(&mut self) -> io::Result<Vec<u8>> {
         match self.pictures.next_picture().await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.obituary().await),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.exit_reason().await),
             result => result,
         }
     }
 
-    fn remark(&self) -> String {
-        let (said, cut_off) = (self.last_line(), self.pictures.remark());
-        if said.is_empty() { cut_off } else { format!("{cut_off}; it said: {said}") }
+    fn failure_hint(&self) -> String {
+        let (stderr_text, dropped_text) = (self.last_line(), self.pictures.failure_hint());
+        if stderr_text.is_empty() { dropped_text } else { format!("{dropped_text}; it said: {stderr_text}") }
     }
 }
 
-impl ChildFeed {
-    /// Why the child ended, in its own words.
-    async fn obituary(&mut self) -> io::Error {
+impl ChildStream {
+    /// Why the child ended: its exit status and the last line of its standard error.
+    async fn exit_reason(&mut self) -> io::Error {
         self.end_group();
         let status = match self.child.wait().await {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        if let Some(complaints) = self.complaints.take() {
+        if let Some(task) = self.stderr_task.take() {
             // A task that panicked has said what it could.
-            let _ = complaints.await;
+            let _ = task.await;
         }
-        let cut_off = self.pictures.remark();
+        let dropped_text = self.pictures.failure_hint();
         io::Error::other(
-            format!("the program ended ({status}) {}{cut_off}", self.last_line()).trim_end().to_owned(),
+            format!("the program ended ({status}) {}{dropped_text}", self.last_line()).trim_end().to_owned(),
         )
     }
 
     /// The last line of the beginning of what the child wrote to its standard error.
     fn last_line(&self) -> String {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&said);
+        let stderr_text = self.stderr_text.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&stderr_text);
         text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
     }
 
@@ -158,23 +158,23 @@ impl ChildFeed {
     }
 }
 
-impl Drop for ChildFeed {
+impl Drop for ChildStream {
     fn drop(&mut self) {
         self.end_group();
-        if let Some(complaints) = &self.complaints {
-            complaints.abort();
+        if let Some(task) = &self.stderr_task {
+            task.abort();
         }
     }
 }
 
 /// Keeps the beginning of a text; the rest is read and forgotten, so that the writer never blocks. A child
-/// whose complaints can't be read still gives pictures.
-async fn first_bytes(mut stream: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
+/// whose standard error can't be read still gives pictures.
+async fn first_bytes(mut stream: impl AsyncRead + Unpin, stderr_text: Arc<Mutex<Vec<u8>>>) {
     let mut portion = [0; 1024];
     while let Ok(count @ 1..) = stream.read(&mut portion).await {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = COMPLAINTS.saturating_sub(said.len());
-        said.extend_from_slice(&portion[..count.min(room)]);
+        let mut stderr_text = stderr_text.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_STDERR_BYTES.saturating_sub(stderr_text.len());
+        stderr_text.extend_from_slice(&portion[..count.min(room)]);
     }
 }
 
@@ -200,11 +200,11 @@ mod tests {
         let mut source = Supervised::new(shell(&script), Duration::from_secs(5), Default::default());
         for _ in 0..5 {
             source.next_frame().await.unwrap().unwrap();
-            let group = source.feed.as_ref().unwrap().group.unwrap();
+            let group = source.stream.as_ref().unwrap().group.unwrap();
             killpg(group, Signal::SIGKILL).unwrap();
             let killed = Instant::now();
             // What was written before the kill is read first.
-            while source.feed.as_ref().is_none_or(|feed| feed.group == Some(group)) {
+            while source.stream.as_ref().is_none_or(|stream| stream.group == Some(group)) {
                 let frame = timeout(Duration::from_secs(3), source.next_frame()).await.unwrap();
                 assert!(frame.unwrap().is_some());
             }

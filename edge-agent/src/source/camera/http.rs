@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Camera, Feed, MAX_PICTURE_BYTES, Splitter, cut_off};
+use super::{Camera, JpegSplitter, MAX_PICTURE_BYTES, PictureStream, dropped_text};
 
 /// Why an address is no camera's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -76,7 +76,7 @@ impl CameraAddress {
         here.then(|| Self { path, ..self.clone() })
     }
 
-    async fn connect(&self) -> io::Result<Link> {
+    async fn connect(&self) -> io::Result<HttpConnection> {
         // An IPv6 host is in brackets in an address, and without them everywhere else.
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((host, self.port)).await?;
@@ -93,7 +93,7 @@ impl CameraAddress {
             // Its errors come out of the requests too.
             let _ = connection.await;
         }));
-        Ok(Link { sender, _driver: driver })
+        Ok(HttpConnection { sender, _driver: driver })
     }
 }
 
@@ -112,12 +112,12 @@ impl fmt::Debug for CameraAddress {
 }
 
 #[derive(Debug)]
-struct Link {
+struct HttpConnection {
     sender: http1::SendRequest<Empty<Bytes>>,
     _driver: AbortOnDropHandle<()>,
 }
 
-impl Link {
+impl HttpConnection {
     async fn get(&mut self, address: &CameraAddress) -> io::Result<Response<Incoming>> {
         self.sender.ready().await.map_err(with_causes)?;
         self.sender.send_request(address.request()?).await.map_err(with_causes)
@@ -129,12 +129,15 @@ const REDIRECTIONS: u32 = 3;
 
 /// Asks a camera, through an open connection where there is one, and follows it where it sends to another
 /// of its own pages.
-async fn ask(address: &CameraAddress, mut link: Option<Link>) -> io::Result<(Link, Response<Incoming>)> {
+async fn ask(
+    address: &CameraAddress,
+    mut connection: Option<HttpConnection>,
+) -> io::Result<(HttpConnection, Response<Incoming>)> {
     let mut address = address.clone();
     for _ in 0..=REDIRECTIONS {
         // Many cameras close after every answer.
-        let mut open = match link.take().filter(|link| !link.sender.is_closed()) {
-            Some(link) => link,
+        let mut open = match connection.take().filter(|connection| !connection.sender.is_closed()) {
+            Some(connection) => connection,
             None => address.connect().await?,
         };
         let response = open.get(&address).await?;
@@ -209,7 +212,7 @@ fn with_causes(error: hyper::Error) -> io::Error {
 /// A camera that answers one request with pictures without end.
 #[derive(Debug, Clone)]
 pub struct MjpegCamera {
-    /// Where it is.
+    /// Host, port, path and, where it wants them, user and password.
     pub address: CameraAddress,
 }
 
@@ -220,25 +223,30 @@ impl fmt::Display for MjpegCamera {
 }
 
 impl Camera for MjpegCamera {
-    type Feed = MjpegFeed;
+    type PictureStream = MjpegStream;
 
-    async fn open(&mut self) -> io::Result<MjpegFeed> {
-        let (link, response) = ask(&self.address, None).await?;
+    async fn open(&mut self) -> io::Result<MjpegStream> {
+        let (connection, response) = ask(&self.address, None).await?;
         let body = response.into_body();
-        Ok(MjpegFeed { _link: link, body, splitter: Splitter::new(MAX_PICTURE_BYTES), unread: Bytes::new() })
+        Ok(MjpegStream {
+            _connection: connection,
+            body,
+            splitter: JpegSplitter::new(MAX_PICTURE_BYTES),
+            unread: Bytes::new(),
+        })
     }
 }
 
-/// An open MJPEG answer.
+/// The body of an MJPEG answer, cut into its pictures.
 #[derive(Debug)]
-pub struct MjpegFeed {
-    _link: Link,
+pub struct MjpegStream {
+    _connection: HttpConnection,
     body: Incoming,
-    splitter: Splitter,
+    splitter: JpegSplitter,
     unread: Bytes,
 }
 
-impl Feed for MjpegFeed {
+impl PictureStream for MjpegStream {
     async fn next_picture(&mut self) -> io::Result<Vec<u8>> {
         loop {
             while !self.unread.is_empty() {
@@ -250,7 +258,7 @@ impl Feed for MjpegFeed {
             }
             let Some(frame) = self.body.frame().await else {
                 let message =
-                    format!("the camera ended its stream{}", cut_off(self.splitter.dropped_at_end()));
+                    format!("the camera ended its stream{}", dropped_text(self.splitter.dropped_at_end()));
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             };
             // Trailers are no pictures.
@@ -258,15 +266,15 @@ impl Feed for MjpegFeed {
         }
     }
 
-    fn remark(&self) -> String {
-        cut_off(self.splitter.dropped())
+    fn failure_hint(&self) -> String {
+        dropped_text(self.splitter.dropped())
     }
 }
 
 /// A camera that answers every request with one picture.
 #[derive(Debug, Clone)]
 pub struct SnapshotCamera {
-    /// Where it is.
+    /// Host, port, path and, where it wants them, user and password.
     pub address: CameraAddress,
     /// From one picture to the next.
     pub period: Duration,
@@ -279,32 +287,32 @@ impl fmt::Display for SnapshotCamera {
 }
 
 impl Camera for SnapshotCamera {
-    type Feed = SnapshotFeed;
+    type PictureStream = SnapshotStream;
 
-    async fn open(&mut self) -> io::Result<SnapshotFeed> {
+    async fn open(&mut self) -> io::Result<SnapshotStream> {
         let (address, period) = (self.address.clone(), self.period);
-        let link = Some(address.connect().await?);
-        Ok(SnapshotFeed { address, period, link, next: Instant::now() })
+        let connection = Some(address.connect().await?);
+        Ok(SnapshotStream { address, period, connection, next: Instant::now() })
     }
 }
 
 /// A camera that is asked again and again.
 #[derive(Debug)]
-pub struct SnapshotFeed {
+pub struct SnapshotStream {
     address: CameraAddress,
     period: Duration,
-    link: Option<Link>,
+    connection: Option<HttpConnection>,
     next: Instant,
 }
 
-impl Feed for SnapshotFeed {
+impl PictureStream for SnapshotStream {
     async fn next_picture(&mut self) -> io::Result<Vec<u8>> {
         sleep_until(self.next).await;
         self.next = Instant::now() + self.period;
-        let (link, response) = ask(&self.address, self.link.take()).await?;
+        let (connection, response) = ask(&self.address, self.connection.take()).await?;
         let body = response.into_body();
         let picture = Limited::new(body, MAX_PICTURE_BYTES).collect().await.map_err(io::Error::other)?;
-        self.link = Some(link);
+        self.connection = Some(connection);
         Ok(picture.to_bytes().into())
     }
 }

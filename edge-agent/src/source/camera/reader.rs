@@ -2,29 +2,29 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{Feed, MAX_PICTURE_BYTES, Splitter, cut_off};
+use super::{JpegSplitter, MAX_PICTURE_BYTES, PictureStream, dropped_text};
 
 /// How much is read at once, in bytes: what a pipe holds.
 const PORTION: usize = 64 << 10;
 
 /// The pictures in a stream of bytes.
 #[derive(Debug)]
-pub(super) struct Pictures<R> {
+pub(super) struct PictureReader<R> {
     stream: R,
-    splitter: Splitter,
+    splitter: JpegSplitter,
     buffer: Box<[u8]>,
     /// What of the buffer is still to be split.
     unread: std::ops::Range<usize>,
 }
 
-impl<R> Pictures<R> {
+impl<R> PictureReader<R> {
     pub(super) fn new(stream: R) -> Self {
         let buffer = vec![0; PORTION].into_boxed_slice();
-        Self { stream, splitter: Splitter::new(MAX_PICTURE_BYTES), buffer, unread: 0..0 }
+        Self { stream, splitter: JpegSplitter::new(MAX_PICTURE_BYTES), buffer, unread: 0..0 }
     }
 }
 
-impl<R: AsyncRead + Unpin + Send + 'static> Feed for Pictures<R> {
+impl<R: AsyncRead + Unpin + Send + 'static> PictureStream for PictureReader<R> {
     async fn next_picture(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if self.unread.is_empty() {
@@ -42,7 +42,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> Feed for Pictures<R> {
         }
     }
 
-    fn remark(&self) -> String {
-        cut_off(self.splitter.dropped())
+    fn failure_hint(&self) -> String {
+        dropped_text(self.splitter.dropped())
     }
 }

@@ -9,7 +9,7 @@ const START: [u8; 2] = [0xFF, 0xD8];
 
 /// A JPEG stream splitter: bytes in, whole JPEGs out, in any portions.
 #[derive(Debug)]
-pub struct Splitter {
+pub struct JpegSplitter {
     max_bytes: usize,
     state: State,
     /// The picture so far; empty between pictures.
@@ -35,7 +35,7 @@ enum State {
     Entropy { after_ff: bool },
 }
 
-impl Splitter {
+impl JpegSplitter {
     /// A splitter that drops pictures longer than `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
@@ -209,7 +209,7 @@ mod tests {
         jpeg
     }
 
-    fn split(splitter: &mut Splitter, stream: &[u8], portion: usize) -> Vec<Vec<u8>> {
+    fn split(splitter: &mut JpegSplitter, stream: &[u8], portion: usize) -> Vec<Vec<u8>> {
         let mut pictures = Vec::new();
         for mut bytes in stream.chunks(portion) {
             while !bytes.is_empty() {
@@ -230,13 +230,13 @@ mod tests {
             b"\r\n--frame\r\n\xFF\r\n",
             &picture(b"two"),
         ];
-        let pictures = split(&mut Splitter::new(1000), &stream.concat(), 7);
+        let pictures = split(&mut JpegSplitter::new(1000), &stream.concat(), 7);
         assert_eq!(pictures, [picture(b"one"), picture(b"two")]);
     }
 
     #[test]
     fn a_picture_that_was_cut_off_costs_only_itself() {
-        let mut splitter = Splitter::new(1000);
+        let mut splitter = JpegSplitter::new(1000);
         let (whole, cut) = (picture(b"whole"), picture(b"cut off somewhere"));
         let stream = [&cut[..cut.len() - 6], &whole, &cut[..10], &whole].concat();
         assert_eq!(split(&mut splitter, &stream, 1000), [whole.clone(), whole.clone()]);
@@ -244,14 +244,14 @@ mod tests {
         // Cut off where a length comes next, it takes the next one's first bytes for that: what is
         // lost has a bound nevertheless.
         let stream = [&cut[..12], &whole.repeat(100)].concat();
-        let left = split(&mut Splitter::new(1000), &stream, 50);
+        let left = split(&mut JpegSplitter::new(1000), &stream, 50);
         assert!(left.len() * whole.len() >= stream.len() - 1200, "{}", left.len());
         assert!(left.iter().all(|picture| *picture == whole));
     }
 
     #[test]
     fn a_giant_is_dropped_without_being_kept() {
-        let mut splitter = Splitter::new(200);
+        let mut splitter = JpegSplitter::new(200);
         let stream = [picture(&[7; 5000]), picture(b"small")].concat();
         assert_eq!(split(&mut splitter, &stream, 64), [picture(b"small")]);
         assert_eq!(splitter.dropped(), 1);
@@ -267,7 +267,7 @@ mod tests {
         ) {
             let expected: Vec<_> = entropies.iter().map(|entropy| picture(entropy)).collect();
             let stream: Vec<u8> = expected.iter().flat_map(|p| [noise.as_bytes(), p].concat()).collect();
-            prop_assert_eq!(split(&mut Splitter::new(1000), &stream, portion), expected);
+            prop_assert_eq!(split(&mut JpegSplitter::new(1000), &stream, portion), expected);
         }
 
         #[test]
@@ -275,7 +275,7 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![3 => Just(0xFF), 2 => 0xC0..0xE2_u8, 1 => any::<u8>()], 0..4000),
             portion in 1_usize..500,
         ) {
-            let mut splitter = Splitter::new(300);
+            let mut splitter = JpegSplitter::new(300);
             for picture in split(&mut splitter, &bytes, portion) {
                 prop_assert!(picture.len() <= 300);
                 prop_assert!(picture.starts_with(&START) && picture.ends_with(&[0xFF, 0xD9]));

@@ -6,14 +6,14 @@ use std::{
 use crate::clock::Stamp;
 
 /// How long a camera may give the same picture. Sensors have noise: no two pictures are ever the same.
-const LONGEST: Duration = Duration::from_secs(60);
+const FROZEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Frames that have to be the same, at least: a camera may be asked once a minute.
-const LEAST_FRAMES: u32 = 3;
+const FROZEN_FRAMES: u32 = 3;
 
 /// Notices a camera that gives one and the same picture: its encoder hangs, or something replays.
 #[derive(Debug, Default)]
-pub struct FrozenPicture {
+pub struct FreezeDetector {
     last: Option<Repeated>,
 }
 
@@ -22,29 +22,29 @@ struct Repeated {
     hash: u64,
     since: Duration,
     frames: u32,
-    /// The log has it.
-    said: bool,
+    /// The freeze is in the log.
+    logged: bool,
 }
 
-impl FrozenPicture {
+impl FreezeDetector {
     /// Takes a camera's frame; true where it has given this very picture for a minute.
     pub fn is_frozen(&mut self, taken: Stamp, picture: &[u8]) -> bool {
         let mut hasher = DefaultHasher::new();
-        hasher.write(coded(picture));
+        hasher.write(without_header(picture));
         let (hash, now) = (hasher.finish(), taken.since_boot);
         let Some(last) = self.last.as_mut().filter(|last| last.hash == hash) else {
-            if self.last.as_ref().is_some_and(|last| last.said) {
+            if self.last.as_ref().is_some_and(|last| last.logged) {
                 tracing::info!("the camera gives new pictures");
             }
-            self.last = Some(Repeated { hash, since: now, frames: 1, said: false });
+            self.last = Some(Repeated { hash, since: now, frames: 1, logged: false });
             return false;
         };
         last.frames = last.frames.saturating_add(1);
-        let frozen = last.frames >= LEAST_FRAMES && now.saturating_sub(last.since) >= LONGEST;
-        if frozen && !last.said {
-            last.said = true;
+        let frozen = last.frames >= FROZEN_FRAMES && now.saturating_sub(last.since) >= FROZEN_AFTER;
+        if frozen && !last.logged {
+            last.logged = true;
             tracing::warn!(
-                seconds = LONGEST.as_secs(),
+                seconds = FROZEN_AFTER.as_secs(),
                 "the camera gives the same picture again and again: it hangs, and nobody is taken for present"
             );
         }
@@ -54,7 +54,7 @@ impl FrozenPicture {
 
 /// A JPEG without its segments before the first scan, in which cameras write the time; other pictures
 /// as they are.
-fn coded(picture: &[u8]) -> &[u8] {
+fn without_header(picture: &[u8]) -> &[u8] {
     let mut at = 2;
     while let Some([0xFF, marker, high, low]) = picture.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
         at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_minute_of_one_picture_is_a_frozen_camera() {
-        let mut camera = FrozenPicture::default();
+        let mut camera = FreezeDetector::default();
         let judged: Vec<bool> =
             (0..70).map(|second| camera.is_frozen(at(second), &picture(second as u8, b"room"))).collect();
         assert!(judged[..60].iter().all(|frozen| !frozen), "{judged:?}");
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_camera_that_is_asked_seldom_has_its_chance() {
-        let mut camera = FrozenPicture::default();
+        let mut camera = FreezeDetector::default();
         let asked = [0, 300, 600].map(|second| camera.is_frozen(at(second), b"no JPEG"));
         assert_eq!(asked, [false, false, true]);
         for noise in 0..200_u64 {

@@ -10,25 +10,25 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AgentError, DRAIN_WAIT, STOP_WAIT, SettingsEnd, Shared, Summary, Totals, Until,
-    pipeline::{Ended, Gear, Pipeline, Rest},
-    shared::UplinkTask,
+    AgentError, AgentRuntime, DRAIN_WAIT, PipelineSettingsLink, STOP_WAIT, StopCondition, Summary, Totals,
+    pipeline::{IdlePipeline, Pipeline, PipelineEnd, PipelineParts},
+    runtime::UplinkTask,
 };
 use crate::{
     config::{Config, SourceKind},
-    service,
-    settings::{LedgerFile, Pushed},
+    settings::{PushedSettings, SettingsFile},
+    systemd,
     uplink::UplinkError,
     vision::Vision,
 };
 
 /// Runs one pipeline after the other: a new one whenever the server's settings change.
-pub(super) struct Conductor<'a> {
+pub(super) struct PipelineSupervisor<'a> {
     /// The device's own configuration.
     own: &'a Config,
-    shared: Shared,
-    settings: LedgerFile,
-    link: SettingsEnd,
+    runtime: AgentRuntime,
+    settings: SettingsFile,
+    link: PipelineSettingsLink,
     totals: Totals,
     /// When the pipeline began, and how many frames had been done by then.
     began: (Instant, u64),
@@ -43,103 +43,108 @@ struct Trial {
     frames_expected: bool,
 }
 
-enum Line<V> {
+enum PipelineState<V> {
     Running(Pipeline<V>),
-    /// The source has ended.
-    Resting(Box<Rest<V>>),
+    /// The source has ended; new settings may begin another.
+    Idle(Box<IdlePipeline<V>>),
 }
 
 enum Event<V> {
-    Ended(Box<Result<Ended<V>, AgentError>>),
-    Uplink(AgentError),
-    /// The server wants these settings.
-    Wanted(Pushed),
-    /// The settings on trial are to be judged.
-    Judgement,
+    PipelineEnded(Box<Result<PipelineEnd<V>, AgentError>>),
+    UplinkFailed(AgentError),
+    /// The server pushed these settings.
+    SettingsPushed(PushedSettings),
+    /// The trial's time is over: the settings are kept or given up.
+    TrialOver,
     Shutdown,
 }
 
-impl<V: Vision> Line<V> {
-    async fn ended(&mut self) -> Result<Ended<V>, AgentError> {
+impl<V: Vision> PipelineState<V> {
+    async fn ended(&mut self) -> Result<PipelineEnd<V>, AgentError> {
         match self {
             Self::Running(pipeline) => pipeline.ended().await,
-            Self::Resting(_) => pending().await,
+            Self::Idle(_) => pending().await,
         }
     }
 }
 
-impl<'a> Conductor<'a> {
-    pub(super) fn new(own: &'a Config, shared: Shared, settings: LedgerFile, link: SettingsEnd) -> Self {
+impl<'a> PipelineSupervisor<'a> {
+    pub(super) fn new(
+        own: &'a Config,
+        runtime: AgentRuntime,
+        settings: SettingsFile,
+        link: PipelineSettingsLink,
+    ) -> Self {
         let began = (Instant::now(), 0);
-        Self { own, shared, settings, link, totals: Totals::default(), began, trial: None }
+        Self { own, runtime, settings, link, totals: Totals::default(), began, trial: None }
     }
 
     /// Runs until `shutdown`, or until the source has ended where `until` says so; then lets the
     /// uplink drain the spool.
-    pub(super) async fn conduct<V: Vision>(
+    pub(super) async fn run<V: Vision>(
         mut self,
-        gear: Gear<V>,
+        parts: PipelineParts<V>,
         mut uplink: UplinkTask,
-        until: Until,
+        until: StopCondition,
         drain: &CancellationToken,
         shutdown: CancellationToken,
     ) -> Result<Summary, AgentError> {
         self.start().await;
-        let mut line = Line::Running(self.begin(gear).await?);
-        service::ready();
+        let mut state = PipelineState::Running(self.begin(parts).await?);
+        systemd::ready();
         loop {
             let event = tokio::select! {
-                ended = line.ended() => Event::Ended(Box::new(ended)),
-                result = &mut uplink => Event::Uplink(ended_early(result)),
+                ended = state.ended() => Event::PipelineEnded(Box::new(ended)),
+                result = &mut uplink => Event::UplinkFailed(ended_early(result)),
                 () = shutdown.cancelled() => Event::Shutdown,
                 event = self.changed() => event,
             };
             let changed = match event {
-                Event::Wanted(ref wanted) => self.take(wanted.clone()).await,
-                Event::Judgement => {
-                    let frames = self.shared.vitals.done.get() > self.began.1;
+                Event::SettingsPushed(ref wanted) => self.take(wanted.clone()).await,
+                Event::TrialOver => {
+                    let frames = self.runtime.counters.done.get() > self.began.1;
                     !self.judge(frames).await
                 }
-                Event::Ended(_) | Event::Uplink(_) | Event::Shutdown => true,
+                Event::PipelineEnded(_) | Event::UplinkFailed(_) | Event::Shutdown => true,
             };
             if !changed {
                 continue;
             }
-            line = match (event, line) {
-                (Event::Ended(ended), _) => match *ended {
+            state = match (event, state) {
+                (Event::PipelineEnded(ended), _) => match *ended {
                     Ok(ended) => self.after(ended).await?,
                     Err(error) => {
                         self.blame(&error).await;
                         return Err(error);
                     }
                 },
-                (Event::Uplink(error), line) => {
-                    if let Line::Running(pipeline) = line {
+                (Event::UplinkFailed(error), state) => {
+                    if let PipelineState::Running(pipeline) = state {
                         // What it ends with is nothing against that the uplink gave up.
                         let _ = self.stop(pipeline).await;
                     }
                     return Err(error);
                 }
-                (Event::Wanted(_) | Event::Judgement, Line::Running(pipeline)) => {
-                    let gear = self.stop(pipeline).await?;
-                    Line::Running(self.begin(gear).await?)
+                (Event::SettingsPushed(_) | Event::TrialOver, PipelineState::Running(pipeline)) => {
+                    let parts = self.stop(pipeline).await?;
+                    PipelineState::Running(self.begin(parts).await?)
                 }
-                (Event::Wanted(_) | Event::Judgement, Line::Resting(rest)) => {
-                    Line::Running(self.begin(rest.end().await?).await?)
+                (Event::SettingsPushed(_) | Event::TrialOver, PipelineState::Idle(idle)) => {
+                    PipelineState::Running(self.begin(idle.end().await?).await?)
                 }
-                (Event::Shutdown, Line::Running(pipeline)) => {
+                (Event::Shutdown, PipelineState::Running(pipeline)) => {
                     self.stop(pipeline).await?;
                     break;
                 }
-                (Event::Shutdown, Line::Resting(_)) => break,
+                (Event::Shutdown, PipelineState::Idle(_)) => break,
             };
-            if until == Until::Drained && matches!(line, Line::Resting(_)) {
+            if until == StopCondition::Drained && matches!(state, PipelineState::Idle(_)) {
                 break;
             }
         }
-        service::stopping();
-        if self.settings.ledger.on_trial() {
-            self.settings.ledger.on_stop();
+        systemd::stopping();
+        if self.settings.state.on_trial() {
+            self.settings.state.on_stop();
             self.settings.save().await;
         }
         drain.cancel();
@@ -159,36 +164,36 @@ impl<'a> Conductor<'a> {
 
     /// Takes note of the start, for the settings that are on trial.
     async fn start(&mut self) {
-        if self.settings.ledger.on_trial() {
-            self.settings.ledger.on_start();
+        if self.settings.state.on_trial() {
+            self.settings.state.on_start();
             self.settings.save().await;
         }
         self.refuse_if_told_to().await;
     }
 
     async fn refuse_if_told_to(&mut self) {
-        if !self.own.settings.accept && *self.settings.ledger.current() != Pushed::default() {
+        if !self.own.settings.accept && *self.settings.state.current() != PushedSettings::default() {
             self.give_up("the device's settings.accept is false: it takes none").await;
         }
     }
 
     /// Begins a pipeline with the current settings, or with earlier ones where these do not work.
-    async fn begin<V: Vision>(&mut self, mut gear: Gear<V>) -> Result<Pipeline<V>, AgentError> {
+    async fn begin<V: Vision>(&mut self, mut parts: PipelineParts<V>) -> Result<Pipeline<V>, AgentError> {
         let frames_expected = self.frames_expected();
         loop {
-            let error = match self.own.with_pushed(&self.settings.ledger.current().settings) {
+            let error = match self.own.with_pushed(&self.settings.state.current().settings) {
                 Err(error) => AgentError::Settings(error.to_string()),
-                Ok(config) => match Pipeline::begin(&config, gear, &self.shared).await {
+                Ok(config) => match Pipeline::begin(&config, parts, &self.runtime).await {
                     Ok(pipeline) => {
-                        self.began = (Instant::now(), self.shared.vitals.done.get());
+                        self.began = (Instant::now(), self.runtime.counters.done.get());
                         let patience = config.settings.trial + 2 * config.source.period.unwrap_or_default();
                         let trial = Trial { ends: self.began.0 + patience, patience, frames_expected };
-                        self.trial = self.settings.ledger.on_trial().then_some(trial);
+                        self.trial = self.settings.state.on_trial().then_some(trial);
                         self.publish();
                         return Ok(pipeline);
                     }
                     Err(failed) => {
-                        gear = failed.gear;
+                        parts = failed.parts;
                         failed.error
                     }
                 },
@@ -203,31 +208,31 @@ impl<'a> Conductor<'a> {
     /// their fault, and a directory may have nothing left.
     fn frames_expected(&self) -> bool {
         let (began, done) = self.began;
-        let silent = began.elapsed() >= self.own.settings.trial && self.shared.vitals.done.get() == done;
+        let silent = began.elapsed() >= self.own.settings.trial && self.runtime.counters.done.get() == done;
         matches!(self.own.source.kind, SourceKind::Camera(_)) && !silent
     }
 
-    async fn stop<V: Vision>(&mut self, pipeline: Pipeline<V>) -> Result<Gear<V>, AgentError> {
+    async fn stop<V: Vision>(&mut self, pipeline: Pipeline<V>) -> Result<PipelineParts<V>, AgentError> {
         let ended = timeout(STOP_WAIT, pipeline.stop()).await;
-        let Ended { gear, totals, error } = ended.map_err(|_| AgentError::Stuck)??;
+        let PipelineEnd { parts, totals, error } = ended.map_err(|_| AgentError::Stuck)??;
         self.add(totals);
         if let Some(error) = error {
             tracing::warn!(%error, "the source failed");
         }
-        Ok(gear)
+        Ok(parts)
     }
 
     /// The source has ended by itself.
-    async fn after<V: Vision>(&mut self, ended: Ended<V>) -> Result<Line<V>, AgentError> {
-        let Ended { gear, totals, error } = ended;
+    async fn after<V: Vision>(&mut self, ended: PipelineEnd<V>) -> Result<PipelineState<V>, AgentError> {
+        let PipelineEnd { parts, totals, error } = ended;
         self.add(totals);
         match error {
             None => {
                 self.judge(true).await;
-                Ok(Line::Resting(Box::new(Rest::begin(gear, &self.shared))))
+                Ok(PipelineState::Idle(Box::new(IdlePipeline::begin(parts, &self.runtime))))
             }
             Some(error) if self.trial.is_some() && self.give_up(&error.to_string()).await => {
-                Ok(Line::Running(self.begin(gear).await?))
+                Ok(PipelineState::Running(self.begin(parts).await?))
             }
             Some(error) => Err(error.into()),
         }
@@ -263,25 +268,25 @@ impl<'a> Conductor<'a> {
                         pending::<()>().await;
                     }
                     if let Some(wanted) = self.link.wanted.borrow_and_update().clone() {
-                        return Event::Wanted(wanted);
+                        return Event::SettingsPushed(wanted);
                     }
                 }
-                () = judgement => return Event::Judgement,
+                () = judgement => return Event::TrialOver,
             }
         }
     }
 
     /// True where the wanted settings are to be tried now.
-    async fn take(&mut self, wanted: Pushed) -> bool {
-        let before = self.settings.ledger.current().clone();
+    async fn take(&mut self, wanted: PushedSettings) -> bool {
+        let before = self.settings.state.current().clone();
         let version = wanted.version;
-        if self.settings.ledger.offer(wanted) {
+        if self.settings.state.offer(wanted) {
             tracing::info!(version, "the server pushed settings");
             self.refuse_if_told_to().await;
             self.settings.save().await;
             self.publish();
         }
-        *self.settings.ledger.current() != before
+        *self.settings.state.current() != before
     }
 
     /// Ends the trial, if there is one; false where the settings have to go.
@@ -292,8 +297,8 @@ impl<'a> Conductor<'a> {
             self.give_up(&format!("no frame came through within {seconds} s")).await;
             return false;
         }
-        tracing::info!(version = self.settings.ledger.current().version, "the settings work; they are kept");
-        self.settings.ledger.keep();
+        tracing::info!(version = self.settings.state.current().version, "the settings work; they are kept");
+        self.settings.state.keep();
         self.settings.save().await;
         self.publish();
         true
@@ -308,8 +313,8 @@ impl<'a> Conductor<'a> {
 
     /// Goes back to earlier settings; false where there are none.
     async fn give_up(&mut self, reason: &str) -> bool {
-        let version = self.settings.ledger.current().version;
-        let back = self.settings.ledger.reject(reason.to_owned());
+        let version = self.settings.state.current().version;
+        let back = self.settings.state.reject(reason.to_owned());
         if back {
             tracing::error!(version, reason, "the pushed settings do not work here; going back");
             self.settings.save().await;
@@ -319,7 +324,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn publish(&self) {
-        let report = self.settings.ledger.report();
+        let report = self.settings.state.report();
         self.link.report.send_if_modified(|told| {
             let news = *told != report;
             *told = report;

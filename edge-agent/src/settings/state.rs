@@ -10,14 +10,14 @@ const MOST_STARTS: u32 = 2;
 /// What the server pushed: settings by `SECTION.KEY`. Version 0 without settings is the device's own
 /// configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pushed {
+pub struct PushedSettings {
     /// The server's number of them.
     pub version: u64,
-    /// All that is pushed.
+    /// Values by `SECTION.KEY`, all that are pushed.
     pub settings: BTreeMap<String, String>,
 }
 
-impl From<DeviceSettings> for Pushed {
+impl From<DeviceSettings> for PushedSettings {
     fn from(wire: DeviceSettings) -> Self {
         Self { version: wire.version, settings: wire.settings.into_iter().collect() }
     }
@@ -25,28 +25,28 @@ impl From<DeviceSettings> for Pushed {
 
 /// Which pushed settings are in use, on trial, and refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    kept: Pushed,
+pub struct SettingsState {
+    kept: PushedSettings,
     trial: Option<Trial>,
     rejected: Option<Rejected>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Trial {
-    pushed: Pushed,
+    pushed: PushedSettings,
     starts: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Rejected {
-    pushed: Pushed,
+    pushed: PushedSettings,
     reason: String,
 }
 
-impl Ledger {
+impl SettingsState {
     /// The settings to run with.
     #[must_use]
-    pub fn current(&self) -> &Pushed {
+    pub fn current(&self) -> &PushedSettings {
         self.trial.as_ref().map_or(&self.kept, |trial| &trial.pushed)
     }
 
@@ -57,7 +57,7 @@ impl Ledger {
     }
 
     /// Takes what the server wants; true where it is something to be tried.
-    pub fn offer(&mut self, pushed: Pushed) -> bool {
+    pub fn offer(&mut self, pushed: PushedSettings) -> bool {
         let known = self.rejected.as_ref().is_some_and(|rejected| rejected.pushed == pushed);
         if known || *self.current() == pushed {
             return false;
@@ -80,14 +80,14 @@ impl Ledger {
     pub fn reject(&mut self, reason: String) -> bool {
         let pushed = match self.trial.take() {
             Some(trial) => trial.pushed,
-            None if self.kept == Pushed::default() => return false,
+            None if self.kept == PushedSettings::default() => return false,
             None => std::mem::take(&mut self.kept),
         };
         self.rejected = Some(Rejected { pushed, reason });
         true
     }
 
-    /// The agent starts.
+    /// The agent starts: settings on trial that have seen too many starts are given up.
     pub fn on_start(&mut self) {
         let Some(trial) = &mut self.trial else { return };
         trial.starts += 1;
@@ -122,70 +122,70 @@ mod tests {
 
     use super::*;
 
-    fn pushed(version: u64) -> Pushed {
+    fn pushed(version: u64) -> PushedSettings {
         let settings = (version > 0).then(|| ("source.rate".to_owned(), version.to_string()));
-        Pushed { version, settings: settings.into_iter().collect() }
+        PushedSettings { version, settings: settings.into_iter().collect() }
     }
 
     #[test]
     fn settings_that_work_are_kept_and_others_are_not_tried_again() {
-        let mut ledger = Ledger::default();
-        assert!(ledger.offer(pushed(1)) && ledger.on_trial());
-        assert!(!ledger.offer(pushed(1)), "the server says it again in every welcome");
-        ledger.keep();
-        assert!(ledger.offer(pushed(2)));
-        assert!(ledger.reject("no frame".to_owned()));
-        assert_eq!(*ledger.current(), pushed(1));
-        assert!(!ledger.offer(pushed(2)));
-        let report = ledger.report();
+        let mut state = SettingsState::default();
+        assert!(state.offer(pushed(1)) && state.on_trial());
+        assert!(!state.offer(pushed(1)), "the server says it again in every welcome");
+        state.keep();
+        assert!(state.offer(pushed(2)));
+        assert!(state.reject("no frame".to_owned()));
+        assert_eq!(*state.current(), pushed(1));
+        assert!(!state.offer(pushed(2)));
+        let report = state.report();
         assert_eq!((report.running_version, report.rejected_version, report.on_trial), (1, 2, false));
         assert_eq!(report.rejection, "no frame");
-        assert!(ledger.offer(pushed(0)), "back to the device's own");
+        assert!(state.offer(pushed(0)), "back to the device's own");
     }
 
     #[test]
     fn a_trial_survives_one_power_cut_and_any_orderly_stop() {
-        let mut ledger = Ledger::default();
-        ledger.offer(pushed(1));
+        let mut state = SettingsState::default();
+        state.offer(pushed(1));
         for _ in 0..5 {
-            ledger.on_stop();
-            ledger.on_start();
+            state.on_stop();
+            state.on_start();
         }
-        ledger.on_start();
-        assert_eq!(*ledger.current(), pushed(1));
-        ledger.on_start();
-        assert_eq!(*ledger.current(), pushed(0));
-        assert!(ledger.report().rejection.contains("ended 2 times"));
+        state.on_start();
+        assert_eq!(*state.current(), pushed(1));
+        state.on_start();
+        assert_eq!(*state.current(), pushed(0));
+        assert!(state.report().rejection.contains("ended 2 times"));
     }
 
     #[test]
     fn what_was_kept_can_fail_later_and_the_own_configuration_is_the_last_resort() {
-        let mut ledger = Ledger::default();
-        ledger.offer(pushed(1));
-        ledger.keep();
-        assert!(ledger.reject("the pack is gone".to_owned()));
-        assert_eq!(*ledger.current(), pushed(0));
-        assert!(!ledger.reject("the pack is still gone".to_owned()));
+        let mut state = SettingsState::default();
+        state.offer(pushed(1));
+        state.keep();
+        assert!(state.reject("the pack is gone".to_owned()));
+        assert_eq!(*state.current(), pushed(0));
+        assert!(!state.reject("the pack is still gone".to_owned()));
     }
 
     proptest! {
         /// Whatever happens, a refused version is never in use, and only kept ones are without trial.
         #[test]
         fn a_rejected_version_is_not_in_use(events in prop::collection::vec((0..5u8, 0..4u64), 0..60)) {
-            let mut ledger = Ledger::default();
+            let mut state = SettingsState::default();
             for (event, version) in events {
                 match event {
-                    0 => drop(ledger.offer(pushed(version))),
-                    1 => ledger.keep(),
-                    2 => drop(ledger.reject("x".to_owned())),
-                    3 => ledger.on_start(),
-                    _ => ledger.on_stop(),
+                    0 => drop(state.offer(pushed(version))),
+                    1 => state.keep(),
+                    2 => drop(state.reject("x".to_owned())),
+                    3 => state.on_start(),
+                    _ => state.on_stop(),
                 }
-                if let Some(rejected) = &ledger.rejected {
-                    prop_assert_ne!(&rejected.pushed, ledger.current());
+                if let Some(rejected) = &state.rejected {
+                    prop_assert_ne!(&rejected.pushed, state.current());
                 }
-                let text = serde_json::to_string(&ledger).unwrap();
-                prop_assert_eq!(&serde_json::from_str::<Ledger>(&text).unwrap(), &ledger);
+                let text = serde_json::to_string(&state).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<SettingsState>(&text).unwrap(), &state);
             }
         }
     }

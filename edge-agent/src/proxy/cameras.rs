@@ -30,23 +30,23 @@ const CONTEXT: &[u8] = b"cavs proxy cameras";
 /// A camera as the server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Camera {
-    /// Its id.
+    /// The registered device that it is.
     pub id: DeviceId,
-    /// Its unique name.
+    /// Its name in the fleet, by which a frame may name it, too.
     pub name: String,
     /// It may not speak any more.
     pub revoked: bool,
 }
 
 /// The cameras that this proxy speaks for, as the server told them last.
-pub struct Roster {
+pub struct CameraRegistry {
     path: PathBuf,
     seal: Arc<Seal>,
-    known: RwLock<Known>,
+    known: RwLock<RegisteredCameras>,
 }
 
 #[derive(Default)]
-struct Known {
+struct RegisteredCameras {
     /// The server has told them once.
     told: bool,
     cameras: HashMap<DeviceId, Arc<Camera>>,
@@ -54,7 +54,7 @@ struct Known {
     tokens: HashMap<Vec<u8>, DeviceId>,
 }
 
-impl Roster {
+impl CameraRegistry {
     /// What was told last, as it is kept beside a spool. A damaged file is left out with a warning:
     /// the server tells it again.
     #[must_use]
@@ -64,14 +64,14 @@ impl Roster {
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(path = %path.display(), %error, "the cameras can't be read; left out");
             }
-            Known::default()
+            RegisteredCameras::default()
         });
         Self { path, seal, known: RwLock::new(known) }
     }
 
     /// Takes what the server says in the place of all that was known. Blocks.
     pub fn replace(&self, told: &v1::ProxiedCameras) {
-        let known = Known::new(told);
+        let known = RegisteredCameras::new(told);
         tracing::info!(
             cameras = known.cameras.len(),
             tokens = known.tokens.len(),
@@ -129,7 +129,7 @@ fn not_told() -> Refusal {
     Refusal::overloaded("the server has not told this proxy its cameras yet")
 }
 
-impl Known {
+impl RegisteredCameras {
     fn new(told: &v1::ProxiedCameras) -> Self {
         let mut known = Self { told: true, ..Self::default() };
         for camera in &told.cameras {
@@ -145,14 +145,14 @@ impl Known {
     }
 }
 
-fn read(path: &Path, seal: &Seal) -> io::Result<Known> {
+fn read(path: &Path, seal: &Seal) -> io::Result<RegisteredCameras> {
     let damaged = |problem: &'static str| io::Error::new(io::ErrorKind::InvalidData, problem);
     if fs::metadata(path)?.len() > MAX_BYTES {
         return Err(damaged("is too large"));
     }
     let plain = seal.open_with(CONTEXT, fs::read(path)?).ok_or_else(|| damaged("can't be opened"))?;
     let told = v1::ProxiedCameras::decode(plain.as_slice()).map_err(|_| damaged("can't be decoded"))?;
-    Ok(Known::new(&told))
+    Ok(RegisteredCameras::new(&told))
 }
 
 #[cfg(test)]
@@ -170,27 +170,27 @@ pub(super) mod tests {
     fn cameras_are_known_by_id_and_token_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, seal) = (dir.path().join("spool.db"), Arc::new(Seal::new(&[7; 32]).unwrap()));
-        let roster = Roster::beside(&spool, Arc::clone(&seal));
+        let cameras = CameraRegistry::beside(&spool, Arc::clone(&seal));
         let reason = |found: Result<Arc<Camera>, Refusal>| found.map_err(|refusal| refusal.reason);
         let (door, hall) = (DeviceId::generate(), DeviceId::generate());
-        assert_eq!(reason(roster.by_token("door")), Err(ErrorReason::Overloaded), "not told yet");
+        assert_eq!(reason(cameras.by_token("door")), Err(ErrorReason::Overloaded), "not told yet");
         let told =
             v1::ProxiedCameras { cameras: vec![camera(door, "door", false), camera(hall, "hall", true)] };
-        roster.replace(&told);
+        cameras.replace(&told);
         let file = dir.path().join("spool.db.cameras");
         assert!(!fs::read(&file).unwrap().windows(4).any(|window| window == b"door"), "sealed");
 
-        let again = Roster::beside(&spool, Arc::clone(&seal));
-        for roster in [&roster, &again] {
-            assert_eq!(roster.by_token("door").unwrap().id, door);
-            assert_eq!(roster.by_id(door).unwrap().name, "door");
-            assert_eq!(reason(roster.by_token("hall")), Err(ErrorReason::DeviceRevoked));
-            assert_eq!(reason(roster.by_id(DeviceId::generate())), Err(ErrorReason::CameraNotProxied));
+        let again = CameraRegistry::beside(&spool, Arc::clone(&seal));
+        for cameras in [&cameras, &again] {
+            assert_eq!(cameras.by_token("door").unwrap().id, door);
+            assert_eq!(cameras.by_id(door).unwrap().name, "door");
+            assert_eq!(reason(cameras.by_token("hall")), Err(ErrorReason::DeviceRevoked));
+            assert_eq!(reason(cameras.by_id(DeviceId::generate())), Err(ErrorReason::CameraNotProxied));
         }
-        roster.replace(&v1::ProxiedCameras { cameras: vec![] });
-        assert_eq!(reason(roster.by_token("door")), Err(ErrorReason::Unauthenticated));
-        assert_eq!(reason(roster.by_id(door)), Err(ErrorReason::CameraNotProxied));
+        cameras.replace(&v1::ProxiedCameras { cameras: vec![] });
+        assert_eq!(reason(cameras.by_token("door")), Err(ErrorReason::Unauthenticated));
+        assert_eq!(reason(cameras.by_id(door)), Err(ErrorReason::CameraNotProxied));
         fs::write(&file, "damaged").unwrap();
-        assert_eq!(reason(Roster::beside(&spool, seal).by_id(door)), Err(ErrorReason::Overloaded));
+        assert_eq!(reason(CameraRegistry::beside(&spool, seal).by_id(door)), Err(ErrorReason::Overloaded));
     }
 }

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Stamp,
-    spool::{Appended, FrameRecord, Kept, SpoolError, Writer},
-    vitals::Vitals,
+    health::HealthCounters,
+    spool::{Appended, FrameRecord, SpoolError, StoredFrame, Writer},
 };
 
 /// Most frames of one transaction.
 const MAX_FRAMES: usize = 32;
 
-/// From one look for sightings that are too old to the next.
+/// How often sightings that are too old are looked for.
 pub(crate) const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Pause before a failed transaction is tried again: space may be freed, a lock may go.
@@ -32,42 +32,42 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A retry that is worth a line in the log, after the first one.
 const LOG_EVERY: u32 = 60;
 
-/// Where a frame's sightings are, for who waits to hear it; dropped where they could not be kept.
-pub(crate) type Reply = oneshot::Sender<Kept>;
+/// Tells a frame's sender under which keys its sightings are stored; dropped where they could not be.
+pub(crate) type StoredReply = oneshot::Sender<StoredFrame>;
 
-/// Where what is to be kept comes from.
-pub(crate) trait Feed {
-    /// What comes.
+/// What the frame recorder stores, and who is told of it.
+pub(crate) trait RecordSource {
+    /// One frame's result, as its queue carries it.
     type Item;
 
-    /// What is to be kept of it.
-    fn record(&mut self, item: Self::Item) -> (FrameRecord, Option<Reply>);
+    /// What goes into the spool, and the sender that waits to hear of it.
+    fn record(&mut self, item: Self::Item) -> (FrameRecord, Option<StoredReply>);
 
-    /// What was recorded is kept, or something was given up.
-    fn kept(&mut self, appended: &Appended);
+    /// A transaction was committed: records were stored, or sightings given up.
+    fn on_stored(&mut self, appended: &Appended);
 
     /// Until when frames that can't be kept are tried again; `None` where their senders are told.
-    fn retries(&self) -> Option<&CancellationToken>;
+    fn retry_until(&self) -> Option<&CancellationToken>;
 }
 
-/// The thread that keeps.
-pub(crate) struct Keeper<'a> {
+/// The thread that writes into the spool: frames as they come, and the expiry of what waited too long.
+pub(crate) struct FrameRecorder<'a> {
     pub(crate) writer: &'a mut Writer,
     /// Signalled after sightings were stored.
     pub(crate) spooled: &'a Notify,
-    pub(crate) vitals: &'a Vitals,
+    pub(crate) counters: &'a HealthCounters,
     pub(crate) expire_every: Duration,
 }
 
-impl Keeper<'_> {
-    /// Keeps what comes until nothing more does. Blocks: give it a blocking thread of the runtime.
+impl FrameRecorder<'_> {
+    /// Stores frames until no more come. Blocks: give it a blocking thread of the runtime.
     ///
     /// # Errors
     /// Damage of the spool, or anything else that did not pass as long as frames were tried again.
-    pub(crate) fn keep<F: Feed>(
+    pub(crate) fn run<F: RecordSource>(
         mut self,
         mut inbox: mpsc::Receiver<F::Item>,
-        feed: &mut F,
+        source: &mut F,
     ) -> Result<(), SpoolError> {
         let runtime = Handle::current();
         let mut expires = Instant::now();
@@ -76,14 +76,14 @@ impl Keeper<'_> {
             // Nothing is lost where the time ends the wait: receiving is cancel safe.
             match runtime.block_on(async { timeout(patience, inbox.recv()).await }) {
                 Ok(None) => return Ok(()),
-                Ok(Some(first)) => self.store(first, &mut inbox, feed)?,
+                Ok(Some(first)) => self.store(first, &mut inbox, source)?,
                 Err(_) => {}
             }
             if expires <= Instant::now() {
                 expires = Instant::now() + self.expire_every;
                 match self.writer.expire(Stamp::now()) {
                     Ok(expired) => {
-                        feed.kept(&expired);
+                        source.on_stored(&expired);
                         report_losses(&expired, "sightings waited too long");
                     }
                     Err(error) if error.is_damage() => return Err(error),
@@ -93,30 +93,30 @@ impl Keeper<'_> {
         }
     }
 
-    fn store<F: Feed>(
+    fn store<F: RecordSource>(
         &mut self,
         first: F::Item,
         inbox: &mut mpsc::Receiver<F::Item>,
-        feed: &mut F,
+        source: &mut F,
     ) -> Result<(), SpoolError> {
-        let (record, reply) = feed.record(first);
+        let (record, reply) = source.record(first);
         let (mut records, mut replies) = (vec![record], vec![reply]);
         while records.len() < MAX_FRAMES
             && let Ok(next) = inbox.try_recv()
         {
-            let (record, reply) = feed.record(next);
+            let (record, reply) = source.record(next);
             records.push(record);
             replies.push(reply);
         }
-        let Some((kept, appended)) = self.write(&records, feed.retries())? else { return Ok(()) };
-        feed.kept(&appended);
+        let Some((stored, appended)) = self.write(&records, source.retry_until())? else { return Ok(()) };
+        source.on_stored(&appended);
         report_losses(&appended, "the spool is full");
         if appended.stored > 0 {
             self.spooled.notify_one();
         }
-        for (reply, kept) in replies.into_iter().zip(kept) {
-            // Fails only where nobody waits any more; the frame is kept nevertheless.
-            let _ = reply.map(|reply| reply.send(kept));
+        for (reply, stored) in replies.into_iter().zip(stored) {
+            // Fails only where nobody waits any more; the frame is stored nevertheless.
+            let _ = reply.map(|reply| reply.send(stored));
         }
         Ok(())
     }
@@ -126,12 +126,12 @@ impl Keeper<'_> {
         &mut self,
         records: &[FrameRecord],
         retries: Option<&CancellationToken>,
-    ) -> Result<Option<(Vec<Kept>, Appended)>, SpoolError> {
+    ) -> Result<Option<(Vec<StoredFrame>, Appended)>, SpoolError> {
         let mut attempts = 0;
         loop {
             let error = match self.writer.store(records) {
                 Ok(stored) => {
-                    self.vitals.storing_fails.store(false, Relaxed);
+                    self.counters.storing_fails.store(false, Relaxed);
                     return Ok(Some(stored));
                 }
                 Err(error) => error,
@@ -140,7 +140,7 @@ impl Keeper<'_> {
             if error.is_damage() || given_up {
                 return Err(error);
             }
-            self.vitals.storing_fails.store(error.is_full(), Relaxed);
+            self.counters.storing_fails.store(error.is_full(), Relaxed);
             if attempts % LOG_EVERY == 0 {
                 let frames = records.len();
                 tracing::error!(%error, attempts, frames, "nothing can be stored");
@@ -185,21 +185,21 @@ mod tests {
         vision::{Vision, fake},
     };
 
-    /// Keeps records as they come.
-    struct Plain(u64);
+    /// Passes records on as they come, and counts what expires.
+    struct CountsExpired(u64);
 
-    impl Feed for Plain {
+    impl RecordSource for CountsExpired {
         type Item = FrameRecord;
 
-        fn record(&mut self, item: FrameRecord) -> (FrameRecord, Option<Reply>) {
+        fn record(&mut self, item: FrameRecord) -> (FrameRecord, Option<StoredReply>) {
             (item, None)
         }
 
-        fn kept(&mut self, appended: &Appended) {
+        fn on_stored(&mut self, appended: &Appended) {
             self.0 += appended.lost_expired;
         }
 
-        fn retries(&self) -> Option<&CancellationToken> {
+        fn retry_until(&self) -> Option<&CancellationToken> {
             None
         }
     }
@@ -212,12 +212,13 @@ mod tests {
         let Spool { mut writer, outbox, .. } = Spool::open(&options, Timestamp::now()).unwrap();
         let (sender, inbox) = mpsc::channel(1);
         let keeping = tokio::task::spawn_blocking(move || {
-            let (spooled, vitals) = (Notify::new(), Arc::new(Vitals::default()));
+            let (spooled, counters) = (Notify::new(), Arc::new(HealthCounters::default()));
             let expire_every = Duration::from_millis(50);
-            let keeper = Keeper { writer: &mut writer, spooled: &spooled, vitals: &vitals, expire_every };
-            let mut feed = Plain(0);
-            keeper.keep(inbox, &mut feed).unwrap();
-            feed.0
+            let recorder =
+                FrameRecorder { writer: &mut writer, spooled: &spooled, counters: &counters, expire_every };
+            let mut source = CountsExpired(0);
+            recorder.run(inbox, &mut source).unwrap();
+            source.0
         });
         // One without a date, as the clock was not known to be right.
         let taken = Stamp { synchronised: false, ..Stamp::now() };

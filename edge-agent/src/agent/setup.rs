@@ -1,4 +1,4 @@
-//! What the configuration says, opened.
+//! Opens the source and makes the stages that a configuration names.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use crate::{
     backup::Backup,
     config::{Config, SourceConfig, SourceKind},
     gate::MotionGate,
+    health::HealthCounters,
     source::{AnySource, DirectorySource},
     spool::Writer,
     stages::Stages,
     track::{Tracker, TrackingOptions},
     vision::Vision,
-    vitals::Vitals,
 };
 
 use super::AgentError;
 
 /// A source, and what to say of it in the log.
-pub(super) struct Opened {
+pub(super) struct OpenedSource {
     pub(super) source: AnySource,
     /// Frames that are left, where the source knows.
     pub(super) frames: Option<usize>,
@@ -29,18 +29,18 @@ pub(super) struct Opened {
 pub(super) fn open_source(
     config: &SourceConfig,
     writer: &Writer,
-    vitals: &Arc<Vitals>,
-) -> Result<Opened, AgentError> {
+    counters: &Arc<HealthCounters>,
+) -> Result<OpenedSource, AgentError> {
     match &config.kind {
         SourceKind::Directory { path, repeat } => {
             let position = writer.cursor(&DirectorySource::cursor_id(path)?)?;
             let source = DirectorySource::open(path, position.as_deref(), *repeat)?;
             let frames = Some(source.remaining());
-            Ok(Opened { source: AnySource::Directory(source), frames, resumed: position.is_some() })
+            Ok(OpenedSource { source: AnySource::Directory(source), frames, resumed: position.is_some() })
         }
         SourceKind::Proxied => Err(AgentError::Proxy),
-        SourceKind::Camera(camera) => Ok(Opened {
-            source: AnySource::camera(camera, config.period, vitals),
+        SourceKind::Camera(camera) => Ok(OpenedSource {
+            source: AnySource::camera(camera, config.period, counters),
             frames: None,
             resumed: false,
         }),

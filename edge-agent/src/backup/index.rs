@@ -6,9 +6,9 @@ use super::BackupConfig;
 
 pub(super) const EXTENSION: &str = ".sealed";
 
-/// Names say the time first, so their order is that of time.
+/// The files of a backup, oldest first. Names say the time first, so their order is that of time.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct BackupIndex {
     /// Name and length, the oldest first.
     files: VecDeque<(String, u64)>,
     bytes: u64,
@@ -18,7 +18,7 @@ pub(super) struct Shelf {
     retention: Duration,
 }
 
-impl Shelf {
+impl BackupIndex {
     pub(super) fn new(files: Vec<(String, u64)>, config: &BackupConfig) -> Self {
         let BackupConfig { max_files, max_bytes, retention, .. } = *config;
         let bytes = files.iter().map(|(_, length)| length).sum();
@@ -69,29 +69,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::backup::Kept;
+    use crate::backup::BackupContent;
 
-    fn shelf(max_files: usize, max_bytes: u64, retention: u64) -> Shelf {
+    fn index(max_files: usize, max_bytes: u64, retention: u64) -> BackupIndex {
         let retention = Duration::from_millis(retention);
-        let (kept, path) = (Kept::Frames, PathBuf::new());
-        Shelf::new(vec![], &BackupConfig { kept, path, max_files, max_bytes, retention })
+        let (content, path) = (BackupContent::Frames, PathBuf::new());
+        BackupIndex::new(vec![], &BackupConfig { content, path, max_files, max_bytes, retention })
     }
 
     #[test]
     fn what_is_too_old_goes_first() {
-        let mut shelf = shelf(10, 1000, 100);
-        let (first, _) = shelf.place(1000, 1);
-        assert!(shelf.place(1100, 1).1.is_empty());
-        assert_eq!(shelf.place(1101, 1).1, [first]);
+        let mut index = index(10, 1000, 100);
+        let (first, _) = index.place(1000, 1);
+        assert!(index.place(1100, 1).1.is_empty());
+        assert_eq!(index.place(1101, 1).1, [first]);
     }
 
     proptest! {
         #[test]
         fn all_bounds_hold_but_for_the_newest(pictures in prop::collection::vec((0..500i64, 0..60u64), 1..80)) {
-            let mut shelf = shelf(7, 100, 200);
+            let mut index = index(7, 100, 200);
             let mut there = Vec::new();
             for (taken, length) in pictures {
-                let (name, gone) = shelf.place(taken, length);
+                let (name, gone) = index.place(taken, length);
                 prop_assert_eq!(taken_at(&name), Some(taken));
                 there.push((name, length));
                 there.retain(|(name, _)| !gone.contains(name));

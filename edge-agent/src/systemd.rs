@@ -10,52 +10,52 @@ use sd_notify::NotifyState;
 use tokio::time::sleep;
 
 use crate::{
-    agent::Shared,
+    agent::AgentRuntime,
     config::{Config, SourceConfig, SourceKind},
-    vitals::Vitals,
+    health::HealthCounters,
 };
 
-/// The rooms are open.
+/// Tells systemd that the agent is at work.
 pub(crate) fn ready() {
-    tell(NotifyState::Ready);
+    notify(NotifyState::Ready);
 }
 
 /// The start takes longer, for this reason, by more than `longer`.
-pub(crate) fn waiting(why: &str, longer: Duration) {
-    tell(NotifyState::Status(why));
+pub(crate) fn extend_start(why: &str, longer: Duration) {
+    notify(NotifyState::Status(why));
     let micros = u32::try_from(3 * longer.as_micros()).unwrap_or(u32::MAX);
-    tell(NotifyState::ExtendTimeoutUsec(micros));
+    notify(NotifyState::ExtendTimeoutUsec(micros));
 }
 
-/// The agent is being stopped.
+/// Tells systemd that the agent is being stopped.
 pub(crate) fn stopping() {
-    tell(NotifyState::Stopping);
+    notify(NotifyState::Stopping);
 }
 
 /// Does nothing where no systemd asked to be told.
-fn tell(state: NotifyState<'_>) {
+fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "systemd can't be told");
     }
 }
 
 /// Feeds the watchdog for as long as the agent runs, where systemd has one for it.
-pub(crate) fn guard(config: &Config, shared: &Shared) {
+pub(crate) fn start_watchdog(config: &Config, runtime: &AgentRuntime) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    let (vitals, abort) = (shared.vitals.clone(), shared.abort.clone());
+    let (counters, abort) = (runtime.counters.clone(), runtime.abort.clone());
     let steady = is_steady(&config.source, limit);
     let watch = async move {
-        let mut fed = Pulse::of(&vitals);
+        let mut fed = Progress::of(&counters);
         loop {
             sleep(limit / 4).await;
-            let now = Pulse::of(&vitals);
-            if now.is_alive_since(&fed, steady) {
-                tell(NotifyState::Watchdog);
+            let now = Progress::of(&counters);
+            if now.has_advanced_since(&fed, steady) {
+                notify(NotifyState::Watchdog);
                 fed = now;
             }
         }
     };
-    shared.tracker.spawn(async move { abort.run_until_cancelled(watch).await });
+    runtime.tracker.spawn(async move { abort.run_until_cancelled(watch).await });
 }
 
 /// Whether a source that works, or is opened again and again, shows it within a fraction of `limit`.
@@ -66,16 +66,16 @@ fn is_steady(source: &SourceConfig, limit: Duration) -> bool {
 
 /// What had been got done at one moment.
 #[derive(Debug, Clone, Copy)]
-struct Pulse {
+struct Progress {
     taken: u64,
     done: u64,
     source_failures: u64,
     uplink_steps: u64,
 }
 
-impl Pulse {
-    fn of(vitals: &Vitals) -> Self {
-        let Vitals { taken, done, source_failures, uplink_steps, .. } = vitals;
+impl Progress {
+    fn of(counters: &HealthCounters) -> Self {
+        let HealthCounters { taken, done, source_failures, uplink_steps, .. } = counters;
         Self {
             // In this order, so that a frame that is done in between does not count as one more.
             done: done.get(),
@@ -85,7 +85,7 @@ impl Pulse {
         }
     }
 
-    fn is_alive_since(&self, before: &Self, steady: bool) -> bool {
+    fn has_advanced_since(&self, before: &Self, steady: bool) -> bool {
         let frames = self.done > before.done;
         // With nothing under way it is the source's turn. A camera that fails is opened again, which
         // no restart of the agent would do better; a directory may have nothing more to give.
@@ -98,24 +98,24 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    fn pulse(taken: u64, done: u64, source_failures: u64, uplink_steps: u64) -> Pulse {
-        Pulse { taken, done, source_failures, uplink_steps }
+    fn progress(taken: u64, done: u64, source_failures: u64, uplink_steps: u64) -> Progress {
+        Progress { taken, done, source_failures, uplink_steps }
     }
 
     #[test]
     fn only_progress_of_both_sides_feeds_the_watchdog() {
-        let before = pulse(10, 10, 0, 5);
+        let before = progress(10, 10, 0, 5);
         for (now, steady, alive) in [
-            (pulse(20, 19, 0, 6), true, true),
-            (pulse(20, 19, 0, 5), true, false), // the uplink hangs
-            (pulse(12, 10, 0, 9), true, false), // the vision hangs
-            (pulse(12, 10, 3, 9), true, false), // however often the camera was opened
-            (pulse(10, 10, 0, 9), true, false), // the source hangs
-            (pulse(10, 10, 1, 9), true, true),  // the camera is away
-            (pulse(10, 10, 0, 9), false, true), // a frame an hour
-            (pulse(12, 10, 0, 9), false, false),
+            (progress(20, 19, 0, 6), true, true),
+            (progress(20, 19, 0, 5), true, false), // the uplink hangs
+            (progress(12, 10, 0, 9), true, false), // the vision hangs
+            (progress(12, 10, 3, 9), true, false), // however often the camera was opened
+            (progress(10, 10, 0, 9), true, false), // the source hangs
+            (progress(10, 10, 1, 9), true, true),  // the camera is away
+            (progress(10, 10, 0, 9), false, true), // a frame an hour
+            (progress(12, 10, 0, 9), false, false),
         ] {
-            assert_eq!(now.is_alive_since(&before, steady), alive, "{now:?} {steady}");
+            assert_eq!(now.has_advanced_since(&before, steady), alive, "{now:?} {steady}");
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 use cavs_proto::v1::DeviceHealth;
 
 use super::{
-    Vitals,
-    machine::{self, CpuTimes},
+    HealthCounters,
+    system::{self, CpuTimes},
 };
 use crate::{clock::Stamp, files::folder_of};
 
@@ -17,8 +17,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Says how the agent and its machine are; rates are from one report to the next.
 #[derive(Debug)]
-pub struct Reporter {
-    vitals: Arc<Vitals>,
+pub struct HealthReporter {
+    counters: Arc<HealthCounters>,
     /// A folder on the spool's file system.
     folder: PathBuf,
     began: Instant,
@@ -41,30 +41,30 @@ struct Rates {
     faces: Option<f32>,
 }
 
-impl Reporter {
+impl HealthReporter {
     /// A reporter over counters, and of the file system on which the spool at `path` is.
     #[must_use]
-    pub fn new(vitals: Arc<Vitals>, path: &Path) -> Self {
+    pub fn new(counters: Arc<HealthCounters>, path: &Path) -> Self {
         let folder = folder_of(path).to_path_buf();
         let now = Instant::now();
-        let last = Sample::take(&vitals, now);
-        Self { vitals, folder, began: now, last, rates: Rates::default() }
+        let last = Sample::take(&counters, now);
+        Self { counters, folder, began: now, last, rates: Rates::default() }
     }
 
     /// The counters that it reads.
     #[must_use]
-    pub fn vitals(&self) -> Arc<Vitals> {
-        Arc::clone(&self.vitals)
+    pub fn counters(&self) -> Arc<HealthCounters> {
+        Arc::clone(&self.counters)
     }
 
-    /// How things are.
+    /// Reads counters and kernel; rates are new where at least a second has passed.
     pub fn report(&mut self, now: Instant) -> DeviceHealth {
         if now.saturating_duration_since(self.last.at) >= SHORTEST {
-            let sample = Sample::take(&self.vitals, now);
+            let sample = Sample::take(&self.counters, now);
             self.rates = sample.since(&self.last);
             self.last = sample;
         }
-        let Vitals {
+        let HealthCounters {
             done,
             bad,
             dropped,
@@ -73,13 +73,13 @@ impl Reporter {
             storing_fails,
             settling_fails,
             ..
-        } = &*self.vitals;
+        } = &*self.counters;
         DeviceHealth {
-            temperature: machine::temperature(),
+            temperature: system::temperature(),
             cpu_percent: self.rates.cpu_percent,
-            memory_resident: machine::memory_resident(),
-            memory_available: machine::memory_available(),
-            disk_free: machine::disk_free(&self.folder),
+            memory_resident: system::memory_resident(),
+            memory_available: system::memory_available(),
+            disk_free: system::disk_free(&self.folder),
             frames_per_second: self.rates.frames,
             faces_per_second: self.rates.faces,
             frames: done.get(),
@@ -95,8 +95,8 @@ impl Reporter {
 }
 
 impl Sample {
-    fn take(vitals: &Vitals, at: Instant) -> Self {
-        Self { at, cpu: machine::cpu_times(), done: vitals.done.get(), faces: vitals.faces.get() }
+    fn take(counters: &HealthCounters, at: Instant) -> Self {
+        Self { at, cpu: system::cpu_times(), done: counters.done.get(), faces: counters.faces.get() }
     }
 
     fn since(&self, earlier: &Self) -> Rates {
@@ -120,11 +120,11 @@ mod tests {
 
     #[test]
     fn rates_are_of_the_time_since_the_last_report() {
-        let vitals = Arc::new(Vitals::default());
-        let mut reporter = Reporter::new(Arc::clone(&vitals), Path::new("/tmp/spool.db"));
+        let counters = Arc::new(HealthCounters::default());
+        let mut reporter = HealthReporter::new(Arc::clone(&counters), Path::new("/tmp/spool.db"));
         let began = reporter.last.at;
-        vitals.done.add(50);
-        vitals.faces.add(20);
+        counters.done.add(50);
+        counters.faces.add(20);
         let first = reporter.report(began + Duration::from_secs(10));
         assert_eq!((first.frames_per_second, first.faces_per_second), (Some(5.0), Some(2.0)));
         assert_eq!((first.frames, first.uptime_seconds), (50, 10));

@@ -1,4 +1,4 @@
-//! What all rooms of an agent or of a proxy share, and how they are opened and left.
+//! What all tasks of an agent or of a proxy share, and how spool and uplink are opened and left.
 
 use std::{process, sync::Arc, time::Duration};
 
@@ -14,15 +14,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
-    service,
-    settings::Pushed,
+    health::{HealthCounters, HealthReporter},
+    settings::PushedSettings,
     sighting::RunId,
     spool::{Outbox, Spool, SpoolError},
-    uplink::{SettingsLink, Uplink, UplinkError, machine::Timing},
-    vitals::{Reporter, Vitals},
+    systemd,
+    uplink::{Uplink, UplinkError, UplinkSettingsLink, machine::Timing},
 };
 
-/// How long what was taken in may take to reach the spool when a room is left.
+/// How long what was taken in may take to reach the spool when the agent stops.
 pub(crate) const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the uplink may go on sending after that. What is left is sent after the next start.
@@ -37,26 +37,26 @@ const LOG_EVERY: u32 = 60;
 /// `None` after an abort.
 pub(crate) type UplinkTask = JoinHandle<Option<Result<(), UplinkError>>>;
 
-/// What all rooms share.
+/// Tasks, counters and signals of one run.
 #[derive(Clone, Default)]
-pub(crate) struct Shared {
+pub(crate) struct AgentRuntime {
     pub(crate) tracker: TaskTracker,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) counters: Arc<HealthCounters>,
     /// Signalled after sightings were stored.
     pub(crate) spooled: Arc<Notify>,
     /// Whatever still runs ends now.
     pub(crate) abort: CancellationToken,
 }
 
-/// The rooms' end of what is said about settings; the uplink has the other one.
-pub(crate) struct SettingsEnd {
-    /// What the server wants.
-    pub(crate) wanted: watch::Receiver<Option<Pushed>>,
-    /// What the server is told.
+/// The pipeline's side of what is said about settings; [`UplinkSettingsLink`] is the uplink's.
+pub(crate) struct PipelineSettingsLink {
+    /// The settings that the server last pushed; `None` until it did.
+    pub(crate) wanted: watch::Receiver<Option<PushedSettings>>,
+    /// What the server is told of them.
     pub(crate) report: watch::Sender<SettingsReport>,
 }
 
-impl Shared {
+impl AgentRuntime {
     /// Opens the spool; a proxy's remembers the frames that it had. Where the disk is too full for it, the
     /// agent waits for room: starting again and again would make none.
     pub(crate) async fn open_spool<E>(
@@ -84,7 +84,7 @@ impl Shared {
                         tracing::error!(%error, attempts, "the disk is full; waiting for room to open the spool");
                     }
                     attempts += 1;
-                    service::waiting("the disk is full", FULL_RETRY);
+                    systemd::extend_start("the disk is full", FULL_RETRY);
                     let _ = timeout(FULL_RETRY, shutdown.cancelled()).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -102,14 +102,14 @@ impl Shared {
         Ok(spool)
     }
 
-    /// An agent's uplink, and the other end of its settings.
+    /// An agent's uplink, and the pipeline's side of its settings.
     pub(crate) fn uplink(
         &self,
         config: &Config,
         pack: PackDigest,
         outbox: Outbox,
         (run, boot_epoch): (RunId, u64),
-    ) -> (Uplink, SettingsEnd) {
+    ) -> (Uplink, PipelineSettingsLink) {
         let (wanted, wanted_inbox) = watch::channel(None);
         let (report, report_outbox) = watch::channel(SettingsReport::default());
         let uplink = Uplink {
@@ -129,12 +129,12 @@ impl Shared {
             timing: Timing::default(),
             // Different for every agent, as their starts and process ids are.
             seed: boot_epoch ^ u64::from(process::id()) << 32,
-            settings: SettingsLink { wanted, report: report_outbox },
-            reporter: Reporter::new(Arc::clone(&self.vitals), &config.spool.path),
+            settings: UplinkSettingsLink { wanted, report: report_outbox },
+            reporter: HealthReporter::new(Arc::clone(&self.counters), &config.spool.path),
             give_up_when_refused: false,
             proxied: None,
         };
-        (uplink, SettingsEnd { wanted: wanted_inbox, report })
+        (uplink, PipelineSettingsLink { wanted: wanted_inbox, report })
     }
 
     /// Starts an uplink; the token has it end when the spool is empty.
@@ -145,7 +145,7 @@ impl Shared {
         (self.tracker.spawn(sending), drain)
     }
 
-    /// Ends whatever still runs.
+    /// Aborts whatever still runs, and waits [`STOP_WAIT`] for it to end.
     pub(crate) async fn end(&self) {
         self.abort.cancel();
         self.tracker.close();
