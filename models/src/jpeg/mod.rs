@@ -386,11 +386,11 @@ mod tests {
 
     /// Made-up pictures of 97x61 with each kind of chroma, by OpenCV: `tests/golden/shapes.py`.
     const SHAPES: [(&str, &[u8]); 5] = [
-        ("4:2:0", include_bytes!("../tests/golden/shapes-420.jpg")),
-        ("4:2:2", include_bytes!("../tests/golden/shapes-422.jpg")),
-        ("4:4:4", include_bytes!("../tests/golden/shapes-444.jpg")),
-        ("grey", include_bytes!("../tests/golden/shapes-grey.jpg")),
-        ("restarts", include_bytes!("../tests/golden/shapes-restarts.jpg")),
+        ("4:2:0", include_bytes!("../../tests/golden/shapes-420.jpg")),
+        ("4:2:2", include_bytes!("../../tests/golden/shapes-422.jpg")),
+        ("4:4:4", include_bytes!("../../tests/golden/shapes-444.jpg")),
+        ("grey", include_bytes!("../../tests/golden/shapes-grey.jpg")),
+        ("restarts", include_bytes!("../../tests/golden/shapes-restarts.jpg")),
     ];
 
     fn decode(file: &[u8]) -> Option<Half> {
