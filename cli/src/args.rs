@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 
 use crate::{commands, printer::Format};
 
@@ -100,4 +103,15 @@ impl GlobalArgs {
         self.config = self.config.filter(|path| !path.as_os_str().is_empty());
         self
     }
+}
+
+/// Takes the values of a closed vocabulary, as `explained` has them in the help.
+pub(crate) fn words<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    explained: fn(T) -> PossibleValue,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|value| explained(*value))).try_map(move |typed| {
+        let meant = all.iter().copied().find(|value| explained(*value).matches(&typed, false));
+        meant.ok_or("not one of the possible values")
+    })
 }

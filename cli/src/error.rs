@@ -8,7 +8,8 @@ use std::{
 
 use cavs_certs::CertError;
 use cavs_models::{ImportError, PackError, VisionError};
-use cavs_proto::{ErrorReason, error_reason};
+use cavs_proto::error_reason;
+use cavs_types::ErrorReason;
 use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;

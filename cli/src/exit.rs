@@ -1,6 +1,6 @@
 //! What the program says with its exit code.
 
-use cavs_proto::ErrorReason;
+use cavs_types::ErrorReason;
 use tonic::Code;
 
 /// The exit code of `cavs`. Stable: scripts depend on it.

@@ -1,9 +1,7 @@
 //! People say numbers and names; the server wants ids.
 
-use cavs_proto::{
-    ErrorReason, StudentId,
-    v1::{self, get_device_request, get_student_request},
-};
+use cavs_proto::v1::{self, get_device_request, get_student_request};
+use cavs_types::{ErrorReason, StudentId};
 
 use crate::{client::Api, error::CliError};
 

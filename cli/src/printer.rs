@@ -192,7 +192,8 @@ fn write_line(mut out: impl Write, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use cavs_proto::{ErrorReason, status};
+    use cavs_proto::status;
+    use cavs_types::ErrorReason;
 
     use super::*;
 

@@ -97,7 +97,7 @@ The section [proxy] of the configuration says where cameras send frames to (gRPC
 POST /v1/capture, on one port) and which ones are asked for them. The server says which cameras \
 this proxy may speak for:
 
-  cavs devices add door-cam --kind esp32-cam --classroom B12
+  cavs devices add door-cam --kind esp32_cam --classroom B12
   cavs devices assign door-cam --proxy room-b12
   cavs devices token door-cam
 

@@ -6,6 +6,7 @@
 
 mod error;
 mod time;
+mod vocabulary;
 
 /// Generated types and services of `cavs.v1`.
 #[allow(missing_docs, clippy::all, reason = "generated; documented in the .proto files")]
@@ -20,6 +21,7 @@ pub use error::{
     status_with_retry,
 };
 pub use time::{from_timestamp, to_timestamp};
+pub use vocabulary::{Unspecified, WireEnum, enum_from_wire, enum_to_wire};
 
 /// The compiled descriptors of `cavs.v1`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cavs.v1.bin"));

@@ -83,7 +83,7 @@ impl Site {
     /// It fails.
     #[must_use]
     pub fn add_camera(&self, name: &str, proxy: &Device) -> Camera {
-        let add = ["devices", "add", name, "--kind", "esp32-cam", "--classroom", "Room 1"];
+        let add = ["devices", "add", name, "--kind", "esp32_cam", "--classroom", "Room 1"];
         let id = self.cli.json(&add)["id"].as_str().unwrap().to_owned();
         self.cli.json(&["devices", "assign", name, "--proxy", &proxy.id]);
         let token = self.cli.json(&["devices", "token", name])["token"].as_str().unwrap().to_owned();

@@ -3,11 +3,11 @@
 
 use cavs_embedding::UnitEmbedding;
 use cavs_models::{FacePipeline, Image, Pack, PipelineOptions};
-use cavs_proto::StudentId;
 use cavs_server::{
     app::portrait,
     domain::{Decision, Match, Policy, Quality, Thresholds},
 };
+use cavs_types::StudentId;
 
 /// Least quality of templates and of accepted faces: the defaults of `enrollment.min_quality` and
 /// `recognition.min_quality`.

@@ -5,8 +5,9 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use cavs_certs::SiteCa;
 use cavs_embedding::UnitEmbedding;
 use cavs_esp32_emulator::{Film, FilmOptions};
-use cavs_proto::{ErrorReason, error_reason, v1};
+use cavs_proto::{error_reason, v1};
 use cavs_tests::{Site, TestSite, binary, jpeg_without_face, people};
+use cavs_types::ErrorReason;
 use tokio_stream::iter;
 use tonic::{
     Code, Status,

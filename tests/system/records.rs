@@ -5,6 +5,7 @@ use std::path::Path;
 use cavs_models::{DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
 use cavs_proto::{to_timestamp, v1};
 use cavs_tests::{Site, TestSite, people};
+use cavs_types::Quality;
 use jiff::Timestamp;
 use serde_json::Value;
 use v1::device_message::Message::Sightings;
@@ -17,21 +18,10 @@ fn seen(site: &Site, portrait: &Path, sequence: u64, captured_at: Timestamp) -> 
     let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
     let image = Image::decode(&std::fs::read(portrait).unwrap(), &DecodeLimits::default()).unwrap();
     let embedding = pipeline.analyze(&image).unwrap().remove(0).embedding.to_le_bytes();
-    let quality = v1::FaceQuality {
-        unified_score: 90,
-        inter_eye_distance: 90,
-        head_size: 90,
-        sharpness: 90,
-        under_exposure_prevention: 90,
-        over_exposure_prevention: 90,
-        head_pose_yaw: 90,
-        head_pose_pitch: 90,
-        head_pose_roll: 90,
-    };
     v1::CapturedSighting {
         embedding: embedding.into(),
         captured_at: Some(to_timestamp(captured_at)),
-        quality: Some(quality),
+        quality: Some(Quality::uniform(90).into()),
         ..sighting(site, sequence)
     }
 }

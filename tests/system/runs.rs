@@ -7,11 +7,12 @@ use std::{
 };
 
 use cavs_embedding::UnitEmbedding;
-use cavs_proto::{ErrorReason, error_reason, v1};
+use cavs_proto::{error_reason, v1};
 use cavs_tests::{
     Device, Process, Site, SiteOptions,
     demo::{Cast, Class},
 };
+use cavs_types::ErrorReason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
@@ -241,7 +242,7 @@ async fn one_device_has_one_place_on_all_servers_and_a_proxys_cameras_have_their
     let mut one = Stream::open(&first, &pack, 1).await.unwrap();
 
     // What a proxy says of its cameras is told apart by its runs, too.
-    site.cli.json(&["devices", "add", "door", "--kind", "esp32-cam", "--classroom", "Room 1"]);
+    site.cli.json(&["devices", "add", "door", "--kind", "esp32_cam", "--classroom", "Room 1"]);
     let door = site.cli.json(&["devices", "assign", "door", "--proxy", "camera"]);
     let camera_id = door["id"].as_str().unwrap().to_owned();
     let of_run = |run: u8| v1::CapturedSighting {

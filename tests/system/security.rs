@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use cavs_certs::SiteCa;
-use cavs_proto::{ErrorReason, error_reason, v1};
+use cavs_proto::{error_reason, v1};
 use cavs_tests::{
     Device, Site, SiteOptions, binary,
     flood::{channel, log_in},
 };
+use cavs_types::ErrorReason;
 use prost::Message;
 use tokio_stream::StreamExt;
 use tonic::{

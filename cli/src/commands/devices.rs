@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cavs_proto::{SETTINGS, SettingKind, v1};
+use cavs_proto::{enum_to_wire, v1};
+use cavs_types::{DeviceKind, SETTINGS, SettingKind};
+use clap::builder::PossibleValue;
 
 use crate::{
+    args::words,
     client::Api,
     config::Config,
     error::CliError,
@@ -26,8 +29,8 @@ pub enum DevicesCommand {
         /// Name of the device; unique among those that are not revoked
         name: String,
         /// What it is
-        #[arg(long, value_enum, default_value_t)]
-        kind: Kind,
+        #[arg(long, value_parser = words(DeviceKind::ALL, explained), default_value = DeviceKind::Agent.as_str())]
+        kind: DeviceKind,
         /// The room it watches
         #[arg(long, default_value = "")]
         classroom: String,
@@ -170,23 +173,11 @@ fn read_settings(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     Ok(settings)
 }
 
-/// Kinds of devices.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-pub enum Kind {
-    /// A Raspberry Pi or the like that runs the agent
-    #[default]
-    Agent,
-    /// A camera that sends pictures to an agent
-    #[value(name = "esp32-cam")]
-    Esp32Cam,
-}
-
-impl From<Kind> for v1::DeviceKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Agent => Self::Agent,
-            Kind::Esp32Cam => Self::Esp32Cam,
-        }
+fn explained(kind: DeviceKind) -> PossibleValue {
+    let word = PossibleValue::new(kind.as_str());
+    match kind {
+        DeviceKind::Agent => word.help("A Raspberry Pi or the like that runs the agent"),
+        DeviceKind::Esp32Cam => word.alias("esp32-cam").help("A camera that sends pictures to an agent"),
     }
 }
 
@@ -194,13 +185,12 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
     let api = Api::connect(config).await?;
     match command {
         DevicesCommand::Add { name, kind, classroom } => {
-            let request =
-                v1::CreateDeviceRequest { name, kind: v1::DeviceKind::from(kind).into(), classroom };
+            let request = v1::CreateDeviceRequest { name, kind: enum_to_wire(kind), classroom };
             let device = DeviceView::from(api.call(api.devices().create_device(request)).await?);
             printer.report(&device)?;
             printer.note(&match kind {
-                Kind::Agent => certificate_next(&device.id),
-                Kind::Esp32Cam => {
+                DeviceKind::Agent => certificate_next(&device.id),
+                DeviceKind::Esp32Cam => {
                     let name = &device.name;
                     format!("next: cavs devices assign {name} --proxy DEVICE; cavs devices token {name}")
                 }

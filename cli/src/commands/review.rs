@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cavs_proto::{SightingId, v1};
+use cavs_proto::{enum_to_wire, v1};
+use cavs_types::{SightingId, Verdict};
 
 use crate::{
     client::Api,
@@ -79,9 +80,9 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
     match command {
         ReviewCommand::List(args) => list(args, &api, printer).await,
         ReviewCommand::Show(args) => show(args, &api, printer).await,
-        ReviewCommand::Approve(args) => review(v1::Verdict::Approved, args, &api, printer).await,
-        ReviewCommand::Reject(args) => review(v1::Verdict::Rejected, args, &api, printer).await,
-        ReviewCommand::Flag(args) => review(v1::Verdict::Flagged, args, &api, printer).await,
+        ReviewCommand::Approve(args) => review(Verdict::Approved, args, &api, printer).await,
+        ReviewCommand::Reject(args) => review(Verdict::Rejected, args, &api, printer).await,
+        ReviewCommand::Flag(args) => review(Verdict::Flagged, args, &api, printer).await,
     }
 }
 
@@ -129,15 +130,10 @@ fn write_evidence(path: &Path, evidence: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(evidence)
 }
 
-async fn review(
-    verdict: v1::Verdict,
-    args: VerdictArgs,
-    api: &Api,
-    printer: &Printer,
-) -> Result<(), CliError> {
+async fn review(verdict: Verdict, args: VerdictArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
     let request = v1::ReviewSightingRequest {
         sighting_id: args.id.to_string(),
-        verdict: verdict.into(),
+        verdict: enum_to_wire(verdict),
         notes: args.notes,
         corrected_student_id: lookup::student_id(api, args.student.as_deref()).await?,
         replace: args.replace,

@@ -1,9 +1,12 @@
 //! `cavs sightings`
 
-use cavs_proto::{SightingId, to_timestamp, v1};
+use cavs_proto::{enum_to_wire, to_timestamp, v1};
+use cavs_types::{Decision, SightingId};
+use clap::builder::PossibleValue;
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
+    args::words,
     client::Api,
     config::Config,
     error::CliError,
@@ -41,7 +44,7 @@ pub struct ListArgs {
     #[arg(long)]
     classroom: Option<String>,
     /// Only what the machine decided so
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = words(Decision::ALL, explained))]
     decision: Option<Decision>,
     /// Only from this time or day on
     #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
@@ -54,25 +57,12 @@ pub struct ListArgs {
     extent: Extent,
 }
 
-/// What the machine decided.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub enum Decision {
-    /// It was sure enough
-    Accepted,
-    /// A person has to say
-    Pending,
-    /// Nobody who is enrolled
-    Unknown,
-}
-
-impl From<Decision> for v1::Decision {
-    fn from(decision: Decision) -> Self {
-        match decision {
-            Decision::Accepted => Self::Accepted,
-            Decision::Pending => Self::Pending,
-            Decision::Unknown => Self::Unknown,
-        }
-    }
+fn explained(decision: Decision) -> PossibleValue {
+    PossibleValue::new(decision.as_str()).help(match decision {
+        Decision::Accepted => "It was sure enough",
+        Decision::Pending => "A person has to say",
+        Decision::Unknown => "Nobody who is enrolled",
+    })
 }
 
 pub(crate) async fn run(
@@ -97,7 +87,7 @@ async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), 
         device_id: lookup::device_id(&api, args.device.as_deref()).await?,
         classroom: args.classroom.unwrap_or_default(),
         student_id: lookup::student_id(&api, args.student.as_deref()).await?,
-        decision: args.decision.map_or(v1::Decision::Unspecified, Into::into).into(),
+        decision: args.decision.map(enum_to_wire).unwrap_or_default(),
         captured_from: from.map(to_timestamp),
         captured_until: until.map(to_timestamp),
     };

@@ -1,6 +1,7 @@
 //! `cavs templates`
 
-use cavs_proto::{TemplateId, v1};
+use cavs_proto::v1;
+use cavs_types::TemplateId;
 
 use crate::{
     client::Api,

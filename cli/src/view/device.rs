@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
 use cavs_proto::v1;
+use cavs_types::{DeviceKind, DeviceStatus};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    UNRECOGNISED,
     layout::{facts, moment, table},
-    time,
+    time, word,
 };
 use crate::{
     list::List,
@@ -21,7 +21,7 @@ pub struct DeviceView {
     pub id: String,
     /// Name; unique among the devices that are not revoked.
     pub name: String,
-    /// `agent` or `esp32-cam`.
+    /// `agent` or `esp32_cam`.
     pub kind: &'static str,
     /// The room it watches.
     pub classroom: String,
@@ -163,25 +163,15 @@ pub struct DeviceList;
 
 impl From<v1::Device> for DeviceView {
     fn from(device: v1::Device) -> Self {
-        let kind = match device.kind() {
-            v1::DeviceKind::Agent => "agent",
-            v1::DeviceKind::Esp32Cam => "esp32-cam",
-            v1::DeviceKind::Unspecified => UNRECOGNISED,
-        };
-        let status = match device.status() {
-            v1::DeviceStatus::Active => "active",
-            v1::DeviceStatus::Revoked => "revoked",
-            v1::DeviceStatus::Unspecified => UNRECOGNISED,
-        };
         let (pushed_time, pushed_by) = (time(device.wanted_time.as_ref()), device.wanted_by);
         let running = device.running.unwrap_or_default();
         let proxy = ProxyView { id: device.proxy_id, name: device.proxy_name };
         Self {
             id: device.id,
             name: device.name,
-            kind,
+            kind: word(device.kind, DeviceKind::as_str),
             classroom: device.classroom,
-            status,
+            status: word(device.status, DeviceStatus::as_str),
             create_time: time(device.create_time.as_ref()),
             last_seen_time: time(device.last_seen_time.as_ref()),
             agent_version: device.agent_version,
@@ -349,7 +339,7 @@ impl Report for DeviceView {
             let RunningView { rejected_version, rejection, .. } = &self.running;
             lines.push(("last rejection", format!("version {rejected_version}: {rejection}")));
         }
-        if self.kind == "esp32-cam" {
+        if self.kind == DeviceKind::Esp32Cam.as_str() {
             let proxy = self.proxy.as_ref().map_or_else(|| "none".to_owned(), |proxy| proxy.name.clone());
             lines.extend([("proxy", proxy), ("tokens", self.token_count.to_string())]);
         }

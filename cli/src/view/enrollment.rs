@@ -1,4 +1,5 @@
 use cavs_proto::v1;
+use cavs_types::Quality;
 use serde::Serialize;
 
 use super::{
@@ -26,30 +27,7 @@ pub struct VerdictView {
     /// The refusal in words.
     pub message: Option<String>,
     /// Quality of the face, where one was found.
-    pub quality: Option<QualityView>,
-}
-
-/// Quality of a face, each 0 (worst) to 100 (best), named after ISO/IEC 29794-5.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct QualityView {
-    /// The worst of all.
-    pub unified_score: u32,
-    /// Distance of the eyes.
-    pub inter_eye_distance: u32,
-    /// Size of the head.
-    pub head_size: u32,
-    /// Sharpness.
-    pub sharpness: u32,
-    /// Not too dark.
-    pub under_exposure_prevention: u32,
-    /// Not too bright.
-    pub over_exposure_prevention: u32,
-    /// Frontality.
-    pub head_pose_yaw: u32,
-    /// Frontality.
-    pub head_pose_pitch: u32,
-    /// Frontality.
-    pub head_pose_roll: u32,
+    pub quality: Option<Quality>,
 }
 
 /// What became of the images of one student.
@@ -99,22 +77,6 @@ pub struct BulkEnrollment {
     pub beside: Vec<VerdictView>,
 }
 
-impl From<v1::FaceQuality> for QualityView {
-    fn from(quality: v1::FaceQuality) -> Self {
-        Self {
-            unified_score: quality.unified_score,
-            inter_eye_distance: quality.inter_eye_distance,
-            head_size: quality.head_size,
-            sharpness: quality.sharpness,
-            under_exposure_prevention: quality.under_exposure_prevention,
-            over_exposure_prevention: quality.over_exposure_prevention,
-            head_pose_yaw: quality.head_pose_yaw,
-            head_pose_pitch: quality.head_pose_pitch,
-            head_pose_roll: quality.head_pose_roll,
-        }
-    }
-}
-
 impl VerdictView {
     /// The server's verdict on an image.
     #[must_use]
@@ -128,7 +90,7 @@ impl VerdictView {
             template_id: given(template_id),
             reason: given(reason),
             message: given(message),
-            quality: quality.map(Into::into),
+            quality: super::quality(quality),
         }
     }
 

@@ -1,11 +1,12 @@
-use cavs_proto::v1::{self, capture_clock::Trust};
+use cavs_proto::v1;
+use cavs_types::{ClockTrust, Decision, Quality, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    QualityView, StudentRefView, UNRECOGNISED,
+    StudentRefView,
     layout::{facts, moment, similarity, table},
-    time,
+    quality, time, word,
 };
 use crate::{
     list::List,
@@ -38,7 +39,7 @@ pub struct SightingView {
     /// The detector's score.
     pub detection_score: f32,
     /// Quality of the face.
-    pub quality: Option<QualityView>,
+    pub quality: Option<Quality>,
     /// Probability that the face is live; null where nothing measured it.
     pub liveness: Option<f32>,
     /// What the matcher said.
@@ -145,12 +146,7 @@ pub struct ReviewItemView {
 
 impl From<v1::Sighting> for SightingView {
     fn from(sighting: v1::Sighting) -> Self {
-        let clock = match sighting.clock_trust() {
-            Trust::Unspecified => None,
-            Trust::Synchronised => Some("synchronised"),
-            Trust::Corrected => Some("corrected"),
-            Trust::Unsynchronised => Some("unsynchronised"),
-        };
+        let clock = ClockTrust::from(sighting.clock_trust());
         Self {
             id: sighting.id,
             captured_at: time(sighting.captured_at.as_ref()),
@@ -163,13 +159,13 @@ impl From<v1::Sighting> for SightingView {
             frame: sighting.frame,
             bounding_box: sighting.bounding_box.map(Into::into),
             detection_score: sighting.detection_score,
-            quality: sighting.quality.map(Into::into),
+            quality: quality(sighting.quality),
             liveness: sighting.liveness,
             prediction: sighting.prediction.map(Into::into),
             review: sighting.review.map(Into::into),
             student: sighting.student.map(Into::into),
             has_evidence: sighting.has_evidence,
-            clock,
+            clock: (clock != ClockTrust::Unknown).then_some(clock.as_str()),
             clock_uncertainty_ms: sighting.clock_uncertainty_ms,
             time_implausible: sighting.time_implausible,
             track: sighting.track.map(|track| TrackView {
@@ -190,18 +186,12 @@ impl From<v1::BoundingBox> for BoundingBoxView {
 
 impl From<v1::Prediction> for PredictionView {
     fn from(prediction: v1::Prediction) -> Self {
-        let decision = match prediction.decision() {
-            v1::Decision::Accepted => "accepted",
-            v1::Decision::Pending => "pending",
-            v1::Decision::Unknown => "unknown",
-            v1::Decision::Unspecified => UNRECOGNISED,
-        };
         let candidates = prediction.candidates.into_iter().map(|candidate| CandidateView {
             student: candidate.student.map(Into::into),
             similarity: candidate.similarity,
         });
         Self {
-            decision,
+            decision: word(prediction.decision, Decision::as_str),
             reason: prediction.reason,
             candidates: candidates.collect(),
             margin: prediction.margin,
@@ -214,14 +204,8 @@ impl From<v1::Prediction> for PredictionView {
 
 impl From<v1::Review> for ReviewView {
     fn from(review: v1::Review) -> Self {
-        let verdict = match review.verdict() {
-            v1::Verdict::Approved => "approved",
-            v1::Verdict::Rejected => "rejected",
-            v1::Verdict::Flagged => "flagged",
-            v1::Verdict::Unspecified => UNRECOGNISED,
-        };
         Self {
-            verdict,
+            verdict: word(review.verdict, Verdict::as_str),
             reviewer: review.reviewer,
             review_time: time(review.review_time.as_ref()),
             notes: review.notes,

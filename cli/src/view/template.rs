@@ -1,9 +1,10 @@
 use cavs_proto::v1;
+use cavs_types::Quality;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    QualityView, StudentRefView,
+    StudentRefView,
     layout::{moment, table},
     time,
 };
@@ -17,7 +18,7 @@ pub struct TemplateView {
     /// The model pack that made it.
     pub pack_digest: String,
     /// How good the picture was.
-    pub quality: Option<QualityView>,
+    pub quality: Option<Quality>,
     /// RFC 3339.
     pub create_time: Option<Timestamp>,
 }
@@ -50,7 +51,7 @@ impl TemplateList {
 impl From<v1::Template> for TemplateView {
     fn from(template: v1::Template) -> Self {
         let v1::Template { id, student_id: _, pack_digest, quality, create_time } = template;
-        Self { id, pack_digest, quality: quality.map(Into::into), create_time: time(create_time.as_ref()) }
+        Self { id, pack_digest, quality: super::quality(quality), create_time: time(create_time.as_ref()) }
     }
 }
 

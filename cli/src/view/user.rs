@@ -1,10 +1,11 @@
 use cavs_proto::v1;
+use cavs_types::Role;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    UNRECOGNISED,
     layout::{facts, moment},
+    word,
 };
 use crate::printer::{Report, Style};
 
@@ -15,7 +16,7 @@ pub struct UserView {
     pub id: String,
     /// The name to log in with.
     pub username: String,
-    /// `admin`, `reviewer` or `viewer`.
+    /// `admin`, `reviewer`, `viewer` or `capture`.
     pub role: &'static str,
 }
 
@@ -50,13 +51,7 @@ pub struct WhoAmI {
 
 impl From<v1::User> for UserView {
     fn from(user: v1::User) -> Self {
-        let role = match user.role() {
-            v1::Role::Admin => "admin",
-            v1::Role::Reviewer => "reviewer",
-            v1::Role::Viewer => "viewer",
-            v1::Role::Unspecified => UNRECOGNISED,
-        };
-        Self { id: user.id, username: user.username, role }
+        Self { id: user.id, username: user.username, role: word(user.role, Role::as_str) }
     }
 }
 

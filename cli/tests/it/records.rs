@@ -85,7 +85,7 @@ fn devices_are_registered() {
     let ran =
         fake.cavs(&["devices", "add", "cam-1", "--kind", "esp32-cam", "--classroom", "Room 1", "-o", "json"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(ran.json()["kind"], "esp32-cam");
+    assert_eq!(ran.json()["kind"], "esp32_cam");
     assert!(ran.json()["last_seen_time"].is_null());
     assert!(fake.cavs(&["devices", "add", "pi-1"]).stderr.contains("cavs certs device --ca DIR --device-id"));
     assert!(fake.cavs(&["devices", "list"]).stdout.contains("room-12"));

@@ -1,32 +1,48 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! components {
-    ($($name:ident)*) => {
+    ($($(#[$doc:meta])* $name:ident)*) => {
         /// Quality components of a face, each 0 (worst) to 100 (best), named after ISO/IEC 29794-5.
+        ///
+        /// The components are cheap estimates of what the standard names, not its reference algorithms.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[expect(missing_docs, reason = "the names are the standard's")]
         pub struct Quality {
-            $(pub $name: u8,)*
+            $($(#[$doc])* pub $name: u8,)*
         }
 
         impl Quality {
+            /// A face whose components are all the same.
+            #[must_use]
+            pub const fn uniform(value: u8) -> Self {
+                Self { $($name: value),* }
+            }
+
             /// Every component with its name, the unified score first.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u8)> + use<> {
-                [$((stringify!($name), self.$name),)*].into_iter()
+                [$((stringify!($name), self.$name)),*].into_iter()
             }
         }
     };
 }
 
 components! {
+    /// Everything in one number: the worst component.
     unified_score
+    /// Distance between the eyes; 100 from 90 pixels, as the standard asks of portraits.
     inter_eye_distance
+    /// Height of the face; 100 from 200 pixels.
     head_size
+    /// Fine detail in the aligned face.
     sharpness
+    /// Not too dark.
     under_exposure_prevention
+    /// Not too bright.
     over_exposure_prevention
+    /// Looking towards the camera, horizontally.
     head_pose_yaw
+    /// Looking towards the camera, vertically.
     head_pose_pitch
+    /// Upright; 50 at half a quarter turn, 0 where the landmarks can't be a face's.
     head_pose_roll
 }
 
@@ -55,23 +71,13 @@ mod tests {
         let json = r#"{"unified_score":1,"inter_eye_distance":2,"head_size":3,"sharpness":4,"under_exposure_prevention":5,"over_exposure_prevention":6,"head_pose_yaw":7,"head_pose_pitch":8,"head_pose_roll":50}"#;
         let quality: Quality = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&quality).unwrap(), json);
-        let named = quality.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect::<Vec<_>>();
+        let named: Vec<_> = quality.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         assert_eq!(format!("{{{}}}", named.join(",")), json);
     }
 
     #[test]
     fn half_a_quarter_turn_is_upright() {
-        let of_roll = |head_pose_roll| Quality {
-            unified_score: 0,
-            inter_eye_distance: 0,
-            head_size: 0,
-            sharpness: 0,
-            under_exposure_prevention: 0,
-            over_exposure_prevention: 0,
-            head_pose_yaw: 0,
-            head_pose_pitch: 0,
-            head_pose_roll,
-        };
+        let of_roll = |head_pose_roll| Quality { head_pose_roll, ..Quality::uniform(0) };
         assert!(of_roll(50).is_upright() && !of_roll(49).is_upright());
     }
 }

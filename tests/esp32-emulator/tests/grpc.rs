@@ -9,7 +9,8 @@ use std::{
 };
 
 use cavs_esp32_emulator::{Camera, Film, Flood, Manners, Outcome, Path, Report, Target, flood};
-use cavs_proto::{ErrorReason, status, v1};
+use cavs_proto::{status, v1};
+use cavs_types::ErrorReason;
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};

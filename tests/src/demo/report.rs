@@ -3,6 +3,7 @@ use std::{
     fmt::{self, Display, Formatter},
 };
 
+use cavs_types::Decision;
 use serde_json::Value;
 
 use super::{Cast, TrueFace};
@@ -73,26 +74,26 @@ impl Report {
     fn judge(&mut self, sighting: &Value, frame: &str, truth: Option<&str>) {
         let best = &sighting["prediction"]["candidates"][0]["student"];
         let (number, name) = (best["number"].as_str(), best["name"].as_str().unwrap_or("?"));
-        let decision = sighting["prediction"]["decision"].as_str().unwrap_or_default();
+        let decision = sighting["prediction"]["decision"].as_str().and_then(|text| text.parse().ok());
         self.strangers += usize::from(truth.is_none());
         match (truth, decision) {
-            (Some(truth), "accepted") if number == Some(truth) => {
+            (Some(truth), Some(Decision::Accepted)) if number == Some(truth) => {
                 self.right += 1;
                 *self.recognised.entry(name.to_owned()).or_default() += 1;
                 self.first_right.get_or_insert_with(|| sighting.clone());
             }
-            (truth, "accepted") => {
+            (truth, Some(Decision::Accepted)) => {
                 self.wrong += 1;
                 self.strangers_named += usize::from(truth.is_none());
                 self.mistakes.push(format!("{} in {frame} was named {name}", truth.unwrap_or("a stranger")));
             }
             (Some(truth), decision) => {
                 self.undecided += 1;
-                if decision == "pending" && number == Some(truth) {
+                if decision == Some(Decision::Pending) && number == Some(truth) {
                     self.best_is_right.extend(sighting["id"].as_str().map(str::to_owned));
                 }
             }
-            (None, decision) => self.strangers_undecided += usize::from(decision == "pending"),
+            (None, decision) => self.strangers_undecided += usize::from(decision == Some(Decision::Pending)),
         }
     }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use cavs_certs::SiteCa;
-use cavs_proto::{ErrorReason, error_reason, v1};
+use cavs_proto::{error_reason, v1};
+use cavs_types::ErrorReason;
 use prost::Message;
 use tokio_stream::iter;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};

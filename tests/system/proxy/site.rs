@@ -107,7 +107,7 @@ impl ProxySite {
     /// Registers a camera of nobody.
     pub(super) fn register(&self, name: &str) -> Camera {
         let cli = &self.site.cli;
-        let added = cli.json(&["devices", "add", name, "--kind", "esp32-cam", "--classroom", "Hall"]);
+        let added = cli.json(&["devices", "add", name, "--kind", "esp32_cam", "--classroom", "Hall"]);
         let token = cli.json(&["devices", "token", name]);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Camera { id: text(&added["id"]), token: text(&token["token"]) }

@@ -19,12 +19,10 @@ use cavs_edge_agent::{
     vision::{Evidence, fake},
 };
 use cavs_embedding::{PackDigest, UnitEmbedding};
-use cavs_proto::{
-    SightingId,
-    v1::{Hello, SettingsReport},
-};
+use cavs_proto::v1::{Hello, SettingsReport};
 use cavs_server::vault::{Owner, load_key};
 use cavs_tests::{Device, Site};
+use cavs_types::SightingId;
 use jiff::{Timestamp, civil::Date};
 use serde_json::Value;
 use tokio::{

@@ -1,6 +1,7 @@
 //! The gallery of the server.
 
-use cavs_proto::{ErrorReason, invalid_argument, status, to_timestamp, v1};
+use cavs_proto::{invalid_argument, status, to_timestamp, v1};
+use cavs_types::ErrorReason;
 use tonic::{Request, Response, Status};
 
 use super::Service;

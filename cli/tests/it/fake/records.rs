@@ -1,9 +1,10 @@
 //! Devices, sightings and reviews of the server.
 
 use cavs_proto::{
-    DeviceId, ErrorReason, status,
+    status,
     v1::{self, get_device_request::Key},
 };
+use cavs_types::{DeviceId, ErrorReason};
 use tonic::{Request, Response, Status};
 
 use super::{Service, counted, page};

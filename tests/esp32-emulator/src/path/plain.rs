@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, io, time::Duration};
 
+use cavs_types::Decision;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -70,7 +71,7 @@ fn interpret(response: &Response) -> io::Result<Outcome> {
     match response.status {
         200 | 202 if answer["success"] != true => Err(invalid()),
         200 => {
-            let accepted = |face: &&Value| face["decision"] == "accepted";
+            let accepted = |face: &&Value| face["decision"] == Decision::Accepted.as_str();
             let matched = answer["faces"].as_array().ok_or_else(invalid)?.iter().filter(accepted).count();
             Ok(Outcome::Answered {
                 faces: faces().ok_or_else(invalid)?,

@@ -84,7 +84,8 @@ fn invalid() -> io::Error {
 mod tests {
     use std::time::Duration;
 
-    use cavs_proto::{ErrorReason, status};
+    use cavs_proto::status;
+    use cavs_types::ErrorReason;
 
     use super::*;
 

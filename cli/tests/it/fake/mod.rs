@@ -11,9 +11,10 @@ use std::{
 
 use cavs_certs::{DevSet, write_dev_set};
 use cavs_proto::{
-    ErrorReason, StudentId, invalid_argument, status, to_timestamp,
+    invalid_argument, status, to_timestamp,
     v1::{self, enroll_from_images_request::Message, get_student_request::Key},
 };
+use cavs_types::{ErrorReason, StudentId};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_stream::{

@@ -14,13 +14,14 @@ mod user;
 
 pub(crate) use layout::TableParts;
 
-use cavs_proto::from_timestamp;
+use cavs_proto::{WireEnum, enum_from_wire, from_timestamp, v1};
+use cavs_types::Quality;
 use jiff::Timestamp;
 
 pub use certs::{CertificateView, DevSetView};
 pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView};
 pub use device_token::{DeviceTokenView, RevokedTokensView};
-pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, QualityView, VerdictView};
+pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, VerdictView};
 pub use gallery::{
     CalibrationView, GalleryView, GraphView, SearchesView, SideView, SuggestionView, ThresholdChangeView,
     ThresholdList, ThresholdsView,
@@ -36,5 +37,15 @@ fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     from_timestamp("time", timestamp).ok()
 }
 
+/// A quality from the wire; none where the server says nothing that is one.
+fn quality(wire: Option<v1::FaceQuality>) -> Option<Quality> {
+    wire?.try_into().ok()
+}
+
 /// What stands for an enum value that a newer server may know.
 const UNRECOGNISED: &str = "unrecognised";
+
+/// The text of a vocabulary's value from the wire.
+fn word<T: WireEnum>(number: i32, text: fn(T) -> &'static str) -> &'static str {
+    enum_from_wire("", number).map_or(UNRECOGNISED, text)
+}
