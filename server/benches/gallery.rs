@@ -14,12 +14,12 @@ use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{Change, Grouping, Mode, Options, Query, open};
 use cavs_pg_cluster::{Cluster, DATABASE, Durability, USER};
 use cavs_server::{
-    app::{Keys, Recognition, RecognitionSetup},
-    domain::{BoundingBox, CapturedSighting, Clock, ClockTrust, Quality, SightingKey, Thresholds},
-    metrics::Metrics,
-    store::{Address, Store},
-    vault::{Key, Owner},
+    biometrics::{BiometricStore, Key, Keys, Owner},
+    db::{Address, Database},
+    monitoring::Metrics,
+    recognition::{Probe, Recognition, RecognitionSetup, Thresholds},
 };
+use cavs_types::Quality;
 use common::{face, template};
 use tokio_postgres::{
     Client, NoTls,
@@ -74,13 +74,13 @@ async fn load(templates: u64) {
     // PostgreSQL runs as another user when this is root, and must be able to pass.
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let cluster = Cluster::start(&directory.path().join("db"), Durability::Disposable).unwrap();
-    let store = Store::new(&Address::Cluster(&cluster), 4).unwrap();
-    store.migrate().await.unwrap();
+    let db = Database::new(&Address::Cluster(&cluster), 4).unwrap();
+    db.migrate().await.unwrap();
     let begun = Instant::now();
     fill(&cluster, templates / PICTURES).await;
     println!("filled_s {:.1}", begun.elapsed().as_secs_f64());
 
-    let keys = Arc::new(Keys::verified(Key::new(&MASTER), &store).await.unwrap());
+    let keys = Arc::new(Keys::verified(Key::new(&MASTER), &BiometricStore::new(&db)).await.unwrap());
     let setup = RecognitionSetup {
         pack: PACK,
         dimension: DIMENSION,
@@ -95,9 +95,9 @@ async fn load(templates: u64) {
         options: Options::default(),
     };
     let begun = Instant::now();
-    let recognition = Recognition::load(setup, &store, keys, Arc::new(Metrics::default())).await.unwrap();
+    let recognition = Recognition::load(setup, &db, keys, Arc::new(Metrics::default())).await.unwrap();
     let loaded = begun.elapsed();
-    let answer = recognition.predict(&[sighting(face(3, 1000, DIMENSION))]).await.unwrap().remove(0);
+    let answer = recognition.predict(&[&probe(face(3, 1000, DIMENSION))]).await.unwrap().remove(0);
     let answered = begun.elapsed();
     assert_eq!(answer.predicted().map(|c| c.student), Some(id(3, 0).into()), "who was enrolled is found");
     let state = recognition.state();
@@ -105,7 +105,7 @@ async fn load(templates: u64) {
     println!("loaded_s {:.2}", loaded.as_secs_f64());
     println!("first_answer_s {:.2}", answered.as_secs_f64());
     drop(recognition);
-    store.close();
+    db.close();
     cluster.stop();
 }
 
@@ -180,21 +180,6 @@ fn quality() -> Quality {
     }
 }
 
-fn sighting(probe: UnitEmbedding) -> CapturedSighting {
-    CapturedSighting {
-        key: SightingKey { boot_epoch: 1, sequence: 1 },
-        run: None,
-        captured_at: jiff::Timestamp::UNIX_EPOCH,
-        probe,
-        pack: PACK,
-        bounding_box: BoundingBox { x: 0.0, y: 0.0, width: 112.0, height: 112.0 },
-        detection_score: 1.0,
-        quality: quality(),
-        liveness: None,
-        evidence: bytes::Bytes::new(),
-        frame: String::new(),
-        clock: Clock { trust: ClockTrust::Unknown, uncertainty_ms: None },
-        track: None,
-        camera: None,
-    }
+fn probe(embedding: UnitEmbedding) -> Probe {
+    Probe { embedding, pack: PACK, quality: quality() }
 }

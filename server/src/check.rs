@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::{
-    config::{Config, Database, DatabasePlace, RecognitionConfig, Tls},
-    security::Certificates,
-    store::{Address, External, Store, StoreError},
-    vault::load_key,
+    biometrics::load_key,
+    config::{Config, DatabaseConfig, DatabasePlace, RecognitionConfig, Tls},
+    db::{Address, Database, DatabaseError, External},
+    listeners::Certificates,
 };
 
 /// How long somebody else's database may take to answer.
@@ -146,7 +146,7 @@ fn listener(key: &'static str, address: SocketAddr) -> Finding {
     }
 }
 
-async fn database(database: &Database) -> Finding {
+async fn database(database: &DatabaseConfig) -> Finding {
     match &database.place {
         DatabasePlace::Embedded(directory) => embedded(directory),
         DatabasePlace::External(external) => {
@@ -177,8 +177,8 @@ fn embedded(directory: &Path) -> Finding {
     Finding { level, key: KEY, message }
 }
 
-async fn reach(external: &External) -> Result<(), StoreError> {
-    let store = Store::new(&Address::External(external), 2)?;
+async fn reach(external: &External) -> Result<(), DatabaseError> {
+    let store = Database::new(&Address::External(external), 2)?;
     let answer = async {
         store.reach().await?;
         store.check_sessions().await?;
@@ -186,5 +186,6 @@ async fn reach(external: &External) -> Result<(), StoreError> {
     };
     let answered = timeout(DATABASE_LIMIT, answer).await;
     store.close();
-    answered.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {DATABASE_LIMIT:?}"))))
+    answered
+        .unwrap_or_else(|_| Err(DatabaseError::Unavailable(format!("no answer within {DATABASE_LIMIT:?}"))))
 }

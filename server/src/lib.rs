@@ -1,22 +1,29 @@
 //! The CAVS server: ingest, matching, enrollment and review over gRPC.
 //!
-//! `grpc` (thin) calls `app` (what the server does), which uses `domain` (pure), `store` (Postgres),
-//! the gallery, `vault` (encryption) and `security`. [`run`] puts them together; `monitoring` tells the
-//! operator.
+//! A room for each capability, from the bottom up: `biometrics` (faces and keys), `recognition` (who somebody is),
+//! `fleet` (devices), `people`, `sightings`. Each has a `model` (plain), a `service` (what it does) and a `store`
+//! (its SQL), and none imports one above it. `grpc` (thin) calls the services, [`run`] puts them together, and
+//! `monitoring` tells the operator.
 
-pub mod app;
+pub mod biometrics;
 mod check;
 pub mod config;
-pub mod domain;
+pub mod db;
+pub mod error;
+pub mod fleet;
 pub mod grpc;
-pub mod metrics;
+pub mod listeners;
 pub mod monitoring;
+pub mod page;
+pub mod people;
+pub mod recognition;
 mod run;
-pub mod security;
-pub mod store;
+pub mod services;
+pub mod sightings;
 #[cfg(test)]
 mod testing;
-pub mod vault;
+mod text;
+mod token;
 
 pub use check::{Finding, Level, check};
 pub use run::{Addresses, Backend, Control, StartError, run};

@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context, bail};
 use cavs_server::{
     Addresses, Backend, Control, Finding, Level,
-    app::create_user,
+    biometrics::generate_key,
     check,
     config::{Config, LogFormat, Logging},
-    domain::{Credentials, Role},
+    people::{Credentials, create_user},
     run,
-    vault::generate_key,
 };
+use cavs_types::Role;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;

@@ -11,18 +11,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    app::{
-        Accounts, App, AppError, DevicesChanged, Enrollment, EvidencePolicy, Keys, Parts, Recognition,
-        RecognitionSetup, Vision,
-    },
-    config::{Config, Database, DatabasePlace},
-    domain::Thresholds,
+    biometrics::{BiometricStore, KeyError, Keys, SealError, load_key},
+    config::{Config, DatabaseConfig, DatabasePlace},
+    db::{Address, Database, DatabaseError},
+    error::ServiceError,
     grpc,
-    metrics::Metrics,
-    monitoring::Monitor,
-    security::{Certificates, Shares, TlsError, listen},
-    store::{Address, Store, StoreError},
-    vault::{KeyError, VaultError, load_key},
+    listeners::{Certificates, Shares, TlsError, listen},
+    monitoring::{Metrics, Monitor},
+    people::EnrollmentLimits,
+    recognition::{Recognition, RecognitionSetup, Thresholds, Vision},
+    services::{Parts, Services},
+    sightings::EvidencePolicy,
 };
 
 /// Connections that a private cluster takes at least, for those who look at it beside the server.
@@ -44,7 +43,7 @@ pub enum StartError {
     Cluster(#[from] cavs_pg_cluster::ClusterError),
     /// The database, after it was waited for.
     #[error("database")]
-    Database(#[from] StoreError),
+    Database(#[from] DatabaseError),
     /// No key, no start.
     #[error("vault")]
     Key(#[from] KeyError),
@@ -83,23 +82,23 @@ pub enum StartError {
     ClusterEnded,
     /// Anything else on the way.
     #[error(transparent)]
-    App(AppError),
+    Service(ServiceError),
     /// The API can't be described to those who ask for it.
     #[error("reflection")]
     Serve(#[from] tonic_reflection::server::Error),
 }
 
-impl From<AppError> for StartError {
-    fn from(error: AppError) -> Self {
+impl From<ServiceError> for StartError {
+    fn from(error: ServiceError) -> Self {
         match error {
-            AppError::Store(error) => Self::Database(error),
-            AppError::Vault(VaultError::DoesNotOpen) => Self::WrongKey,
-            other @ (AppError::Refused(..)
-            | AppError::Protocol(_)
-            | AppError::Vault(_)
-            | AppError::Gallery(_)
-            | AppError::Busy { .. }
-            | AppError::Stopped(_)) => Self::App(other),
+            ServiceError::Database(error) => Self::Database(error),
+            ServiceError::Seal(SealError::DoesNotOpen) => Self::WrongKey,
+            other @ (ServiceError::Refused(..)
+            | ServiceError::Protocol(_)
+            | ServiceError::Seal(_)
+            | ServiceError::Gallery(_)
+            | ServiceError::Busy { .. }
+            | ServiceError::Stopped(_)) => Self::Service(other),
         }
     }
 }
@@ -127,11 +126,11 @@ pub struct Control {
 /// The database with its schema up to date, and the private cluster where it is in one.
 pub struct Backend {
     /// The database, for what people ask.
-    pub store: Store,
+    pub store: Database,
     /// For what devices send.
-    devices: Store,
+    devices: Database,
     /// For the gallery and for monitoring.
-    background: Store,
+    background: Database,
     cluster: Option<Cluster>,
 }
 
@@ -140,9 +139,9 @@ impl Backend {
     ///
     /// # Errors
     /// `Cluster`, `Database`.
-    pub async fn open(database: &Database) -> Result<Self, StartError> {
+    pub async fn open(database: &DatabaseConfig) -> Result<Self, StartError> {
         let opened = Self::open_until(database, &CancellationToken::new()).await?;
-        opened.ok_or(StartError::App(AppError::Stopped("the database's start")))
+        opened.ok_or(StartError::Service(ServiceError::Stopped("the database's start")))
     }
 
     /// As [`Self::open`], until `shutdown`: `None` where that came first.
@@ -150,7 +149,7 @@ impl Backend {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_until(
-        database: &Database,
+        database: &DatabaseConfig,
         shutdown: &CancellationToken,
     ) -> Result<Option<Self>, StartError> {
         let connections = database.connections;
@@ -178,16 +177,16 @@ impl Backend {
 
     /// Divides the connections, so that nobody can take another's: whoever keeps all of people's busy holds up no
     /// sighting, and the other way round.
-    fn connect(address: &Address<'_>, connections: usize) -> Result<Self, StoreError> {
+    fn connect(address: &Address<'_>, connections: usize) -> Result<Self, DatabaseError> {
         let background = (connections / 4).clamp(1, 4);
         let devices = (connections - background) / 2;
-        let store = Store::new(address, connections - background - devices)?;
+        let store = Database::new(address, connections - background - devices)?;
         let devices = store.with_own_connections(devices)?;
         let background = store.with_own_connections(background)?;
         Ok(Self { store, devices, background, cluster: None })
     }
 
-    async fn prepare(&self) -> Result<(), StoreError> {
+    async fn prepare(&self) -> Result<(), DatabaseError> {
         wait_for(&self.store).await?;
         // Before anything is changed that needs a session of its own.
         if self.cluster.is_none() {
@@ -209,7 +208,7 @@ impl Backend {
 
     /// Closes the connections and stops the cluster.
     pub async fn close(self) {
-        [self.store, self.devices, self.background].iter().for_each(Store::close);
+        [self.store, self.devices, self.background].iter().for_each(Database::close);
         if let Some(cluster) = self.cluster {
             let _ = tokio::task::spawn_blocking(move || cluster.stop()).await;
         }
@@ -231,7 +230,7 @@ async fn start_cluster(
             &Options { durability: Durability::Durable, connections, stopped: &stopped },
         )
     });
-    match started.await.map_err(|_| StartError::App(AppError::Stopped("the cluster's start")))? {
+    match started.await.map_err(|_| StartError::Service(ServiceError::Stopped("the cluster's start")))? {
         Ok(cluster) => {
             if !cluster.is_owned() {
                 warn!("another process runs the embedded database, and will stop it with itself");
@@ -244,7 +243,7 @@ async fn start_cluster(
 }
 
 /// Waits for a database that may come up; what a person has to change is said at once.
-async fn wait_for(store: &Store) -> Result<(), StoreError> {
+async fn wait_for(store: &Database) -> Result<(), DatabaseError> {
     let begun = std::time::Instant::now();
     loop {
         match store.reach().await {
@@ -272,7 +271,8 @@ pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)
     // A large pack is read and verified for a while.
     let opened = tokio::task::spawn_blocking(move || Pack::open_or_built_in(folder.as_deref()));
     let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
-    let pack = opened.map_err(|_| StartError::App(AppError::Stopped("the pack's verification")))??;
+    let pack =
+        opened.map_err(|_| StartError::Service(ServiceError::Stopped("the pack's verification")))??;
     let Some(backend) = Backend::open_until(&config.database, &shutdown).await? else {
         info!("stopped during the start");
         return Ok(());
@@ -289,7 +289,7 @@ pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)
 
 async fn serve(
     config: &Config,
-    key: crate::vault::Key,
+    key: crate::biometrics::Key,
     pack: &Pack,
     certificates: Arc<Certificates>,
     backend: &Backend,
@@ -315,7 +315,7 @@ async fn serve(
         info!("stopped during the start");
         return Ok(());
     };
-    let app = app?;
+    let services = app?;
     let (shares, refusals) = (Shares::of_process(), Arc::new(Refusals::default()));
     let api = listen(config.api_listen, fixed_tls(certificates.api()), shares.api, &refusals)
         .await
@@ -325,20 +325,20 @@ async fn serve(
         .map_err(failed("devices.listen", config.devices_listen))?;
     let (api_address, devices_address) = (api.address(), devices.address());
     info!(api = %api_address, devices = %devices_address, pack = %pack.digest(), "ready");
-    monitor.serves(app.clone());
+    monitor.serves(services.clone());
     ready(Addresses { api: api_address, devices: devices_address, monitoring });
 
-    let (follower, until) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move { follower.recognition.follow(until).await });
-    let (changes, until) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move { changes.follow_devices(until).await });
-    let (calibrator, until) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move { calibrator.recognition.calibrate_regularly(until).await });
+    let (recognition, until) = (Arc::clone(&services.recognition), shutdown.clone());
+    tasks.spawn(async move { recognition.follow(until).await });
+    let (devices_changed, until) = (services.device_streams.clone(), shutdown.clone());
+    tasks.spawn(async move { devices_changed.follow(until).await });
+    let (recognition, until) = (Arc::clone(&services.recognition), shutdown.clone());
+    tasks.spawn(async move { recognition.calibrate_regularly(until).await });
     let until = shutdown.clone();
     tasks.spawn(async move { until.run_until_cancelled(look_after(&certificates, &reload, &metrics)).await });
     let serving = async {
-        tokio::try_join!(grpc::serve_api(app.clone(), api, shutdown.clone()), async {
-            grpc::serve_devices(app.clone(), devices, shutdown.clone()).await;
+        tokio::try_join!(grpc::serve_api(&services, api, shutdown.clone()), async {
+            grpc::serve_devices(&services, devices, shutdown.clone()).await;
             Ok(())
         })
     };
@@ -356,7 +356,7 @@ async fn serve(
     shutdown.cancel();
     tasks.close();
     tasks.wait().await;
-    info!(searches = ?app.recognition.state().stats.counters, "stopped");
+    info!(searches = ?services.recognition.state().stats.counters, "stopped");
     Ok(result?)
 }
 
@@ -390,12 +390,12 @@ fn warn_of_ends(certificates: &Certificates, metrics: &Metrics) {
 
 async fn assemble(
     config: &Config,
-    key: crate::vault::Key,
+    key: crate::biometrics::Key,
     pack: &Pack,
     backend: &Backend,
     metrics: Arc<Metrics>,
-) -> Result<App, StartError> {
-    let keys = Arc::new(Keys::verified(key, &backend.store).await?);
+) -> Result<Services, StartError> {
+    let keys = Arc::new(Keys::verified(key, &BiometricStore::new(&backend.store)).await?);
     let of_pack = pack.thresholds();
     let recognition = &config.recognition;
     let thresholds = Thresholds {
@@ -422,21 +422,19 @@ async fn assemble(
     let networks = pack.clone();
     let load = move || FacePipeline::new(&networks, options);
     let gallery = Recognition::load(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
-    Ok(App::new(Parts {
-        store: backend.store.clone(),
-        device_store: backend.devices.clone(),
+    Ok(Services::new(Parts {
+        people: backend.store.clone(),
+        devices: backend.devices.clone(),
         keys,
-        recognition: gallery.await?,
+        recognition: Arc::new(gallery.await?),
         vision: Vision::start(load, DecodeLimits::default())?,
-        devices_changed: DevicesChanged::default(),
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
-        enrollment: Enrollment {
+        enrollment: EnrollmentLimits {
             templates_per_student: config.enrollment.templates_per_student,
             min_quality: config.enrollment.min_quality,
             same_picture: Similarity::clamped(0.995),
             same_person: config.enrollment.same_person,
         },
-        accounts: Accounts::default(),
         metrics,
     }))
 }

@@ -4,10 +4,10 @@
 use cavs_embedding::UnitEmbedding;
 use cavs_models::{FacePipeline, Image, Pack, PipelineOptions};
 use cavs_server::{
-    app::portrait,
-    domain::{Decision, Match, Policy, Quality, Thresholds},
+    people::{portrait, quality_of},
+    recognition::{Match, Policy, Thresholds},
 };
-use cavs_types::StudentId;
+use cavs_types::{Decision, StudentId};
 
 /// Least quality of templates and of accepted faces: the defaults of `enrollment.min_quality` and
 /// `recognition.min_quality`.
@@ -88,7 +88,7 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
         for half in 0..2 {
             let gallery = templates.iter().filter(|template| template.person % 2 == half);
             let candidates = candidates(gallery, &face.embedding);
-            let decided = policy.decide(candidates, &Quality::from(&face.quality));
+            let decided = policy.decide(candidates, &quality_of(&face.quality));
             let taken_for = (decided.decision == Decision::Accepted).then(|| decided.candidates[0].student);
             if person % 2 == half {
                 report.enrolled += 1;

@@ -6,7 +6,7 @@ use std::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::store::External;
+use crate::db::External;
 
 /// Where a private cluster is kept, if the configuration does not say.
 const DATA_DIRECTORY: &str = "data";
@@ -17,7 +17,7 @@ const MAX_ADDRESS: u64 = 4096;
 
 /// The database.
 #[derive(Debug, Clone)]
-pub struct Database {
+pub struct DatabaseConfig {
     /// Where it is.
     pub place: DatabasePlace,
     /// Connections that the server opens for its work, at most. A few more follow changes and migrate.
@@ -49,7 +49,7 @@ pub(super) struct RawDatabase {
 
 impl RawDatabase {
     /// The database, or the key whose value is wrong and what is wrong with it.
-    pub(super) fn checked(self, base: &Path) -> Result<Database, (&'static str, String)> {
+    pub(super) fn checked(self, base: &Path) -> Result<DatabaseConfig, (&'static str, String)> {
         let Self { embedded, data_dir, url, url_file, owner_url, owner_url_file, authority, connections } =
             self;
         let wrong = |key, problem: &str| Err((key, problem.to_owned()));
@@ -76,7 +76,7 @@ impl RawDatabase {
                 return wrong("database.url", "goes neither with `embedded = true` nor with `data_dir`");
             }
         };
-        Ok(Database { place, connections })
+        Ok(DatabaseConfig { place, connections })
     }
 }
 

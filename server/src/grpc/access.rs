@@ -1,4 +1,4 @@
-use crate::domain::Role;
+use cavs_types::Role;
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,41 +1,44 @@
 use std::sync::Arc;
 
 use cavs_net::{Peer, Refusals};
-use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use super::convert::caller;
 use crate::{
-    app::{App, AppError},
-    domain::{Credentials, Role, User},
+    biometrics::Keys,
+    error::ServiceError,
+    people::Accounts,
+    people::{Credentials, User},
 };
 
-pub(super) struct Auth {
-    app: App,
+pub(super) struct AuthApi {
+    accounts: Accounts,
+    keys: Arc<Keys>,
     refusals: Arc<Refusals>,
 }
 
-impl Auth {
-    pub(super) fn new(app: App, refusals: Arc<Refusals>) -> Self {
-        Self { app, refusals }
+impl AuthApi {
+    pub(super) fn new(accounts: Accounts, keys: Arc<Keys>, refusals: Arc<Refusals>) -> Self {
+        Self { accounts, keys, refusals }
     }
 
     /// Says that a login failed: whose, by a pseudonym that is the same each time.
-    fn say_refused(&self, peer: Option<&Peer>, username: &str, refused: &AppError) {
+    fn say_refused(&self, peer: Option<&Peer>, username: &str, refused: &ServiceError) {
         let Some(peer) = peer else { return };
-        let (name, reason) = (self.app.keys.pseudonym(username), refused.reason().as_str());
+        let (name, reason) = (self.keys.pseudonym(username), refused.reason().as_str());
         self.refusals.log(peer.address, reason, Some(&name), "a login failed");
     }
 }
 
 #[tonic::async_trait]
-impl v1::auth_service_server::AuthService for Auth {
+impl v1::auth_service_server::AuthService for AuthApi {
     async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let v1::LoginRequest { username, password } = request.into_inner();
         let credentials = Credentials::new(&username, password).map_err(status_of)?;
-        let session = self.app.log_in(credentials).await;
+        let session = self.accounts.log_in(credentials).await;
         let session = session.inspect_err(|refused| self.say_refused(peer.as_ref(), &username, refused))?;
         Ok(Response::new(v1::LoginResponse {
             access_token: session.token.expose_secret().to_owned(),
@@ -48,7 +51,7 @@ impl v1::auth_service_server::AuthService for Auth {
         &self,
         request: Request<v1::LogoutRequest>,
     ) -> Result<Response<v1::LogoutResponse>, Status> {
-        self.app.log_out(caller(&request)?.token.expose_secret()).await?;
+        self.accounts.log_out(caller(&request)?.token.expose_secret()).await?;
         Ok(Response::new(v1::LogoutResponse {}))
     }
 
@@ -62,11 +65,6 @@ impl v1::auth_service_server::AuthService for Auth {
 
 impl From<User> for v1::User {
     fn from(user: User) -> Self {
-        let role = match user.role {
-            Role::Admin => v1::Role::Admin,
-            Role::Reviewer => v1::Role::Reviewer,
-            Role::Viewer => v1::Role::Viewer,
-        };
-        Self { id: user.id.to_string(), username: user.username, role: role.into() }
+        Self { id: user.id.to_string(), username: user.username, role: enum_to_wire(user.role) }
     }
 }

@@ -1,13 +1,17 @@
 //! Conversions that several services use.
 
-use cavs_proto::{ErrorReason, ProtocolError, SightingId, StudentId, from_timestamp, to_timestamp, v1};
+use cavs_proto::{enum_from_wire, enum_to_wire, from_timestamp, to_timestamp, v1};
+use cavs_types::{ErrorReason, ProtocolError, SightingId, StudentId};
 use tonic::{Request, Status};
 use v1::capture_clock::Trust;
 
 use super::layer::Caller;
-use crate::domain::{
-    BoundingBox, ClockTrust, Decision, ListName, PageRequest, Quality, Sighting, SightingFilter, StudentRef,
-    Total, Verdict, lookup_name,
+
+use crate::{
+    page::{ListName, PageRequest, Total},
+    people::StudentRef,
+    sightings::{BoundingBox, Sighting, SightingFilter},
+    text::lookup_name,
 };
 
 /// Who is calling, as the layer found out.
@@ -28,7 +32,7 @@ pub(super) fn page_request<K: std::str::FromStr + std::fmt::Display>(
 }
 
 /// An id of the wire: empty is missing.
-pub(super) fn required_id<I: std::str::FromStr<Err = cavs_proto::IdError>>(
+pub(super) fn required_id<I: std::str::FromStr<Err = cavs_types::IdError>>(
     field: &'static str,
     text: &str,
 ) -> Result<I, ProtocolError> {
@@ -36,7 +40,7 @@ pub(super) fn required_id<I: std::str::FromStr<Err = cavs_proto::IdError>>(
 }
 
 /// An id of the wire: empty is none.
-pub(super) fn optional_id<I: std::str::FromStr<Err = cavs_proto::IdError>>(
+pub(super) fn optional_id<I: std::str::FromStr<Err = cavs_types::IdError>>(
     field: &'static str,
     text: &str,
 ) -> Result<Option<I>, ProtocolError> {
@@ -54,45 +58,6 @@ fn optional_name(field: &'static str, text: &str) -> Result<Option<String>, Prot
 /// `total_size` and `total_size_exact`.
 pub(super) fn total_to_wire(total: Option<Total>) -> (u64, bool) {
     total.map_or((0, false), |total| (total.items, total.exact))
-}
-
-pub(super) fn quality_from_wire(quality: Option<&v1::FaceQuality>) -> Result<Quality, ProtocolError> {
-    let quality = quality.ok_or(ProtocolError::Missing { field: "quality" })?;
-    let component = |field, value: u32| match u8::try_from(value) {
-        Ok(value) if value <= 100 => Ok(value),
-        _ => Err(ProtocolError::invalid(field, format_args!("{value} is not 0 to 100"))),
-    };
-    Ok(Quality {
-        unified_score: component("quality.unified_score", quality.unified_score)?,
-        inter_eye_distance: component("quality.inter_eye_distance", quality.inter_eye_distance)?,
-        head_size: component("quality.head_size", quality.head_size)?,
-        sharpness: component("quality.sharpness", quality.sharpness)?,
-        under_exposure_prevention: component(
-            "quality.under_exposure_prevention",
-            quality.under_exposure_prevention,
-        )?,
-        over_exposure_prevention: component(
-            "quality.over_exposure_prevention",
-            quality.over_exposure_prevention,
-        )?,
-        head_pose_yaw: component("quality.head_pose_yaw", quality.head_pose_yaw)?,
-        head_pose_pitch: component("quality.head_pose_pitch", quality.head_pose_pitch)?,
-        head_pose_roll: component("quality.head_pose_roll", quality.head_pose_roll)?,
-    })
-}
-
-pub(super) fn quality_to_wire(quality: Quality) -> v1::FaceQuality {
-    v1::FaceQuality {
-        unified_score: quality.unified_score.into(),
-        inter_eye_distance: quality.inter_eye_distance.into(),
-        head_size: quality.head_size.into(),
-        sharpness: quality.sharpness.into(),
-        under_exposure_prevention: quality.under_exposure_prevention.into(),
-        over_exposure_prevention: quality.over_exposure_prevention.into(),
-        head_pose_yaw: quality.head_pose_yaw.into(),
-        head_pose_pitch: quality.head_pose_pitch.into(),
-        head_pose_roll: quality.head_pose_roll.into(),
-    }
 }
 
 pub(super) fn bounding_box_from_wire(found: Option<&v1::BoundingBox>) -> Result<BoundingBox, ProtocolError> {
@@ -118,38 +83,11 @@ pub(super) fn filter_from_wire(filter: Option<&v1::SightingFilter>) -> Result<Si
         student: optional_id::<StudentId>("filter.student_id", &filter.student_id)?,
         decision: match filter.decision {
             0 => None,
-            number => Some(decision_from_wire("filter.decision", number)?),
+            number => Some(enum_from_wire("filter.decision", number)?),
         },
         from: time("filter.captured_from", &filter.captured_from)?,
         until: time("filter.captured_until", &filter.captured_until)?,
     })
-}
-
-fn decision_from_wire(field: &'static str, number: i32) -> Result<Decision, ProtocolError> {
-    match super::status::required_enum(field, number)? {
-        v1::Decision::Unspecified => Err(ProtocolError::Missing { field }),
-        v1::Decision::Accepted => Ok(Decision::Accepted),
-        v1::Decision::Pending => Ok(Decision::Pending),
-        v1::Decision::Unknown => Ok(Decision::Unknown),
-    }
-}
-
-pub(super) fn decision_to_wire(decision: Decision) -> v1::Decision {
-    match decision {
-        Decision::Accepted => v1::Decision::Accepted,
-        Decision::Pending => v1::Decision::Pending,
-        Decision::Unknown => v1::Decision::Unknown,
-    }
-}
-
-pub(super) fn verdict_from_wire(number: i32) -> Result<Verdict, ProtocolError> {
-    const FIELD: &str = "verdict";
-    match super::status::required_enum(FIELD, number)? {
-        v1::Verdict::Unspecified => Err(ProtocolError::Missing { field: FIELD }),
-        v1::Verdict::Approved => Ok(Verdict::Approved),
-        v1::Verdict::Rejected => Ok(Verdict::Rejected),
-        v1::Verdict::Flagged => Ok(Verdict::Flagged),
-    }
 }
 
 pub(super) fn student_ref(student: StudentRef) -> v1::StudentRef {
@@ -174,12 +112,12 @@ impl From<Sighting> for v1::Sighting {
             received_at: Some(to_timestamp(sighting.received_at)),
             bounding_box: Some(bounding_box_to_wire(sighting.bounding_box)),
             detection_score: sighting.detection_score,
-            quality: Some(quality_to_wire(sighting.quality)),
+            quality: Some(sighting.quality.into()),
             liveness: sighting.liveness,
             frame: sighting.frame,
             prediction: Some(v1::Prediction {
-                decision: decision_to_wire(prediction.decision).into(),
-                reason: prediction.reason,
+                decision: enum_to_wire(prediction.decision),
+                reason: prediction.reason.as_str().to_owned(),
                 candidates: prediction
                     .candidates
                     .into_iter()
@@ -194,12 +132,7 @@ impl From<Sighting> for v1::Sighting {
                 pack_digest: sighting.pack.to_string(),
             }),
             review: sighting.review.map(|review| v1::Review {
-                verdict: match review.verdict {
-                    Verdict::Approved => v1::Verdict::Approved,
-                    Verdict::Rejected => v1::Verdict::Rejected,
-                    Verdict::Flagged => v1::Verdict::Flagged,
-                }
-                .into(),
+                verdict: enum_to_wire(review.verdict),
                 reviewer: review.reviewer,
                 review_time: Some(to_timestamp(review.reviewed_at)),
                 notes: review.notes,
@@ -207,13 +140,7 @@ impl From<Sighting> for v1::Sighting {
             }),
             student: sighting.student.map(student_ref),
             has_evidence: sighting.has_evidence,
-            clock_trust: match sighting.clock.trust {
-                ClockTrust::Unknown => Trust::Unspecified,
-                ClockTrust::Synchronised => Trust::Synchronised,
-                ClockTrust::Corrected => Trust::Corrected,
-                ClockTrust::Unsynchronised => Trust::Unsynchronised,
-            }
-            .into(),
+            clock_trust: Trust::from(sighting.clock.trust).into(),
             clock_uncertainty_ms: sighting.clock.uncertainty_ms,
             track: sighting.track.map(|track| v1::TrackSpan {
                 id: track.id,

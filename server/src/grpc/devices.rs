@@ -1,4 +1,5 @@
-use cavs_proto::{ProtocolError, status_of, to_timestamp, v1};
+use cavs_proto::{enum_from_wire, enum_to_wire, status_of, to_timestamp, v1};
+use cavs_types::ProtocolError;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
@@ -6,26 +7,24 @@ use tonic::{Request, Response, Status};
 use super::{
     convert::{caller, optional_id, page_request, required_id, total_to_wire},
     heartbeat::{heartbeat_to_wire, report_to_wire, settings_to_wire},
-    status::required_enum,
 };
 use crate::{
-    app::App,
-    domain::{
-        Device, DeviceChange, DeviceKey, DeviceKind, DeviceStatus, ListName, NewDevice, SettingsChange,
-        lookup_name,
-    },
+    fleet::Devices,
+    fleet::{Device, DeviceChange, DeviceKey, NewDevice, SettingsChange},
+    page::ListName,
+    text::lookup_name,
 };
 
-pub(super) struct Devices(App);
+pub(super) struct DeviceApi(Devices);
 
-impl Devices {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
+impl DeviceApi {
+    pub(super) fn new(devices: Devices) -> Self {
+        Self(devices)
     }
 }
 
 #[tonic::async_trait]
-impl v1::device_service_server::DeviceService for Devices {
+impl v1::device_service_server::DeviceService for DeviceApi {
     async fn create_device(
         &self,
         request: Request<v1::CreateDeviceRequest>,
@@ -144,12 +143,7 @@ impl TryFrom<v1::CreateDeviceRequest> for NewDevice {
     type Error = ProtocolError;
 
     fn try_from(request: v1::CreateDeviceRequest) -> Result<Self, ProtocolError> {
-        let kind = match required_enum("kind", request.kind)? {
-            v1::DeviceKind::Unspecified => return Err(ProtocolError::Missing { field: "kind" }),
-            v1::DeviceKind::Agent => DeviceKind::Agent,
-            v1::DeviceKind::Esp32Cam => DeviceKind::Esp32Cam,
-        };
-        Self::new(&request.name, kind, &request.classroom)
+        Self::new(&request.name, enum_from_wire("kind", request.kind)?, &request.classroom)
     }
 }
 
@@ -174,17 +168,9 @@ impl From<Device> for v1::Device {
         Self {
             id: device.id.to_string(),
             name: device.name,
-            kind: match device.kind {
-                DeviceKind::Agent => v1::DeviceKind::Agent,
-                DeviceKind::Esp32Cam => v1::DeviceKind::Esp32Cam,
-            }
-            .into(),
+            kind: enum_to_wire(device.kind),
             classroom: device.classroom,
-            status: match device.status {
-                DeviceStatus::Active => v1::DeviceStatus::Active,
-                DeviceStatus::Revoked => v1::DeviceStatus::Revoked,
-            }
-            .into(),
+            status: enum_to_wire(device.status),
             create_time: Some(to_timestamp(device.created_at)),
             last_seen_time: device.last_seen_at.map(to_timestamp),
             agent_version: device.report.agent_version,

@@ -1,36 +1,34 @@
 use std::{pin::Pin, time::Duration};
 
-use cavs_proto::{ErrorReason, StudentId, status_of, to_timestamp, v1};
+use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_types::{ErrorReason, StudentId};
 use futures_util::{Stream, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
 
-use super::{
-    convert::{quality_to_wire, required_id},
-    layer::in_time,
-};
-use crate::{app::App, domain::TemplateInfo};
+use super::{convert::required_id, layer::in_time};
+use crate::{biometrics::TemplateInfo, people::Enrollment};
 
 /// Longest silence of a caller.
 const IDLE: Duration = Duration::from_secs(60);
 /// Most images of one call.
 const MAX_IMAGES: usize = 1000;
 
-pub(super) struct Enrollment {
-    app: App,
+pub(super) struct EnrollmentApi {
+    enrollment: Enrollment,
     shutdown: CancellationToken,
 }
 
-impl Enrollment {
-    pub(super) fn new(app: App, shutdown: CancellationToken) -> Self {
-        Self { app, shutdown }
+impl EnrollmentApi {
+    pub(super) fn new(enrollment: Enrollment, shutdown: CancellationToken) -> Self {
+        Self { enrollment, shutdown }
     }
 }
 
 #[tonic::async_trait]
-impl v1::enrollment_service_server::EnrollmentService for Enrollment {
+impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
     type EnrollFromImagesStream = Pin<Box<dyn Stream<Item = Result<v1::ImageVerdict, Status>> + Send>>;
 
     async fn enroll_from_images(
@@ -38,7 +36,7 @@ impl v1::enrollment_service_server::EnrollmentService for Enrollment {
         request: Request<Streaming<v1::EnrollFromImagesRequest>>,
     ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
         let session = Session {
-            app: self.app.clone(),
+            enrollment: self.enrollment.clone(),
             shutdown: self.shutdown.clone(),
             inbound: request.into_inner(),
             student: None,
@@ -52,7 +50,7 @@ impl v1::enrollment_service_server::EnrollmentService for Enrollment {
         request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
         let student = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        let templates = self.app.templates(student).await?.into_iter().map(Into::into).collect();
+        let templates = self.enrollment.templates(student).await?.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListTemplatesResponse { templates }))
     }
 
@@ -60,7 +58,7 @@ impl v1::enrollment_service_server::EnrollmentService for Enrollment {
         &self,
         request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
-        self.app
+        self.enrollment
             .delete_template(
                 required_id("template_id", &request.into_inner().template_id).map_err(status_of)?,
             )
@@ -75,14 +73,14 @@ impl From<TemplateInfo> for v1::Template {
             id: template.id.to_string(),
             student_id: template.student.to_string(),
             pack_digest: template.pack.to_string(),
-            quality: Some(quality_to_wire(template.quality)),
+            quality: Some(template.quality.into()),
             create_time: Some(to_timestamp(template.created_at)),
         }
     }
 }
 
 struct Session {
-    app: App,
+    enrollment: Enrollment,
     shutdown: CancellationToken,
     inbound: Streaming<v1::EnrollFromImagesRequest>,
     student: Option<StudentId>,
@@ -97,7 +95,7 @@ impl Session {
             match (message.message, self.student) {
                 (Some(Message::StudentId(text)), None) => {
                     let id = required_id("student_id", &text).map_err(status_of)?;
-                    self.app.check_enrollable(id).await?;
+                    self.enrollment.check_enrollable(id).await?;
                     self.student = Some(id);
                 }
                 (Some(Message::Image(image)), Some(student)) => {
@@ -131,18 +129,18 @@ impl Session {
         image: v1::EnrollmentImage,
     ) -> Result<v1::ImageVerdict, Status> {
         let v1::EnrollmentImage { name, data } = image;
-        Ok(match self.app.enroll(student, data).await? {
+        Ok(match self.enrollment.enroll(student, data).await? {
             Ok(enrolled) => v1::ImageVerdict {
                 name,
                 template_id: enrolled.template.to_string(),
-                quality: Some(quality_to_wire(enrolled.quality)),
+                quality: Some(enrolled.quality.into()),
                 ..Default::default()
             },
             Err(refusal) => v1::ImageVerdict {
                 name,
                 reason: refusal.reason.to_owned(),
                 message: refusal.message,
-                quality: refusal.quality.map(quality_to_wire),
+                quality: refusal.quality.map(Into::into),
                 ..Default::default()
             },
         })

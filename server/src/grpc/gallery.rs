@@ -1,28 +1,36 @@
+use std::sync::Arc;
+
 use cavs_gallery::{Grouping, Mode};
-use cavs_proto::{ProtocolError, status_of, to_timestamp, v1};
+use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
 use super::convert::caller;
 use crate::{
-    app::{App, Calibrated, DecisionCounts, GalleryReport, Suggestion, ThresholdEffect},
-    domain::{ThresholdChange, ThresholdVersion, Thresholds},
+    recognition::{
+        Calibrated, GalleryReport, Recognition, Suggestion, ThresholdChange, ThresholdVersion, Thresholds,
+    },
+    sightings::{DecisionCounts, Reviews, ThresholdEffect},
 };
 
-pub(super) struct Galleries(App);
+pub(super) struct GalleryApi {
+    recognition: Arc<Recognition>,
+    reviews: Reviews,
+}
 
-impl Galleries {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
+impl GalleryApi {
+    pub(super) fn new(recognition: Arc<Recognition>, reviews: Reviews) -> Self {
+        Self { recognition, reviews }
     }
 }
 
 #[tonic::async_trait]
-impl v1::gallery_service_server::GalleryService for Galleries {
+impl v1::gallery_service_server::GalleryService for GalleryApi {
     async fn get_gallery(
         &self,
         _request: Request<v1::GetGalleryRequest>,
     ) -> Result<Response<v1::Gallery>, Status> {
-        Ok(Response::new(self.0.gallery().await?.into()))
+        Ok(Response::new(self.recognition.report().await?.into()))
     }
 
     async fn suggest_threshold(
@@ -30,7 +38,7 @@ impl v1::gallery_service_server::GalleryService for Galleries {
         request: Request<v1::SuggestThresholdRequest>,
     ) -> Result<Response<v1::SuggestThresholdResponse>, Status> {
         let wanted = request.into_inner().false_matches_per_thousand;
-        Ok(Response::new(self.0.suggest_threshold(wanted).await?.into()))
+        Ok(Response::new(self.recognition.suggest_threshold(wanted).await?.into()))
     }
 
     async fn preview_thresholds(
@@ -39,7 +47,7 @@ impl v1::gallery_service_server::GalleryService for Galleries {
     ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
         let v1::PreviewThresholdsRequest { accept, review, margin } = request.into_inner();
         let change = ThresholdChange { accept, review, margin };
-        Ok(Response::new(self.0.preview_thresholds(change).await?.into()))
+        Ok(Response::new(self.reviews.preview_thresholds(&self.recognition, change).await?.into()))
     }
 
     async fn set_thresholds(
@@ -52,7 +60,7 @@ impl v1::gallery_service_server::GalleryService for Galleries {
         let expected = expected_version
             .ok_or(ProtocolError::Missing { field: "expected_version" })
             .map_err(status_of)?;
-        let (before, after) = self.0.set_thresholds(change, expected, by).await?;
+        let (before, after) = self.recognition.set_thresholds(change, expected, by).await?;
         Ok(Response::new(v1::SetThresholdsResponse {
             before: Some(before.into()),
             after: Some(after.into()),
@@ -63,7 +71,7 @@ impl v1::gallery_service_server::GalleryService for Galleries {
         &self,
         _request: Request<v1::ListThresholdsRequest>,
     ) -> Result<Response<v1::ListThresholdsResponse>, Status> {
-        let thresholds = self.0.threshold_versions().await?.into_iter().map(Into::into).collect();
+        let thresholds = self.recognition.threshold_versions().await?.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListThresholdsResponse { thresholds }))
     }
 }

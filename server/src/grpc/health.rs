@@ -12,27 +12,28 @@ use super::{
     ReviewServiceServer, SightingServiceServer, StudentServiceServer, auth, devices, enrollment, gallery,
     review, sightings, students,
 };
-use crate::app::App;
+
+use crate::db::Database;
 
 /// The services of the API listener. The empty name is the server as a whole, by the protocol's convention.
 const SERVICES: [&str; 8] = [
     "",
-    AuthServiceServer::<auth::Auth>::NAME,
-    StudentServiceServer::<students::Students>::NAME,
-    DeviceServiceServer::<devices::Devices>::NAME,
-    EnrollmentServiceServer::<enrollment::Enrollment>::NAME,
-    GalleryServiceServer::<gallery::Galleries>::NAME,
-    ReviewServiceServer::<review::Reviews>::NAME,
-    SightingServiceServer::<sightings::Sightings>::NAME,
+    AuthServiceServer::<auth::AuthApi>::NAME,
+    StudentServiceServer::<students::StudentApi>::NAME,
+    DeviceServiceServer::<devices::DeviceApi>::NAME,
+    EnrollmentServiceServer::<enrollment::EnrollmentApi>::NAME,
+    GalleryServiceServer::<gallery::GalleryApi>::NAME,
+    ReviewServiceServer::<review::ReviewApi>::NAME,
+    SightingServiceServer::<sightings::SightingApi>::NAME,
 ];
 /// How often the database is asked, and how long its answer may take.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Follows the database until `shutdown`; then nothing is served any more.
-pub(super) async fn follow(reporter: HealthReporter, app: App, shutdown: CancellationToken) {
+pub(super) async fn follow(reporter: HealthReporter, database: Database, shutdown: CancellationToken) {
     let asking = async {
         loop {
-            let answered = timeout(EVERY, app.store.ping()).await;
+            let answered = timeout(EVERY, database.ping()).await;
             let serves = matches!(answered, Ok(Ok(())));
             let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
             say(&reporter, status).await;

@@ -2,7 +2,10 @@
 
 use cavs_proto::{from_timestamp, to_timestamp, v1};
 
-use crate::domain::{Health, Heartbeat, PushedSettings, SettingsReport, printable};
+use crate::{
+    fleet::{Health, Heartbeat, PushedSettings, SettingsReport},
+    text::printable,
+};
 
 /// Longest reason of a rejection that is kept, in characters.
 const MAX_REJECTION: usize = 500;

@@ -1,9 +1,10 @@
 //! The stream of a device: hello, then batches and heartbeats, each batch acknowledged after it
 //! is committed.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use cavs_proto::{DeviceId, ErrorReason, ProtocolError, status_of, to_timestamp, v1};
+use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_types::{DeviceId, ErrorReason, ProtocolError};
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use tokio::{
@@ -23,10 +24,12 @@ use super::{
     streams::{Place, Streams},
 };
 use crate::{
-    app::App,
-    domain::{CapturedSighting, ProxiedCamera, RunId, printable},
-    metrics::OpenStream,
-    store::StoreOutcome,
+    fleet::{DeviceStreams, ProxiedCamera, RunId},
+    monitoring::{Metrics, OpenStream},
+    recognition::Recognition,
+    services::Services,
+    sightings::{CapturedSighting, Ingest, StoreOutcome},
+    text::printable,
 };
 
 /// Most sightings of one batch.
@@ -44,8 +47,11 @@ const GREETING: Duration = Duration::from_secs(20);
 const TWICE: &str = "the device is connected twice: another agent uses the same certificate. Nothing is lost, \
                      but whose sightings are whose can't be known: issue a certificate of its own to each";
 
-pub(super) struct Ingest {
-    app: App,
+pub(super) struct IngestApi {
+    devices: DeviceStreams,
+    sightings: Ingest,
+    recognition: Arc<Recognition>,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     /// Those that have yet to say hello: they take nobody's place but that of their like.
     greeting: Streams,
@@ -53,14 +59,22 @@ pub(super) struct Ingest {
     speaking: Streams,
 }
 
-impl Ingest {
-    pub(super) fn new(app: App, shutdown: CancellationToken) -> Self {
-        Self { app, shutdown, greeting: Streams::default(), speaking: Streams::default() }
+impl IngestApi {
+    pub(super) fn new(services: &Services, shutdown: CancellationToken) -> Self {
+        Self {
+            devices: services.device_streams.clone(),
+            sightings: services.ingest.clone(),
+            recognition: Arc::clone(&services.recognition),
+            metrics: Arc::clone(&services.metrics),
+            shutdown,
+            greeting: Streams::default(),
+            speaking: Streams::default(),
+        }
     }
 }
 
 #[tonic::async_trait]
-impl v1::ingest_service_server::IngestService for Ingest {
+impl v1::ingest_service_server::IngestService for IngestApi {
     type StreamStream = Pin<Box<dyn Stream<Item = Result<v1::ServerMessage, Status>> + Send>>;
 
     async fn stream(
@@ -71,29 +85,35 @@ impl v1::ingest_service_server::IngestService for Ingest {
             .extensions()
             .get()
             .ok_or_else(|| cavs_proto::status(ErrorReason::DeviceIdentityMissing, "no client certificate"))?;
-        self.app.admit_device(device).await?;
+        self.devices.admit(device).await?;
         let session = Session {
-            app: self.app.clone(),
+            devices: self.devices.clone(),
+            sightings: self.sightings.clone(),
+            recognition: Arc::clone(&self.recognition),
+            metrics: Arc::clone(&self.metrics),
             device,
             shutdown: self.shutdown.clone(),
             place: self.greeting.take_place(device, None),
             speaking: self.speaking.clone(),
             begun: Instant::now(),
-            devices_changed: self.app.devices_changed.subscribe(),
+            devices_changed: self.devices.changes(),
             cameras: None,
             inbound: request.into_inner(),
             stage: Stage::Greeting,
             proxy: false,
             told_twice: None,
             pushed: 0,
-            _open: self.app.metrics.stream(),
+            _open: self.metrics.stream(),
         };
         Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
     }
 }
 
 struct Session {
-    app: App,
+    devices: DeviceStreams,
+    sightings: Ingest,
+    recognition: Arc<Recognition>,
+    metrics: Arc<Metrics>,
     device: DeviceId,
     shutdown: CancellationToken,
     place: Place,
@@ -151,7 +171,7 @@ impl Session {
                 }
                 // A later agent may say more than this server knows.
                 (None, _) => {
-                    self.app.metrics.unknown_message();
+                    self.metrics.unknown_message();
                     debug!(device = %self.device, "an unknown message of the device was passed over");
                     continue;
                 }
@@ -201,7 +221,7 @@ impl Session {
             return;
         }
         // Where this fails, the place is free after a moment without a word.
-        if let Err(cause) = in_time(async { Ok(self.app.device_left(self.device, run).await?) }).await {
+        if let Err(cause) = in_time(async { Ok(self.devices.left(self.device, run).await?) }).await {
             debug!(device = %self.device, %cause, "that the device has left was not noted");
         }
     }
@@ -209,7 +229,7 @@ impl Session {
     /// Whether the device may still speak; what it should know of that; and its cameras, where they are
     /// others than it was told.
     async fn look_again(&mut self) -> Result<Option<server_message::Message>, Status> {
-        let device = self.app.admit_device(self.device).await?;
+        let device = self.devices.admit(self.device).await?;
         let news = device.twice.filter(|twice| twice.is_now(Timestamp::now()));
         if let Some(twice) = news.filter(|twice| self.told_twice != Some(twice.last_at)) {
             self.told_twice = Some(twice.last_at);
@@ -223,7 +243,7 @@ impl Session {
         if !self.proxy {
             return Ok(None);
         }
-        let cameras = self.app.proxied_cameras(self.device).await?;
+        let cameras = self.devices.proxied_cameras(self.device).await?;
         if self.cameras.as_ref() == Some(&cameras) {
             return Ok(None);
         }
@@ -250,9 +270,9 @@ impl Session {
         // Doctors from before `probe` have no epoch.
         let pushed = if hello.probe || (hello.run_id.is_empty() && hello.boot_epoch == 0) {
             self.stage = Stage::Probed;
-            self.app.device_probed(self.device, pack).await?
+            self.devices.probed(self.device, pack).await?
         } else {
-            let pushed = self.app.device_connected(self.device, run, &version, pack, &settings).await?;
+            let pushed = self.devices.connected(self.device, run, &version, pack, &settings).await?;
             self.place = self.speaking.take_place(self.device, Some(run));
             self.stage = Stage::Speaking(run);
             // What was noticed before this stream began is said to it, too.
@@ -282,7 +302,7 @@ impl Session {
     ) -> Result<Option<server_message::Message>, Status> {
         let settings = report_from_wire(beat.settings.as_ref());
         let heartbeat = heartbeat_from_wire(beat);
-        let pushed = self.app.device_alive(self.device, run, &heartbeat, &settings, self.pushed).await?;
+        let pushed = self.devices.alive(self.device, run, &heartbeat, &settings, self.pushed).await?;
         Ok(pushed.map(|pushed| {
             self.pushed = pushed.version;
             server_message::Message::Settings(settings_to_wire(pushed))
@@ -294,17 +314,15 @@ impl Session {
             let problem = format!("{} sightings, at most {MAX_BATCH}", batch.sightings.len());
             return Err(status_of(ProtocolError::invalid("sightings", problem)));
         }
-        let dimension = self.app.recognition.dimension();
-        let pack = self.app.recognition.pack();
+        let dimension = self.recognition.dimension();
+        let pack = self.recognition.pack();
         let read: Vec<Result<CapturedSighting, Rejection>> =
             batch.sightings.iter().map(|s| captured(s, pack, dimension)).collect();
         let good: Vec<CapturedSighting> = read.iter().filter_map(|r| r.as_ref().ok()).cloned().collect();
-        let mut outcomes = self.app.ingest(self.device, &good).await?.into_iter();
-        let of_cameras: Vec<_> = good
-            .iter()
-            .filter_map(|s| Some((s.camera?, s.run.unwrap_or_else(|| RunId::of_content(s)), s.key)))
-            .collect();
-        let mut answers = self.app.sighting_answers(self.device, &of_cameras).await;
+        let mut outcomes = self.sightings.ingest(self.device, &good).await?.into_iter();
+        let of_cameras: Vec<_> =
+            good.iter().filter_map(|s| Some((s.camera?, s.numbered_under(), s.key))).collect();
+        let mut answers = self.sightings.answers(self.device, &of_cameras).await;
         let results = batch
             .sightings
             .iter()
@@ -329,7 +347,7 @@ impl Session {
             Ok(Some(StoreOutcome::Refused(refusal))) => {
                 let (camera, reason) = (&wire.camera_id, refusal.reason().as_str());
                 warn!(proxy = %self.device, camera, reason, "a proxy spoke for a camera that it may not speak for");
-                self.app.metrics.rejected(reason);
+                self.metrics.rejected(reason);
                 (Outcome::Rejected, reason, format!("camera {camera}: {}", refusal.message()))
             }
             // The application answers every sighting it was given; saying nothing has it sent again.
@@ -337,7 +355,7 @@ impl Session {
             Err(Rejection { reason, problem }) => {
                 let (epoch, sequence) = (wire.boot_epoch, wire.sequence);
                 warn!(device = %self.device, epoch, sequence, reason, %problem, "rejected a sighting");
-                self.app.metrics.rejected(reason);
+                self.metrics.rejected(reason);
                 (Outcome::Rejected, reason, problem.to_string())
             }
         };

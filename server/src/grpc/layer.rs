@@ -4,7 +4,8 @@ use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration, time::Instan
 
 use cavs_certs::device_id_of;
 use cavs_net::{Peer, Refusals};
-use cavs_proto::{DeviceId, ErrorReason, complete_error, error_reason};
+use cavs_proto::{complete_error, error_reason};
+use cavs_types::{DeviceId, ErrorReason};
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -16,8 +17,8 @@ use uuid::Uuid;
 
 use super::access::{Access, access};
 use crate::{
-    app::{App, AppError},
-    domain::User,
+    error::ServiceError,
+    people::{Accounts, User},
 };
 
 /// Longest work on a call, or on a message of a stream. A query ends before it (`statement_timeout`),
@@ -76,7 +77,7 @@ pub(super) trait Check: Clone + Send + Sync + 'static {
 
 /// Authenticates users on the API listener.
 #[derive(Clone)]
-pub(super) struct UserCheck(pub(super) App);
+pub(super) struct UserCheck(pub(super) Accounts);
 
 /// Reads devices' certificates on the device listener.
 #[derive(Clone)]
@@ -102,7 +103,7 @@ impl Check for UserCheck {
         if !user.role.includes(role) {
             let message =
                 format!("{} needs a role that includes {role:?}", path.rsplit('/').next().unwrap_or(path));
-            return Err(AppError::refused(ErrorReason::RoleInsufficient, message).into());
+            return Err(ServiceError::refused(ErrorReason::RoleInsufficient, message).into());
         }
         let token = Arc::new(token.to_owned().into());
         parts.extensions.insert(Caller { user, token });

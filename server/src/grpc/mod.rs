@@ -35,7 +35,7 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
 
-use crate::app::App;
+use crate::services::Services;
 
 /// Concurrent calls on one connection; the next one is told so.
 const CALLS: usize = 100;
@@ -59,8 +59,8 @@ const ENROLLMENT_MESSAGE: usize = (16 << 20) + 4096;
 const DEVICE_MESSAGE: usize = ingest::MAX_BATCH * (ingest::MAX_EVIDENCE + 64 * 1024);
 
 /// Serves devices until `shutdown`.
-pub async fn serve_devices(app: App, listener: Listener, shutdown: CancellationToken) {
-    let ingest = IngestServiceServer::new(ingest::Ingest::new(app, shutdown.clone()))
+pub async fn serve_devices(services: &Services, listener: Listener, shutdown: CancellationToken) {
+    let ingest = IngestServiceServer::new(ingest::IngestApi::new(services, shutdown.clone()))
         .max_decoding_message_size(DEVICE_MESSAGE);
     serve(listener, Routes::new(ingest), layer::DeviceCheck, shutdown).await;
 }
@@ -70,25 +70,27 @@ pub async fn serve_devices(app: App, listener: Listener, shutdown: CancellationT
 /// # Errors
 /// The descriptors of the protocol make no reflection: a fault of the build.
 pub async fn serve_api(
-    app: App,
+    services: &Services,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), tonic_reflection::server::Error> {
+    let database = services.database().clone();
+    let Services { accounts, students, enrollment, devices, reviews, recognition, keys, .. } =
+        services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let enrollment = EnrollmentServiceServer::new(enrollment::Enrollment::new(app.clone(), shutdown.clone()))
-        .max_decoding_message_size(ENROLLMENT_MESSAGE);
-    let auth = auth::Auth::new(app.clone(), listener.refusals());
+    let enrollment = enrollment::EnrollmentApi::new(enrollment, shutdown.clone());
+    let auth = auth::AuthApi::new(accounts.clone(), keys, listener.refusals());
     let mut api = Api::default();
     api.add(health_service)
         .add(AuthServiceServer::new(auth))
-        .add(StudentServiceServer::new(students::Students::new(app.clone())))
-        .add(DeviceServiceServer::new(devices::Devices::new(app.clone())))
-        .add(enrollment)
-        .add(GalleryServiceServer::new(gallery::Galleries::new(app.clone())))
-        .add(ReviewServiceServer::new(review::Reviews::new(app.clone())))
-        .add(SightingServiceServer::new(sightings::Sightings::new(app.clone())));
-    let serving = serve(listener, api.with_reflection()?, layer::UserCheck(app.clone()), shutdown.clone());
-    tokio::join!(serving, health::follow(reporter, app, shutdown));
+        .add(StudentServiceServer::new(students::StudentApi::new(students)))
+        .add(DeviceServiceServer::new(devices::DeviceApi::new(devices)))
+        .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
+        .add(GalleryServiceServer::new(gallery::GalleryApi::new(recognition, reviews.clone())))
+        .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
+        .add(SightingServiceServer::new(sightings::SightingApi::new(reviews)));
+    let serving = serve(listener, api.with_reflection()?, layer::UserCheck(accounts), shutdown.clone());
+    tokio::join!(serving, health::follow(reporter, database, shutdown));
     Ok(())
 }
 

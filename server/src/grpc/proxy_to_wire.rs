@@ -1,7 +1,8 @@
-use cavs_proto::v1;
+use cavs_proto::{enum_to_wire, v1};
 
-use super::convert::{decision_to_wire, student_ref};
-use crate::domain::{DeviceStatus, ProxiedCamera, SightingAnswer};
+use super::convert::student_ref;
+use crate::{fleet::ProxiedCamera, sightings::SightingAnswer};
+use cavs_types::DeviceStatus;
 
 pub(super) fn proxied_cameras(cameras: &[ProxiedCamera]) -> v1::ProxiedCameras {
     let camera = |camera: &ProxiedCamera| v1::ProxiedCamera {
@@ -21,8 +22,8 @@ impl From<SightingAnswer> for v1::SightingAnswer {
     fn from(answer: SightingAnswer) -> Self {
         Self {
             sighting_id: answer.id.to_string(),
-            decision: decision_to_wire(answer.decision).into(),
-            reason: answer.reason,
+            decision: enum_to_wire(answer.decision),
+            reason: answer.reason.as_str().to_owned(),
             student: answer.student.map(student_ref),
             similarity: answer.similarity.map(|similarity| similarity.get()),
             threshold: answer.threshold,

@@ -1,21 +1,20 @@
-use cavs_proto::{ProtocolError, status_of, v1};
+use cavs_proto::{enum_from_wire, status_of, v1};
+use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
-use super::convert::{
-    caller, filter_from_wire, optional_id, page_request, sighting_id, total_to_wire, verdict_from_wire,
-};
-use crate::{app::App, domain::NewReview};
+use super::convert::{caller, filter_from_wire, optional_id, page_request, sighting_id, total_to_wire};
+use crate::{sightings::NewReview, sightings::Reviews};
 
-pub(super) struct Reviews(App);
+pub(super) struct ReviewApi(Reviews);
 
-impl Reviews {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
+impl ReviewApi {
+    pub(super) fn new(reviews: Reviews) -> Self {
+        Self(reviews)
     }
 }
 
 #[tonic::async_trait]
-impl v1::review_service_server::ReviewService for Reviews {
+impl v1::review_service_server::ReviewService for ReviewApi {
     async fn list_pending(
         &self,
         request: Request<v1::ListPendingRequest>,
@@ -61,7 +60,7 @@ impl TryFrom<v1::ReviewSightingRequest> for NewReview {
     fn try_from(request: v1::ReviewSightingRequest) -> Result<Self, ProtocolError> {
         Self::new(
             sighting_id(&request.sighting_id)?,
-            verdict_from_wire(request.verdict)?,
+            enum_from_wire("verdict", request.verdict)?,
             &request.notes,
             optional_id("corrected_student_id", &request.corrected_student_id)?,
             request.replace,

@@ -1,14 +1,17 @@
 use cavs_embedding::{PackDigest, UnitEmbedding};
-use cavs_proto::{ProtocolError, from_timestamp, v1};
+use cavs_proto::{from_timestamp, v1};
+use cavs_types::{ClockTrust, ProtocolError};
 use jiff::Timestamp;
 
 use super::{
-    convert::{bounding_box_from_wire, optional_id, quality_from_wire},
+    convert::{bounding_box_from_wire, optional_id},
     ingest::MAX_EVIDENCE,
-    status::required_enum,
 };
-use crate::domain::{
-    CapturedSighting, Clock, ClockTrust, EARLIEST, LATEST, RunId, SightingKey, Track, printable,
+use crate::{
+    fleet::RunId,
+    recognition::Probe,
+    sightings::{CapturedSighting, Clock, EARLIEST, LATEST, SightingKey, Track},
+    text::printable,
 };
 
 /// Why a sighting can never be accepted in this form.
@@ -58,11 +61,13 @@ pub(super) fn captured(
             sequence: number("sequence", wire.sequence)?,
         },
         captured_at,
-        probe: probe(&wire.embedding, (pack == served).then_some(dimension))?,
-        pack,
+        probe: Probe {
+            embedding: embedding(&wire.embedding, (pack == served).then_some(dimension))?,
+            pack,
+            quality: wire.quality.ok_or(ProtocolError::Missing { field: "quality" })?.try_into()?,
+        },
         bounding_box: bounding_box_from_wire(wire.bounding_box.as_ref())?,
         detection_score: probability("detection_score", wire.detection_score)?,
-        quality: quality_from_wire(wire.quality.as_ref())?,
         liveness: wire.liveness.map(|score| probability("liveness", score)).transpose()?,
         evidence: wire.evidence.clone(),
         frame: printable(&wire.frame, 255),
@@ -85,11 +90,12 @@ fn clock(wire: Option<&v1::CaptureClock>) -> Result<Clock, ProtocolError> {
     use v1::capture_clock::Trust;
     const FIELD: &str = "clock.trust";
     let Some(wire) = wire else { return Ok(Clock { trust: ClockTrust::Unknown, uncertainty_ms: None }) };
-    let trust = match required_enum(FIELD, wire.trust)? {
-        Trust::Unspecified => return Err(ProtocolError::Missing { field: FIELD }),
-        Trust::Synchronised => ClockTrust::Synchronised,
-        Trust::Corrected => ClockTrust::Corrected,
-        Trust::Unsynchronised => ClockTrust::Unsynchronised,
+    let trust = match Trust::try_from(wire.trust) {
+        Ok(Trust::Unspecified) => return Err(ProtocolError::Missing { field: FIELD }),
+        Ok(trust) => trust.into(),
+        Err(_) => {
+            return Err(ProtocolError::invalid(FIELD, format_args!("{} is no known value", wire.trust)));
+        }
     };
     Ok(Clock { trust, uncertainty_ms: wire.uncertainty_ms })
 }
@@ -103,17 +109,17 @@ fn track(wire: &v1::SightingTrack) -> Result<Track, ProtocolError> {
     })
 }
 
-fn probe(bytes: &[u8], dimension: Option<usize>) -> Result<UnitEmbedding, Rejection> {
+fn embedding(bytes: &[u8], dimension: Option<usize>) -> Result<UnitEmbedding, Rejection> {
     let invalid = |problem: String| Rejection {
         reason: "EMBEDDING_INVALID",
         problem: ProtocolError::invalid("embedding", problem),
     };
-    let probe = UnitEmbedding::from_le_bytes(bytes).map_err(|error| invalid(error.to_string()))?;
+    let embedding = UnitEmbedding::from_le_bytes(bytes).map_err(|error| invalid(error.to_string()))?;
     match dimension {
-        Some(dimension) if probe.dimension() != dimension => {
-            Err(invalid(format!("{} components, the pack has {dimension}", probe.dimension())))
+        Some(dimension) if embedding.dimension() != dimension => {
+            Err(invalid(format!("{} components, the pack has {dimension}", embedding.dimension())))
         }
-        _ => Ok(probe),
+        _ => Ok(embedding),
     }
 }
 

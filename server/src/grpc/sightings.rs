@@ -2,18 +2,18 @@ use cavs_proto::{status_of, v1};
 use tonic::{Request, Response, Status};
 
 use super::convert::{filter_from_wire, page_request, required_id, total_to_wire};
-use crate::app::App;
+use crate::sightings::Reviews;
 
-pub(super) struct Sightings(App);
+pub(super) struct SightingApi(Reviews);
 
-impl Sightings {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
+impl SightingApi {
+    pub(super) fn new(sightings: Reviews) -> Self {
+        Self(sightings)
     }
 }
 
 #[tonic::async_trait]
-impl v1::sighting_service_server::SightingService for Sightings {
+impl v1::sighting_service_server::SightingService for SightingApi {
     async fn list_sightings(
         &self,
         request: Request<v1::ListSightingsRequest>,

@@ -1,23 +1,26 @@
 use std::time::Duration;
 
-use cavs_proto::{ErrorReason, ProtocolError};
+use cavs_types::ErrorReason;
 use tonic::Status;
 use tracing::error;
 
-use crate::{app::AppError, store::StoreError};
+use crate::{db::DatabaseError, error::ServiceError};
 
 /// What a caller is told: causes stay in the log, under the request's id.
-impl From<AppError> for Status {
-    fn from(cause: AppError) -> Self {
+impl From<ServiceError> for Status {
+    fn from(cause: ServiceError) -> Self {
         let reason = cause.reason();
         match cause {
-            AppError::Refused(reason, message) => cavs_proto::status(reason, message),
-            AppError::Protocol(problem) => cavs_proto::status_of(problem),
-            AppError::Busy { what, retry_in } => {
+            ServiceError::Refused(reason, message) => cavs_proto::status(reason, message),
+            ServiceError::Protocol(problem) => cavs_proto::status_of(problem),
+            ServiceError::Busy { what, retry_in } => {
                 let message = format!("{what} has too much to do now; try again in {} s", retry_in.as_secs());
                 cavs_proto::status_with_retry(reason, message, retry_in)
             }
-            AppError::Store(_) | AppError::Vault(_) | AppError::Gallery(_) | AppError::Stopped(_) => {
+            ServiceError::Database(_)
+            | ServiceError::Seal(_)
+            | ServiceError::Gallery(_)
+            | ServiceError::Stopped(_) => {
                 error!(%cause, reason = reason.as_str(), "a request failed");
                 if let Some((message, retry_in)) = of_the_database(&cause) {
                     return cavs_proto::status_with_retry(reason, message, retry_in);
@@ -34,44 +37,33 @@ impl From<AppError> for Status {
 }
 
 /// What helps a caller of what keeps the database from answering, and when trying again is worth while.
-const fn of_the_database(cause: &AppError) -> Option<(&'static str, Duration)> {
-    let AppError::Store(cause) = cause else { return None };
+const fn of_the_database(cause: &ServiceError) -> Option<(&'static str, Duration)> {
+    let ServiceError::Database(cause) = cause else { return None };
     match cause {
-        StoreError::Unavailable(_) => {
+        DatabaseError::Unavailable(_) => {
             Some(("the database does not answer; try again later", Duration::from_secs(5)))
         }
-        StoreError::Busy(_) => {
+        DatabaseError::Busy(_) => {
             Some(("all connections to the database are in use; try again", Duration::from_secs(1)))
         }
-        StoreError::Full(_) => Some((
+        DatabaseError::Full(_) => Some((
             "the database's disk is full; whoever runs the server has to make room",
             Duration::from_secs(60),
         )),
-        StoreError::Misconfigured(_) => Some((
+        DatabaseError::Misconfigured(_) => Some((
             "the database refuses the server; whoever runs it finds the cause in its log",
             Duration::from_secs(60),
         )),
-        StoreError::TooSlow(_) => Some((
+        DatabaseError::TooSlow(_) => Some((
             "the database was not done in time; ask for less, or try again later",
             Duration::from_secs(5),
         )),
-        StoreError::Taken
-        | StoreError::NotFound
-        | StoreError::Damaged { .. }
-        | StoreError::Migration(_)
-        | StoreError::Query(_) => None,
+        DatabaseError::Taken
+        | DatabaseError::NotFound
+        | DatabaseError::Damaged { .. }
+        | DatabaseError::Migration(_)
+        | DatabaseError::Query(_) => None,
     }
-}
-
-/// An enum value of the wire: unspecified is missing, and an unknown number is an error.
-pub(super) fn required_enum<E: TryFrom<i32> + PartialEq>(
-    field: &'static str,
-    number: i32,
-) -> Result<E, ProtocolError> {
-    if number == 0 {
-        return Err(ProtocolError::Missing { field });
-    }
-    E::try_from(number).map_err(|_| ProtocolError::invalid(field, format_args!("{number} is no known value")))
 }
 
 #[cfg(test)]
@@ -87,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_turned_away_is_told_when_to_come_again() {
         let retry_in = Duration::from_secs(2);
-        let status = Status::from(AppError::Busy { what: "matching", retry_in });
+        let status = Status::from(ServiceError::Busy { what: "matching", retry_in });
         assert_eq!(
             (status.code(), error_reason(&status)),
             (Code::ResourceExhausted, Some(ErrorReason::Overloaded))

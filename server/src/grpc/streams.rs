@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use cavs_proto::{DeviceId, ErrorReason};
+use cavs_types::{DeviceId, ErrorReason};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::domain::RunId;
+use crate::fleet::RunId;
 
 /// The streams of devices, one each.
 #[derive(Clone, Default)]

@@ -1,29 +1,31 @@
-use cavs_proto::{ProtocolError, status_of, to_timestamp, v1};
+use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
 use super::convert::{caller, page_request, required_id, total_to_wire};
 use crate::{
-    app::App,
-    domain::{NewStudent, Student, StudentFilter, StudentKey, lookup_number},
+    people::Students,
+    people::{NewStudent, Student, StudentFilter, StudentKey},
+    text::lookup_number,
 };
 
-pub(super) struct Students(App);
+pub(super) struct StudentApi(Students);
 
-impl Students {
-    pub(super) fn new(app: App) -> Self {
-        Self(app)
+impl StudentApi {
+    pub(super) fn new(students: Students) -> Self {
+        Self(students)
     }
 }
 
 #[tonic::async_trait]
-impl v1::student_service_server::StudentService for Students {
+impl v1::student_service_server::StudentService for StudentApi {
     async fn create_student(
         &self,
         request: Request<v1::CreateStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
         let v1::CreateStudentRequest { number, name, section } = request.into_inner();
         let new = NewStudent::new(&number, &name, &section).map_err(status_of)?;
-        Ok(Response::new(self.0.create_student(&new).await?.into()))
+        Ok(Response::new(self.0.create(&new).await?.into()))
     }
 
     async fn get_student(
@@ -31,7 +33,7 @@ impl v1::student_service_server::StudentService for Students {
         request: Request<v1::GetStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
         let key = StudentKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.student(&key).await?.into()))
+        Ok(Response::new(self.0.get(&key).await?.into()))
     }
 
     async fn list_students(
@@ -42,7 +44,7 @@ impl v1::student_service_server::StudentService for Students {
             request.into_inner();
         let filter = StudentFilter::new(&section, &name).map_err(status_of)?;
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name())?;
-        let found = self.0.students(&filter, &page).await?;
+        let found = self.0.list(&filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListStudentsResponse {
             students: found.items.into_iter().map(Into::into).collect(),
@@ -58,7 +60,7 @@ impl v1::student_service_server::StudentService for Students {
     ) -> Result<Response<v1::EraseStudentResponse>, Status> {
         let by = caller(&request)?.user.id;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        let (student, erased) = self.0.erase_student(id, by).await?;
+        let (student, erased) = self.0.erase(id, by).await?;
         Ok(Response::new(v1::EraseStudentResponse {
             student: Some(student.into()),
             templates: erased.templates,

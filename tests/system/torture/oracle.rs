@@ -20,7 +20,7 @@ use cavs_edge_agent::{
 };
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_proto::v1::{Hello, SettingsReport};
-use cavs_server::vault::{Owner, load_key};
+use cavs_server::biometrics::{Owner, load_key};
 use cavs_tests::{Device, Site};
 use cavs_types::SightingId;
 use jiff::{Timestamp, civil::Date};

@@ -1,0 +1,137 @@
+use cavs_embedding::PackDigest;
+use cavs_types::{Quality, StudentId, TemplateId};
+use deadpool_postgres::Object;
+use futures_util::{Stream, StreamExt};
+use tokio_postgres::{Row, types::Json};
+use uuid::Uuid;
+
+use super::BiometricStore;
+use crate::{
+    biometrics::TemplateInfo,
+    db::{DatabaseError, read_digest, read_json},
+};
+
+/// A template to be stored.
+#[derive(Debug)]
+pub struct NewTemplate<'a> {
+    /// Its id.
+    pub id: TemplateId,
+    /// Whose face it is.
+    pub student: StudentId,
+    /// What made it.
+    pub pack: PackDigest,
+    /// The sealed embedding.
+    pub sealed: &'a [u8],
+    /// How good the picture was.
+    pub quality: Quality,
+}
+
+/// A template as it is stored.
+#[derive(Debug)]
+pub struct StoredTemplate {
+    /// Its id.
+    pub id: TemplateId,
+    /// Whose face it is.
+    pub student: StudentId,
+    /// The student's wrapped data key.
+    pub wrapped_key: Vec<u8>,
+    /// The sealed embedding.
+    pub sealed: Vec<u8>,
+}
+
+impl BiometricStore {
+    /// Stores a template, unless the student has `most` of the pack already.
+    ///
+    /// # Errors
+    /// `NotFound`: the student.
+    pub async fn create_template(&self, new: &NewTemplate<'_>, most: u32) -> Result<bool, DatabaseError> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        let student = new.student.uuid();
+        let pack = new.pack.as_bytes().as_slice();
+        // Enrollments of one student take turns, or two would both see room for the last one.
+        transaction
+            .query_opt(
+                // The key's row, too: without its key, what is stored now would never open.
+                "SELECT 1 FROM students s JOIN student_keys k ON k.student_id = s.id
+                 WHERE s.id = $1 FOR UPDATE OF s, k",
+                &[&student],
+            )
+            .await?
+            .ok_or(DatabaseError::NotFound)?;
+        let sql = "SELECT count(*) FROM templates WHERE student_id = $1 AND pack_digest = $2";
+        let count: i64 = transaction.query_one(sql, &[&student, &pack]).await?.try_get(0)?;
+        if count >= i64::from(most) {
+            return Ok(false);
+        }
+        transaction
+            .execute(
+                "INSERT INTO templates (id, student_id, pack_digest, embedding, source, quality)
+                 VALUES ($1, $2, $3, $4, 'image', $5)",
+                &[&new.id.uuid(), &student, &pack, &new.sealed, &Json(new.quality)],
+            )
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// A student's templates, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn student_templates(&self, student: StudentId) -> Result<Vec<TemplateInfo>, DatabaseError> {
+        let sql =
+            "SELECT id, pack_digest, quality, created_at FROM templates WHERE student_id = $1 ORDER BY id";
+        let rows = self.db.client().await?.query(sql, &[&student.uuid()]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TemplateInfo {
+                    id: row.try_get::<_, Uuid>("id")?.into(),
+                    student,
+                    pack: read_digest("templates", row.try_get("pack_digest")?)?,
+                    quality: read_json(row, "templates", "quality")?,
+                    created_at: row.try_get("created_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Deletes a template; whether it was there.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn delete_template(&self, id: TemplateId) -> Result<bool, DatabaseError> {
+        let sql = "DELETE FROM templates WHERE id = $1";
+        Ok(self.db.client().await?.execute(sql, &[&id.uuid()]).await? > 0)
+    }
+
+    /// All templates of a pack, as they lie: mostly those of a student together.
+    ///
+    /// # Errors
+    /// `Unavailable`, at the start or in the middle.
+    pub async fn templates(
+        &self,
+        pack: PackDigest,
+    ) -> Result<impl Stream<Item = Result<StoredTemplate, DatabaseError>> + use<>, DatabaseError> {
+        // A connection of its own: its settings go with it, and the stream ends with it. The keys are held in
+        // memory whole; with less, the join would write all templates to disk and read them again.
+        let client = Object::take(self.db.client().await?);
+        client.batch_execute("SET statement_timeout = '10min'; SET work_mem = '256MB'").await?;
+        let sql = "SELECT t.id, t.student_id, k.wrapped, t.embedding
+                   FROM templates t JOIN student_keys k USING (student_id) WHERE t.pack_digest = $1";
+        let rows = client.query_raw(sql, [pack.as_bytes().as_slice()]).await?;
+        Ok(rows.map(move |row| {
+            let _held = &client;
+            template(&row?)
+        }))
+    }
+}
+
+fn template(row: &Row) -> Result<StoredTemplate, DatabaseError> {
+    Ok(StoredTemplate {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        student: row.try_get::<_, Uuid>("student_id")?.into(),
+        wrapped_key: row.try_get("wrapped")?,
+        sealed: row.try_get("embedding")?,
+    })
+}

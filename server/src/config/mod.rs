@@ -1,0 +1,498 @@
+//! The server's one configuration file: parsed with unknown keys refused, then checked as a whole.
+
+mod database;
+mod monitoring;
+mod syntax;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use cavs_embedding::Similarity;
+use cavs_gallery::{Grouping, Mode};
+use cavs_models::ComputeDevice;
+use serde::Deserialize;
+use thiserror::Error;
+
+pub use self::database::{DatabaseConfig, DatabasePlace};
+use self::{database::RawDatabase, monitoring::RawMonitoring};
+use cavs_types::Decision;
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// Not TOML, an unknown key, a missing key, or a value of the wrong type.
+    #[error("{}: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong, without any value: it may be a password.
+        problem: String,
+    },
+    /// A value that can't be.
+    #[error("{}: {key}: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+}
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where people and integrators connect.
+    pub api_listen: SocketAddr,
+    /// Where devices connect.
+    pub devices_listen: SocketAddr,
+    /// Where monitoring connects, if anywhere.
+    pub monitoring_listen: Option<SocketAddr>,
+    /// Certificates and keys.
+    pub tls: Tls,
+    /// The database.
+    pub database: DatabaseConfig,
+    /// The file of the key-encryption key; elsewhere where it is `None`.
+    pub key_file: Option<PathBuf>,
+    /// Matching.
+    pub recognition: RecognitionConfig,
+    /// Limits of enrollment.
+    pub enrollment: EnrollmentConfig,
+    /// Decisions whose evidence is kept.
+    pub keep_evidence: Vec<Decision>,
+    /// Log lines.
+    pub logging: Logging,
+}
+
+/// Certificates and keys, as PEM files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate, with intermediates.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority whose certificates devices must have.
+    pub device_authority: PathBuf,
+}
+
+/// Lowest `unified_quality_score` that is matched, unless the configuration says otherwise.
+const DEFAULT_MIN_QUALITY: u8 = 10;
+
+/// Matching. Thresholds that are not set are the pack's.
+#[derive(Debug, Clone)]
+pub struct RecognitionConfig {
+    /// The model pack's folder; the built-in pack where `None`.
+    pub pack: Option<PathBuf>,
+    /// How the gallery searches.
+    pub gallery: Mode,
+    /// How the similarities of a student's templates become one.
+    pub grouping: Grouping,
+    /// Lowest similarity that is accepted without a person.
+    pub accept: Option<Similarity>,
+    /// Lowest similarity that is worth a reviewer's time.
+    pub review: Option<Similarity>,
+    /// Least distance to any other student.
+    pub margin: Option<f32>,
+    /// Least unified quality score that is accepted without a person, 0 to 100.
+    pub min_quality: u8,
+    /// Threads that one picture is worked on by during enrollment.
+    pub threads: usize,
+    /// On what the networks run (`vision.device`).
+    pub device: ComputeDevice,
+}
+
+/// Limits of enrollment.
+#[derive(Debug, Clone)]
+pub struct EnrollmentConfig {
+    /// Most templates of one student.
+    pub templates_per_student: u32,
+    /// Least unified quality score, 0 to 100.
+    pub min_quality: u8,
+    /// From this similarity on, a face belongs to the student who has it already.
+    pub same_person: Option<Similarity>,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// Levels, as `RUST_LOG` has them (`info`, `cavs_server=debug`); that variable goes first.
+    pub level: String,
+    /// For people or for programs.
+    pub format: LogFormat,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    api: RawListener,
+    devices: RawListener,
+    #[serde(default)]
+    monitoring: RawMonitoring,
+    tls: Tls,
+    #[serde(default)]
+    database: RawDatabase,
+    #[serde(default)]
+    vault: RawVault,
+    #[serde(default)]
+    recognition: RawRecognition,
+    #[serde(default)]
+    vision: RawVision,
+    #[serde(default)]
+    enrollment: RawEnrollment,
+    #[serde(default)]
+    evidence: RawEvidence,
+    #[serde(default)]
+    logging: Logging,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    listen: SocketAddr,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVault {
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRecognition {
+    pack: Option<PathBuf>,
+    #[serde(default)]
+    gallery: RawMode,
+    #[serde(default)]
+    grouping: RawGrouping,
+    accept: Option<f32>,
+    review: Option<f32>,
+    margin: Option<f32>,
+    min_quality: Option<u8>,
+    threads: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVision {
+    #[serde(default)]
+    device: ComputeDevice,
+}
+
+#[derive(Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawMode {
+    #[default]
+    Auto,
+    Exact,
+    Hnsw,
+}
+
+#[derive(Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawGrouping {
+    #[default]
+    Best,
+    Mean,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawEnrollment {
+    templates_per_student: u32,
+    min_quality: u8,
+    same_person: Option<f32>,
+}
+
+impl Default for RawEnrollment {
+    fn default() -> Self {
+        Self { templates_per_student: 20, min_quality: 15, same_person: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawEvidence {
+    keep: Vec<RawDecision>,
+}
+
+impl Default for RawEvidence {
+    fn default() -> Self {
+        Self { keep: vec![RawDecision::Pending] }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawDecision {
+    Accepted,
+    Pending,
+    Unknown,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to it.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the file and the key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = |cause| ConfigError::File { path: path.to_owned(), cause };
+        let text = fs::read_to_string(path).map_err(file)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, path, base)
+    }
+
+    fn parse(text: &str, path: &Path, base: &Path) -> Result<Self, ConfigError> {
+        let raw: Raw = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            problem: syntax::without_values(text, &error),
+        })?;
+        let value = |key, problem: &str| ConfigError::Value {
+            path: path.to_owned(),
+            key,
+            problem: problem.to_owned(),
+        };
+        let Raw {
+            api,
+            devices,
+            monitoring,
+            tls,
+            database,
+            vault,
+            recognition,
+            vision,
+            enrollment,
+            evidence,
+            logging,
+        } = raw;
+        let monitoring_listen =
+            monitoring.checked().map_err(|problem| value("monitoring.listen", problem))?;
+        let database = database.checked(base).map_err(|(key, problem)| value(key, &problem))?;
+        let similarity = |key, number: Option<f32>| match number {
+            Some(number) if !(-1.0..=1.0).contains(&number) => Err(value(key, "must be -1 to 1")),
+            other => Ok(other.map(Similarity::clamped)),
+        };
+        let accept = similarity("recognition.accept", recognition.accept)?;
+        let review = similarity("recognition.review", recognition.review)?;
+        if let (Some(accept), Some(review)) = (accept, review)
+            && review > accept
+        {
+            return Err(value("recognition.review", "must not exceed `recognition.accept`"));
+        }
+        if recognition.margin.is_some_and(|m| !(0.0..=2.0).contains(&m)) {
+            return Err(value("recognition.margin", "must be 0 to 2"));
+        }
+        for (key, quality) in [
+            ("recognition.min_quality", recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY)),
+            ("enrollment.min_quality", enrollment.min_quality),
+        ] {
+            if quality > 100 {
+                return Err(value(key, "must be 0 to 100"));
+            }
+        }
+        if !(1..=64).contains(&enrollment.templates_per_student) {
+            return Err(value("enrollment.templates_per_student", "must be 1 to 64"));
+        }
+        Ok(Self {
+            api_listen: api.listen,
+            devices_listen: devices.listen,
+            monitoring_listen,
+            tls: Tls {
+                certificate: base.join(tls.certificate),
+                key: base.join(tls.key),
+                device_authority: base.join(tls.device_authority),
+            },
+            database,
+            key_file: vault.key_file.map(|file| base.join(file)),
+            recognition: RecognitionConfig {
+                pack: recognition.pack.map(|folder| base.join(folder)),
+                gallery: match recognition.gallery {
+                    RawMode::Auto => Mode::Auto,
+                    RawMode::Exact => Mode::Exact,
+                    RawMode::Hnsw => Mode::Graph,
+                },
+                grouping: match recognition.grouping {
+                    RawGrouping::Best => Grouping::Best,
+                    RawGrouping::Mean => Grouping::Mean,
+                },
+                accept,
+                review,
+                margin: recognition.margin,
+                min_quality: recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY),
+                threads: recognition.threads.unwrap_or(1).clamp(1, 64),
+                device: vision.device,
+            },
+            enrollment: EnrollmentConfig {
+                templates_per_student: enrollment.templates_per_student,
+                min_quality: enrollment.min_quality,
+                same_person: similarity("enrollment.same_person", enrollment.same_person)?,
+            },
+            keep_evidence: evidence
+                .keep
+                .into_iter()
+                .map(|decision| match decision {
+                    RawDecision::Accepted => Decision::Accepted,
+                    RawDecision::Pending => Decision::Pending,
+                    RawDecision::Unknown => Decision::Unknown,
+                })
+                .collect(),
+            logging,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+        api.listen = "127.0.0.1:7443"
+        devices.listen = "0.0.0.0:7444"
+        tls = { certificate = "server.pem", key = "server.key", device_authority = "ca.pem" }
+        database = { embedded = true, data_dir = "db" }
+        recognition.pack = "/packs/a"
+    "#;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("server.toml"), Path::new("/etc/cavs")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_built_in_pack_is_the_default() {
+        let recognition =
+            parse(&MINIMAL.replace(r#"recognition.pack = "/packs/a""#, "")).unwrap().recognition;
+        assert_eq!((recognition.pack, recognition.min_quality), (None, DEFAULT_MIN_QUALITY));
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!(config.tls.key, Path::new("/etc/cavs/server.key"));
+        assert_eq!(config.recognition.pack.as_deref(), Some(Path::new("/packs/a")));
+        assert!(
+            matches!(config.database.place, DatabasePlace::Embedded(d) if d == Path::new("/etc/cavs/db"))
+        );
+        assert_eq!(config.keep_evidence, [Decision::Pending]);
+    }
+
+    #[test]
+    fn without_an_address_the_server_runs_a_private_cluster() {
+        let text = MINIMAL.replace(r#"database = { embedded = true, data_dir = "db" }"#, "");
+        let config = parse(&text).unwrap();
+        assert!(
+            matches!(config.database.place, DatabasePlace::Embedded(d) if d == Path::new("/etc/cavs/data"))
+        );
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        let with = |line: &str| parse(&format!("{MINIMAL}\n{line}")).unwrap_err();
+        assert!(with("wrong = 1").starts_with("server.toml: line 8, column "), "{}", with("wrong = 1"));
+        assert!(with("wrong = 1").contains("unknown field `wrong`"));
+        assert_eq!(with("recognition.accept = 1.5"), "server.toml: recognition.accept: must be -1 to 1");
+        assert_eq!(
+            with("recognition.accept = 0.3\nrecognition.review = 0.4"),
+            "server.toml: recognition.review: must not exceed `recognition.accept`"
+        );
+        let both = MINIMAL.replace("embedded = true", "embedded = true, url = \"x\"");
+        assert!(parse(&both).unwrap_err().contains("database.url: goes neither with"));
+    }
+
+    #[test]
+    fn monitoring_stays_on_the_machine_unless_told_otherwise() {
+        let with = |line: &str| parse(&format!("{MINIMAL}\n{line}"));
+        assert_eq!(with("").unwrap().monitoring_listen, None);
+        let here = with("monitoring.listen = \"127.0.0.1:7445\"").unwrap();
+        assert_eq!(here.monitoring_listen.map(|a| a.port()), Some(7445));
+        let everywhere = "monitoring.listen = \"0.0.0.0:7445\"";
+        assert!(with(everywhere).unwrap_err().contains("monitoring.listen: is no loopback address"));
+        assert!(with(&format!("{everywhere}\nmonitoring.allow_remote = true")).is_ok());
+    }
+
+    #[test]
+    fn a_password_in_the_address_is_never_shown() {
+        let text = MINIMAL.replace(
+            r#"{ embedded = true, data_dir = "db" }"#,
+            r#"{ url = "postgres://u:hunter2@db/cavs" }"#,
+        );
+        assert!(!format!("{:?}", parse(&text).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn an_error_beside_the_address_shows_where_it_is_and_no_password() {
+        let embedded = r#"database = { embedded = true, data_dir = "db" }"#;
+        for (line, word) in [
+            (r#"database = { urll = "postgres://u:hunter2@db/cavs" }"#, "unknown field `urll`"),
+            (r#"database = { url = "postgres://u:hunter2@db/cavs", connections = "a" }"#, "invalid type"),
+            (r#"database = { url = "postgres://u:hunter2@db/cavs" extra = 1 }"#, "column"),
+            (r#"database = { url = "postgres://u:hunter2@db/cavs }"#, "column"),
+            (r#"database = { connections = "postgres://u:hunter2, expected@db/cavs" }"#, "invalid type"),
+            (r#"database = "postgres://u:hunter2@db/cavs""#, "invalid type"),
+            (r#"database = { embedded = true, url = "postgres://u:hunter2@db/cavs" }"#, "goes neither"),
+        ] {
+            let text = MINIMAL.replace(embedded, line);
+            let shown = parse(&text).unwrap_err();
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(shown.starts_with("server.toml: ") && shown.contains(word), "{shown}");
+            let error = Config::parse(&text, Path::new("a"), Path::new("b")).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_may_be_in_a_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = r#"{ embedded = true, data_dir = "db" }"#;
+        let with = |value: &str| {
+            Config::parse(&MINIMAL.replace(embedded, value), Path::new("server.toml"), folder.path())
+                .map(|config| config.database)
+                .map_err(|error| error.to_string())
+        };
+        std::fs::write(folder.path().join("url"), "postgres://u:hunter2@db/cavs\n").unwrap();
+        let database = with(r#"{ url_file = "url", connections = 5 }"#).unwrap();
+        let DatabasePlace::External(external) = &database.place else { panic!("{database:?}") };
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&external.url), "postgres://u:hunter2@db/cavs");
+        assert_eq!(database.connections, 5);
+        assert!(!format!("{database:?}").contains("hunter2"));
+        for (value, problem) in [
+            (r#"{ url_file = "none" }"#, "No such file"),
+            (r#"{ url_file = "url", url = "x" }"#, "database.url_file: goes not with `database.url`"),
+            (r#"{ url_file = "url", embedded = true }"#, "goes neither"),
+            (r#"{ data_dir = "db", owner_url = "x" }"#, "database.owner_url"),
+            (r#"{ url_file = "url", connections = 0 }"#, "database.connections: must be 4 to 1000"),
+        ] {
+            let refused = with(value).unwrap_err();
+            assert!(refused.contains(problem), "{value}: {refused}");
+        }
+    }
+}

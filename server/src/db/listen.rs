@@ -1,0 +1,49 @@
+//! Hearing of what other servers have changed (`LISTEN`).
+
+use std::{future::poll_fn, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_postgres::{AsyncMessage, Config};
+
+use super::{Database, DatabaseError};
+
+impl Database {
+    /// Listens on channels, on a connection of its own, until it breaks; whatever is told wakes `changed`.
+    ///
+    /// # Errors
+    /// `Unavailable`: there is no connection, or no more.
+    pub async fn listen(&self, channels: &[&str], changed: &Notify) -> Result<(), DatabaseError> {
+        let lost = || DatabaseError::Unavailable("the connection was closed".into());
+        let (client, mut connection) = self.link.connect().await?;
+        let listening = async {
+            client.batch_execute(&format!("LISTEN {}", channels.join("; LISTEN "))).await?;
+            // What happened before this moment was not announced to us.
+            changed.notify_one();
+            // The client must live, or the connection closes.
+            std::future::pending::<()>().await;
+            Ok::<(), DatabaseError>(())
+        };
+        let messages = async {
+            // Ends with the connection only.
+            loop {
+                match poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(AsyncMessage::Notification(_))) => changed.notify_one(),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(DatabaseError::from(error)),
+                    None => return Err(lost()),
+                }
+            }
+        };
+        tokio::try_join!(listening, messages).map(|((), ())| ())
+    }
+}
+
+/// What the pool's and the listening connections have in common.
+pub(super) fn with_keepalives(config: &mut Config) {
+    // A database that went away without a word must be noticed, or its changes would be missed.
+    config
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3);
+}

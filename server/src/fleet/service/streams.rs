@@ -1,0 +1,239 @@
+//! What devices say of themselves on their streams, and what they are told.
+
+use std::{sync::Arc, time::Duration};
+
+use cavs_embedding::PackDigest;
+use cavs_types::{DeviceId, DeviceStatus, ErrorReason};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    db::Database,
+    error::ServiceError,
+    fleet::{
+        Admission, Device, DeviceKey, DeviceStore, Heartbeat, ProxiedCamera, PushedSettings, RunId,
+        SettingsReport,
+    },
+    monitoring::Metrics,
+    recognition::Recognition,
+};
+
+/// The channel that tells of changes of devices: who may speak, and who for whom.
+const DEVICE_CHANGES: &[&str] = &["cavs_devices"];
+/// How long to wait before listening again after the connection broke.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+
+/// Devices as they speak for themselves.
+#[derive(Clone)]
+pub struct DeviceStreams {
+    db: Database,
+    store: DeviceStore,
+    recognition: Arc<Recognition>,
+    metrics: Arc<Metrics>,
+    changed: Arc<DevicesChanged>,
+}
+
+impl DeviceStreams {
+    /// Over these connections to the database.
+    #[must_use]
+    pub fn new(db: &Database, recognition: &Arc<Recognition>, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            db: db.clone(),
+            store: DeviceStore::new(db),
+            recognition: Arc::clone(recognition),
+            metrics: Arc::clone(metrics),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Hears of every change of devices from now on, and of one that may have been before.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// The device that a certificate names, if it may speak.
+    ///
+    /// # Errors
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Database`.
+    pub async fn admit(&self, id: DeviceId) -> Result<Device, ServiceError> {
+        let device = self.store.device(&DeviceKey::Id(id)).await?;
+        device
+            .as_ref()
+            .map(|d| d.status)
+            .map_or(Err(refused(id, None)), |status| may_speak(id, Some(status)))?;
+        device.ok_or_else(|| refused(id, None))
+    }
+
+    /// Takes note of what a start of a device's agent says at the beginning; gives the settings that it
+    /// is to run with, where any were pushed.
+    ///
+    /// # Errors
+    /// `MODEL_PACK_MISMATCH`: its probes could not be compared with any template.
+    /// `DEVICE_CONNECTED_TWICE`: another start has the device's place now.
+    pub async fn connected(
+        &self,
+        id: DeviceId,
+        run: RunId,
+        agent_version: &str,
+        pack: PackDigest,
+        settings: &SettingsReport,
+    ) -> Result<Option<PushedSettings>, ServiceError> {
+        if let Err(mismatch) = self.check_pack(pack) {
+            self.store.device_mismatched(id, agent_version, pack, settings).await?;
+            return Err(mismatch);
+        }
+        let Admission { welcome, twice } =
+            self.store.run_greeted(id, run, agent_version, pack, settings).await?;
+        if twice {
+            self.note_twice(id);
+        }
+        if !welcome {
+            return Err(connected_twice());
+        }
+        self.pushed_settings(id).await
+    }
+
+    /// Whether a device with this pack would be welcomed; nothing is recorded.
+    ///
+    /// # Errors
+    /// `MODEL_PACK_MISMATCH`.
+    pub async fn probed(
+        &self,
+        id: DeviceId,
+        pack: PackDigest,
+    ) -> Result<Option<PushedSettings>, ServiceError> {
+        self.check_pack(pack)?;
+        self.pushed_settings(id).await
+    }
+
+    /// A start of a device's agent has ended its stream.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn left(&self, id: DeviceId, run: RunId) -> Result<(), ServiceError> {
+        Ok(self.store.run_left(id, run).await?)
+    }
+
+    fn check_pack(&self, pack: PackDigest) -> Result<(), ServiceError> {
+        let served = self.recognition.pack();
+        if pack == served {
+            return Ok(());
+        }
+        let message =
+            format!("the agent uses model pack {pack}, the server {served}: give both the same pack folder");
+        Err(ServiceError::refused(ErrorReason::ModelPackMismatch, message))
+    }
+
+    fn note_twice(&self, id: DeviceId) {
+        self.metrics.connected_twice();
+        warn!(device = %id, "a device is connected twice: its certificate is in use in two places");
+    }
+
+    /// Takes note of a sign of life; gives the settings that the device is to run with where they
+    /// are newer than the version that this stream has pushed.
+    ///
+    /// # Errors
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `DEVICE_CONNECTED_TWICE`: it may not go on. `Database`.
+    pub async fn alive(
+        &self,
+        id: DeviceId,
+        run: RunId,
+        heartbeat: &Heartbeat,
+        settings: &SettingsReport,
+        pushed: u64,
+    ) -> Result<Option<PushedSettings>, ServiceError> {
+        let Some((status, version)) = self.store.device_alive(id, run, heartbeat, settings).await? else {
+            self.admit(id).await?;
+            if self.store.superseded_run_spoke(id, run).await? {
+                self.note_twice(id);
+            }
+            return Err(connected_twice());
+        };
+        may_speak(id, Some(status))?;
+        if version > pushed { self.pushed_settings(id).await } else { Ok(None) }
+    }
+
+    async fn pushed_settings(&self, id: DeviceId) -> Result<Option<PushedSettings>, ServiceError> {
+        Ok(self.store.device(&DeviceKey::Id(id)).await?.and_then(|device| device.wanted))
+    }
+
+    /// The cameras that a proxy speaks for.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn proxied_cameras(&self, proxy: DeviceId) -> Result<Vec<ProxiedCamera>, ServiceError> {
+        Ok(self.store.proxied_cameras(proxy).await?)
+    }
+
+    /// Follows changes of devices until `shutdown`, those of other servers too.
+    pub async fn follow(&self, shutdown: CancellationToken) {
+        let heard = Notify::new();
+        let listening = async {
+            loop {
+                if let Err(cause) = self.db.listen(DEVICE_CHANGES, &heard).await {
+                    warn!(%cause, "does not hear of changes of devices");
+                }
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            }
+        };
+        let telling = async {
+            loop {
+                heard.notified().await;
+                self.changed.tell();
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = async { tokio::join!(listening, telling); } => {}
+        }
+    }
+}
+
+/// Tells streams that something about devices has changed: they look what it means to them.
+struct DevicesChanged(watch::Sender<()>);
+
+impl Default for DevicesChanged {
+    fn default() -> Self {
+        Self(watch::Sender::new(()))
+    }
+}
+
+impl DevicesChanged {
+    fn subscribe(&self) -> watch::Receiver<()> {
+        let mut receiver = self.0.subscribe();
+        receiver.mark_changed();
+        receiver
+    }
+
+    fn tell(&self) {
+        self.0.send_replace(());
+    }
+}
+
+/// What a start is told that has to leave its place to another one.
+fn connected_twice() -> ServiceError {
+    let message =
+        "another start of this device's agent is connected: its certificate is in use in two places";
+    ServiceError::refused(ErrorReason::DeviceConnectedTwice, message)
+}
+
+fn may_speak(id: DeviceId, status: Option<DeviceStatus>) -> Result<(), ServiceError> {
+    match status {
+        Some(DeviceStatus::Active) => Ok(()),
+        other => Err(refused(id, other)),
+    }
+}
+
+pub(crate) fn refused(id: DeviceId, status: Option<DeviceStatus>) -> ServiceError {
+    match status {
+        Some(DeviceStatus::Revoked) => {
+            ServiceError::refused(ErrorReason::DeviceRevoked, format!("device {id} is revoked"))
+        }
+        Some(DeviceStatus::Active) | None => {
+            let message = format!("device {id} is not registered: run `cavs devices add`");
+            ServiceError::refused(ErrorReason::DeviceUnknown, message)
+        }
+    }
+}

@@ -1,0 +1,281 @@
+use std::collections::BTreeMap;
+
+use cavs_embedding::PackDigest;
+use cavs_types::{DeviceId, DeviceStatus, UserId};
+use serde_json::Value;
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql, Type},
+};
+use uuid::Uuid;
+
+use super::DeviceStore;
+use crate::{
+    db::{Conditions, DatabaseError, read_digest, read_json, read_text, to_bigint},
+    fleet::{
+        ConnectedTwice, Device, DeviceChange, DeviceKey, DevicePosition, DeviceReport, Heartbeat, NewDevice,
+        ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport,
+    },
+    page::{Page, PageRequest},
+};
+
+/// A device with the newest settings that were pushed to it, and who speaks for it.
+const SELECT: &str = "
+    SELECT d.id, d.name, d.kind, d.classroom, d.status, d.created_at, d.last_seen_at, d.agent_version,
+        d.pack_digest, d.spooled, d.lost, d.heartbeat, d.settings_running, d.settings_on_trial,
+        d.settings_rejected, d.settings_rejection, d.proxy_id, d.twice_at, d.twice_count,
+        p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
+        (SELECT count(*) FROM device_tokens t WHERE t.device_id = d.id AND t.revoked_at IS NULL) AS tokens
+    FROM devices d LEFT JOIN devices x ON x.id = d.proxy_id LEFT JOIN LATERAL (
+        SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by
+        FROM device_settings s JOIN users u ON u.id = s.pushed_by
+        WHERE s.device_id = d.id ORDER BY s.version DESC LIMIT 1
+    ) p ON true";
+
+impl DeviceStore {
+    /// Registers a device.
+    ///
+    /// # Errors
+    /// `Taken`: the name.
+    pub async fn create_device(&self, new: &NewDevice) -> Result<Device, DatabaseError> {
+        let id = DeviceId::generate();
+        let sql = "INSERT INTO devices (id, name, kind, classroom) VALUES ($1, $2, $3, $4)";
+        let client = self.db.client().await?;
+        client.execute(sql, &[&id.uuid(), &new.name, &new.kind.as_str(), &new.classroom]).await?;
+        device(&client.query_one(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?)
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn device(&self, key: &DeviceKey) -> Result<Option<Device>, DatabaseError> {
+        let client = self.db.client().await?;
+        let row = match key {
+            DeviceKey::Id(id) => {
+                client.query_opt(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?
+            }
+            DeviceKey::Name(name) => {
+                let sql = format!("{SELECT} WHERE d.name = $1 ORDER BY d.status, d.id DESC LIMIT 1");
+                client.query_opt(&sql, &[name]).await?
+            }
+        };
+        row.as_ref().map(device).transpose()
+    }
+
+    /// Devices by name.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn devices(
+        &self,
+        request: &PageRequest<DevicePosition>,
+    ) -> Result<Page<Device>, DatabaseError> {
+        let client = self.db.client().await?;
+        let after = request.after.as_ref().map(|after| (after.name.as_str(), after.id.uuid()));
+        let mut chosen = Conditions::default();
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "devices d").await?),
+            false => None,
+        };
+        if let Some((name, id)) = &after {
+            chosen.with("(d.name, d.id) > (?, ?)", &[(name, Type::TEXT), (id, Type::UUID)]);
+        }
+        let rows = chosen.rows(&client, SELECT, "d.name, d.id", request.fetch()).await?;
+        let items = rows.iter().map(device).collect::<Result<_, _>>()?;
+        Ok(Page { total, ..request.page(items, Device::position) })
+    }
+
+    /// Changes a device's name or room.
+    ///
+    /// # Errors
+    /// `NotFound`: the device. `Taken`: the name.
+    pub async fn update_device(&self, id: DeviceId, change: &DeviceChange) -> Result<(), DatabaseError> {
+        let sql = "UPDATE devices SET name = coalesce($2, name), classroom = coalesce($3, classroom)
+                   WHERE id = $1";
+        let client = self.db.client().await?;
+        match client.execute(sql, &[&id.uuid(), &change.name, &change.classroom]).await? {
+            0 => Err(DatabaseError::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    /// Revokes a device and puts another one in its place: with its name, room, proxy and cameras, and the
+    /// settings that were last pushed to it. The id of the new one.
+    ///
+    /// # Errors
+    /// `NotFound`: the device. `Taken`: another active device has its name meanwhile.
+    pub async fn replace_device(&self, old: DeviceId, by: UserId) -> Result<DeviceId, DatabaseError> {
+        let new = DeviceId::generate();
+        let (old, fresh) = (old.uuid(), new.uuid());
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        // First, as the new one takes the name that this frees.
+        let sql = "UPDATE devices SET status = 'revoked' WHERE id = $1";
+        if transaction.execute(sql, &[&old]).await? == 0 {
+            return Err(DatabaseError::NotFound);
+        }
+        let sql = "INSERT INTO devices (id, name, kind, classroom, proxy_id)
+                   SELECT $2, name, kind, classroom, proxy_id FROM devices WHERE id = $1";
+        transaction.execute(sql, &[&old, &fresh]).await?;
+        let sql = "UPDATE devices SET proxy_id = $2 WHERE proxy_id = $1";
+        transaction.execute(sql, &[&old, &fresh]).await?;
+        let sql = "INSERT INTO device_settings (device_id, version, settings, pushed_by)
+                   SELECT $2, 1, settings, $3 FROM device_settings
+                   WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
+        transaction.execute(sql, &[&old, &fresh, &by.uuid()]).await?;
+        transaction.commit().await?;
+        Ok(new)
+    }
+
+    /// Records that a device has come with a pack that is not served.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn device_mismatched(
+        &self,
+        id: DeviceId,
+        agent_version: &str,
+        pack: PackDigest,
+        settings: &SettingsReport,
+    ) -> Result<(), DatabaseError> {
+        record_greeting(&self.db.client().await?, id, agent_version, pack, settings).await
+    }
+
+    /// Records a heartbeat of the start that speaks for the device; gives back whether the device may go
+    /// on, and the version of the settings that it is to run with (0 for its own). `None`: there is no
+    /// such device, or another start has taken the place.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn device_alive(
+        &self,
+        id: DeviceId,
+        run: RunId,
+        heartbeat: &Heartbeat,
+        settings: &SettingsReport,
+    ) -> Result<Option<(DeviceStatus, u64)>, DatabaseError> {
+        let sql = "UPDATE devices SET last_seen_at = now(), spooled = $2, lost = $3, heartbeat = $4,
+                   settings_running = $5, settings_on_trial = $6, settings_rejected = $7,
+                   settings_rejection = $8
+                   WHERE id = $1 AND run_id = $9 RETURNING status,
+                   (SELECT coalesce(max(version), 0) FROM device_settings WHERE device_id = id)";
+        let (spooled, lost) = (to_bigint(heartbeat.spooled), to_bigint(heartbeat.lost));
+        let SettingsReport { running, on_trial, rejected, rejection } = settings;
+        let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
+        let heartbeat = Json(heartbeat);
+        let run = run.uuid();
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&id.uuid(), &spooled, &lost, &heartbeat, &running, on_trial, &rejected, rejection, &run];
+        let row = self.db.client().await?.query_opt(sql, &parameters).await?;
+        row.map(|row| {
+            let status = read_text(&row, "devices", "status")?;
+            Ok((status, row.try_get::<_, i64>(1)?.unsigned_abs()))
+        })
+        .transpose()
+    }
+
+    /// Changes what is pushed to a device; a change of nothing makes no version. `None` where there
+    /// is no such device, else the version that it is to run with.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn configure_device(
+        &self,
+        id: DeviceId,
+        change: &SettingsChange,
+        by: UserId,
+    ) -> Result<Option<u64>, DatabaseError> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        // Two changes at once take turns.
+        let lock = "SELECT FROM devices WHERE id = $1 FOR UPDATE";
+        if transaction.query_opt(lock, &[&id.uuid()]).await?.is_none() {
+            return Ok(None);
+        }
+        let newest = "SELECT version, settings FROM device_settings WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
+        let (version, before) = match transaction.query_opt(newest, &[&id.uuid()]).await? {
+            Some(row) => (row.try_get(0)?, read_json(&row, "device_settings", "settings")?),
+            None => (0_i64, BTreeMap::new()),
+        };
+        let after = change.apply(before.clone());
+        if after == before {
+            return Ok(Some(version.unsigned_abs()));
+        }
+        let sql =
+            "INSERT INTO device_settings (device_id, version, settings, pushed_by) VALUES ($1, $2, $3, $4)";
+        let next = version + 1;
+        transaction.execute(sql, &[&id.uuid(), &next, &Json(&after), &by.uuid()]).await?;
+        transaction.commit().await?;
+        Ok(Some(next.unsigned_abs()))
+    }
+}
+
+pub(crate) async fn record_greeting(
+    client: &impl deadpool_postgres::GenericClient,
+    id: DeviceId,
+    agent_version: &str,
+    pack: PackDigest,
+    settings: &SettingsReport,
+) -> Result<(), DatabaseError> {
+    let sql = "UPDATE devices SET last_seen_at = now(), agent_version = $2, pack_digest = $3,
+               settings_running = $4, settings_on_trial = $5, settings_rejected = $6,
+               settings_rejection = $7 WHERE id = $1";
+    let (pack, SettingsReport { running, on_trial, rejected, rejection }) =
+        (pack.as_bytes().as_slice(), settings);
+    let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&id.uuid(), &agent_version, &pack, &running, on_trial, &rejected, rejection];
+    client.execute(sql, &parameters).await?;
+    Ok(())
+}
+
+fn device(row: &Row) -> Result<Device, DatabaseError> {
+    const TABLE: &str = "devices";
+    let count = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+    let pack: Option<&[u8]> = row.try_get("pack_digest")?;
+    let wanted = match row.try_get::<_, Option<i64>>("version")? {
+        None => None,
+        Some(version) => Some(PushedSettings {
+            version: version.unsigned_abs(),
+            settings: read_json(row, "device_settings", "settings")?,
+            pushed_at: row.try_get("pushed_at")?,
+            pushed_by: row.try_get("pushed_by")?,
+        }),
+    };
+    let heartbeat: Option<Value> = row.try_get("heartbeat")?;
+    let proxy = match (row.try_get::<_, Option<Uuid>>("proxy_id")?, row.try_get("proxy_name")?) {
+        (Some(id), Some(name)) => Some(ProxyRef { id: id.into(), name }),
+        _ => None,
+    };
+    Ok(Device {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        name: row.try_get("name")?,
+        kind: read_text(row, TABLE, "kind")?,
+        classroom: row.try_get("classroom")?,
+        status: read_text(row, TABLE, "status")?,
+        created_at: row.try_get("created_at")?,
+        last_seen_at: row.try_get("last_seen_at")?,
+        report: DeviceReport {
+            agent_version: row.try_get("agent_version")?,
+            pack: pack.map(|bytes| read_digest(TABLE, bytes)).transpose()?,
+            spooled: count("spooled")?,
+            lost: count("lost")?,
+            // Only informative: one of another version of the server's is none.
+            heartbeat: heartbeat.and_then(|heartbeat| serde_json::from_value(heartbeat).ok()),
+            settings: SettingsReport {
+                running: count("settings_running")?,
+                on_trial: row.try_get("settings_on_trial")?,
+                rejected: count("settings_rejected")?,
+                rejection: row.try_get("settings_rejection")?,
+            },
+        },
+        wanted,
+        proxy,
+        tokens: u32::try_from(count("tokens")?).unwrap_or(u32::MAX),
+        twice: match row.try_get("twice_at")? {
+            None => None,
+            Some(last_at) => Some(ConnectedTwice { last_at, count: count("twice_count")? }),
+        },
+    })
+}

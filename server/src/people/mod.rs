@@ -1,0 +1,14 @@
+//! People: those who are recognised, and those who log in.
+
+mod model;
+mod service;
+mod store;
+
+pub use model::{
+    Credentials, Erased, NewStudent, Student, StudentFilter, StudentKey, StudentRef, User, pseudonym,
+};
+pub use service::{
+    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Students, create_user, portrait,
+    quality_of,
+};
+pub use store::{StudentStore, UserStore};

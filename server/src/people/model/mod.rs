@@ -1,0 +1,7 @@
+//! Whom the server knows.
+
+mod student;
+mod user;
+
+pub use student::{Erased, NewStudent, Student, StudentFilter, StudentKey, StudentRef, pseudonym};
+pub use user::{Credentials, User};

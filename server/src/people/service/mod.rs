@@ -1,0 +1,7 @@
+mod accounts;
+mod enrollment;
+mod students;
+
+pub use accounts::{Accounts, LoggedIn, create_user};
+pub use enrollment::{Enrolled, Enrollment, EnrollmentLimits, Refusal, portrait, quality_of};
+pub use students::Students;

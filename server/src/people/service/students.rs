@@ -1,0 +1,104 @@
+use std::sync::Arc;
+
+use cavs_types::{ErrorReason, StudentId, UserId};
+use tracing::{info, warn};
+
+use crate::{
+    biometrics::{BiometricStore, Keys},
+    db::Database,
+    error::ServiceError,
+    page::{Page, PageRequest},
+    people::{Erased, NewStudent, Student, StudentFilter, StudentKey, StudentStore},
+    recognition::Recognition,
+};
+
+/// Students: who they are, and how they are forgotten.
+#[derive(Clone)]
+pub struct Students {
+    store: StudentStore,
+    biometrics: BiometricStore,
+    keys: Arc<Keys>,
+    recognition: Arc<Recognition>,
+}
+
+impl Students {
+    /// Over these connections to the database.
+    #[must_use]
+    pub fn new(db: &Database, keys: &Arc<Keys>, recognition: &Arc<Recognition>) -> Self {
+        Self {
+            store: StudentStore::new(db),
+            biometrics: BiometricStore::new(db),
+            keys: Arc::clone(keys),
+            recognition: Arc::clone(recognition),
+        }
+    }
+
+    /// Adds a student.
+    ///
+    /// # Errors
+    /// `STUDENT_EXISTS`.
+    pub async fn create(&self, new: &NewStudent) -> Result<Student, ServiceError> {
+        let id = StudentId::generate();
+        let wrapped = self.keys.new_student_key(id)?;
+        let created = self.store.create(id, new, &wrapped).await;
+        let student = created.map_err(|error| {
+            let message = || format!("student number {:?} is taken", new.number);
+            ServiceError::taken(error, ErrorReason::StudentExists, message)
+        })?;
+        info!(student = %student.id, "added a student");
+        Ok(student)
+    }
+
+    /// A student, where there is one.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn find(&self, key: &StudentKey) -> Result<Option<Student>, ServiceError> {
+        Ok(self.store.get(key).await?)
+    }
+
+    /// One student.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`.
+    pub async fn get(&self, key: &StudentKey) -> Result<Student, ServiceError> {
+        self.find(key).await?.ok_or_else(|| {
+            let message = match key {
+                StudentKey::Id(id) => format!("no student has the id {id}"),
+                StudentKey::Number(number) => format!("no student has the number {number:?}"),
+            };
+            ServiceError::refused(ErrorReason::StudentNotFound, message)
+        })
+    }
+
+    /// Students by number.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn list(
+        &self,
+        filter: &StudentFilter,
+        page: &PageRequest<String>,
+    ) -> Result<Page<Student>, ServiceError> {
+        Ok(self.store.list(filter, page).await?)
+    }
+
+    /// Destroys a student's face, number and name for good; the sightings stay, without them. When this returns,
+    /// no search here finds the student, and what the graph knew of them leaves its memory as soon as it is built anew.
+    ///
+    /// # Errors
+    /// `STUDENT_NOT_FOUND`.
+    pub async fn erase(&self, id: StudentId, by: UserId) -> Result<(Student, Erased), ServiceError> {
+        let key = StudentKey::Id(id);
+        // Names the one who is not there.
+        self.get(&key).await?;
+        let faces = self.store.erase(id).await?;
+        let erased = Erased { templates: faces.templates.len() as u64, sightings: faces.sightings };
+        self.recognition.bring_into_force(&faces.templates).await?;
+        if let Err(cause) = self.biometrics.purge_erased().await {
+            warn!(%cause, student = %id, "what was erased is still in the database's files; erase again");
+        }
+        info!(student = %id, %by, templates = erased.templates, sightings = erased.sightings, "erased a student");
+        Ok((self.get(&key).await?, erased))
+    }
+}

@@ -1,0 +1,7 @@
+//! SQL of students and users.
+
+mod students;
+mod users;
+
+pub use students::StudentStore;
+pub use users::UserStore;

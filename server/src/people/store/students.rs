@@ -1,0 +1,143 @@
+use cavs_types::StudentId;
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use crate::{
+    biometrics::{ErasedFaces, erase_faces},
+    db::{Conditions, Database, DatabaseError},
+    page::{Page, PageRequest},
+    people::{NewStudent, Student, StudentFilter, StudentKey, pseudonym},
+};
+
+const SELECT: &str = "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
+    (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count FROM students s";
+
+/// Students in the database.
+#[derive(Clone)]
+pub struct StudentStore {
+    db: Database,
+}
+
+impl StudentStore {
+    /// On these connections to the database.
+    #[must_use]
+    pub fn new(db: &Database) -> Self {
+        Self { db: db.clone() }
+    }
+
+    /// Adds a student together with the data key of their templates.
+    ///
+    /// # Errors
+    /// `Taken`: the number.
+    pub async fn create(
+        &self,
+        id: StudentId,
+        new: &NewStudent,
+        wrapped_key: &[u8],
+    ) -> Result<Student, DatabaseError> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        transaction
+            .execute(
+                "INSERT INTO students (id, number, name, section, name_words)
+                 VALUES ($1, $2, $3, $4, array_to_tsvector($5))",
+                &[&id.uuid(), &new.number, &new.name, &new.section, &new.name_words()],
+            )
+            .await?;
+        transaction
+            .execute(
+                "INSERT INTO student_keys (student_id, wrapped) VALUES ($1, $2)",
+                &[&id.uuid(), &wrapped_key],
+            )
+            .await?;
+        let sql = format!("{SELECT} WHERE s.id = $1");
+        let created = student(&transaction.query_one(&sql, &[&id.uuid()]).await?)?;
+        transaction.commit().await?;
+        Ok(created)
+    }
+
+    /// One student.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn get(&self, key: &StudentKey) -> Result<Option<Student>, DatabaseError> {
+        let client = self.db.client().await?;
+        let row = match key {
+            StudentKey::Id(id) => {
+                let sql = format!("{SELECT} WHERE s.id = $1");
+                client.query_opt(&sql, &[&id.uuid()]).await?
+            }
+            StudentKey::Number(number) => {
+                let sql = format!("{SELECT} WHERE s.number = $1");
+                client.query_opt(&sql, &[number]).await?
+            }
+        };
+        row.as_ref().map(student).transpose()
+    }
+
+    /// Students by number, those of a filter.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn list(
+        &self,
+        filter: &StudentFilter,
+        request: &PageRequest<String>,
+    ) -> Result<Page<Student>, DatabaseError> {
+        let client = self.db.client().await?;
+        let words = (!filter.words.is_empty()).then(|| begins_words(&filter.words));
+        let mut chosen = conditions(filter, &words);
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "students s").await?),
+            false => None,
+        };
+        chosen.with_value("s.number > ?", &request.after, Type::TEXT);
+        let rows = chosen.rows(&client, SELECT, "s.number", request.fetch()).await?;
+        let items = rows.iter().map(student).collect::<Result<_, _>>()?;
+        Ok(Page { total, ..request.page(items, |student| student.number.clone()) })
+    }
+
+    /// Destroys a student's face, number, name and section.
+    ///
+    /// # Errors
+    /// `NotFound`: the student.
+    pub(crate) async fn erase(&self, id: StudentId) -> Result<ErasedFaces, DatabaseError> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        // An enrollment under way takes this row, too: it is through, or finds no key any more.
+        let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()), number = $2, name = '',
+                   section = '', name_words = '' WHERE id = $1";
+        if transaction.execute(sql, &[&id.uuid(), &pseudonym(id)]).await? == 0 {
+            return Err(DatabaseError::NotFound);
+        }
+        let erased = erase_faces(&transaction, id).await?;
+        transaction.commit().await?;
+        Ok(erased)
+    }
+}
+
+fn conditions<'a>(filter: &'a StudentFilter, words: &'a Option<String>) -> Conditions<'a> {
+    let mut conditions = Conditions::default();
+    conditions.with_value("s.section = ?", &filter.section, Type::TEXT);
+    conditions.with_value("s.name_words @@ ?::tsquery", words, Type::TEXT);
+    conditions
+}
+
+/// The text of a `tsquery`: each of these begins a word. They hold no punctuation that would have to be
+/// quoted, as that ends a word.
+fn begins_words(words: &[String]) -> String {
+    let word = |word: &String| format!("'{word}':*");
+    words.iter().map(word).collect::<Vec<_>>().join(" & ")
+}
+
+fn student(row: &Row) -> Result<Student, DatabaseError> {
+    Ok(Student {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        number: row.try_get("number")?,
+        name: row.try_get("name")?,
+        section: row.try_get("section")?,
+        created_at: row.try_get("created_at")?,
+        erased_at: row.try_get("erased_at")?,
+        template_count: u32::try_from(row.try_get::<_, i64>("template_count")?).unwrap_or(u32::MAX),
+    })
+}

@@ -1,0 +1,13 @@
+//! Who somebody is: galleries, thresholds, the policy, and the networks that look at pictures.
+
+mod model;
+mod service;
+mod store;
+
+pub use model::{
+    Candidate, Judged, Match, Policy, Prediction, Probe, ThresholdChange, ThresholdVersion, Thresholds,
+};
+pub use service::{
+    Calibrated, GalleryReport, GalleryState, Recognition, RecognitionSetup, Suggestion, Vision, VisionFailure,
+};
+pub use store::ThresholdStore;

@@ -1,0 +1,165 @@
+use cavs_embedding::Similarity;
+use cavs_types::{Decision, PredictionReason, Quality, StudentId};
+
+use super::{Candidate, Prediction, Thresholds};
+
+/// A student whom a search found.
+pub type Match = Candidate<StudentId>;
+
+/// When a match is believed, left to a person, or none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Policy {
+    /// From which similarity on.
+    pub thresholds: Thresholds,
+    /// Version of the thresholds.
+    pub version: u32,
+    /// Least unified quality score of a face that is accepted without a person, 0 to 100.
+    pub min_quality: u8,
+}
+
+/// What a decision depends on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    /// Similarity of the best candidate, where there is one.
+    pub similarity: Option<Similarity>,
+    /// Its distance to the next student, where there is one.
+    pub margin: Option<f32>,
+    /// Unified quality score of the face, 0 to 100.
+    pub quality: u8,
+    /// Whether the face is upright ([`Quality::is_upright`]).
+    pub upright: bool,
+}
+
+impl Policy {
+    /// Decides on a face by its candidates, best first.
+    #[must_use]
+    pub fn decide(&self, candidates: Vec<Match>, quality: &Quality) -> Prediction {
+        let margin = match candidates.as_slice() {
+            [best, next, ..] => Some(best.similarity.get() - next.similarity.get()),
+            _ => None,
+        };
+        let similarity = candidates.first().map(|best| best.similarity);
+        let face =
+            Judged { similarity, margin, quality: quality.unified_score, upright: quality.is_upright() };
+        let (decision, reason) = self.judge(face);
+        self.prediction(decision, reason, candidates, margin)
+    }
+
+    /// What follows from a face's best candidate.
+    #[must_use]
+    pub fn judge(&self, face: Judged) -> (Decision, PredictionReason) {
+        let Thresholds { accept, review, margin } = self.thresholds;
+        match face.similarity {
+            None => (Decision::Unknown, PredictionReason::EmptyGallery),
+            Some(best) if best < review => (Decision::Unknown, PredictionReason::LowSimilarity),
+            Some(best) if best < accept => (Decision::Pending, PredictionReason::LowSimilarity),
+            Some(_) if face.margin.is_some_and(|lead| lead < margin) => {
+                (Decision::Pending, PredictionReason::NarrowMargin)
+            }
+            Some(_) if !face.upright => (Decision::Pending, PredictionReason::FaceNotUpright),
+            Some(_) if face.quality < self.min_quality => (Decision::Pending, PredictionReason::LowQuality),
+            Some(_) => (Decision::Accepted, PredictionReason::Matched),
+        }
+    }
+
+    /// What is said of a probe that can't be compared with any template.
+    #[must_use]
+    pub fn not_comparable(&self) -> Prediction {
+        self.prediction(Decision::Unknown, PredictionReason::PackNotServed, Vec::new(), None)
+    }
+
+    fn prediction(
+        &self,
+        decision: Decision,
+        reason: PredictionReason,
+        candidates: Vec<Match>,
+        margin: Option<f32>,
+    ) -> Prediction {
+        Prediction {
+            decision,
+            reason,
+            candidates,
+            margin,
+            threshold: self.thresholds.accept.get(),
+            threshold_version: self.version,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn policy() -> Policy {
+        let (accept, review) = (Similarity::clamped(0.5), Similarity::clamped(0.3));
+        Policy { thresholds: Thresholds { accept, review, margin: 0.05 }, version: 3, min_quality: 20 }
+    }
+
+    fn quality(unified_score: u8) -> Quality {
+        Quality {
+            unified_score,
+            inter_eye_distance: 100,
+            head_size: 100,
+            sharpness: 100,
+            under_exposure_prevention: 100,
+            over_exposure_prevention: 100,
+            head_pose_yaw: 100,
+            head_pose_pitch: 100,
+            head_pose_roll: 100,
+        }
+    }
+
+    fn decide(similarities: &[f32], unified_score: u8) -> (Decision, PredictionReason) {
+        let candidates = similarities
+            .iter()
+            .map(|s| Match { student: StudentId::generate(), similarity: Similarity::clamped(*s) })
+            .collect();
+        let prediction = policy().decide(candidates, &quality(unified_score));
+        assert_eq!((prediction.threshold, prediction.threshold_version), (0.5, 3));
+        (prediction.decision, prediction.reason)
+    }
+
+    #[test]
+    fn a_face_that_lies_on_its_side_goes_to_a_person() {
+        let one = |similarity| {
+            vec![Match { student: StudentId::generate(), similarity: Similarity::clamped(similarity) }]
+        };
+        let decide = |similarity, head_pose_roll| {
+            let tilted = Quality { head_pose_roll, ..quality(90) };
+            let prediction = policy().decide(one(similarity), &tilted);
+            (prediction.decision, prediction.reason)
+        };
+        assert_eq!(decide(0.9, 49), (Decision::Pending, PredictionReason::FaceNotUpright));
+        assert_eq!(decide(0.9, 0), (Decision::Pending, PredictionReason::FaceNotUpright));
+        assert_eq!(decide(0.9, 50), (Decision::Accepted, PredictionReason::Matched));
+        assert_eq!(decide(0.1, 0), (Decision::Unknown, PredictionReason::LowSimilarity));
+    }
+
+    #[test]
+    fn each_reason_has_its_case() {
+        use Decision::{Accepted, Pending, Unknown};
+        for (similarities, quality, decision, reason) in [
+            (&[][..], 90, Unknown, PredictionReason::EmptyGallery),
+            (&[0.29], 90, Unknown, PredictionReason::LowSimilarity),
+            (&[0.3], 90, Pending, PredictionReason::LowSimilarity),
+            (&[0.6, 0.56], 90, Pending, PredictionReason::NarrowMargin),
+            (&[0.6, 0.1], 19, Pending, PredictionReason::LowQuality),
+            (&[0.5], 20, Accepted, PredictionReason::Matched),
+            (&[f32::NAN], 90, Unknown, PredictionReason::LowSimilarity),
+        ] {
+            assert_eq!(decide(similarities, quality), (decision, reason), "{similarities:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn more_similarity_never_makes_a_match_worse(low in 0f32..1.0, more in 0f32..1.0, next in 0f32..0.4) {
+            let rank = |decision| match decision { Decision::Unknown => 0, Decision::Pending => 1, Decision::Accepted => 2 };
+            let (low, high) = (low.max(next), (low + more).max(next));
+            let decision = |s| rank(decide(&[s, next], 90).0);
+            prop_assert!(decision(high) >= decision(low));
+        }
+    }
+}

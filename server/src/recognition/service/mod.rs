@@ -1,0 +1,332 @@
+mod calibrating;
+mod executor;
+mod following;
+mod loading;
+mod reports;
+#[cfg(test)]
+mod tests;
+mod vision;
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
+
+use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
+use cavs_gallery::{
+    Counters, Decisive, Follower, Gallery, Grouping, Mode, Options, Query, Stats, StudentKey,
+};
+use cavs_types::StudentId;
+use tokio::sync::{Mutex, Notify};
+use tracing::info;
+use uuid::Uuid;
+
+use self::{
+    executor::{Executor, Lane},
+    following::Replica,
+};
+use crate::{
+    biometrics::{BiometricStore, Keys},
+    db::{Connections, Database},
+    error::ServiceError,
+    monitoring::Metrics,
+    recognition::{Match, Policy, Prediction, Probe, ThresholdStore, ThresholdVersion, Thresholds},
+};
+
+pub use calibrating::Calibrated;
+pub use reports::{GalleryReport, Suggestion};
+pub use vision::{Vision, VisionFailure};
+
+/// Candidates that are kept with a prediction.
+const CANDIDATES: usize = 5;
+
+/// Says who somebody is: the gallery of one model pack, and the policy that goes with it.
+///
+/// The database is the truth: gallery and thresholds are read from it, and follow its changes.
+pub struct Recognition {
+    setup: RecognitionSetup,
+    db: Database,
+    templates: BiometricStore,
+    threshold_store: ThresholdStore,
+    keys: Arc<Keys>,
+    metrics: Arc<Metrics>,
+    executor: Executor,
+    running: RwLock<Running>,
+    /// How far the running gallery is. Held while some changes are applied to it, never while all is loaded.
+    follower: Mutex<Follower>,
+    /// Tells the task that follows of changes.
+    changed: Notify,
+    /// The same, for those who don't wait.
+    applied: AtomicI64,
+    in_force: RwLock<ThresholdVersion>,
+    calibrating: Mutex<()>,
+    calibrated: RwLock<Option<Arc<Calibrated>>>,
+}
+
+/// What a gallery is opened for.
+#[derive(Debug, Clone)]
+pub struct RecognitionSetup {
+    /// The pack whose embeddings are compared.
+    pub pack: PackDigest,
+    /// Number of components of its embeddings.
+    pub dimension: usize,
+    /// When a match is believed, where the database does not say.
+    pub thresholds: Thresholds,
+    /// Least unified quality score that is accepted without a person, 0 to 100.
+    pub min_quality: u8,
+    /// How the gallery searches.
+    pub mode: Mode,
+    /// How the similarities of a student's templates become one.
+    pub grouping: Grouping,
+    /// Limits of the gallery.
+    pub options: Options,
+}
+
+impl RecognitionSetup {
+    /// The thresholds as version 0.
+    const fn configured(&self) -> ThresholdVersion {
+        ThresholdVersion { version: 0, thresholds: self.thresholds, set: None }
+    }
+}
+
+struct Running {
+    replica: Replica,
+    /// Times that everything was loaded.
+    loads: u64,
+    /// Searches of the galleries before this one.
+    before: Counters,
+}
+
+/// What the running gallery is like.
+#[derive(Debug, Clone)]
+pub struct GalleryState {
+    /// What it was opened for.
+    pub setup: RecognitionSetup,
+    /// Sizes; the counters are of all galleries since the start.
+    pub stats: Stats,
+    /// Changes applied since it was loaded.
+    pub epoch: u64,
+    /// Templates of the database that are left out.
+    pub quarantined: usize,
+}
+
+impl Recognition {
+    /// A gallery with all templates of the database. A template that does not open, or holds no
+    /// unit embedding of the right length, is left out, counted, and named by its id.
+    ///
+    /// # Errors
+    /// `Database`: the database does not answer. `Gallery`.
+    pub async fn load(
+        setup: RecognitionSetup,
+        db: &Database,
+        keys: Arc<Keys>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ServiceError> {
+        let gallery = cavs_gallery::open(setup.mode, setup.dimension, setup.options)?;
+        let in_force = RwLock::new(setup.configured());
+        let new = Self {
+            setup,
+            db: db.clone(),
+            templates: BiometricStore::new(db),
+            threshold_store: ThresholdStore::new(db),
+            keys,
+            metrics,
+            executor: Executor::new(),
+            running: RwLock::new(Running {
+                replica: Replica { gallery, quarantine: Arc::default() },
+                loads: 0,
+                before: Counters::default(),
+            }),
+            follower: Mutex::default(),
+            changed: Notify::new(),
+            applied: AtomicI64::new(0),
+            in_force,
+            calibrating: Mutex::default(),
+            calibrated: RwLock::default(),
+        };
+        new.refresh_thresholds().await?;
+        new.reload().await?;
+        Ok(new)
+    }
+
+    /// The pack whose embeddings are compared.
+    #[must_use]
+    pub const fn pack(&self) -> PackDigest {
+        self.setup.pack
+    }
+
+    /// Number of components of its embeddings.
+    #[must_use]
+    pub const fn dimension(&self) -> usize {
+        self.setup.dimension
+    }
+
+    /// The thresholds in force.
+    #[must_use]
+    pub fn thresholds(&self) -> ThresholdVersion {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the server's configuration and the model pack say: version 0.
+    #[must_use]
+    pub const fn configured_thresholds(&self) -> ThresholdVersion {
+        self.setup.configured()
+    }
+
+    /// When a match is believed, by these thresholds.
+    #[must_use]
+    pub fn policy(&self, thresholds: &ThresholdVersion) -> Policy {
+        let ThresholdVersion { version, thresholds, set: _ } = *thresholds;
+        Policy { thresholds, version, min_quality: self.setup.min_quality }
+    }
+
+    /// What the gallery is like.
+    #[must_use]
+    pub fn state(&self) -> GalleryState {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        let Replica { gallery, quarantine } = &running.replica;
+        let mut stats = gallery.stats();
+        stats.counters += running.before;
+        let (epoch, quarantined) = (gallery.epoch(), quarantine.len());
+        GalleryState { setup: self.setup.clone(), stats, epoch, quarantined }
+    }
+
+    /// The number of the latest change that is surely in the gallery.
+    #[must_use]
+    pub fn sequence(&self) -> i64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    /// How its connections to the database are used.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.db.connections()
+    }
+
+    fn replica(&self) -> Replica {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).replica.clone()
+    }
+
+    fn gallery(&self) -> Arc<dyn Gallery> {
+        self.replica().gallery
+    }
+
+    /// Takes the thresholds that the database has: when this returns, those that were committed before are in
+    /// force here.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn refresh_thresholds(&self) -> Result<(), ServiceError> {
+        let Some(latest) = self.threshold_store.thresholds(self.pack(), 1).await?.pop() else {
+            return Ok(());
+        };
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        // Whoever read earlier may come later.
+        if latest.version > in_force.version {
+            let Thresholds { accept, review, margin } = latest.thresholds;
+            let (accept, review) = (accept.get(), review.get());
+            info!(
+                version = latest.version,
+                accept, review, margin, "thresholds of the database are in force"
+            );
+            *in_force = latest;
+        }
+        Ok(())
+    }
+
+    /// Predictions for the probes of a batch, in their order. Probes of the wrong length are the caller's to
+    /// refuse.
+    ///
+    /// # Errors
+    /// `Busy`, `Gallery`.
+    pub async fn predict(&self, probes: &[&Probe]) -> Result<Vec<Prediction>, ServiceError> {
+        let comparable = |probe: &&&Probe| probe.pack == self.pack();
+        let embeddings: Vec<UnitEmbedding> =
+            probes.iter().filter(comparable).map(|probe| probe.embedding.clone()).collect();
+        let (gallery, count) = (self.gallery(), embeddings.len());
+        // All of a batch is decided by the same thresholds, which are recorded with it.
+        let policy = self.policy(&self.thresholds());
+        let Thresholds { accept, margin, .. } = policy.thresholds;
+        let query = Query::top(CANDIDATES)
+            .grouped_by(self.setup.grouping)
+            .unless_decisive(Decisive { accept, margin });
+        let work = move || {
+            let begun = Instant::now();
+            (gallery.search_batch(&embeddings, &query), begun.elapsed())
+        };
+        let (answers, time) = self.compute(Lane::Devices, work).await?;
+        let answers = answers?;
+        self.metrics.matched(count, time);
+        let mut answers = answers.into_iter();
+        Ok(probes
+            .iter()
+            .map(|probe| {
+                if !comparable(&probe) {
+                    return policy.not_comparable();
+                }
+                let found = answers.next().map(|answer| answer.candidates).unwrap_or_default();
+                policy.decide(matches(&found), &probe.quality)
+            })
+            .collect())
+    }
+
+    /// The templates of others that are at least so similar, best first; always exact.
+    ///
+    /// # Errors
+    /// `Gallery`.
+    pub async fn others_like(
+        &self,
+        embedding: &UnitEmbedding,
+        threshold: Similarity,
+        except: StudentId,
+    ) -> Result<Vec<Match>, ServiceError> {
+        let (gallery, embedding) = (self.gallery(), embedding.clone());
+        let except = Some(student_key(except));
+        let search = move || gallery.find_duplicates(&embedding, threshold, except);
+        let found = self.compute(Lane::People, search).await??;
+        Ok(matches(&found))
+    }
+
+    /// How similar a face is to a student's own templates; `None` where there are none.
+    ///
+    /// # Errors
+    /// `Gallery`.
+    pub async fn likeness(
+        &self,
+        embedding: &UnitEmbedding,
+        student: StudentId,
+    ) -> Result<Option<Similarity>, ServiceError> {
+        let (gallery, embedding) = (self.gallery(), embedding.clone());
+        let roster = std::iter::once(student_key(student)).collect();
+        let search = move || gallery.search(&embedding, &Query::top(1).among(&roster));
+        let answer = self.compute(Lane::People, search).await??;
+        Ok(answer.candidates.first().map(|c| c.similarity))
+    }
+
+    /// Computes where there is room for it; what is turned away is counted.
+    async fn compute<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        self.executor.run(lane, work).await.inspect_err(|error| {
+            if matches!(error, ServiceError::Busy { .. }) {
+                self.metrics.turned_away();
+            }
+        })
+    }
+}
+
+fn matches(found: &[cavs_gallery::Candidate]) -> Vec<Match> {
+    found
+        .iter()
+        .map(|c| Match { student: Uuid::from_u128(c.student.0).into(), similarity: c.similarity })
+        .collect()
+}
+
+fn student_key(id: StudentId) -> StudentKey {
+    StudentKey(id.uuid().as_u128())
+}

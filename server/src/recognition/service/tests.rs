@@ -1,0 +1,101 @@
+//! The running gallery against a real database.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::recognition::ThresholdStore;
+use crate::testing::{TestDatabase, face};
+
+/// Far below what a statement may take.
+const SOON: Duration = Duration::from_secs(5);
+
+async fn knows(recognition: &Recognition, number: u32) -> bool {
+    let found =
+        recognition.others_like(&face(number), Similarity::clamped(0.99), StudentId::generate()).await;
+    !found.unwrap().is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_in_force_while_everything_is_loaded_again() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let recognition = &app.recognition;
+    let student = database.student(&app, "1").await;
+    let first = database.template(student, &face(1)).await;
+    recognition.bring_into_force(&[first]).await.unwrap();
+    assert!(knows(recognition, 1).await);
+
+    // Changes that are missing: everything must be loaded. And loading hangs at what is to be forgotten.
+    let behind = database.connect().await;
+    behind
+        .batch_execute(
+            "UPDATE gallery_clock SET sequence = sequence + 5;
+             INSERT INTO gallery_changes
+                 VALUES (-1, 'insert', gen_random_uuid(), gen_random_uuid(), '2020-01-01')",
+        )
+        .await
+        .unwrap();
+    let hold = "BEGIN; SELECT FROM gallery_changes WHERE sequence = -1 FOR UPDATE";
+    behind.batch_execute(hold).await.unwrap();
+    let (follower, shutdown) = (app.clone(), tokio_util::sync::CancellationToken::new());
+    let until = shutdown.clone();
+    let following = tokio::spawn(async move { follower.recognition.follow(until).await });
+    let observer = database.connect().await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM gallery_changes%'";
+    while observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let second = database.template(student, &face(2)).await;
+    let enrolled = timeout(SOON, recognition.bring_into_force(&[second])).await;
+    assert!(enrolled.is_ok_and(|done| done.is_ok()), "an enrollment waits for the load");
+    assert!(knows(recognition, 2).await, "an enrolled face is not found");
+    assert!(timeout(SOON, app.enrollment.delete_template(first)).await.is_ok_and(|done| done.is_ok()));
+    assert!(!knows(recognition, 1).await, "a deleted face is found");
+
+    // Another server sets thresholds.
+    let thresholds = recognition.thresholds().thresholds;
+    let user = database.user("admin").await;
+    ThresholdStore::new(&database.store)
+        .set_thresholds(recognition.pack(), 0, &thresholds, user)
+        .await
+        .unwrap();
+    let in_force = async {
+        while recognition.thresholds().version != 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(SOON, in_force).await.is_ok(), "thresholds wait for the load");
+
+    behind.batch_execute("COMMIT").await.unwrap();
+    let loaded = async {
+        while recognition.sequence() != 8 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, loaded).await.unwrap();
+    assert!(knows(recognition, 2).await && !knows(recognition, 1).await);
+    shutdown.cancel();
+    following.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_gallery_is_calibrated_once() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let mut templates = Vec::new();
+    for number in 0..25 {
+        let student = database.student(&app, &number.to_string()).await;
+        templates.push(database.template(student, &face(number)).await);
+    }
+    app.recognition.bring_into_force(&templates).await.unwrap();
+    let first = app.recognition.calibration().await.unwrap().unwrap();
+    let second = app.recognition.calibration().await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    app.enrollment.delete_template(templates[0]).await.unwrap();
+    let third = app.recognition.calibration().await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&first, &third), "a gallery that has changed by more than a hundredth");
+}

@@ -1,0 +1,90 @@
+//! What the server does, put together: a small service for each part of each capability.
+
+use std::sync::Arc;
+
+use crate::{
+    biometrics::Keys,
+    db::{Connections, Database},
+    fleet::{DeviceStreams, Devices},
+    monitoring::Metrics,
+    people::{Accounts, Enrollment, EnrollmentLimits, Students},
+    recognition::{Recognition, Vision},
+    sightings::{EvidencePolicy, Ingest, Reviews},
+};
+
+/// The services of a running server. The listeners take those that they need.
+#[derive(Clone)]
+pub struct Services {
+    pub(crate) accounts: Accounts,
+    pub(crate) students: Students,
+    pub(crate) enrollment: Enrollment,
+    pub(crate) devices: Devices,
+    pub(crate) device_streams: DeviceStreams,
+    pub(crate) ingest: Ingest,
+    pub(crate) reviews: Reviews,
+    pub(crate) recognition: Arc<Recognition>,
+    pub(crate) vision: Vision,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) metrics: Arc<Metrics>,
+    people: Database,
+    of_devices: Database,
+}
+
+/// What services are made of.
+pub struct Parts {
+    /// The database, for what people ask.
+    pub people: Database,
+    /// The database, for what devices send: neither can take the other's connections.
+    pub devices: Database,
+    /// Data keys.
+    pub keys: Arc<Keys>,
+    /// Matching and policy.
+    pub recognition: Arc<Recognition>,
+    /// The networks that enrollment runs on.
+    pub vision: Vision,
+    /// What of the evidence that devices send is kept.
+    pub evidence: EvidencePolicy,
+    /// Limits of enrollment.
+    pub enrollment: EnrollmentLimits,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Services {
+    /// Puts them together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { people, devices, keys, recognition, vision, evidence, enrollment, metrics } = parts;
+        let students = Students::new(&people, &keys, &recognition);
+        Self {
+            accounts: Accounts::new(&people),
+            enrollment: Enrollment::new(&people, &students, &keys, &recognition, &vision, enrollment),
+            students,
+            devices: Devices::new(&people),
+            device_streams: DeviceStreams::new(&devices, &recognition, &metrics),
+            ingest: Ingest::new(&devices, &keys, &recognition, evidence, &metrics),
+            reviews: Reviews::new(&people, &keys),
+            recognition,
+            vision,
+            keys,
+            metrics,
+            people,
+            of_devices: devices,
+        }
+    }
+
+    /// The database as people's calls reach it.
+    pub(crate) const fn database(&self) -> &Database {
+        &self.people
+    }
+
+    /// How the connections to the database are used, by whom they are for.
+    #[must_use]
+    pub fn connections(&self) -> [(&'static str, Connections); 3] {
+        [
+            ("people", self.people.connections()),
+            ("devices", self.of_devices.connections()),
+            ("background", self.recognition.connections()),
+        ]
+    }
+}

@@ -1,0 +1,12 @@
+//! Faces that were seen: how they come in, how they are listed, and what people say of them.
+
+mod model;
+mod service;
+pub(crate) mod store;
+
+pub use model::{
+    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, NewReview, Review, Sighting, SightingAnswer,
+    SightingFilter, SightingKey, SightingPosition, Track,
+};
+pub use service::{DecisionCounts, EvidencePolicy, Ingest, Reviews, ThresholdEffect};
+pub use store::{SightingStore, SightingToStore, StoreOutcome};

@@ -1,0 +1,10 @@
+//! What is known of a face that was seen.
+
+mod review;
+mod sighting;
+
+pub use review::{NewReview, Review};
+pub use sighting::{
+    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, Sighting, SightingAnswer, SightingFilter,
+    SightingKey, SightingPosition, Track,
+};

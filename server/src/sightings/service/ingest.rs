@@ -1,0 +1,142 @@
+use std::{collections::HashMap, sync::Arc};
+
+use cavs_types::{Decision, DeviceId, PredictionReason, SightingId};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use tracing::warn;
+
+use crate::{
+    biometrics::{BiometricStore, Key, Keys, Owner},
+    db::Database,
+    error::ServiceError,
+    fleet::{RunId, refused},
+    monitoring::Metrics,
+    recognition::{Prediction, Probe, Recognition},
+    sightings::{
+        CapturedSighting, SightingAnswer, SightingKey, SightingStore, SightingToStore, StoreOutcome,
+    },
+};
+
+/// Which evidence is kept: of decisions that a person may have to judge, by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidencePolicy {
+    /// The decisions whose evidence is kept.
+    pub keep: Vec<Decision>,
+}
+
+/// Takes sightings in.
+#[derive(Clone)]
+pub struct Ingest {
+    store: SightingStore,
+    biometrics: BiometricStore,
+    keys: Arc<Keys>,
+    recognition: Arc<Recognition>,
+    evidence: Arc<EvidencePolicy>,
+    metrics: Arc<Metrics>,
+}
+
+impl Ingest {
+    /// Over these connections to the database.
+    #[must_use]
+    pub fn new(
+        db: &Database,
+        keys: &Arc<Keys>,
+        recognition: &Arc<Recognition>,
+        evidence: EvidencePolicy,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        Self {
+            store: SightingStore::new(db),
+            biometrics: BiometricStore::new(db),
+            keys: Arc::clone(keys),
+            recognition: Arc::clone(recognition),
+            evidence: Arc::new(evidence),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// What was made of sightings that went through a proxy. They are committed: without an answer of
+    /// the database, nothing is said of them.
+    pub async fn answers(
+        &self,
+        proxy: DeviceId,
+        wanted: &[(DeviceId, RunId, SightingKey)],
+    ) -> HashMap<(DeviceId, SightingKey), SightingAnswer> {
+        if wanted.is_empty() {
+            return HashMap::new();
+        }
+        self.store.answers(proxy, wanted).await.unwrap_or_else(|cause| {
+            warn!(%cause, %proxy, "cameras are not told what was made of their sightings");
+            HashMap::new()
+        })
+    }
+
+    /// Matches and commits a batch; when this returns, it is in the database, once.
+    ///
+    /// # Errors
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Database`: nothing is acknowledged then.
+    pub async fn ingest(
+        &self,
+        device: DeviceId,
+        sightings: &[CapturedSighting],
+    ) -> Result<Vec<StoreOutcome>, ServiceError> {
+        let mut predictions =
+            self.recognition.predict(&sightings.iter().map(|s| &s.probe).collect::<Vec<&Probe>>()).await?;
+        let received_at = Timestamp::now();
+        for (captured, prediction) in sightings.iter().zip(&mut predictions) {
+            if !captured.time_is_plausible(received_at) {
+                prediction.leave_to_person(PredictionReason::TimeImplausible);
+            }
+        }
+        let month = first_of_month(received_at);
+        let key = self.keys.month_key(&self.biometrics, month).await?;
+        let batch: Vec<SightingToStore<'_>> = sightings
+            .iter()
+            .zip(&predictions)
+            .map(|(captured, prediction)| self.seal(captured, prediction, received_at, month, &key))
+            .collect::<Result<_, _>>()?;
+        let outcomes =
+            self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))?;
+        self.count(&outcomes, &predictions);
+        Ok(outcomes)
+    }
+
+    fn count(&self, outcomes: &[StoreOutcome], predictions: &[Prediction]) {
+        let stored = |outcome: &&StoreOutcome| **outcome == StoreOutcome::Stored;
+        let new = outcomes.iter().filter(stored).count();
+        let repeated = outcomes.iter().filter(|outcome| **outcome == StoreOutcome::Duplicate).count();
+        self.metrics.acknowledged(new, repeated);
+        let new = outcomes.iter().zip(predictions).filter(|(outcome, _)| stored(outcome));
+        new.for_each(|(_, prediction)| self.metrics.decided(prediction.decision));
+    }
+
+    fn seal<'a>(
+        &self,
+        captured: &'a CapturedSighting,
+        prediction: &'a Prediction,
+        received_at: Timestamp,
+        key_month: Date,
+        key: &Key,
+    ) -> Result<SightingToStore<'a>, ServiceError> {
+        let id = SightingId::generate();
+        let owner = Owner::Probe(id, captured.probe.pack);
+        let probe = key.seal(owner, &zeroize::Zeroizing::new(captured.probe.embedding.to_le_bytes()))?;
+        let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
+        let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
+        let time_implausible = !captured.time_is_plausible(received_at);
+        Ok(SightingToStore {
+            id,
+            captured,
+            received_at,
+            key_month,
+            probe,
+            evidence,
+            prediction,
+            time_implausible,
+        })
+    }
+}
+
+/// The first day of the month in UTC.
+fn first_of_month(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date().first_of_month()
+}

@@ -1,0 +1,7 @@
+mod ingest;
+mod reviews;
+mod thresholds;
+
+pub use ingest::{EvidencePolicy, Ingest};
+pub use reviews::Reviews;
+pub use thresholds::{DecisionCounts, ThresholdEffect};

@@ -1,0 +1,110 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cavs_types::{ErrorReason, ProtocolError, SightingId, UserId, Verdict};
+use tracing::info;
+
+use crate::{
+    biometrics::{BiometricStore, Keys, Owner},
+    db::{Database, DatabaseError},
+    error::ServiceError,
+    page::{Page, PageRequest},
+    sightings::{NewReview, Sighting, SightingFilter, SightingPosition, SightingStore},
+};
+
+/// Sightings as people look at them, and what they say of them.
+#[derive(Clone)]
+pub struct Reviews {
+    pub(super) store: SightingStore,
+    biometrics: BiometricStore,
+    keys: Arc<Keys>,
+}
+
+impl Reviews {
+    /// Over these connections to the database.
+    #[must_use]
+    pub fn new(db: &Database, keys: &Arc<Keys>) -> Self {
+        Self { store: SightingStore::new(db), biometrics: BiometricStore::new(db), keys: Arc::clone(keys) }
+    }
+
+    /// Sightings, newest first.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn sightings(
+        &self,
+        filter: &SightingFilter,
+        page: &PageRequest<SightingPosition>,
+    ) -> Result<Page<Sighting>, ServiceError> {
+        Ok(self.store.sightings(filter, page).await?)
+    }
+
+    /// Sightings that wait for a person, oldest first.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn review_queue(
+        &self,
+        filter: &SightingFilter,
+        page: &PageRequest<SightingPosition>,
+    ) -> Result<Page<Sighting>, ServiceError> {
+        Ok(self.store.review_queue(filter, page).await?)
+    }
+
+    /// One sighting, with its evidence where some was kept.
+    ///
+    /// # Errors
+    /// `SIGHTING_NOT_FOUND`, `DATA_DAMAGED`.
+    pub async fn review_item(&self, id: SightingId) -> Result<(Sighting, Bytes), ServiceError> {
+        let sighting = self.sighting(id).await?;
+        let evidence = match self.biometrics.evidence(id).await? {
+            None => Bytes::new(),
+            Some((month, wrapped, sealed)) => {
+                let key = self.keys.open_month_key(month, &wrapped)?;
+                let mut plain = key.open(Owner::Evidence(id), &sealed)?;
+                Bytes::from(std::mem::take(&mut *plain))
+            }
+        };
+        Ok((sighting, evidence))
+    }
+
+    /// Records a person's verdict.
+    ///
+    /// # Errors
+    /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `ALREADY_REVIEWED`; `INVALID_ARGUMENT` where
+    /// there is nobody to approve.
+    pub async fn review(&self, review: &NewReview, reviewer: UserId) -> Result<Sighting, ServiceError> {
+        let (recorded, sighting) =
+            self.store.review(review, reviewer).await.map_err(|error| match (error, review.corrected) {
+                (DatabaseError::NotFound, Some(student)) => {
+                    let message = format!("no student has the id {student}");
+                    ServiceError::refused(ErrorReason::StudentNotFound, message)
+                }
+                (error, _) => error.into(),
+            })?;
+        let sighting = sighting.ok_or_else(|| not_found(review.sighting))?;
+        if recorded {
+            info!(sighting = %review.sighting, verdict = ?review.verdict, %reviewer, "reviewed");
+            return Ok(sighting);
+        }
+        let standing = sighting.review.as_ref().map(|review| review.verdict);
+        if matches!(standing, Some(Verdict::Approved | Verdict::Rejected)) && !review.replace {
+            let message = "somebody has approved or rejected the sighting before; replace it explicitly";
+            return Err(ServiceError::refused(ErrorReason::AlreadyReviewed, message));
+        }
+        let problem = "the machine named nobody: say who it is";
+        Err(ProtocolError::invalid("corrected_student_id", problem).into())
+    }
+
+    /// One sighting.
+    ///
+    /// # Errors
+    /// `SIGHTING_NOT_FOUND`.
+    pub async fn sighting(&self, id: SightingId) -> Result<Sighting, ServiceError> {
+        self.store.sighting(id).await?.ok_or_else(|| not_found(id))
+    }
+}
+
+fn not_found(id: SightingId) -> ServiceError {
+    ServiceError::refused(ErrorReason::SightingNotFound, format!("no sighting has the id {id}"))
+}

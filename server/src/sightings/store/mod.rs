@@ -1,0 +1,23 @@
+//! SQL of sightings and reviews.
+
+mod ingest;
+pub(crate) mod queries;
+mod reviews;
+
+use crate::db::Database;
+
+pub use ingest::{SightingToStore, StoreOutcome};
+
+/// SQL of sightings and reviews.
+#[derive(Clone)]
+pub struct SightingStore {
+    db: Database,
+}
+
+impl SightingStore {
+    /// On these connections to the database.
+    #[must_use]
+    pub fn new(db: &Database) -> Self {
+        Self { db: db.clone() }
+    }
+}

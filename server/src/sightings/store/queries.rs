@@ -1,0 +1,357 @@
+use std::collections::HashMap;
+
+use cavs_embedding::{PackDigest, Similarity};
+use cavs_types::{DeviceId, Quality, SightingId, StudentId};
+use futures_util::future::try_join;
+use jiff::Timestamp;
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql, Type},
+};
+use uuid::Uuid;
+
+use super::{SightingStore, ingest::CandidateColumn};
+use crate::{
+    db::{Conditions, DatabaseError, read_digest, read_json, read_text, to_bigint},
+    fleet::RunId,
+    page::{Page, PageRequest},
+    people::StudentRef,
+    recognition::{Candidate, Judged, Prediction},
+    sightings::{
+        BoundingBox, Clock, Review, Sighting, SightingAnswer, SightingFilter, SightingKey, SightingPosition,
+        Track,
+    },
+};
+
+pub(crate) const SELECT: &str = "
+    SELECT s.id, s.device_id, s.classroom, s.boot_epoch, s.sequence, s.captured_at, s.received_at,
+        s.time_implausible, s.frame, s.clock_trust, s.clock_uncertainty_ms, s.track_id, s.track_entered_at,
+        s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
+        s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.margin, s.threshold,
+        s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
+        s.corrected_student_id, d.name AS device_name, u.username AS reviewer,
+        EXISTS (SELECT FROM evidence e WHERE e.sighting_id = s.id) AS has_evidence
+    FROM sightings s JOIN devices d ON d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
+
+/// A list of sightings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
+    /// All, newest first.
+    Newest,
+    /// Those that wait for a person, oldest first.
+    Queue,
+}
+
+impl List {
+    pub(crate) const fn order(self) -> &'static str {
+        match self {
+            Self::Newest => "s.listed_at DESC, s.id DESC",
+            Self::Queue => "s.listed_at, s.id",
+        }
+    }
+
+    pub(crate) const fn follows(self) -> &'static str {
+        match self {
+            Self::Newest => "(s.listed_at, s.id) < (?, ?)",
+            Self::Queue => "(s.listed_at, s.id) > (?, ?)",
+        }
+    }
+}
+
+/// A filter as its columns are.
+pub(crate) struct Filter<'a> {
+    device: Option<Uuid>,
+    classroom: &'a Option<String>,
+    student: Option<Uuid>,
+    decision: Option<&'static str>,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl<'a> Filter<'a> {
+    pub(crate) fn new(filter: &'a SightingFilter) -> Self {
+        Self {
+            device: filter.device.map(|id| id.uuid()),
+            classroom: &filter.classroom,
+            student: filter.student.map(|id| id.uuid()),
+            decision: filter.decision.map(|value| value.as_str()),
+            from: filter.from,
+            until: filter.until,
+        }
+    }
+
+    pub(crate) fn conditions(&self, list: List) -> Conditions<'_> {
+        let mut conditions = Conditions::default();
+        if list == List::Queue {
+            conditions.also("s.in_queue");
+        }
+        conditions.with_value("s.device_id = ?", &self.device, Type::UUID);
+        conditions.with_value("s.classroom = ?", self.classroom, Type::TEXT);
+        conditions.with_value("s.student_id = ?", &self.student, Type::UUID);
+        conditions.with_value("s.decision = ?", &self.decision, Type::TEXT);
+        conditions.with_value("s.listed_at >= ?", &self.from, Type::TIMESTAMPTZ);
+        conditions.with_value("s.listed_at < ?", &self.until, Type::TIMESTAMPTZ);
+        conditions
+    }
+}
+
+/// Of a pack's latest sightings.
+pub(crate) const LATEST_JUDGED: &str = "
+    SELECT similarity, margin, quality FROM sightings
+    WHERE pack_digest = $1 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $2";
+
+impl SightingStore {
+    /// Sightings, newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn sightings(
+        &self,
+        filter: &SightingFilter,
+        request: &PageRequest<SightingPosition>,
+    ) -> Result<Page<Sighting>, DatabaseError> {
+        self.list(List::Newest, filter, request).await
+    }
+
+    /// Sightings that wait for a person, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn review_queue(
+        &self,
+        filter: &SightingFilter,
+        request: &PageRequest<SightingPosition>,
+    ) -> Result<Page<Sighting>, DatabaseError> {
+        self.list(List::Queue, filter, request).await
+    }
+
+    async fn list(
+        &self,
+        list: List,
+        filter: &SightingFilter,
+        request: &PageRequest<SightingPosition>,
+    ) -> Result<Page<Sighting>, DatabaseError> {
+        let client = self.db.client().await?;
+        let filter = Filter::new(filter);
+        let after = request.after.map(|after| (after.listed_at, after.id.uuid()));
+        let mut chosen = filter.conditions(list);
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "sightings s").await?),
+            false => None,
+        };
+        if let Some((time, id)) = &after {
+            chosen.with(list.follows(), &[(time, Type::TIMESTAMPTZ), (id, Type::UUID)]);
+        }
+        let rows = chosen.rows(&client, SELECT, list.order(), request.fetch()).await?;
+        let items = read_all(&client, &rows).await?;
+        Ok(Page { total, ..request.page(items, Sighting::position) })
+    }
+
+    /// One sighting.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn sighting(&self, id: SightingId) -> Result<Option<Sighting>, DatabaseError> {
+        read_one(&self.db.client().await?, id).await
+    }
+
+    /// What decisions on the latest sightings of a pack depended on.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn latest_judged(&self, pack: PackDigest, most: u32) -> Result<Vec<Judged>, DatabaseError> {
+        let client = self.db.client().await?;
+        let rows = client.query(LATEST_JUDGED, &[&pack.as_bytes().as_slice(), &i64::from(most)]).await?;
+        rows.iter()
+            .map(|row| {
+                let Json(quality) = row.try_get::<_, Json<Quality>>("quality")?;
+                Ok(Judged {
+                    similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
+                    margin: row.try_get("margin")?,
+                    quality: quality.unified_score,
+                    upright: quality.is_upright(),
+                })
+            })
+            .collect()
+    }
+
+    /// What was made of sightings that went through a proxy, by camera and key.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn answers(
+        &self,
+        proxy: DeviceId,
+        wanted: &[(DeviceId, RunId, SightingKey)],
+    ) -> Result<HashMap<(DeviceId, SightingKey), SightingAnswer>, DatabaseError> {
+        let cameras: Vec<Uuid> = wanted.iter().map(|(camera, ..)| camera.uuid()).collect();
+        let runs: Vec<Uuid> = wanted.iter().map(|(_, run, _)| run.uuid()).collect();
+        let epochs: Vec<i64> = wanted.iter().map(|(.., key)| to_bigint(key.boot_epoch)).collect();
+        let sequences: Vec<i64> = wanted.iter().map(|(.., key)| to_bigint(key.sequence)).collect();
+        let client = self.db.client().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT s.device_id, s.boot_epoch, s.sequence, s.id, s.decision, s.reason, s.similarity,
+                     s.threshold, p.id AS student_id, p.number, p.name
+                 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::uuid[])
+                     AS w (camera, epoch, sequence, run)
+                 JOIN sightings s ON s.device_id = w.camera AND s.via = $1 AND s.run_id = w.run
+                     AND s.boot_epoch = w.epoch AND s.sequence = w.sequence
+                 LEFT JOIN students p ON p.id = s.predicted_student_id",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&proxy.uuid(), &cameras, &epochs, &sequences, &runs]).await?;
+        rows.iter().map(answer).collect()
+    }
+}
+
+fn answer(row: &tokio_postgres::Row) -> Result<((DeviceId, SightingKey), SightingAnswer), DatabaseError> {
+    let number = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+    let key = SightingKey { boot_epoch: number("boot_epoch")?, sequence: number("sequence")? };
+    let student = match row.try_get::<_, Option<Uuid>>("student_id")? {
+        None => None,
+        Some(id) => {
+            Some(StudentRef { id: id.into(), number: row.try_get("number")?, name: row.try_get("name")? })
+        }
+    };
+    let answer = SightingAnswer {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        decision: read_text(row, "sightings", "decision")?,
+        reason: read_text(row, "sightings", "reason")?,
+        student,
+        similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
+        threshold: row.try_get("threshold")?,
+    };
+    Ok(((row.try_get::<_, Uuid>("device_id")?.into(), key), answer))
+}
+
+/// The students that a sighting names.
+const STUDENTS_OF_ONE: &str = "
+    SELECT p.id, p.number, p.name FROM students p WHERE p.id IN (
+        SELECT s.student_id FROM sightings s WHERE s.id = $1
+        UNION SELECT s.corrected_student_id FROM sightings s WHERE s.id = $1
+        UNION SELECT (c->>'student_id')::uuid FROM sightings s, jsonb_array_elements(s.candidates) c
+            WHERE s.id = $1)";
+
+/// Reads one sighting. Its two statements go out together.
+pub(crate) async fn read_one(
+    client: &deadpool_postgres::Object,
+    id: SightingId,
+) -> Result<Option<Sighting>, DatabaseError> {
+    let select = format!("{SELECT} WHERE s.id = $1");
+    let (select, students) =
+        try_join(client.prepare_cached(&select), client.prepare_cached(STUDENTS_OF_ONE)).await?;
+    let id = id.uuid();
+    let parameters: [&(dyn ToSql + Sync); 1] = [&id];
+    let (row, students) =
+        try_join(client.query_opt(&select, &parameters), client.query(&students, &parameters)).await?;
+    let Some(row) = row else { return Ok(None) };
+    let candidates: Vec<CandidateColumn> = read_json(&row, "sightings", "candidates")?;
+    read(&row, &candidates, &students_by_id(&students)?).map(Some)
+}
+
+/// Reads rows of [`SELECT`], and the students they name in one further query.
+async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Vec<Sighting>, DatabaseError> {
+    let candidates: Vec<Vec<CandidateColumn>> =
+        rows.iter().map(|row| read_json(row, "sightings", "candidates")).collect::<Result<_, _>>()?;
+    let mut ids: Vec<Uuid> = candidates.iter().flatten().map(|c| c.student_id).collect();
+    for row in rows {
+        for column in ["student_id", "corrected_student_id"] {
+            ids.extend(row.try_get::<_, Option<Uuid>>(column)?);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let sql = "SELECT id, number, name FROM students WHERE id = ANY($1)";
+    let found = client.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?;
+    let students = students_by_id(&found)?;
+    rows.iter().zip(&candidates).map(|(row, candidates)| read(row, candidates, &students)).collect()
+}
+
+fn students_by_id(rows: &[Row]) -> Result<HashMap<Uuid, StudentRef>, DatabaseError> {
+    rows.iter()
+        .map(|row| {
+            let id: Uuid = row.try_get("id")?;
+            let (number, name) = (row.try_get("number")?, row.try_get("name")?);
+            Ok((id, StudentRef { id: StudentId::from(id), number, name }))
+        })
+        .collect()
+}
+
+fn read(
+    row: &Row,
+    candidates: &[CandidateColumn],
+    students: &HashMap<Uuid, StudentRef>,
+) -> Result<Sighting, DatabaseError> {
+    const TABLE: &str = "sightings";
+    let student = |column| {
+        Ok::<_, DatabaseError>(
+            row.try_get::<_, Option<Uuid>>(column)?.and_then(|id| students.get(&id).cloned()),
+        )
+    };
+    let review = match row.try_get::<_, Option<&str>>("verdict")? {
+        None => None,
+        Some(_) => Some(Review {
+            verdict: read_text(row, TABLE, "verdict")?,
+            reviewer: row.try_get::<_, Option<String>>("reviewer")?.unwrap_or_default(),
+            reviewed_at: row.try_get("reviewed_at")?,
+            notes: row.try_get("review_notes")?,
+            corrected: student("corrected_student_id")?,
+        }),
+    };
+    let named = |c: &CandidateColumn| {
+        let student = students.get(&c.student_id)?.clone();
+        Some(Candidate { student, similarity: Similarity::clamped(c.similarity) })
+    };
+    let quality: Quality = read_json(row, TABLE, "quality")?;
+    let track = match row.try_get::<_, Option<i64>>("track_id")? {
+        None => None,
+        Some(id) => Some(Track {
+            id: id.unsigned_abs(),
+            entered_at: row.try_get("track_entered_at")?,
+            last_seen_at: row.try_get("track_last_seen_at")?,
+            left: row.try_get("track_left")?,
+        }),
+    };
+    let uncertainty: Option<i64> = row.try_get("clock_uncertainty_ms")?;
+    Ok(Sighting {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        device: row.try_get::<_, Uuid>("device_id")?.into(),
+        device_name: row.try_get("device_name")?,
+        classroom: row.try_get("classroom")?,
+        key: SightingKey {
+            boot_epoch: row.try_get::<_, i64>("boot_epoch")?.unsigned_abs(),
+            sequence: row.try_get::<_, i64>("sequence")?.unsigned_abs(),
+        },
+        captured_at: row.try_get("captured_at")?,
+        received_at: row.try_get("received_at")?,
+        bounding_box: BoundingBox {
+            x: row.try_get("box_x")?,
+            y: row.try_get("box_y")?,
+            width: row.try_get("box_width")?,
+            height: row.try_get("box_height")?,
+        },
+        detection_score: row.try_get("detection_score")?,
+        quality,
+        liveness: row.try_get("liveness")?,
+        frame: row.try_get("frame")?,
+        pack: read_digest(TABLE, row.try_get("pack_digest")?)?,
+        prediction: Prediction {
+            decision: read_text(row, TABLE, "decision")?,
+            reason: read_text(row, TABLE, "reason")?,
+            candidates: candidates.iter().filter_map(named).collect(),
+            margin: row.try_get("margin")?,
+            threshold: row.try_get("threshold")?,
+            threshold_version: row.try_get::<_, i32>("threshold_version")?.unsigned_abs(),
+        },
+        review,
+        student: student("student_id")?,
+        has_evidence: row.try_get("has_evidence")?,
+        clock: Clock {
+            trust: read_text(row, TABLE, "clock_trust")?,
+            uncertainty_ms: uncertainty.map(i64::unsigned_abs),
+        },
+        track,
+        time_implausible: row.try_get("time_implausible")?,
+    })
+}

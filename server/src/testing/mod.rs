@@ -1,0 +1,251 @@
+//! What tests of this crate share: a database of their own, and an application without networks.
+
+mod locks;
+mod records;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
+use cavs_gallery::{Grouping, Mode, Options};
+use cavs_pg_cluster::{Cluster, Durability};
+use cavs_types::{ClockTrust, Quality, Role, StudentId, TemplateId, UserId};
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+use crate::{
+    biometrics::{BiometricStore, Key, Keys, NewTemplate, Owner},
+    db::{Address, Database},
+    error::ServiceError,
+    monitoring::Metrics,
+    people::{Credentials, EnrollmentLimits, NewStudent, create_user},
+    recognition::{Probe, Recognition, RecognitionSetup, Thresholds, Vision},
+    services::{Parts, Services},
+    sightings::{BoundingBox, CapturedSighting, Clock, EvidencePolicy, SightingKey},
+};
+
+pub(crate) const PACK: PackDigest = PackDigest::from_bytes([7; 32]);
+const DIMENSION: usize = 64;
+
+/// A private cluster with the schema, gone when dropped.
+pub(crate) struct TestDatabase {
+    pub(crate) store: Database,
+    pub(crate) keys: Arc<Keys>,
+    cluster: Cluster,
+    directory: TempDir,
+}
+
+impl TestDatabase {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // PostgreSQL runs as another user when this is root, and must be able to pass.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let cluster = Cluster::start(&directory.path().join("db"), Durability::Disposable).unwrap();
+        let store = Database::new(&Address::Cluster(&cluster), 4).unwrap();
+        store.migrate().await.unwrap();
+        let keys = Arc::new(Keys::verified(Key::new(&[9; 32]), &BiometricStore::new(&store)).await.unwrap());
+        Self { store, keys, cluster, directory }
+    }
+
+    /// A connection behind the store's back.
+    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
+        let mut config = tokio_postgres::Config::new();
+        let (user, database) = (cavs_pg_cluster::USER, cavs_pg_cluster::DATABASE);
+        config.host_path(self.cluster.socket_directory()).user(user).dbname(database);
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// The store through a relay that counts.
+    pub(crate) fn through_relay(&self) -> (Database, Arc<RoundTrips>) {
+        let folder = self.directory.path().join("relay");
+        fs::create_dir(&folder).unwrap();
+        let trips = RoundTrips::relay(&folder, self.cluster.socket_directory());
+        let (user, database) = (cavs_pg_cluster::USER, cavs_pg_cluster::DATABASE);
+        let url = format!("host={} user={user} dbname={database}", folder.display());
+        (Database::new(&Address::Url(&url), 1).unwrap(), trips)
+    }
+
+    pub(crate) async fn recognition(&self) -> Recognition {
+        let thresholds =
+            Thresholds { accept: Similarity::clamped(0.5), review: Similarity::clamped(0.3), margin: 0.05 };
+        let setup = RecognitionSetup {
+            pack: PACK,
+            dimension: DIMENSION,
+            thresholds,
+            min_quality: 0,
+            mode: Mode::Exact,
+            grouping: Grouping::Best,
+            options: Options::default(),
+        };
+        let background = self.store.with_own_connections(4).unwrap();
+        Recognition::load(setup, &background, Arc::clone(&self.keys), Arc::default()).await.unwrap()
+    }
+
+    /// An application whose pictures show nobody.
+    pub(crate) async fn app(&self) -> Services {
+        self.app_of(self.store.clone()).await
+    }
+
+    /// As [`Self::app`], with another store for what people ask.
+    pub(crate) async fn app_of(&self, store: Database) -> Services {
+        Services::new(Parts {
+            people: store,
+            devices: self.store.with_own_connections(4).unwrap(),
+            keys: Arc::clone(&self.keys),
+            recognition: Arc::new(self.recognition().await),
+            vision: Vision::blind().unwrap(),
+            evidence: EvidencePolicy { keep: Vec::new() },
+            enrollment: EnrollmentLimits {
+                templates_per_student: 20,
+                min_quality: 0,
+                same_picture: Similarity::clamped(0.995),
+                same_person: None,
+            },
+            metrics: Arc::new(Metrics::default()),
+        })
+    }
+
+    /// Adds a student; the number is the name.
+    pub(crate) async fn student(&self, app: &Services, number: &str) -> StudentId {
+        let new = NewStudent { number: number.into(), name: number.into(), section: String::new() };
+        app.students.create(&new).await.unwrap().id
+    }
+
+    /// Stores a template as enrollment does, without telling any gallery.
+    pub(crate) async fn template(&self, student: StudentId, face: &UnitEmbedding) -> TemplateId {
+        self.try_template(student, face).await.unwrap()
+    }
+
+    pub(crate) async fn try_template(
+        &self,
+        student: StudentId,
+        face: &UnitEmbedding,
+    ) -> Result<TemplateId, ServiceError> {
+        let id = TemplateId::generate();
+        let biometrics = BiometricStore::new(&self.store);
+        let key = self.keys.student_key(&biometrics, student).await?;
+        let sealed = key.seal(Owner::Template(id, PACK), &face.to_le_bytes())?;
+        let new = NewTemplate { id, student, pack: PACK, sealed: &sealed, quality: quality() };
+        assert!(biometrics.create_template(&new, 1000).await?);
+        Ok(id)
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> UserId {
+        let credentials = Credentials::new(name, "a long password".to_owned()).unwrap();
+        create_user(&self.store, credentials, Role::Admin).await.unwrap().id
+    }
+}
+
+/// A made-up face: the same for the same number.
+pub(crate) fn face(number: u32) -> UnitEmbedding {
+    let mut bits = u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut component = || {
+        // Xorshift: another number is another direction.
+        bits ^= bits << 13;
+        bits ^= bits >> 7;
+        bits ^= bits << 17;
+        (bits >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    UnitEmbedding::normalize((0..DIMENSION).map(|_| component()).collect()).unwrap()
+}
+
+pub(crate) fn quality() -> Quality {
+    Quality {
+        unified_score: 90,
+        inter_eye_distance: 100,
+        head_size: 100,
+        sharpness: 100,
+        under_exposure_prevention: 100,
+        over_exposure_prevention: 100,
+        head_pose_yaw: 100,
+        head_pose_pitch: 100,
+        head_pose_roll: 100,
+    }
+}
+
+/// A sighting of a made-up face.
+pub(crate) fn sighting(sequence: u64, probe: UnitEmbedding) -> CapturedSighting {
+    CapturedSighting {
+        key: SightingKey { boot_epoch: 1, sequence },
+        run: None,
+        captured_at: jiff::Timestamp::now(),
+        probe: Probe { embedding: probe, pack: PACK, quality: quality() },
+        bounding_box: BoundingBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 },
+        detection_score: 0.9,
+        liveness: None,
+        evidence: bytes::Bytes::new(),
+        frame: "frame".into(),
+        clock: Clock { trust: ClockTrust::Unknown, uncertainty_ms: None },
+        track: None,
+        camera: None,
+    }
+}
+
+/// How often a client spoke to the database after it had been answered.
+#[derive(Default)]
+pub(crate) struct RoundTrips {
+    count: AtomicUsize,
+    answered: AtomicBool,
+}
+
+impl RoundTrips {
+    /// Counts from here on.
+    pub(crate) fn forget(&self) {
+        self.count.store(0, Ordering::SeqCst);
+        self.answered.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    fn relay(folder: &Path, to: &Path) -> Arc<Self> {
+        const SOCKET: &str = ".s.PGSQL.5432";
+        let trips = Arc::new(Self::default());
+        let listener = UnixListener::bind(folder.join(SOCKET)).unwrap();
+        let (to, counted) = (to.join(SOCKET), Arc::clone(&trips));
+        // The threads end with the test's process.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = UnixStream::connect(&to).unwrap();
+                let (asks, answers) = (Arc::clone(&counted), Arc::clone(&counted));
+                let (from, into) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                thread::spawn(move || {
+                    copy(from, into, || {
+                        if asks.answered.swap(false, Ordering::SeqCst) {
+                            asks.count.fetch_add(1, Ordering::SeqCst);
+                        }
+                    })
+                });
+                thread::spawn(move || {
+                    copy(server, client, || answers.answered.store(true, Ordering::SeqCst))
+                });
+            }
+        });
+        trips
+    }
+}
+
+fn copy(mut from: UnixStream, mut to: UnixStream, each: impl Fn()) {
+    let mut buffer = [0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        each();
+        if to.write_all(&buffer[..read]).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Against a real PostgreSQL: what the planner does, and what constraints say, no double can tell.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use cavs_embedding::PackDigest;
+use cavs_types::{Decision, DeviceId, DeviceKind, DeviceStatus, ErrorReason, Role, StudentId, UserId};
+use tonic::Code;
+
+use crate::{
+    biometrics::BiometricStore,
+    db::{Conditions, Database, DatabaseError, embedded, tests::TestCluster},
+    error::ServiceError,
+    fleet::{DeviceChange, DeviceKey, DevicePosition, DeviceStore, NewDevice, SettingsChange},
+    page::{COUNTED, ListName, PageRequest, Total},
+    people::{NewStudent, Student, StudentFilter, StudentKey, StudentStore, UserStore, pseudonym},
+    sightings::{
+        SightingFilter, SightingPosition, SightingStore,
+        store::queries::{Filter, LATEST_JUDGED, List, SELECT},
+    },
+};
+
+struct Records {
+    db: Database,
+    /// Of the role that owns the tables.
+    owner: tokio_postgres::Client,
+    within: TestCluster,
+}
+
+impl Records {
+    async fn start() -> Self {
+        let within = TestCluster::start().await;
+        Self { db: within.store(4), owner: within.as_owner().await, within }
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.owner.batch_execute(sql).await.unwrap();
+    }
+
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        let rows = self.owner.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Brings an empty database to a version of the schema.
+    async fn migrate_to(&mut self, version: i32) {
+        let runner = embedded::migrations::runner().set_target(refinery::Target::Version(version));
+        runner.run_async(&mut self.owner).await.unwrap();
+    }
+
+    /// The folder of the cluster.
+    fn folder(&self) -> &Path {
+        self.within.directory.path()
+    }
+}
+
+/// A camera in each of 50 rooms, and 30,000 sightings of 300 students, of which few are rare.
+const SIGHTINGS: &str = "
+    INSERT INTO devices (id, name, kind, classroom)
+    SELECT ('01890000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'camera ' || n, 'agent', 'Room ' || n
+    FROM generate_series(1, 50) n;
+    INSERT INTO students (id, number, name, name_words)
+    SELECT ('01890000-0000-7000-8001-' || lpad(n::text, 12, '0'))::uuid, n::text, 'Ada ' || n,
+        array_to_tsvector(ARRAY['ada', 'n' || n]) FROM generate_series(1, 5000) n;
+    INSERT INTO sighting_keys VALUES ('2026-03-01', '');
+    INSERT INTO sightings (id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at, frame,
+        clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, key_month, pack_digest, probe,
+        decision, reason, predicted_student_id, threshold, candidates)
+    SELECT gen_random_uuid(), d.id, d.id, 1, n, d.classroom,
+        '2026-03-01T08:00:00Z'::timestamptz + n * interval '1 s', '2026-03-02T08:00:00Z', '', 'unknown',
+        0, 0, 1, 1, 1, good.quality, '2026-03-01',
+        decode(repeat(CASE n % 1000 WHEN 0 THEN '02' ELSE '01' END, 32), 'hex'), '',
+        CASE WHEN n % 500 = 0 THEN 'pending' ELSE 'accepted' END, 'MATCHED', s.id, 0.5, '[]'
+    FROM generate_series(1, 30000) n JOIN devices d ON d.name = 'camera ' || (n % 50 + 1)
+        JOIN students s ON s.number = (n % 300 + 1)::text,
+        (SELECT jsonb_object_agg(name, 90) AS quality FROM unnest(ARRAY['unified_score', 'inter_eye_distance',
+            'head_size', 'sharpness', 'under_exposure_prevention', 'over_exposure_prevention', 'head_pose_yaw',
+            'head_pose_pitch', 'head_pose_roll']) AS name) AS good;
+    ANALYZE";
+
+#[tokio::test]
+async fn each_list_has_its_index() {
+    let database = Records::start().await;
+    let db = &database.db;
+    db.migrate().await.unwrap();
+    database.execute(SIGHTINGS).await;
+    let client = db.client().await.unwrap();
+    let device: DeviceId = "01890000-0000-7000-8000-000000000007".parse().unwrap();
+    let student: StudentId = "01890000-0000-7000-8001-000000000007".parse().unwrap();
+    let all = SightingFilter::default;
+    let cases = [
+        (List::Newest, all(), "sightings_listed"),
+        (List::Newest, SightingFilter { device: Some(device), ..all() }, "sightings_device"),
+        (List::Newest, SightingFilter { student: Some(student), ..all() }, "sightings_student"),
+        (List::Newest, SightingFilter { classroom: Some("Room 7".into()), ..all() }, "sightings_classroom"),
+        (List::Newest, SightingFilter { decision: Some(Decision::Pending), ..all() }, "sightings_decision"),
+        (
+            List::Newest,
+            SightingFilter {
+                from: Some("2026-03-01T09:00:00Z".parse().unwrap()),
+                until: Some("2026-03-01T09:01:00Z".parse().unwrap()),
+                ..all()
+            },
+            "sightings_listed",
+        ),
+        (List::Queue, all(), "sightings_queue"),
+    ];
+    for (list, filter, index) in &cases {
+        let filter = Filter::new(filter);
+        let position = ("2026-03-01T10:00:00Z".parse::<jiff::Timestamp>().unwrap(), uuid::Uuid::nil());
+        for page in 1..=2 {
+            let mut chosen = filter.conditions(*list);
+            if page == 2 {
+                use tokio_postgres::types::Type;
+                chosen.with(list.follows(), &[(&position.0, Type::TIMESTAMPTZ), (&position.1, Type::UUID)]);
+            }
+            let plan = chosen.plan(&client, SELECT, list.order()).await;
+            // In its order, or gathered by it and sorted where it finds few.
+            let (ordered, few) = (format!("using {index} on"), format!("Bitmap Index Scan on {index}"));
+            assert!(plan.contains(&ordered) || plan.contains(&few), "page {page}: {plan}");
+            assert!(!plan.contains("Seq Scan on sightings"), "page {page}: {plan}");
+        }
+    }
+    assert!(!SELECT.contains("probe") && !SELECT.contains('*'), "lists need no probes");
+
+    let pack = PackDigest::from_bytes([2; 32]);
+    let explain = format!("EXPLAIN (COSTS OFF) {LATEST_JUDGED}");
+    let plan = client.query(&explain, &[&pack.as_bytes().as_slice(), &10_i64]).await.unwrap();
+    assert!(plan.iter().any(|row| row.get::<_, &str>(0).contains("using sightings_pack")), "{plan:?}");
+
+    let filter = StudentFilter::new("", "N7 ada").unwrap();
+    let request = |size, token: &str, with_total| {
+        PageRequest::new(size, token, with_total, filter.list_name()).unwrap()
+    };
+    let found = StudentStore::new(db).list(&filter, &request(2, "", true)).await.unwrap();
+    assert_eq!(found.total, Some(Total { items: 111, exact: true }), "7, 70 to 79, 700 to 799");
+    let numbers = |students: &[Student]| students.iter().map(|s| s.number.clone()).collect::<Vec<_>>();
+    assert_eq!(numbers(&found.items), ["7", "70"]);
+    let found = StudentStore::new(db).list(&filter, &request(2, &found.next, false)).await.unwrap();
+    assert_eq!((numbers(&found.items), found.total), (vec!["700".to_owned(), "701".to_owned()], None));
+    let mut chosen = Conditions::default();
+    let words = Some("'n7':*".to_owned());
+    chosen.with_value("s.name_words @@ ?::tsquery", &words, tokio_postgres::types::Type::TEXT);
+    // A few thousand are read faster without.
+    client.batch_execute("SET enable_seqscan = off").await.unwrap();
+    let plan = chosen.plan(&client, "SELECT s.id FROM students s", "s.number").await;
+    client.batch_execute("RESET enable_seqscan").await.unwrap();
+    assert!(plan.contains("students_name_words"), "{plan}");
+
+    // Lists are counted where somebody asks, and only so far.
+    let request = |with_total| {
+        PageRequest::<SightingPosition>::new(10, "", with_total, all().list_name("sightings")).unwrap()
+    };
+    let newest = SightingStore::new(db).sightings(&all(), &request(true)).await.unwrap();
+    assert_eq!(newest.total, Some(Total { items: COUNTED, exact: false }));
+    let queue = SightingStore::new(db).review_queue(&all(), &request(true)).await.unwrap();
+    assert_eq!(queue.total, Some(Total { items: 60, exact: true }));
+    assert_eq!(SightingStore::new(db).sightings(&all(), &request(false)).await.unwrap().total, None);
+
+    // A time that can't be does not stay at the head of the list.
+    assert_eq!(newest.items[0].key.sequence, 30_000);
+    database
+        .execute(
+            "UPDATE sightings SET captured_at = '2076-01-01', time_implausible = true, received_at = '2026-03-01T00:00:00Z'
+             WHERE sequence = 30000",
+        )
+        .await;
+    let newest = SightingStore::new(db).sightings(&all(), &request(false)).await.unwrap();
+    assert_eq!(newest.items[0].key.sequence, 29_999);
+    let month = "2026-03-01T00:00:01Z".parse().unwrap();
+    let early = SightingFilter { until: Some(month), ..all() };
+    let found = SightingStore::new(db).sightings(&early, &request(false)).await.unwrap();
+    assert!(found.items.len() == 1 && found.items[0].time_implausible, "{found:?}");
+}
+
+#[tokio::test]
+async fn devices_are_renamed_and_replaced_and_students_erased() {
+    let database = Records::start().await;
+    let db = &database.db;
+    db.migrate().await.unwrap();
+    a_slow_statement_is_no_database_that_is_gone(db).await;
+    devices(db).await;
+    students(&database).await;
+}
+
+async fn a_slow_statement_is_no_database_that_is_gone(db: &Database) {
+    let client = db.client().await.unwrap();
+    client.batch_execute("SET statement_timeout = '20ms'").await.unwrap();
+    let error = DatabaseError::from(client.query("SELECT pg_sleep(20)", &[]).await.unwrap_err());
+    assert!(matches!(error, DatabaseError::TooSlow(_)), "{error}");
+    let reason = ServiceError::from(error).reason();
+    assert_eq!((reason, cavs_proto::code_of(reason)), (ErrorReason::CallTimeout, Code::DeadlineExceeded));
+    client.batch_execute("RESET statement_timeout").await.unwrap();
+}
+
+async fn devices(db: &Database) {
+    let store = DeviceStore::new(db);
+    let by: UserId = UserStore::new(db).create_user("ada", "", Role::Admin).await.unwrap().id;
+    let new = |name, kind| NewDevice::new(name, kind, "Room 1").unwrap();
+    let proxy = store.create_device(&new("proxy", DeviceKind::Agent)).await.unwrap();
+    let camera = store.create_device(&new("door", DeviceKind::Esp32Cam)).await.unwrap();
+    store.assign_camera(camera.id, Some(proxy.id)).await.unwrap();
+    let setting = BTreeMap::from([("source.rate".to_owned(), "2".to_owned())]);
+    for rate in ["1", "2"] {
+        let setting = BTreeMap::from([("source.rate".to_owned(), rate.to_owned())]);
+        let change = SettingsChange::new(false, vec![], setting).unwrap();
+        store.configure_device(proxy.id, &change, by).await.unwrap();
+    }
+    let taken = store.create_device(&new("proxy", DeviceKind::Agent)).await;
+    assert!(matches!(taken, Err(DatabaseError::Taken)), "{taken:?}");
+
+    // Another machine in the place of the one that burnt down.
+    let id = store.replace_device(proxy.id, by).await.unwrap();
+    let replaced = store.device(&DeviceKey::Name("proxy".into())).await.unwrap().unwrap();
+    assert_eq!((replaced.id, replaced.classroom.as_str()), (id, "Room 1"));
+    assert_eq!(replaced.wanted.unwrap().settings, setting);
+    assert_eq!(store.proxied_cameras(id).await.unwrap()[0].id, camera.id);
+    let old = store.device(&DeviceKey::Id(proxy.id)).await.unwrap().unwrap();
+    assert_eq!((old.status, old.name.as_str()), (DeviceStatus::Revoked, "proxy"));
+    let again = store.replace_device(proxy.id, by).await;
+    assert!(matches!(again, Err(DatabaseError::Taken)), "{again:?}");
+    let nobody = store.replace_device(DeviceId::generate(), by).await;
+    assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
+
+    // A revoked device's name is free, and still finds it while nobody else has it.
+    store.revoke_device(camera.id).await.unwrap();
+    let door = DeviceKey::Name("door".into());
+    assert_eq!(store.device(&door).await.unwrap().unwrap().id, camera.id);
+    let second = store.create_device(&new("door", DeviceKind::Esp32Cam)).await.unwrap();
+    assert_eq!(store.device(&door).await.unwrap().unwrap().id, second.id);
+
+    let change = |name, room| DeviceChange::new(name, room).unwrap();
+    store.update_device(second.id, &change(Some(" back door "), None)).await.unwrap();
+    store.update_device(second.id, &change(None, Some("Room 2"))).await.unwrap();
+    let moved = store.device(&DeviceKey::Id(second.id)).await.unwrap().unwrap();
+    assert_eq!((moved.name.as_str(), moved.classroom.as_str()), ("back door", "Room 2"));
+    let taken = store.update_device(second.id, &change(Some("proxy"), None)).await;
+    assert!(matches!(taken, Err(DatabaseError::Taken)), "{taken:?}");
+    let nobody = store.update_device(DeviceId::generate(), &change(None, None)).await;
+    assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
+
+    // Pages go through all of them, those of one name too.
+    let (mut names, mut token) = (Vec::new(), String::new());
+    loop {
+        let request = PageRequest::<DevicePosition>::new(1, &token, false, ListName::new("devices")).unwrap();
+        let page = store.devices(&request).await.unwrap();
+        names.extend(page.items.into_iter().map(|device| device.name));
+        token = page.next;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["back door", "door", "proxy", "proxy"]);
+}
+
+async fn students(database: &Records) {
+    let db = &database.db;
+    let store = StudentStore::new(db);
+    let add = async |number: &str, name: &str| {
+        let new = NewStudent::new(number, name, "7b").unwrap();
+        store.create(StudentId::generate(), &new, b"key").await
+    };
+    let gone = add("Ｚ-１７", "Zebulon Quagmire").await.unwrap();
+    assert_eq!(gone.number, "Z-17");
+    let same = add("Z-17", "Somebody Else").await;
+    assert!(matches!(same, Err(DatabaseError::Taken)), "{same:?}");
+    // What might be anywhere by now: in statistics, too.
+    database.execute("ANALYZE; CHECKPOINT").await;
+    assert!(contains(database.folder(), b"Quagmire"));
+
+    store.erase(gone.id).await.unwrap();
+    BiometricStore::new(db).purge_erased().await.unwrap();
+    let erased = store.get(&StudentKey::Id(gone.id)).await.unwrap().unwrap();
+    assert_eq!(
+        (erased.number, erased.name, erased.section),
+        (pseudonym(gone.id), String::new(), String::new())
+    );
+    assert!(erased.erased_at.is_some());
+    assert_eq!(store.get(&StudentKey::Number("Z-17".into())).await.unwrap(), None);
+    database.execute("CHECKPOINT").await;
+    assert!(!contains(&database.folder().join("data/base"), b"Quagmire"));
+    assert!(!contains(&database.folder().join("data/base"), b"quagmire"));
+
+    // The number may be given again, to the same person or another.
+    let fresh = add("Z-17", "Zebulon Quagmire").await.unwrap();
+    assert_eq!(store.get(&StudentKey::Number("Z-17".into())).await.unwrap().unwrap().id, fresh.id);
+    store.erase(gone.id).await.unwrap();
+    assert_eq!(store.get(&StudentKey::Id(fresh.id)).await.unwrap().unwrap().name, "Zebulon Quagmire");
+}
+
+/// Whether any file below a folder contains the bytes.
+fn contains(folder: &Path, needle: &[u8]) -> bool {
+    fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return contains(&path, needle);
+        }
+        fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
+    })
+}
+
+/// What was there before the texts were normalised, the names freed and the times bounded.
+const BEFORE: &str = r"
+    INSERT INTO students (id, number, name) VALUES
+        ('01890000-0000-7000-8000-000000000001', '１７', U&'Zoe\0308 O''Brien'),
+        ('01890000-0000-7000-8000-000000000002', '18', 'has the number'),
+        ('01890000-0000-7000-8000-000000000003', '１８', 'looks as if');
+    INSERT INTO students (id, number, name, section, erased_at)
+        VALUES ('01890000-0000-7000-8000-0000000000ad', '19', 'Gone', '7b', now());
+    INSERT INTO devices (id, name, kind, classroom, status) VALUES
+        ('01890000-0000-7000-8000-00000000000d', 'camera', 'agent', U&'Zoe\0308', 'active');
+    INSERT INTO sighting_keys VALUES ('2026-03-01', '');
+    INSERT INTO sightings (id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at, frame,
+        clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, key_month, pack_digest, probe,
+        decision, reason, threshold, candidates)
+    SELECT gen_random_uuid(), d.id, d.id, 1, n, d.classroom,
+        CASE n WHEN 2 THEN '2076-01-01' ELSE '2026-03-01' END::timestamptz, '2026-03-02', '', 'unknown',
+        0, 0, 1, 1, 1, '{}', '2026-03-01', decode(repeat('00', 32), 'hex'), '', 'unknown', 'EMPTY_GALLERY', 1, '[]'
+    FROM generate_series(1, 3) n, devices d";
+
+#[tokio::test]
+async fn a_filled_database_is_brought_up_to_date() {
+    let mut database = Records::start().await;
+    database.migrate_to(5).await;
+    database.execute(BEFORE).await;
+    database.db.migrate().await.unwrap();
+    assert_eq!(
+        database.texts("SELECT number || ' ' || name || ' ' || section FROM students ORDER BY id").await,
+        ["17 Zo\u{eb} O'Brien ", "18 has the number ", "１８ looks as if ", "erased-80000000000000ad  "]
+    );
+    assert_eq!(
+        database.texts("SELECT name_words::text FROM students ORDER BY id LIMIT 1").await,
+        ["'brien' 'o' 'zo\u{eb}'"]
+    );
+    assert_eq!(
+        database.texts("SELECT DISTINCT classroom FROM devices UNION SELECT classroom FROM sightings").await,
+        ["Zo\u{eb}"]
+    );
+    assert_eq!(
+        database.texts("SELECT listed_at::date::text FROM sightings ORDER BY sequence").await,
+        ["2026-03-01", "2026-03-02", "2026-03-01"]
+    );
+    // A second start finds nothing to do.
+    database.db.migrate().await.unwrap();
+}
