@@ -5,13 +5,10 @@
 //! us waiting longest is closed. So whoever opens connections and says nothing drives out their own
 //! kind, and nobody who works.
 
-mod descriptors;
-mod handshake;
 mod listener;
 mod places;
 mod refusals;
 
-pub use descriptors::raise_descriptors;
-pub use listener::{Http, Listener, Peer, TlsSource, fixed_tls};
+pub use listener::{Http, Listener, Peer, TlsSource, fixed_tls, raise_descriptors};
 pub use places::{Busy, Limits, Patience, Place, Places};
 pub use refusals::{Refusals, SECURITY};

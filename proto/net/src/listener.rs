@@ -1,6 +1,9 @@
 //! Accepting, shaking hands and speaking HTTP, all of it bounded.
 
-use std::{error::Error, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{
+    error::Error, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, thread,
+    time::Duration,
+};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -9,22 +12,29 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustls::{ServerConfig, pki_types::CertificateDer, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::{Limits, Patience, Place, Places, Refusals, handshake::shake_hands};
+use super::{Limits, Patience, Place, Places, Refusals};
 
 /// How long nothing is accepted where that has failed: descriptors do not come back at once.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often that is said.
-const SAID: Duration = Duration::from_secs(30);
+/// How often a failure to accept is logged.
+const LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// Open files and connections that are assumed to be allowed where the system does not say.
+const ASSUMED_DESCRIPTORS: u64 = 1024;
+/// More is of no use here, and some systems count in billions.
+const MAX_DESCRIPTORS: u64 = 65_536;
 
 /// What HTTP may take: of a connection, unless said otherwise.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +45,7 @@ pub struct Http {
     pub head_bytes: u32,
     /// Most headers of an HTTP/1.1 request.
     pub headers: usize,
-    /// Requests at a time.
+    /// Most requests at a time of an HTTP/2 connection.
     pub streams: u32,
     /// What may come of a request before it is read, in bytes; `None` for HTTP/2's own 64 KiB.
     pub stream_window: Option<u32>,
@@ -72,19 +82,19 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The certificates that were shown, the peer's own first.
     pub certificates: Option<Arc<[CertificateDer<'static>]>>,
-    /// The connection's place.
+    /// Its connection's place among all of the listener: when somebody proves who they are, or is slow, it is told.
     pub place: Arc<Place>,
 }
 
-/// An open listener.
+/// A bound address, and the bounds of its connections.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsSource>,
     places: Places,
-    /// Handshakes that compute.
-    turns: Arc<Semaphore>,
+    /// Permits of the handshakes that may compute at a time.
+    handshakes: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
 
@@ -104,11 +114,11 @@ impl Listener {
         let address = listener.local_addr()?;
         // A core is left to those who are connected.
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let turns = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Ok(Self { listener, address, tls, places: Places::new(limits, patience), turns, refusals })
+        let handshakes = Arc::new(Semaphore::new((cores / 2).max(1)));
+        Ok(Self { listener, address, tls, places: Places::new(limits, patience), handshakes, refusals })
     }
 
-    /// Where it listens.
+    /// The bound address, with the port that the system chose where 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -120,7 +130,7 @@ impl Listener {
         Arc::clone(&self.refusals)
     }
 
-    /// Its connections.
+    /// Its places, for who counts its connections.
     #[must_use]
     pub fn places(&self) -> &Places {
         &self.places
@@ -140,7 +150,7 @@ impl Listener {
     {
         let tasks = TaskTracker::new();
         let make = Arc::new(make);
-        let mut said: Option<Instant> = None;
+        let mut logged: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -150,9 +160,9 @@ impl Listener {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: trying again at once would only spin.
-                    if said.is_none_or(|said| said.elapsed() >= SAID) {
+                    if logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
                         warn!(%error, listener = %self.address, "can't accept connections");
-                        said = Some(Instant::now());
+                        logged = Some(Instant::now());
                     }
                     self.places.make_room();
                     sleep(PAUSE).await;
@@ -166,7 +176,7 @@ impl Listener {
             let _ = stream.set_nodelay(true);
             let connection = Connection {
                 tls: self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow())),
-                turns: Arc::clone(&self.turns),
+                handshakes: Arc::clone(&self.handshakes),
                 refusals: Arc::clone(&self.refusals),
                 address,
                 place: Arc::clone(&place),
@@ -190,7 +200,7 @@ impl Listener {
 /// What a connection is served with.
 struct Connection {
     tls: Option<Arc<ServerConfig>>,
-    turns: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
     refusals: Arc<Refusals>,
     address: SocketAddr,
     place: Arc<Place>,
@@ -210,15 +220,17 @@ impl Connection {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let mut peer = Peer { address: self.address, certificates: None, place: Arc::clone(&self.place) };
-        let Some(tls) = self.tls else { return speak(stream, self.http, make(peer), &self.shutdown).await };
-        match shake_hands(stream, tls, &self.turns, &self.place).await {
+        let Some(tls) = self.tls else {
+            return serve_http(stream, self.http, make(peer), &self.shutdown).await;
+        };
+        match accept_tls(stream, tls, &self.handshakes, &self.place).await {
             Ok(stream) => {
                 peer.certificates =
                     stream.get_ref().1.peer_certificates().map(|chain| {
                         chain.iter().map(|certificate| certificate.clone().into_owned()).collect()
                     });
                 self.place.heard();
-                speak(stream, self.http, make(peer), &self.shutdown).await;
+                serve_http(stream, self.http, make(peer), &self.shutdown).await;
             }
             // Who goes away without a word has scanned ports, or looks whether somebody is there.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -232,7 +244,28 @@ impl Connection {
     }
 }
 
-async fn speak<S, B>(
+/// Does a TLS handshake. What costs (signing, and the key exchange) is done by as many at a time as
+/// `handshakes` has permits; nobody holds one of them while we wait for what the other side has to say.
+async fn accept_tls(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    handshakes: &Semaphore,
+    place: &Arc<Place>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let waits_for_us = place.our_turn();
+    let permit = handshakes.acquire().await.map_err(io::Error::other)?;
+    let mut rest = pin!(hello.into_stream(config));
+    // Up to where the other side's answer is needed.
+    let first = poll_fn(|context| Poll::Ready(rest.as_mut().poll(context))).await;
+    drop((permit, waits_for_us));
+    match first {
+        Poll::Ready(done) => done,
+        Poll::Pending => rest.await,
+    }
+}
+
+async fn serve_http<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http: Http,
     service: S,
@@ -283,4 +316,18 @@ fn builder(http: Http) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(http.keep_alive)
         .keep_alive_timeout(http.keep_alive);
     if http.http1 { builder } else { builder.http2_only() }
+}
+
+/// Raises the soft limit of open files to the hard one, where the system lets it, and gives what
+/// holds from now on.
+#[must_use]
+pub fn raise_descriptors() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return ASSUMED_DESCRIPTORS as usize };
+    let wanted = hard.min(MAX_DESCRIPTORS).max(soft);
+    let now = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
+        Ok(()) => wanted,
+        // A service may be forbidden to: what its unit gives it is what there is.
+        Err(_) => soft,
+    };
+    usize::try_from(now.min(MAX_DESCRIPTORS)).unwrap_or(ASSUMED_DESCRIPTORS as usize)
 }

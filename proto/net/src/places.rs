@@ -16,17 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a connection stays on which something did not come in time: for the answer to be sent.
 /// One with other requests under way stays for them.
-const FAREWELL: Duration = Duration::from_secs(1);
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// How often a connection without a deadline is looked at.
-const LOOK: Duration = Duration::from_secs(3600);
+const RECHECK: Duration = Duration::from_secs(3600);
 
 /// How many connections a listener has at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// In all.
+    /// Connections, newcomers included.
     pub connections: usize,
-    /// Of one address.
+    /// Connections of one address.
     pub of_address: usize,
     /// That have not proved yet who they are, in all.
     pub newcomers: usize,
@@ -73,24 +73,24 @@ impl Default for Patience {
 
 /// The places that there are for connections.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<Shared>);
+pub struct Places(Arc<SharedPlaces>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedPlaces {
     limits: Limits,
     patience: Patience,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
 }
 
 /// A connection's place, left when it is dropped.
 #[derive(Debug)]
 pub struct Place {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlaces>,
     id: u64,
-    came: Instant,
+    opened_at: Instant,
     /// Somebody else needs the place.
-    driven_out: CancellationToken,
-    slow: Notify,
+    evicted: CancellationToken,
+    answer_overdue: Notify,
 }
 
 /// We are at work for a connection, which is not idle until this is dropped.
@@ -99,7 +99,7 @@ pub struct Busy(Arc<Place>);
 
 /// Whose turn it is on a connection, and since when.
 #[derive(Debug)]
-struct Entry {
+struct ConnectionEntry {
     address: IpAddr,
     /// Somebody has proved who they are.
     known: bool,
@@ -109,30 +109,30 @@ struct Entry {
     last: Instant,
     /// Its place among those who keep us waiting.
     turn: u64,
-    driven_out: CancellationToken,
+    evicted: CancellationToken,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Count {
+struct ConnectionCount {
     all: usize,
     newcomers: usize,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     next: u64,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, ConnectionEntry>,
     /// Who keeps us waiting, in the order in which they go: newcomers first, then by age.
     waiting: BTreeMap<(bool, u64), u64>,
-    addresses: HashMap<IpAddr, Count>,
+    addresses: HashMap<IpAddr, ConnectionCount>,
     newcomers: usize,
 }
 
 impl Places {
-    /// No connections yet.
+    /// Places for as many connections as the limits say, all of them free.
     #[must_use]
     pub fn new(limits: Limits, patience: Patience) -> Self {
-        Self(Arc::new(Shared { limits, patience, table: Mutex::default() }))
+        Self(Arc::new(SharedPlaces { limits, patience, table: Mutex::default() }))
     }
 
     /// A place for a new connection of an address. Where there are too many, somebody goes who keeps
@@ -143,35 +143,35 @@ impl Places {
         let limits = self.0.limits;
         let mut table = self.0.table.lock();
         let of_address = table.addresses.get(&address).copied().unwrap_or_default();
-        if of_address.newcomers >= limits.newcomers_of_address && !table.drive_out(Some(address), true) {
+        if of_address.newcomers >= limits.newcomers_of_address && !table.evict(Some(address), true) {
             return None;
         }
-        if table.newcomers >= limits.newcomers && !table.drive_out(None, true) {
+        if table.newcomers >= limits.newcomers && !table.evict(None, true) {
             return None;
         }
         let of_address = table.addresses.get(&address).copied().unwrap_or_default();
-        if of_address.all >= limits.of_address && !table.drive_out(Some(address), false) {
+        if of_address.all >= limits.of_address && !table.evict(Some(address), false) {
             return None;
         }
-        if table.entries.len() >= limits.connections && !table.drive_out(None, false) {
+        if table.entries.len() >= limits.connections && !table.evict(None, false) {
             return None;
         }
-        let (id, now, driven_out) = (table.number(), Instant::now(), CancellationToken::new());
+        let (id, now, evicted) = (table.number(), Instant::now(), CancellationToken::new());
         let count = table.addresses.entry(address).or_default();
         (count.all, count.newcomers) = (count.all + 1, count.newcomers + 1);
         table.newcomers += 1;
         table.waiting.insert((false, id), id);
         let entry =
-            Entry { address, known: false, busy: 0, last: now, turn: id, driven_out: driven_out.clone() };
+            ConnectionEntry { address, known: false, busy: 0, last: now, turn: id, evicted: evicted.clone() };
         table.entries.insert(id, entry);
         drop(table);
         let shared = Arc::clone(&self.0);
-        Some(Arc::new(Place { shared, id, came: now, driven_out, slow: Notify::new() }))
+        Some(Arc::new(Place { shared, id, opened_at: now, evicted, answer_overdue: Notify::new() }))
     }
 
     /// Closes the newcomer that has kept us waiting longest, where there is one.
     pub fn make_room(&self) {
-        self.0.table.lock().drive_out(None, true);
+        self.0.table.lock().evict(None, true);
     }
 
     /// Connections and, of them, newcomers.
@@ -182,14 +182,14 @@ impl Places {
     }
 }
 
-impl Table {
+impl ConnectionTable {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
     /// Whether somebody went. They leave in a moment, and are not waited for.
-    fn drive_out(&mut self, address: Option<IpAddr>, newcomers_only: bool) -> bool {
+    fn evict(&mut self, address: Option<IpAddr>, newcomers_only: bool) -> bool {
         let found = self
             .waiting
             .iter()
@@ -199,11 +199,11 @@ impl Table {
                 address.is_none_or(|wanted| self.entries.get(id).is_some_and(|e| e.address == wanted))
             });
         let Some(entry) = found.and_then(|id| self.remove(id)) else { return false };
-        entry.driven_out.cancel();
+        entry.evicted.cancel();
         true
     }
 
-    fn remove(&mut self, id: u64) -> Option<Entry> {
+    fn remove(&mut self, id: u64) -> Option<ConnectionEntry> {
         let entry = self.entries.remove(&id)?;
         self.waiting.remove(&(entry.known, entry.turn));
         let newcomer = usize::from(!entry.known);
@@ -219,7 +219,7 @@ impl Table {
     }
 
     /// Changes an entry, and its place among those who wait with it.
-    fn change(&mut self, id: u64, change: impl FnOnce(&mut Entry)) {
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut ConnectionEntry)) {
         let turn = self.number();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         self.waiting.remove(&(entry.known, entry.turn));
@@ -264,24 +264,24 @@ impl Place {
 
     /// Something on the connection did not come in time: it is answered, and the connection closed.
     pub fn too_slow(&self) {
-        self.slow.notify_one();
+        self.answer_overdue.notify_one();
     }
 
     /// Returns when the connection has to go.
     pub async fn ended(&self) {
         tokio::select! {
-            () = self.driven_out.cancelled() => {}
-            () = self.overstayed() => {}
+            () = self.evicted.cancelled() => {}
+            () = self.past_deadline() => {}
         }
     }
 
     /// Returns when the connection has been idle, or unknown, for too long, or was too slow.
-    async fn overstayed(&self) {
+    async fn past_deadline(&self) {
         while let Some(deadline) = self.deadline() {
             tokio::select! {
                 () = sleep_until(deadline) => {}
-                () = self.slow.notified() => {
-                    sleep(FAREWELL).await;
+                () = self.answer_overdue.notified() => {
+                    sleep(ANSWER_TIME).await;
                     if !self.is_busy() {
                         return;
                     }
@@ -298,9 +298,9 @@ impl Place {
         let deadline = match (entry.known, patience.idle) {
             // What is under way has time limits of its own.
             _ if entry.busy > 0 => return Some(now + patience.idle.unwrap_or(patience.newcomer)),
-            (true, None) => return Some(now + LOOK),
+            (true, None) => return Some(now + RECHECK),
             (true, Some(idle)) => entry.last + idle,
-            (false, _) => (entry.last + patience.newcomer).min(self.came + patience.newcomer_in_all),
+            (false, _) => (entry.last + patience.newcomer).min(self.opened_at + patience.newcomer_in_all),
         };
         (deadline > now).then_some(deadline)
     }
@@ -363,7 +363,7 @@ mod tests {
     }
 
     fn gone(place: &Arc<Place>) -> bool {
-        place.driven_out.is_cancelled()
+        place.evicted.is_cancelled()
     }
 
     #[tokio::test]
@@ -427,17 +427,17 @@ mod tests {
         };
         let ((), done) = tokio::join!(working.ended(), work);
         assert!(done.elapsed() >= patience && done.elapsed() <= 2 * patience, "{:?}", done.elapsed());
-        let slow = places.enter(ONE).unwrap();
-        let (busy, begun) = (slow.begin(), Instant::now());
-        slow.too_slow();
+        let answer_overdue = places.enter(ONE).unwrap();
+        let (busy, begun) = (answer_overdue.begin(), Instant::now());
+        answer_overdue.too_slow();
         drop(busy);
-        slow.ended().await;
-        assert_eq!(begun.elapsed(), FAREWELL);
+        answer_overdue.ended().await;
+        assert_eq!(begun.elapsed(), ANSWER_TIME);
         // A gateway's other frames are not to suffer for one.
-        let slow = places.enter(ONE).unwrap();
-        let (_other, begun) = (slow.begin(), Instant::now());
-        slow.too_slow();
-        let stays = tokio::time::timeout(Duration::from_secs(60), slow.ended()).await;
+        let answer_overdue = places.enter(ONE).unwrap();
+        let (_other, begun) = (answer_overdue.begin(), Instant::now());
+        answer_overdue.too_slow();
+        let stays = tokio::time::timeout(Duration::from_secs(60), answer_overdue.ended()).await;
         assert!(stays.is_err() && begun.elapsed() >= Duration::from_secs(60));
     }
 

@@ -17,12 +17,12 @@ pub const SECURITY: &str = "cavs::security";
 
 /// Lines of one address: at once, and a second for longer than that.
 const OF_ADDRESS: Rate = Rate { burst: 10.0, a_second: 0.1 };
-/// Lines in all.
+/// Lines of all addresses together.
 const IN_ALL: Rate = Rate { burst: 100.0, a_second: 5.0 };
 /// Addresses that are remembered at most.
 const REMEMBERED: usize = 4096;
 
-/// Writes the security log.
+/// Writes the security log, within bounds for each address and for all.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<State>);
 
@@ -30,7 +30,7 @@ pub struct Refusals(Mutex<State>);
 struct State {
     addresses: HashMap<IpAddr, Bucket>,
     all: Option<Bucket>,
-    /// Since the last line.
+    /// Lines that were left out since the last one.
     suppressed: u64,
 }
 
