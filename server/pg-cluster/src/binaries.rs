@@ -4,10 +4,14 @@ use std::{
     process::Command,
 };
 
-use crate::{ClusterError, environment};
+use crate::ClusterError;
 
 /// Where Debian keeps the binaries of each major version.
 const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// Variables that the cluster's programs may need. All others stay here: they may hold keys and passwords, and those that
+/// begin with `PG` would change what the programs do.
+const PASSED_ON: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "TZDIR", "TMPDIR"];
 
 /// The programs of one PostgreSQL installation.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ fn debian_versions() -> Vec<PathBuf> {
 /// As `PG_VERSION` has it: `15` of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, `9.6` of `9.6.24`.
 fn major_version(postgres: &Path) -> Option<String> {
     let mut command = Command::new(postgres);
-    environment::reduce(&mut command);
+    restrict_environment(&mut command);
     let output = command.arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
@@ -85,6 +89,16 @@ fn major_version(postgres: &Path) -> Option<String> {
     match (first.parse::<u32>().ok()?, numbers.next()) {
         (..10, Some(second)) => Some(format!("{first}.{second}")),
         (..10, None) | (10.., _) => Some(first.to_owned()),
+    }
+}
+
+/// Leaves a command nothing of this process's environment but [`PASSED_ON`].
+pub(crate) fn restrict_environment(command: &mut Command) {
+    command.env_clear().env("LC_ALL", "C");
+    for name in PASSED_ON {
+        if let Some(value) = env::var_os(name) {
+            command.env(name, value);
+        }
     }
 }
 

@@ -7,12 +7,11 @@
 
 mod account;
 mod binaries;
-mod environment;
 mod error;
 mod folder;
-mod keeper;
 pub mod parent_death;
 mod postmaster;
+mod process;
 
 use std::{
     fs,
@@ -26,7 +25,6 @@ use account::{Account, with_rights_of};
 use binaries::Binaries;
 pub use error::ClusterError;
 use folder::{LOG_LIMIT, tail};
-use keeper::Keeper;
 use nix::{
     sys::{
         signal::{Signal, killpg},
@@ -35,6 +33,7 @@ use nix::{
     unistd::Pid,
 };
 use postmaster::Postmaster;
+use process::PostgresProcess;
 use tracing::warn;
 
 /// The superuser of the cluster.
@@ -73,7 +72,7 @@ pub struct Cluster {
     socket_directory: PathBuf,
     log: PathBuf,
     account: Option<Account>,
-    keeper: Option<Keeper>,
+    process: Option<PostgresProcess>,
 }
 
 /// What a start would find.
@@ -122,9 +121,9 @@ impl Cluster {
             directory,
             account,
         };
-        let keeper = with_rights_of(layout.account.as_ref(), || layout.start(options))?;
+        let process = with_rights_of(layout.account.as_ref(), || layout.start(options))?;
         let Layout { socket_directory, log, account, .. } = layout;
-        Ok(Self { socket_directory, log, account, keeper })
+        Ok(Self { socket_directory, log, account, process })
     }
 
     /// Looks whether a cluster could be started in `directory`, and changes nothing.
@@ -161,13 +160,13 @@ impl Cluster {
     /// Whether this process started the cluster and will stop it.
     #[must_use]
     pub const fn is_owned(&self) -> bool {
-        self.keeper.is_some()
+        self.process.is_some()
     }
 
     /// Whether a cluster that this process started has ended by itself.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::has_exited)
+        self.process.as_ref().is_some_and(PostgresProcess::has_exited)
     }
 
     /// Keeps the log of a cluster that this process started from growing for ever. To be called now and then.
@@ -192,8 +191,8 @@ impl Cluster {
     }
 
     fn shut_down(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.stop(STOP_LIMIT);
+        if let Some(process) = self.process.take() {
+            process.stop(STOP_LIMIT);
         }
     }
 }
@@ -206,7 +205,7 @@ impl Drop for Cluster {
 
 impl Layout {
     /// Starts the postmaster; `None` where there is one. With the rights of the account only.
-    fn start(&self, options: &Options<'_>) -> Result<Option<Keeper>, ClusterError> {
+    fn start(&self, options: &Options<'_>) -> Result<Option<PostgresProcess>, ClusterError> {
         let begun = Instant::now();
         let pause = |length| match (options.stopped)() {
             true => Err(ClusterError::Stopped),
@@ -240,17 +239,17 @@ impl Layout {
         if !self.data.join("PG_VERSION").exists() {
             self.initialize(&binaries, options)?;
         }
-        postmaster::disown(&self.data, &self.socket_directory)?;
+        postmaster::clear_stale_files(&self.data, &self.socket_directory)?;
         let mut command = self.command(&binaries.postgres)?;
         command.arg("-D").arg(&self.data).arg("-k").arg(&self.socket_directory);
         for setting in settings(options.durability) {
             command.arg("-c").arg(setting);
         }
         command.arg("-c").arg(format!("max_connections={}", options.connections));
-        let keeper = Keeper::spawn(command, &binaries.postgres)?;
+        let process = PostgresProcess::spawn(command, &binaries.postgres)?;
         let mut said = Instant::now();
         while postmaster::state(&self.data) != Postmaster::Ready {
-            if keeper.has_exited() {
+            if process.has_exited() {
                 return Err(ClusterError::Start { log: self.log.clone(), tail: tail(&self.log) });
             }
             // Recovery after a power cut takes as long as it takes.
@@ -259,11 +258,11 @@ impl Layout {
                 said = Instant::now();
             }
             if let Err(stopped) = pause(Duration::from_millis(20)) {
-                keeper.stop(STOP_LIMIT);
+                process.stop(STOP_LIMIT);
                 return Err(stopped);
             }
         }
-        Ok(Some(keeper))
+        Ok(Some(process))
     }
 
     fn initialize(&self, binaries: &Binaries, options: &Options<'_>) -> Result<(), ClusterError> {
@@ -304,7 +303,7 @@ impl Layout {
     /// A command as the cluster's account, inside its directory, writing to its log.
     fn command(&self, program: &Path) -> Result<Command, ClusterError> {
         let mut command = Command::new(program);
-        environment::reduce(&mut command);
+        binaries::restrict_environment(&mut command);
         command
             .current_dir(&self.directory)
             .stdin(std::process::Stdio::null())

@@ -14,19 +14,19 @@ use std::{
 
 use nix::sys::{prctl, signal::Signal};
 
-type Order = (Command, Sender<io::Result<Child>>);
+type SpawnRequest = (Command, Sender<io::Result<Child>>);
 
 /// The thread that starts children: the kernel ends them with the *thread* that forked, so it must
 /// be one that stays as long as the process.
-static NURSERY: LazyLock<io::Result<Sender<Order>>> = LazyLock::new(|| {
-    let (orders, inbox) = mpsc::channel::<Order>();
-    thread::Builder::new().name("nursery".into()).spawn(move || {
+static SPAWNER: LazyLock<io::Result<Sender<SpawnRequest>>> = LazyLock::new(|| {
+    let (requests, inbox) = mpsc::channel::<SpawnRequest>();
+    thread::Builder::new().name("spawner".into()).spawn(move || {
         while let Ok((mut command, answer)) = inbox.recv() {
             // Fails only where nobody waits for the child any more.
             let _ = answer.send(command.spawn());
         }
     })?;
-    Ok(orders)
+    Ok(requests)
 });
 
 /// Starts a child that the kernel kills when this process ends, `kill -9` included.
@@ -36,8 +36,8 @@ static NURSERY: LazyLock<io::Result<Sender<Order>>> = LazyLock::new(|| {
 pub fn spawn(mut command: Command) -> io::Result<Child> {
     signal_child(&mut command, Signal::SIGKILL);
     let (answer, child) = mpsc::channel();
-    let orders = NURSERY.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-    orders.send((command, answer)).map_err(io::Error::other)?;
+    let requests = SPAWNER.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+    requests.send((command, answer)).map_err(io::Error::other)?;
     child.recv().map_err(io::Error::other)?
 }
 

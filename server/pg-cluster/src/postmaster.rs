@@ -52,7 +52,7 @@ fn is_postgres_of(data: &Path, process: &Path) -> bool {
 /// Disarms what a postmaster left that did not stop: PostgreSQL takes any living process of the number for it.
 ///
 /// Only for who holds the folder's lock, and saw that there is no postmaster.
-pub(crate) fn disown(data: &Path, socket_directory: &Path) -> Result<(), ClusterError> {
+pub(crate) fn clear_stale_files(data: &Path, socket_directory: &Path) -> Result<(), ClusterError> {
     let socket_lock = socket_directory.join(".s.PGSQL.5432.lock");
     match fs::remove_file(&socket_lock) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {

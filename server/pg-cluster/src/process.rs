@@ -20,12 +20,12 @@ use crate::{ClusterError, parent_death};
 /// The kernel sends the parent-death signal when the *thread* that forked ends, so the child must
 /// be forked by a thread that stays, not by one of a runtime's pool.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct PostgresProcess {
     pid: Pid,
     thread: thread::JoinHandle<()>,
 }
 
-impl Keeper {
+impl PostgresProcess {
     pub(crate) fn spawn(mut command: Command, program: &Path) -> Result<Self, ClusterError> {
         let failed = |cause| ClusterError::Spawn { program: program.to_owned(), cause };
         parent_death::signal_child(&mut command, Signal::SIGINT);
@@ -33,7 +33,7 @@ impl Keeper {
         command.process_group(0);
         let (sender, receiver) = mpsc::channel();
         let thread = thread::Builder::new()
-            .name("postgres-keeper".into())
+            .name("postgres-waiter".into())
             .spawn(move || match command.spawn() {
                 Ok(mut child) => {
                     let _ = sender.send(Ok(child.id()));
