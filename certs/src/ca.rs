@@ -33,7 +33,7 @@ pub struct Issued {
     pub certificate_pem: String,
     /// The private key, PKCS #8 PEM.
     pub key_pem: Zeroizing<String>,
-    /// When the certificate ends.
+    /// Last moment at which the certificate holds.
     pub not_after: Timestamp,
     certificate: CertificateDer<'static>,
 }

@@ -17,12 +17,12 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 use crate::{CertError, TlsFault, files, tls_fault};
 
 /// From here on a certificate should be renewed.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+const WARN_BEFORE_END: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What a file of certificates says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
-    /// The file.
+    /// The PEM file that it was read from.
     pub path: PathBuf,
     /// From when on all of its certificates hold.
     pub not_before: Timestamp,
@@ -37,7 +37,7 @@ pub struct Examined {
 pub enum Validity {
     /// It does not hold yet.
     NotYet,
-    /// It holds.
+    /// It holds for thirty days at least.
     Holds,
     /// It holds, and has to be renewed soon.
     EndsSoon,
@@ -82,7 +82,7 @@ impl Examined {
             Validity::NotYet
         } else if now > self.not_after {
             Validity::Expired
-        } else if self.not_after.duration_since(now) < SOON {
+        } else if self.not_after.duration_since(now) < WARN_BEFORE_END {
             Validity::EndsSoon
         } else {
             Validity::Holds
@@ -184,7 +184,7 @@ mod tests {
         for (now, validity, word) in [
             (not_before - second, Validity::NotYet, "not valid before"),
             (not_before, Validity::Holds, "valid until"),
-            (not_after - SOON + second, Validity::EndsSoon, "expires on"),
+            (not_after - WARN_BEFORE_END + second, Validity::EndsSoon, "expires on"),
             (not_after + second, Validity::Expired, "expired on"),
         ] {
             assert_eq!(examined.validity(now), validity);

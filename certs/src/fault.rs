@@ -32,7 +32,7 @@ pub enum TlsFault {
     /// What answers does not speak TLS.
     #[error("what answers there does not speak TLS: is the port the right one?")]
     NotTls,
-    /// Anything else.
+    /// Any other fault, in rustls's words.
     #[error("{0}")]
     Other(String),
 }

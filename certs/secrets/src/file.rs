@@ -21,7 +21,7 @@ const MOST: u64 = 1 << 20;
 #[derive(Debug, Error)]
 #[error("{}: {problem}", path.display())]
 pub struct FileError {
-    /// The file.
+    /// The file that can't be read, or that others can.
     pub path: PathBuf,
     /// What is wrong with it.
     #[source]
@@ -56,7 +56,7 @@ pub enum Problem {
     /// It belongs to another user, who can read and change it.
     #[error("belongs to another user (id {owner}); it must belong to root or to the user that this runs as")]
     Owner {
-        /// Whose it is.
+        /// User id of its owner.
         owner: u32,
     },
     /// Far longer than any key.

@@ -1,18 +1,32 @@
-//! Memory that is not swapped.
+//! Memory that is neither dumped nor swapped.
 
 use std::{
     fmt, ptr,
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use nix::sys::prctl::set_dumpable;
 use tracing::warn;
+
+/// A variable for who has to look into a process with a debugger: `1` lets it be dumped.
+const ALLOW_VARIABLE: &str = "CAVS_ALLOW_CORE_DUMPS";
 
 /// A key in memory that the system does not write to its swap space. It stays where it is: moving it
 /// would leave a copy.
 pub struct Locked<T>(Box<T>);
 
-/// Said once: it is the same for every key.
-static SAID: AtomicBool = AtomicBool::new(false);
+/// Logged once: it is the same for every key.
+static LOGGED: AtomicBool = AtomicBool::new(false);
+
+/// Neither a core dump nor another process of the same user reads this one's memory: it holds keys
+/// and faces in the clear. The first thing that a `main` does.
+pub fn forbid_core_dumps() {
+    if std::env::var_os(ALLOW_VARIABLE).is_some_and(|value| value == "1") {
+        return;
+    }
+    // Fails for another argument than 0 and 1 only.
+    let _ = set_dumpable(false);
+}
 
 impl<T> Locked<T> {
     /// Locks the memory of a value. Where the system does not let it (`RLIMIT_MEMLOCK`), the value is
@@ -24,7 +38,7 @@ impl<T> Locked<T> {
             // Locks don't count, and other keys may be on the page: it stays locked for good.
             Ok(guard) => std::mem::forget(guard),
             Err(error) => {
-                if !SAID.swap(true, Ordering::Relaxed) {
+                if !LOGGED.swap(true, Ordering::Relaxed) {
                     warn!(%error, "keys can't be kept out of the swap space; is RLIMIT_MEMLOCK too low?");
                 }
             }
@@ -63,7 +77,7 @@ mod tests {
         let before = locked();
         let key = Locked::new([7u8; 32]);
         assert_eq!(*key, [7; 32]);
-        assert!(locked() > before || SAID.load(Ordering::Relaxed), "neither locked nor said");
+        assert!(locked() > before || LOGGED.load(Ordering::Relaxed), "neither locked nor said");
         assert_eq!(format!("{key:?}"), "Locked(..)");
     }
 }
