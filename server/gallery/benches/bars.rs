@@ -94,7 +94,7 @@ impl Bench {
                     hybrid.apply(&all).unwrap();
                     let (start, before) = (Instant::now(), resident());
                     hybrid.release();
-                    assert!(hybrid.settle(Duration::from_secs(36_000)));
+                    assert!(hybrid.wait_idle(Duration::from_secs(36_000)));
                     let bytes = resident().saturating_sub(before) as f64 / hybrid.len() as f64;
                     println!("{:.1} {bytes:.0}", start.elapsed().as_secs_f64());
                     // Freed before, its memory would have been the graph's.

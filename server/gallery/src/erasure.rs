@@ -60,12 +60,12 @@ fn an_erased_face_is_gone_from_memory() {
     let template =
         |n: u32| Template { id: TemplateId(n.into()), student: StudentKey(n.into()), embedding: face(n) };
     gallery.apply(&Change { insert: (0..40).map(template).collect(), ..Change::default() }).unwrap();
-    assert!(gallery.settle(Duration::from_secs(60)));
+    assert!(gallery.wait_idle(Duration::from_secs(60)));
     assert_eq!(found(), [1, 1, 1], "the test finds what is there");
 
     let builds = gallery.stats().graph.unwrap().builds;
     gallery.apply(&Change { remove_students: vec![StudentKey(7)], ..Change::default() }).unwrap();
     assert_eq!(found(), [0, 0, 0], "store and graph forget at once");
-    assert!(gallery.settle(Duration::from_secs(60)));
+    assert!(gallery.wait_idle(Duration::from_secs(60)));
     assert_eq!(gallery.stats().graph.unwrap().builds, builds, "one removal has no graph built anew");
 }

@@ -180,7 +180,7 @@ impl Gallery for ExactGallery {
 
     fn release(&self) {}
 
-    fn settle(&self, _timeout: Duration) -> bool {
+    fn wait_idle(&self, _timeout: Duration) -> bool {
         true
     }
 

@@ -65,7 +65,7 @@ pub trait Gallery: Send + Sync {
     fn release(&self);
 
     /// Waits until the background thread has nothing to do; false where `timeout` passed before.
-    fn settle(&self, timeout: Duration) -> bool;
+    fn wait_idle(&self, timeout: Duration) -> bool;
 
     /// Number of components of every embedding.
     fn dimension(&self) -> usize;

@@ -24,10 +24,10 @@ const BUILD_WIDTH: usize = 128;
 /// Layers of `hnsw_rs`.
 const LAYERS: usize = 16;
 /// Components beyond so many standard deviations of a random unit vector are clipped.
-const SPREAD: f32 = 5.0;
+const CLIP_DEVIATIONS: f32 = 5.0;
 
 /// Distance of an erased point from all others: that of opposite codes.
-const FARTHEST: f32 = 2.0;
+const MAX_DISTANCE: f32 = 2.0;
 
 /// A navigable graph over the i8 codes of templates (Malkov and Yashunin, arXiv:1603.09320).
 ///
@@ -38,7 +38,7 @@ pub(crate) struct Graph {
     dimension: usize,
     /// One over the graph codes' scale.
     density: f32,
-    names: RwLock<Names>,
+    index: RwLock<PointIndex>,
 }
 
 /// The code of a point, which can be erased while the graph holds on to the point: it has no lanes then. Searches
@@ -57,20 +57,20 @@ impl Point {
     }
 }
 
-/// Which templates a point stands for.
+/// Which templates the points stand for.
 #[derive(Default)]
-struct Names {
-    points: Vec<Named>,
-    /// Where each template is.
-    places: HashMap<TemplateId, usize>,
+struct PointIndex {
+    points: Vec<PointEntry>,
+    /// Number of the point of each template.
+    by_template: HashMap<TemplateId, usize>,
     /// Point of a code, by its hash. Identical templates share a point: a graph gets lost among
     /// copies. Two codes of one hash would cost a hint, never an answer.
-    known: HashMap<u64, usize>,
+    by_code: HashMap<u64, usize>,
     hasher: RandomState,
     templates: usize,
 }
 
-struct Named {
+struct PointEntry {
     templates: Vec<TemplateId>,
     point: Point,
 }
@@ -82,11 +82,11 @@ struct CodeDistance {
 
 impl Distance<Point> for CodeDistance {
     fn eval(&self, a: &[Point], b: &[Point]) -> f32 {
-        let ([a], [b]) = (a, b) else { return FARTHEST };
+        let ([a], [b]) = (a, b) else { return MAX_DISTANCE };
         // A point may be compared with itself while somebody waits to erase it.
         let (a, b) = (a.0.read_recursive(), b.0.read_recursive());
         if a.len() != b.len() {
-            return FARTHEST;
+            return MAX_DISTANCE;
         }
         // `hnsw_rs` asserts that distances are not negative.
         (1.0 - simd::dot(&a, &b) as f32 * self.unit).max(0.0)
@@ -96,19 +96,19 @@ impl Distance<Point> for CodeDistance {
 impl Graph {
     /// A graph with room for about `expected` points.
     pub(crate) fn new(dimension: usize, expected: usize) -> Self {
-        let density = 127.0 * (dimension as f32).sqrt() / SPREAD;
+        let density = 127.0 * (dimension as f32).sqrt() / CLIP_DEVIATIONS;
         let distance = CodeDistance { unit: (density * density).recip() };
         Self {
             hnsw: Hnsw::new(LINKS, expected, LAYERS, BUILD_WIDTH, distance),
             dimension,
             density,
-            names: RwLock::default(),
+            index: RwLock::default(),
         }
     }
 
     /// Templates that were inserted, with those that were removed since.
     pub(crate) fn templates(&self) -> usize {
-        self.names.read().templates
+        self.index.read().templates
     }
 
     /// The graph's code of components.
@@ -121,56 +121,56 @@ impl Graph {
         self.encode(code.components())
     }
 
-    /// Names a template, so that [`forget`](Self::forget) finds it from here on. What is left to do is
+    /// Registers a template, so that [`remove`](Self::remove) finds it from here on. What is left to do is
     /// [`link`](Self::link).
-    pub(crate) fn name(&self, id: TemplateId, code: Vec<Lane>) -> Unlinked {
-        let mut names = self.names.write();
-        names.templates += 1;
-        let hash = names.hasher.hash_one(&code[..]);
-        if let Some(number) = names.known.get(&hash).copied() {
-            names.points[number].templates.push(id);
-            names.places.insert(id, number);
+    pub(crate) fn register(&self, id: TemplateId, code: Vec<Lane>) -> Unlinked {
+        let mut index = self.index.write();
+        index.templates += 1;
+        let hash = index.hasher.hash_one(&code[..]);
+        if let Some(number) = index.by_code.get(&hash).copied() {
+            index.points[number].templates.push(id);
+            index.by_template.insert(id, number);
             return Unlinked(None);
         }
-        let (number, point) = (names.points.len(), Point::new(code));
-        names.known.insert(hash, number);
-        names.points.push(Named { templates: vec![id], point: point.clone() });
-        names.places.insert(id, number);
+        let (number, point) = (index.points.len(), Point::new(code));
+        index.by_code.insert(hash, number);
+        index.points.push(PointEntry { templates: vec![id], point: point.clone() });
+        index.by_template.insert(id, number);
         Unlinked(Some((point, number)))
     }
 
-    /// Links what was named. One thread at a time may; any number may search meanwhile.
+    /// Links what was registered. One thread at a time may; any number may search meanwhile.
     pub(crate) fn link(&self, unlinked: Unlinked) {
         if let Unlinked(Some((point, number))) = unlinked {
             self.hnsw.insert((slice::from_ref(&point), number));
         }
     }
 
-    /// Forgets a template: with the last one of a point, its code is erased.
-    pub(crate) fn forget(&self, id: TemplateId) {
-        let mut names = self.names.write();
-        let Some(number) = names.places.remove(&id) else { return };
-        let named = &mut names.points[number];
-        named.templates.retain(|other| *other != id);
-        if !named.templates.is_empty() {
+    /// Removes a template: with the last one of a point, its code is erased.
+    pub(crate) fn remove(&self, id: TemplateId) {
+        let mut index = self.index.write();
+        let Some(number) = index.by_template.remove(&id) else { return };
+        let entry = &mut index.points[number];
+        entry.templates.retain(|other| *other != id);
+        if !entry.templates.is_empty() {
             return;
         }
-        let point = named.point.clone();
-        let hash = names.hasher.hash_one(&point.0.read()[..]);
+        let point = entry.point.clone();
+        let hash = index.hasher.hash_one(&point.0.read()[..]);
         // The same face may come again: it is another point then.
-        if names.known.get(&hash) == Some(&number) {
-            names.known.remove(&hash);
+        if index.by_code.get(&hash) == Some(&number) {
+            index.by_code.remove(&hash);
         }
         point.erase();
     }
 
     /// Templates near a code: about `width` of them, and all copies of each.
-    pub(crate) fn near(&self, code: Vec<Lane>, width: usize) -> Vec<TemplateId> {
+    pub(crate) fn nearest(&self, code: Vec<Lane>, width: usize) -> Vec<TemplateId> {
         let neighbours = self.hnsw.search(slice::from_ref(&Point::new(code)), width, width);
-        let names = self.names.read();
-        neighbours.iter().flat_map(|n| &names.points[n.get_origin_id()].templates).copied().collect()
+        let index = self.index.read();
+        neighbours.iter().flat_map(|n| &index.points[n.get_origin_id()].templates).copied().collect()
     }
 }
 
-/// What was named and has yet to be linked.
+/// A registered point that has yet to be linked; `None` where one of the same code is.
 pub(crate) struct Unlinked(Option<(Point, usize)>);

@@ -19,7 +19,7 @@ use crate::{
         Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Grouping, Query,
         Source, Stats, StudentKey, TemplateId,
     },
-    worker::{Control, Worker},
+    worker::{Worker, WorkerControl},
 };
 
 /// Templates that may wait for the graph while it answers; they are compared one by one.
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) crossover: usize,
     pub(crate) index: RwLock<Index>,
-    pub(crate) control: Control,
+    pub(crate) control: WorkerControl,
     decided: AtomicU64,
 }
 
@@ -82,7 +82,7 @@ impl HybridGallery {
             options,
             crossover: options.crossover.unwrap_or_else(|| default_crossover(dimension)),
             index: RwLock::default(),
-            control: Control::default(),
+            control: WorkerControl::default(),
             decided: AtomicU64::new(0),
         });
         let worker = Worker(Arc::clone(&shared));
@@ -128,10 +128,11 @@ impl Shared {
     ) -> Option<Hint> {
         let index = self.index.read();
         let graph = index.graph.as_ref().filter(|_| index.waiting.len() <= MAX_WAITING)?;
-        let near = graph.near(graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
+        let nearest =
+            graph.nearest(graph.encode(probe.as_slice().iter().copied()), self.options.search_width);
         let store = self.exact.store();
         let mut students: Vec<_> =
-            near.iter().chain(&index.waiting).filter_map(|id| Some(store.get(*id)?.0)).collect();
+            nearest.iter().chain(&index.waiting).filter_map(|id| Some(store.get(*id)?.0)).collect();
         students.sort_unstable();
         students.dedup();
         students.into_iter().for_each(|student| store.offer_student(search, student));
@@ -140,7 +141,7 @@ impl Shared {
     }
 
     /// Whether the graph's answer stands without a scan.
-    fn stands(&self, hint: &Hint) -> bool {
+    fn is_final(&self, hint: &Hint) -> bool {
         let every = self.options.audit_every;
         hint.is_clear()
             && (every == 0 || !(self.decided.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every))
@@ -167,7 +168,7 @@ impl Gallery for HybridGallery {
         let (applied, removed) = self.shared.exact.commit(change, &codes)?;
         // While nobody searches or links: a template that is being linked is found here, or not linked any more.
         for graph in index.graph.iter().chain(index.build.as_ref().map(|build| &build.graph)) {
-            removed.iter().for_each(|id| graph.forget(*id));
+            removed.iter().for_each(|id| graph.remove(*id));
         }
         let ids = || change.insert.iter().map(|template| template.id);
         if index.graph.is_some() {
@@ -196,11 +197,11 @@ impl Gallery for HybridGallery {
         for probe in probes {
             let mut search = shared.exact.prepare(probe, query)?;
             let hint = rule.and_then(|rule| shared.ask_graph(&mut search, probe, query.k, rule));
-            let stands = hint.as_ref().is_some_and(|hint| shared.stands(hint));
-            if !stands {
+            let is_final = hint.as_ref().is_some_and(|hint| shared.is_final(hint));
+            if !is_final {
                 unanswered.push(search);
             }
-            hints.push((hint, stands));
+            hints.push((hint, is_final));
         }
         let mut scanned = shared.exact.scan(unanswered, query.k, Source::Exact).into_iter();
         let mut counters = Counters::default();
@@ -241,8 +242,8 @@ impl Gallery for HybridGallery {
         self.shared.control.compact();
     }
 
-    fn settle(&self, timeout: Duration) -> bool {
-        self.shared.control.settle(timeout)
+    fn wait_idle(&self, timeout: Duration) -> bool {
+        self.shared.control.wait_idle(timeout)
     }
 
     fn dimension(&self) -> usize {

@@ -158,7 +158,7 @@ impl Store {
     /// Removes a template and erases it from memory.
     pub(crate) fn remove(&mut self, id: TemplateId) -> bool {
         let Some(row) = self.rows.remove(&id) else { return false };
-        self.disown(row);
+        self.detach_row(row);
         let last = self.len as u32 - 1;
         if row != last {
             self.move_last_to(row);
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// Takes a row from its student, and the student away with the last one.
-    fn disown(&mut self, row: u32) {
+    fn detach_row(&mut self, row: u32) {
         let number = self.owner(row);
         let student = &mut self.students[number as usize];
         student.rows.retain(|other| *other != row);

@@ -33,7 +33,7 @@ pub struct Template {
     pub id: TemplateId,
     /// Whose face it is.
     pub student: StudentKey,
-    /// The face.
+    /// The enrolled embedding, of the gallery's dimension.
     pub embedding: UnitEmbedding,
 }
 
@@ -60,7 +60,7 @@ impl Change {
     }
 }
 
-/// What a change did.
+/// How many templates a change inserted and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
     /// Templates that were there and are not any more, those replaced by their own id included.
@@ -154,7 +154,7 @@ impl<'a> Query<'a> {
 /// A student that a probe may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// The student.
+    /// Whose templates are similar to the probe.
     pub student: StudentKey,
     /// The student's most similar template.
     pub template: TemplateId,
@@ -258,7 +258,7 @@ pub enum GalleryError {
     Dimension {
         /// The gallery's dimension.
         expected: usize,
-        /// The embedding's.
+        /// The dimension of the embedding that was given.
         found: usize,
         /// The template, where it was one.
         template: Option<TemplateId>,
@@ -272,9 +272,9 @@ pub enum GalleryError {
     /// A student would have more templates than [`Options::templates_per_student`](crate::Options).
     #[error("{student:?} would have more than {limit} templates")]
     TooManyTemplates {
-        /// The student.
+        /// Who would have too many templates.
         student: StudentKey,
-        /// The limit.
+        /// Most templates of a student.
         limit: usize,
     },
     /// More templates than rows can be numbered.

@@ -16,89 +16,89 @@ use crate::{
 
 /// What the owner and the background thread tell each other.
 #[derive(Default)]
-pub(crate) struct Control {
-    orders: Mutex<Orders>,
+pub(crate) struct WorkerControl {
+    state: Mutex<WorkerState>,
     to_worker: Condvar,
     from_worker: Condvar,
 }
 
 #[derive(Default)]
-struct Orders {
+struct WorkerState {
     /// Something has changed since the worker last looked.
     changed: bool,
     compact: bool,
     /// Nothing new is begun.
-    held: bool,
+    paused: bool,
     stop: bool,
     busy: bool,
 }
 
-impl Control {
+impl WorkerControl {
     pub(crate) fn wake(&self) {
-        self.order(|orders| orders.changed = true);
+        self.update(|state| state.changed = true);
     }
 
     pub(crate) fn compact(&self) {
-        self.order(|orders| {
-            orders.changed = true;
-            orders.compact = true;
+        self.update(|state| {
+            state.changed = true;
+            state.compact = true;
         });
     }
 
-    pub(crate) fn hold(&self, held: bool) {
-        self.order(|orders| orders.held = held);
+    pub(crate) fn hold(&self, paused: bool) {
+        self.update(|state| state.paused = paused);
     }
 
     pub(crate) fn stop(&self) {
-        self.order(|orders| orders.stop = true);
+        self.update(|state| state.stop = true);
         self.from_worker.notify_all();
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        let orders = self.orders.lock();
-        orders.changed || orders.busy
+        let state = self.state.lock();
+        state.changed || state.busy
     }
 
-    pub(crate) fn settle(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_idle(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        let mut orders = self.orders.lock();
-        while (orders.changed || orders.busy) && !orders.stop {
+        let mut state = self.state.lock();
+        while (state.changed || state.busy) && !state.stop {
             match deadline {
-                Some(deadline) if self.from_worker.wait_until(&mut orders, deadline).timed_out() => break,
+                Some(deadline) if self.from_worker.wait_until(&mut state, deadline).timed_out() => break,
                 Some(_) => {}
-                None => self.from_worker.wait(&mut orders),
+                None => self.from_worker.wait(&mut state),
             }
         }
-        !(orders.changed || orders.busy || orders.stop)
+        !(state.changed || state.busy || state.stop)
     }
 
-    fn order(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.orders.lock());
+    fn update(&self, change: impl FnOnce(&mut WorkerState)) {
+        change(&mut self.state.lock());
         self.to_worker.notify_one();
     }
 
     fn is_stopped(&self) -> bool {
-        self.orders.lock().stop
+        self.state.lock().stop
     }
 
     /// Whether linking more templates into the present graph would be in vain.
-    fn is_overruled(&self) -> bool {
-        let orders = self.orders.lock();
-        orders.stop || orders.compact
+    fn should_stop_linking(&self) -> bool {
+        let state = self.state.lock();
+        state.stop || state.compact
     }
 
     /// Waits for work: whether a compaction is part of it, or `None` at the end.
     fn next(&self) -> Option<bool> {
-        let mut orders = self.orders.lock();
-        orders.busy = false;
+        let mut state = self.state.lock();
+        state.busy = false;
         self.from_worker.notify_all();
-        while (!orders.changed || orders.held) && !orders.stop {
-            self.to_worker.wait(&mut orders);
+        while (!state.changed || state.paused) && !state.stop {
+            self.to_worker.wait(&mut state);
         }
-        orders.changed = false;
-        orders.busy = true;
-        let compact = std::mem::take(&mut orders.compact);
-        (!orders.stop).then_some(compact)
+        state.changed = false;
+        state.busy = true;
+        let compact = std::mem::take(&mut state.compact);
+        (!state.stop).then_some(compact)
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Worker(pub(crate) Arc<Shared>);
 impl Worker {
     /// Works until the gallery is dropped.
     pub(crate) fn run(self) {
-        let _end = End(&self.0);
+        let _end = WorkerGuard(&self.0);
         while let Some(compact) = self.0.control.next() {
             self.maintain(compact);
         }
@@ -127,7 +127,7 @@ impl Worker {
         }
         let waiting = self.0.index.read().waiting.len();
         // The old graph must not be held here any longer: it is erased when the new one takes its place.
-        let good = graph.filter(|graph| !compact && !is_worn(graph, len, waiting));
+        let good = graph.filter(|graph| !compact && !needs_rebuild(graph, len, waiting));
         if let Some(graph) = good.or_else(|| self.build()) {
             self.link_waiting(&graph);
         }
@@ -164,7 +164,7 @@ impl Worker {
                 return;
             }
             for id in &some {
-                if self.0.control.is_overruled() {
+                if self.0.control.should_stop_linking() {
                     return;
                 }
                 self.link(graph, *id);
@@ -174,28 +174,28 @@ impl Worker {
     }
 
     fn link(&self, graph: &Graph, id: TemplateId) {
-        let named = {
-            // No change comes in between: what is removed later is found by its name.
+        let unlinked = {
+            // No change comes in between: what is removed later is found by its id.
             let _index = self.0.index.read();
             let code = self.0.exact.store().get(id).map(|(_, code)| graph.encode_code(code));
-            code.map(|code| graph.name(id, code))
+            code.map(|code| graph.register(id, code))
         };
-        if let Some(named) = named {
-            graph.link(named);
+        if let Some(unlinked) = unlinked {
+            graph.link(unlinked);
         }
     }
 }
 
 /// Whether so many of the graph's templates are gone that its searches come back half empty.
-fn is_worn(graph: &Graph, len: usize, waiting: usize) -> bool {
+fn needs_rebuild(graph: &Graph, len: usize, waiting: usize) -> bool {
     let alive = len.saturating_sub(waiting);
     graph.templates().saturating_sub(alive) > (len / 5).max(1024)
 }
 
 /// However the thread ends, nobody waits for it in vain, and the scan answers everything.
-struct End<'a>(&'a Shared);
+struct WorkerGuard<'a>(&'a Shared);
 
-impl Drop for End<'_> {
+impl Drop for WorkerGuard<'_> {
     fn drop(&mut self) {
         self.0.index.write().clear();
         self.0.control.stop();

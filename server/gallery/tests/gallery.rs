@@ -30,7 +30,7 @@ fn galleries() -> Vec<Arc<dyn Gallery>> {
 fn filled(gallery: &dyn Gallery, students: u64) {
     let insert = (0..students).flat_map(|s| (0..3).map(move |p| template(s, p, DIMENSION))).collect();
     gallery.apply(&Change { insert, ..Change::default() }).unwrap();
-    assert!(gallery.settle(MINUTE));
+    assert!(gallery.wait_idle(MINUTE));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn an_erased_student_is_gone_and_the_graph_is_built_without() {
         let found = gallery.search(&face(3, 0, DIMENSION), &query).unwrap();
         assert!(found.candidates.iter().all(|c| c.student != erased));
         gallery.compact();
-        assert!(gallery.settle(MINUTE));
+        assert!(gallery.wait_idle(MINUTE));
         let stats = gallery.stats();
         assert_eq!((stats.templates, stats.students), (87, 29));
         if let Some(graph) = stats.graph {
@@ -211,7 +211,7 @@ fn thousands_of_identical_faces_hide_nobody() {
             copy
         });
         gallery.apply(&Change { insert: copies.collect(), ..Change::default() }).unwrap();
-        assert!(gallery.settle(MINUTE));
+        assert!(gallery.wait_idle(MINUTE));
         for student in 1..100 {
             let probe = face(student, 77, DIMENSION);
             let answer = gallery.search(&probe, &Query::top(2).unless_decisive(RULE)).unwrap();

@@ -136,7 +136,7 @@ fn run(mode: Mode, steps: &[Step]) {
                 continue;
             }
             Step::Settle => {
-                assert!(gallery.settle(MINUTE));
+                assert!(gallery.wait_idle(MINUTE));
                 continue;
             }
             Step::Search { student, k, mean, roster, accept } => {
@@ -224,7 +224,7 @@ fn a_change_is_seen_whole_or_not_at_all() {
         gallery.apply(&Change { insert: others.collect(), ..Change::default() }).unwrap();
         let versions = |v: u64| (3 * v..3 * v + 3).map(|p| template(0, p, DIMENSION));
         gallery.apply(&Change { insert: versions(0).collect(), ..Change::default() }).unwrap();
-        assert!(gallery.settle(MINUTE));
+        assert!(gallery.wait_idle(MINUTE));
         let (begun, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let searchers: Vec<_> = (0..3)
             .map(|searcher| {
@@ -259,7 +259,7 @@ fn a_change_is_seen_whole_or_not_at_all() {
             }
         }
         searchers.into_iter().for_each(|s| s.join().unwrap());
-        assert!(gallery.settle(MINUTE));
+        assert!(gallery.wait_idle(MINUTE));
         assert_eq!(gallery.len(), 300);
     }
 }
@@ -272,7 +272,7 @@ fn the_hybrid_finds_all_that_the_exact_scan_finds() {
         let gallery = open(mode, 128, Options::default()).unwrap();
         let insert = (0..PEOPLE).flat_map(|s| (0..3).map(move |p| template(s, p, 128))).collect();
         gallery.apply(&Change { insert, ..Change::default() }).unwrap();
-        assert!(gallery.settle(MINUTE));
+        assert!(gallery.wait_idle(MINUTE));
         gallery
     });
     let probes: Vec<_> = (0..PEOPLE).map(|s| face(s, 99, 128)).collect();
