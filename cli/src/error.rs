@@ -18,7 +18,7 @@ use tonic_types::StatusExt;
 
 use crate::exit::Exit;
 
-/// Why a command failed.
+/// Why a command failed: with its exit code, its stable reason, and what helps.
 #[derive(Debug, Error)]
 pub enum CliError {
     /// The command line or the configuration is wrong.
@@ -29,7 +29,7 @@ pub enum CliError {
     Failure {
         /// Stable, for programs.
         reason: &'static str,
-        /// For people.
+        /// What went wrong, in a sentence for people.
         message: String,
     },
     /// Something that should be there is not.
@@ -37,13 +37,13 @@ pub enum CliError {
     NotFound {
         /// Stable, for programs.
         reason: &'static str,
-        /// For people.
+        /// What went wrong, in a sentence for people.
         message: String,
     },
     /// A file can't be read or written.
     #[error("{path}: {source}", path = path.display())]
     File {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -51,31 +51,31 @@ pub enum CliError {
     /// There is no session for this server.
     #[error("not logged in at {server}")]
     NotLoggedIn {
-        /// The server.
+        /// Its address, as it was given.
         server: String,
     },
     /// The session's time is over.
     #[error("the session at {server} ended at {at}")]
     SessionExpired {
-        /// The server.
+        /// Its address, as it was given.
         server: String,
-        /// When it ended.
+        /// The end of the session's token.
         at: Timestamp,
     },
     /// No connection to the server.
     #[error("{server} can't be reached: {problem}")]
     Unreachable {
-        /// The server.
+        /// Its address, as it was given.
         server: String,
-        /// Why.
+        /// What the connection or the TLS library said.
         problem: String,
     },
     /// The server's certificate is not one to believe.
     #[error("{server} is not trusted: {problem}")]
     NotTrusted {
-        /// The server.
+        /// Its address, as it was given.
         server: String,
-        /// Why.
+        /// What the connection or the TLS library said.
         problem: String,
         /// The root that it was checked against.
         ca: PathBuf,
@@ -83,9 +83,9 @@ pub enum CliError {
     /// The server said nothing for too long.
     #[error("{server} gave no answer within {seconds} seconds")]
     TimedOut {
-        /// The server.
+        /// Its address, as it was given.
         server: String,
-        /// How long it had.
+        /// Seconds that the call had.
         seconds: u64,
     },
     /// The server answered with an error.
@@ -183,7 +183,7 @@ impl CliError {
 
     /// Whether the next request would fail alike.
     #[must_use]
-    pub fn ends_everything(&self) -> bool {
+    pub fn is_fatal(&self) -> bool {
         matches!(self.exit(), Exit::NotAuthorised | Exit::Unavailable)
     }
 

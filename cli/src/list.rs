@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     error::CliError,
     printer::{Format, Printer, Style},
-    text::harmless_json,
+    text::sanitised_json,
     view::TableParts,
 };
 
@@ -120,7 +120,7 @@ fn indented(entry: &impl Serialize) -> Result<String, CliError> {
     let document = serde_json::to_string_pretty(entry)
         .map_err(|error| CliError::failure("OUTPUT", format!("JSON: {error}")))?;
     // Line breaks are of the layout only: those of texts are escaped.
-    Ok(format!("    {}", harmless_json(&document).replace('\n', "\n    ")))
+    Ok(format!("    {}", sanitised_json(&document).replace('\n', "\n    ")))
 }
 
 #[cfg(test)]

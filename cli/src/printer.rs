@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     error::{CliError, FieldViolation},
-    text::{harmless, harmless_json},
+    text::{sanitised, sanitised_json},
 };
 
 /// How results are written.
@@ -23,7 +23,7 @@ pub enum Format {
 
 /// The result of a command.
 pub trait Report: Serialize {
-    /// The result for people. Text from elsewhere must have gone through [`harmless`].
+    /// The result for people. Text from elsewhere must have gone through [`sanitised`].
     fn table(&self, style: &Style) -> String;
 }
 
@@ -109,7 +109,7 @@ impl Printer {
         }
         let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
         let mut err = io::stderr().lock();
-        write!(err, "{} Nobody can undo it. [y/N] ", harmless(question)).map_err(failed)?;
+        write!(err, "{} Nobody can undo it. [y/N] ", sanitised(question)).map_err(failed)?;
         err.flush().map_err(failed)?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).map_err(failed)?;
@@ -123,7 +123,7 @@ impl Printer {
     pub fn note(&self, text: &str) {
         if self.format == Format::Table && !self.quiet {
             // Nobody can be told that standard error is gone.
-            let _ = write_line(io::stderr().lock(), &harmless(text));
+            let _ = write_line(io::stderr().lock(), &sanitised(text));
         }
     }
 
@@ -142,7 +142,7 @@ pub(crate) fn render(report: &impl Report, format: Format, style: &Style) -> Res
         Format::Json => {
             let document = serde_json::to_string_pretty(report)
                 .map_err(|error| CliError::failure("OUTPUT", format!("JSON: {error}")))?;
-            Ok(harmless_json(&document).into_owned())
+            Ok(sanitised_json(&document).into_owned())
         }
     }
 }
@@ -152,15 +152,15 @@ fn render_error(error: &CliError, format: Format) -> String {
     match format {
         Format::Table => {
             // Our own messages may have several lines; each is made harmless by itself.
-            let lines: Vec<_> = message.lines().map(harmless).collect();
+            let lines: Vec<_> = message.lines().map(sanitised).collect();
             let mut text = format!("error: {}", lines.join("\n"));
             for FieldViolation { field, description } in error.violations() {
                 if !message.contains(description) {
-                    text.push_str(&format!("\n  {}: {}", harmless(field), harmless(description)));
+                    text.push_str(&format!("\n  {}: {}", sanitised(field), sanitised(description)));
                 }
             }
             if let Some(hint) = hint {
-                text.push_str(&format!("\nhint: {}", harmless(&hint)));
+                text.push_str(&format!("\nhint: {}", sanitised(&hint)));
             }
             text
         }
@@ -168,7 +168,7 @@ fn render_error(error: &CliError, format: Format) -> String {
             let reason = error.reason();
             let report = ErrorReport { reason: &reason, message, hint, field_violations: error.violations() };
             let document = serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned());
-            harmless_json(&document).into_owned()
+            sanitised_json(&document).into_owned()
         }
     }
 }

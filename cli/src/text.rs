@@ -11,24 +11,24 @@ const MAX_CHARS: usize = 2000;
 /// Names and notes come from many hands, and whoever reads a list must not have their terminal
 /// driven by one of them.
 #[must_use]
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub fn sanitised(text: &str) -> Cow<'_, str> {
     let long = text.char_indices().nth(MAX_CHARS);
-    if long.is_none() && !text.chars().any(is_active) {
+    if long.is_none() && !text.chars().any(is_terminal_control) {
         return Cow::Borrowed(text);
     }
     let end = long.map_or(text.len(), |(end, _)| end);
-    let mut clean: String = text[..end].chars().map(visible).collect();
+    let mut clean: String = text[..end].chars().map(replacement).collect();
     if long.is_some() {
         clean.push('…');
     }
     Cow::Owned(clean)
 }
 
-/// Escapes what [`harmless`] would replace in a JSON document. The document says the same.
+/// Escapes what [`sanitised`] would replace in a JSON document. The document says the same.
 #[must_use]
-pub fn harmless_json(document: &str) -> Cow<'_, str> {
+pub fn sanitised_json(document: &str) -> Cow<'_, str> {
     // Line breaks of the layout are no part of a string: there they are escaped already.
-    let active = |c: char| c != '\n' && is_active(c);
+    let active = |c: char| c != '\n' && is_terminal_control(c);
     if !document.chars().any(active) {
         return Cow::Borrowed(document);
     }
@@ -44,10 +44,10 @@ pub fn harmless_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-fn visible(c: char) -> char {
+fn replacement(c: char) -> char {
     match c {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        c if is_active(c) => char::REPLACEMENT_CHARACTER,
+        c if is_terminal_control(c) => char::REPLACEMENT_CHARACTER,
         c => c,
     }
 }
@@ -55,7 +55,7 @@ fn visible(c: char) -> char {
 /// Control characters (C0, DEL, C1), line and paragraph separators, controls of the reading
 /// direction (Unicode UAX 9), and invisible ones that no script needs. The joiners U+200C and
 /// U+200D stay: Persian and Hindi names are written with them.
-fn is_active(c: char) -> bool {
+fn is_terminal_control(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -77,22 +77,22 @@ mod tests {
 
     #[test]
     fn escape_sequences_lose_their_power() {
-        assert_eq!(harmless("\u{1b}]0;owned\u{7}Ada\u{9b}31m"), "\u{fffd}]0;owned\u{fffd}Ada\u{fffd}31m");
-        assert_eq!(harmless("Ada\r\nLovelace\t!"), "Ada  Lovelace !");
-        assert_eq!(harmless("\u{202e}adA"), "\u{fffd}adA");
+        assert_eq!(sanitised("\u{1b}]0;owned\u{7}Ada\u{9b}31m"), "\u{fffd}]0;owned\u{fffd}Ada\u{fffd}31m");
+        assert_eq!(sanitised("Ada\r\nLovelace\t!"), "Ada  Lovelace !");
+        assert_eq!(sanitised("\u{202e}adA"), "\u{fffd}adA");
     }
 
     #[test]
     fn names_of_all_scripts_stay() {
         for name in ["Zoë Müller", "李小龙", "محمد", "می\u{200c}خواهم", "क्\u{200d}ष", "O'Brien-Şahin"]
         {
-            assert!(matches!(harmless(name), Cow::Borrowed(kept) if kept == name));
+            assert!(matches!(sanitised(name), Cow::Borrowed(kept) if kept == name));
         }
     }
 
     #[test]
     fn endless_text_ends() {
-        let text = harmless(&"é".repeat(10_000)).into_owned();
+        let text = sanitised(&"é".repeat(10_000)).into_owned();
         assert_eq!(text.chars().count(), MAX_CHARS + 1);
         assert!(text.ends_with('…'));
     }
@@ -100,14 +100,14 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_active_is_left(text: String) {
-            prop_assert!(!harmless(&text).chars().any(is_active));
+            prop_assert!(!sanitised(&text).chars().any(is_terminal_control));
         }
 
         #[test]
         fn json_says_the_same(text: String) {
             let document = serde_json::to_string_pretty(&[&text]).unwrap();
-            let clean = harmless_json(&document);
-            prop_assert!(!clean.replace('\n', "").chars().any(is_active));
+            let clean = sanitised_json(&document);
+            prop_assert!(!clean.replace('\n', "").chars().any(is_terminal_control));
             let read: Vec<String> = serde_json::from_str(&clean).unwrap();
             prop_assert_eq!(&read[0], &text);
         }

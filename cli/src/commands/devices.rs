@@ -37,7 +37,7 @@ pub enum DevicesCommand {
     },
     /// List devices by name
     List {
-        /// How many.
+        /// How many entries are listed.
         #[command(flatten)]
         extent: Extent,
     },

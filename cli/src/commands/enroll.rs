@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     client::Api,
     config::Config,
-    enrollment::{self, Found, LeftOut, Outcome},
+    enrollment::{self, EnrollmentOutcome, Found, LeftOut},
     error::CliError,
     lookup,
     printer::Printer,
@@ -51,7 +51,7 @@ async fn single(
     let api = Api::connect(config).await?;
     let student = StudentRefView::from(&StudentView::from(lookup::student(&api, student).await?));
     let bar = progress_bar(printer, images.len());
-    let Outcome { verdicts, failure } = enrollment::enroll(&api, &student.id, &images, &bar).await;
+    let EnrollmentOutcome { verdicts, failure } = enrollment::enroll(&api, &student.id, &images, &bar).await;
     bar.finish_and_clear();
     let done = Enrollment::new(student, verdicts, not_tried(left_out));
     // What was committed before a failure is there, so it is reported before the failure is.
@@ -77,7 +77,7 @@ async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliE
         let (enrollment, failure) = one_folder(&api, folder, &bar).await;
         students.push(FolderEnrollment::new(number, enrollment, failure.as_ref()));
         // A student who is not known says nothing of the next one; a server that is gone does.
-        if failure.as_ref().is_some_and(CliError::ends_everything) {
+        if failure.as_ref().is_some_and(CliError::is_fatal) {
             end = failure;
             break;
         }
@@ -108,7 +108,7 @@ async fn one_folder(
             return (None, Some(error));
         }
     };
-    let Outcome { verdicts, failure } = enrollment::enroll(api, &student.id, &images, bar).await;
+    let EnrollmentOutcome { verdicts, failure } = enrollment::enroll(api, &student.id, &images, bar).await;
     (Some(Enrollment::new(student, verdicts, not_tried(left_out))), failure)
 }
 

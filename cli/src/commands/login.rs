@@ -1,4 +1,4 @@
-//! `cavs login`
+//! `cavs login`, `cavs logout`, `cavs whoami`
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
@@ -6,7 +6,13 @@ use cavs_proto::{from_timestamp, v1};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    client::Api, config::Config, error::CliError, printer::Printer, session::Session, view::LoggedIn,
+    client::Api,
+    config::Config,
+    error::CliError,
+    exit::Exit,
+    printer::Printer,
+    session::Session,
+    view::{LoggedIn, LoggedOut, WhoAmI},
 };
 
 /// Longer than any password that the server takes.
@@ -23,7 +29,7 @@ pub struct LoginArgs {
     password_stdin: bool,
 }
 
-pub(crate) async fn run(args: LoginArgs, config: Config, printer: &Printer) -> Result<(), CliError> {
+pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -> Result<(), CliError> {
     let password = if args.password_stdin { read_password()? } else { ask_password(&args.username)? };
     let api = Api::connect_anonymously(&config).await?;
     let request =
@@ -46,6 +52,30 @@ pub(crate) async fn run(args: LoginArgs, config: Config, printer: &Printer) -> R
     printer.report(&LoggedIn { server: session.server, user: user.into(), expire_time: session.expires })
 }
 
+/// Ends the session on the server, and forgets it here.
+pub(crate) async fn log_out(config: Config, printer: &Printer) -> Result<(), CliError> {
+    let server = config.server.to_string();
+    let logged_out = match end_session(&config).await {
+        Ok(()) => true,
+        // A session that the server does not know has ended already.
+        Err(error) if error.exit() == Exit::NotAuthorised => false,
+        Err(error) => return Err(error),
+    };
+    // A token from the environment belongs to no file, and another server's session stays.
+    if config.token.is_none() && config.session.as_ref().is_some_and(|session| session.server == server) {
+        config.session_file.remove()?;
+    }
+    printer.report(&LoggedOut { server, logged_out })
+}
+
+/// Shows who the server takes this session for.
+pub(crate) async fn who_am_i(config: Config, printer: &Printer) -> Result<(), CliError> {
+    let api = Api::connect(&config).await?;
+    let response = api.call(api.auth().who_am_i(v1::WhoAmIRequest {})).await?;
+    let user = response.user.ok_or_else(|| CliError::protocol("the server did not say who is logged in"))?;
+    printer.report(&WhoAmI { server: config.server.to_string(), user: user.into() })
+}
+
 fn read_password() -> Result<SecretString, CliError> {
     let mut line = String::new();
     let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
@@ -64,4 +94,10 @@ fn ask_password(username: &str) -> Result<SecretString, CliError> {
     rpassword::prompt_password(format!("Password of {username}: "))
         .map(Into::into)
         .map_err(|error| CliError::failure("INPUT", format!("the password can't be read: {error}")))
+}
+
+async fn end_session(config: &Config) -> Result<(), CliError> {
+    let api = Api::connect(config).await?;
+    api.call(api.auth().logout(v1::LogoutRequest {})).await?;
+    Ok(())
 }

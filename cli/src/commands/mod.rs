@@ -5,13 +5,11 @@ pub mod devices;
 pub mod enroll;
 pub mod gallery;
 pub mod login;
-mod logout;
 pub mod models;
 pub mod review;
 pub mod sightings;
 pub mod students;
 pub mod templates;
-mod whoami;
 
 use crate::{
     args::{Cli, Command},
@@ -28,9 +26,9 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
     let global = cli.global.normalised();
     let config = || Config::resolve(&global);
     match cli.command {
-        Command::Login(args) => login::run(args, config()?, printer).await,
-        Command::Logout => logout::run(config()?, printer).await,
-        Command::Whoami => whoami::run(config()?, printer).await,
+        Command::Login(args) => login::log_in(args, config()?, printer).await,
+        Command::Logout => login::log_out(config()?, printer).await,
+        Command::Whoami => login::who_am_i(config()?, printer).await,
         Command::Students(command) => students::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,

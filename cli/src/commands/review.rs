@@ -44,7 +44,6 @@ pub struct ListArgs {
     /// Only this device
     #[arg(long, value_name = "NAME|ID")]
     device: Option<String>,
-    /// How many.
     #[command(flatten)]
     extent: Extent,
 }

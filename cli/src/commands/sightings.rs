@@ -52,7 +52,6 @@ pub struct ListArgs {
     /// Only before this time, or up to the end of this day
     #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
     until: Option<TimeSpec>,
-    /// How many.
     #[command(flatten)]
     extent: Extent,
 }

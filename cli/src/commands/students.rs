@@ -35,7 +35,7 @@ pub enum StudentsCommand {
         /// Only students with a name of which each of these words begins one
         #[arg(long, value_name = "WORDS")]
         name: Option<String>,
-        /// How many.
+        /// How many entries are listed.
         #[command(flatten)]
         extent: Extent,
     },

@@ -14,7 +14,7 @@ const MAX_IMAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// What folders are searched for. A file that is named itself is sent whatever its name is.
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jfif", "png", "webp"];
 /// What operating systems put into folders of pictures.
-const NOBODYS: [&str; 3] = ["thumbs.db", "desktop.ini", "icon\r"];
+const SYSTEM_FILES: [&str; 3] = ["thumbs.db", "desktop.ini", "icon\r"];
 
 /// What was found in files and folders that were named.
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     for entry in fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let is_nobodys = NOBODYS.contains(&name.to_string_lossy().to_lowercase().as_str());
+        let is_nobodys = SYSTEM_FILES.contains(&name.to_string_lossy().to_lowercase().as_str());
         if !is_nobodys && !name.as_encoded_bytes().starts_with(b".") {
             paths.push(entry.path());
         }

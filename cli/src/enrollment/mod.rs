@@ -4,4 +4,4 @@ mod images;
 mod stream;
 
 pub(crate) use images::{Found, LeftOut, StudentFolder, find_folders, find_images, no_images};
-pub(crate) use stream::{Outcome, enroll};
+pub(crate) use stream::{EnrollmentOutcome, enroll};

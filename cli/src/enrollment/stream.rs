@@ -20,16 +20,16 @@ use crate::{client::Api, error::CliError, view::VerdictView};
 /// Images in memory: one that is read, one that waits, and what the connection takes.
 const IMAGES_AHEAD: usize = 1;
 
-/// What became of the images, as far as it went.
-pub(crate) struct Outcome {
+/// The server's verdicts on images, and what kept it from giving more.
+pub(crate) struct EnrollmentOutcome {
     /// In the order of the images; fewer than these after a failure.
     pub(crate) verdicts: Vec<VerdictView>,
-    /// Why it did not go on.
+    /// What ended the call before all images had a verdict.
     pub(crate) failure: Option<CliError>,
 }
 
 /// Which image is where on its way: verdicts come back in the order in which images were sent.
-struct Ledger<'a> {
+struct VerdictCollector<'a> {
     images: &'a [PathBuf],
     verdicts: RefCell<Vec<Option<VerdictView>>>,
     /// Images that were sent and have no verdict yet, in order.
@@ -38,18 +38,23 @@ struct Ledger<'a> {
 }
 
 /// Enrolls a student from images. One that can't be read is refused here; the others go on.
-pub(crate) async fn enroll(api: &Api, student_id: &str, images: &[PathBuf], bar: &ProgressBar) -> Outcome {
-    let ledger = Ledger {
+pub(crate) async fn enroll(
+    api: &Api,
+    student_id: &str,
+    images: &[PathBuf],
+    bar: &ProgressBar,
+) -> EnrollmentOutcome {
+    let collector = VerdictCollector {
         images,
         verdicts: RefCell::new(images.iter().map(|_| None).collect()),
         sent: RefCell::default(),
         bar,
     };
-    let failure = ledger.run(api, student_id).await.and_then(|()| ledger.complete()).err();
-    Outcome { verdicts: ledger.verdicts.take().into_iter().flatten().collect(), failure }
+    let failure = collector.run(api, student_id).await.and_then(|()| collector.complete()).err();
+    EnrollmentOutcome { verdicts: collector.verdicts.take().into_iter().flatten().collect(), failure }
 }
 
-impl Ledger<'_> {
+impl VerdictCollector<'_> {
     async fn run(&self, api: &Api, student_id: &str) -> Result<(), CliError> {
         let (sender, receiver) = mpsc::channel(IMAGES_AHEAD);
         let mut sending = pin!(self.send(student_id, sender));
@@ -73,7 +78,7 @@ impl Ledger<'_> {
             let data = match read.unwrap_or_else(|_| Err(("IMAGE_UNREADABLE", "can't be read".to_owned()))) {
                 Ok(data) => data,
                 Err((reason, message)) => {
-                    self.note(index, VerdictView::not_sent(shown(path), reason, message));
+                    self.record(index, VerdictView::not_sent(shown(path), reason, message));
                     continue;
                 }
             };
@@ -103,11 +108,11 @@ impl Ledger<'_> {
     fn verdict(&self, verdict: ImageVerdict) -> Result<(), CliError> {
         let index = self.sent.borrow_mut().pop_front();
         let index = index.ok_or_else(|| CliError::protocol("the server sent a verdict on no image"))?;
-        self.note(index, VerdictView::of_server(shown(&self.images[index]), verdict));
+        self.record(index, VerdictView::of_server(shown(&self.images[index]), verdict));
         Ok(())
     }
 
-    fn note(&self, index: usize, verdict: VerdictView) {
+    fn record(&self, index: usize, verdict: VerdictView) {
         self.verdicts.borrow_mut()[index] = Some(verdict);
         self.bar.inc(1);
     }

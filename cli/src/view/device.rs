@@ -17,13 +17,13 @@ use crate::{
 /// An agent or a camera.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeviceView {
-    /// UUID.
+    /// UUID of the device.
     pub id: String,
     /// Name; unique among the devices that are not revoked.
     pub name: String,
     /// `agent` or `esp32_cam`.
     pub kind: &'static str,
-    /// The room it watches.
+    /// The classroom in which it is.
     pub classroom: String,
     /// `active` or `revoked`.
     pub status: &'static str,
@@ -62,16 +62,16 @@ pub struct ConnectedTwiceView {
     pub now: bool,
     /// RFC 3339: when it was noticed last.
     pub last_time: Option<Timestamp>,
-    /// How often.
+    /// Times that it was noticed.
     pub count: u64,
 }
 
 /// An agent that speaks for a camera.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProxyView {
-    /// UUID.
+    /// UUID of the device.
     pub id: String,
-    /// Unique name.
+    /// The proxy's name in the fleet.
     pub name: String,
 }
 
@@ -103,17 +103,17 @@ pub struct HealthView {
     pub temperature: Option<f32>,
     /// 0 to 100, of all processors.
     pub cpu_percent: Option<f32>,
-    /// Bytes.
+    /// Memory of the agent in RAM, in bytes.
     pub memory_resident: Option<u64>,
-    /// Bytes.
+    /// Memory that programs can still get, in bytes.
     pub memory_available: Option<u64>,
-    /// Bytes.
+    /// Space on the spool's file system, in bytes.
     pub disk_free: Option<u64>,
     /// Frames that went through the agent.
     pub frames_per_second: Option<f32>,
     /// Faces that were found.
     pub faces_per_second: Option<f32>,
-    /// Since the agent's start.
+    /// Frames since the agent's start.
     pub frames: u64,
     /// Those that could not be analysed.
     pub frames_bad: u64,
@@ -121,7 +121,7 @@ pub struct HealthView {
     pub frames_dropped: u64,
     /// Failures of the camera.
     pub source_failures: u64,
-    /// Since the agent's start.
+    /// Seconds since the agent's start.
     pub uptime_seconds: u64,
     /// The clock followed a time server or agreed with the server's.
     pub clock_synchronised: bool,
@@ -140,7 +140,7 @@ pub struct WantedView {
     pub settings: BTreeMap<String, String>,
     /// RFC 3339.
     pub pushed_time: Option<Timestamp>,
-    /// User name.
+    /// Name of the user who pushed them.
     pub pushed_by: String,
 }
 
@@ -153,7 +153,7 @@ pub struct RunningView {
     pub on_trial: bool,
     /// The last version that the device refused or went back from; 0 where there is none.
     pub rejected_version: u64,
-    /// Why.
+    /// Why the device gave that version up.
     pub rejection: String,
 }
 

@@ -7,7 +7,7 @@ use crate::printer::{Report, Style};
 pub struct DeviceTokenView {
     /// UUID of the camera.
     pub device_id: String,
-    /// Shown this once.
+    /// The token in clear; the server keeps its hash only.
     pub token: String,
 }
 

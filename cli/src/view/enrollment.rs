@@ -33,7 +33,7 @@ pub struct VerdictView {
 /// What became of the images of one student.
 #[derive(Debug, Serialize)]
 pub struct Enrollment {
-    /// Who.
+    /// Who was enrolled.
     pub student: StudentRefView,
     /// Images that became templates.
     pub accepted: usize,
@@ -54,7 +54,7 @@ pub struct FolderEnrollment {
     pub enrollment: Option<Enrollment>,
     /// Stable reason why this student was not, or not wholly, enrolled.
     pub error_reason: Option<String>,
-    /// The same in words.
+    /// The error in words.
     pub error_message: Option<String>,
 }
 

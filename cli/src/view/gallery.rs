@@ -36,7 +36,7 @@ pub struct GalleryView {
     pub graph: Option<GraphView>,
     /// How probes were answered since the server started.
     pub searches: SearchesView,
-    /// In force.
+    /// The thresholds in force on this server.
     pub thresholds: ThresholdsView,
     /// What its own faces say; none where there are too few.
     pub calibration: Option<CalibrationView>,
@@ -72,7 +72,7 @@ pub struct SearchesView {
     pub refuted: u64,
 }
 
-/// Thresholds.
+/// One version of a pack's thresholds.
 #[derive(Debug, Clone, Serialize)]
 pub struct ThresholdsView {
     /// 0: from the server's configuration and the model pack, or only tried.
@@ -125,7 +125,7 @@ pub struct ThresholdChangeView {
 /// Thresholds, and what they do.
 #[derive(Debug, Serialize)]
 pub struct SideView {
-    /// The thresholds.
+    /// The thresholds that were applied.
     pub thresholds: ThresholdsView,
     /// Strangers, of 1,000, expected to be accepted; none where the gallery is too small to say.
     pub false_matches_per_thousand: Option<f64>,

@@ -3,7 +3,7 @@
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle, Width};
 use jiff::Timestamp;
 
-use crate::{printer::Style, text::harmless};
+use crate::{printer::Style, text::sanitised};
 
 /// Below it a table is not worth squeezing.
 const NARROWEST: u16 = 60;
@@ -16,7 +16,7 @@ pub(super) fn table<const N: usize>(style: &Style, header: [&str; N], rows: Vec<
     let mut table = plain(style);
     table.set_header(header);
     for row in rows {
-        table.add_row(row.iter().map(|cell| harmless(cell).into_owned()));
+        table.add_row(row.iter().map(|cell| sanitised(cell).into_owned()));
     }
     finish(&table)
 }
@@ -41,7 +41,7 @@ impl TableParts {
             table.set_header(self.header);
         }
         for row in rows {
-            table.add_row(row.iter().map(|cell| harmless(cell).into_owned()));
+            table.add_row(row.iter().map(|cell| sanitised(cell).into_owned()));
         }
         for (index, width) in self.widths.iter().enumerate() {
             if let Some(column) = table.column_mut(index) {
@@ -61,7 +61,7 @@ impl TableParts {
 pub(super) fn facts(style: &Style, facts: &[(&str, String)]) -> String {
     let mut table = plain(style);
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        table.add_row([(*name).to_owned(), harmless(value).into_owned()]);
+        table.add_row([(*name).to_owned(), sanitised(value).into_owned()]);
     }
     finish(&table)
 }

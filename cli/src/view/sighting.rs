@@ -16,7 +16,7 @@ use crate::{
 /// One event "this face was seen by this device at this time".
 #[derive(Debug, Clone, Serialize)]
 pub struct SightingView {
-    /// UUID.
+    /// UUID of the sighting.
     pub id: String,
     /// RFC 3339.
     pub captured_at: Option<Timestamp>,
@@ -24,9 +24,9 @@ pub struct SightingView {
     pub received_at: Option<Timestamp>,
     /// UUID of the device.
     pub device_id: String,
-    /// Its name.
+    /// Name of the device.
     pub device_name: String,
-    /// The room it watches.
+    /// The classroom in which the device is.
     pub classroom: String,
     /// With device and sequence, unique for ever.
     pub boot_epoch: u64,
@@ -36,13 +36,13 @@ pub struct SightingView {
     pub frame: String,
     /// Place of the face, in pixels.
     pub bounding_box: Option<BoundingBoxView>,
-    /// The detector's score.
+    /// The detector's score, 0 to 1.
     pub detection_score: f32,
     /// Quality of the face.
     pub quality: Option<Quality>,
     /// Probability that the face is live; null where nothing measured it.
     pub liveness: Option<f32>,
-    /// What the matcher said.
+    /// The matcher's candidates, and what the policy made of them.
     pub prediction: Option<PredictionView>,
     /// What a person said; null until then.
     pub review: Option<ReviewView>,
@@ -82,12 +82,12 @@ pub struct BoundingBoxView {
     height: f32,
 }
 
-/// What the matcher said.
+/// The matcher's candidates, and what the policy made of them.
 #[derive(Debug, Clone, Serialize)]
 pub struct PredictionView {
     /// `accepted`, `pending` or `unknown`.
     pub decision: &'static str,
-    /// Stable reason.
+    /// Why it was decided so; stable.
     pub reason: String,
     /// Best first.
     pub candidates: Vec<CandidateView>,
@@ -104,13 +104,13 @@ pub struct PredictionView {
 /// Somebody who it may be.
 #[derive(Debug, Clone, Serialize)]
 pub struct CandidateView {
-    /// Who.
+    /// The student whose templates are similar to the probe.
     pub student: Option<StudentRefView>,
     /// Cosine, -1 to 1.
     pub similarity: f32,
 }
 
-/// What a person said.
+/// A reviewer's verdict.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReviewView {
     /// `approved`, `rejected` or `flagged`.
@@ -136,7 +136,7 @@ pub struct ReviewQueue;
 /// One sighting with what is known of its picture.
 #[derive(Debug, Serialize)]
 pub struct ReviewItemView {
-    /// The sighting.
+    /// All that is known of it beside the evidence.
     pub sighting: SightingView,
     /// Length of the picture; 0 where none was kept.
     pub evidence_bytes: usize,

@@ -9,13 +9,13 @@ use super::{
 use crate::{
     list::List,
     printer::{Report, Style},
-    text::harmless,
+    text::sanitised,
 };
 
-/// A student.
+/// A student of the site, with the number of templates.
 #[derive(Debug, Clone, Serialize)]
 pub struct StudentView {
-    /// UUID.
+    /// UUID of the student.
     pub id: String,
     /// The site's own number; a pseudonym after an erasure.
     pub number: String,
@@ -53,11 +53,11 @@ pub struct StudentList;
 /// A student in another result.
 #[derive(Debug, Clone, Serialize)]
 pub struct StudentRefView {
-    /// UUID.
+    /// UUID of the student.
     pub id: String,
     /// The site's own number.
     pub number: String,
-    /// Name.
+    /// As people call the student.
     pub name: String,
 }
 
@@ -139,10 +139,10 @@ impl Report for StudentErased {
     fn table(&self, _style: &Style) -> String {
         format!(
             "erased {}: {} templates destroyed, {} sightings left without a face, of {}",
-            harmless(&self.was),
+            sanitised(&self.was),
             self.templates,
             self.sightings,
-            harmless(&self.student.number)
+            sanitised(&self.student.number)
         )
     }
 }

@@ -13,7 +13,7 @@ use crate::printer::{Report, Style};
 /// An enrolled face; the face itself never leaves the server.
 #[derive(Debug, Serialize)]
 pub struct TemplateView {
-    /// UUID.
+    /// UUID of the template.
     pub id: String,
     /// The model pack that made it.
     pub pack_digest: String,
@@ -26,7 +26,7 @@ pub struct TemplateView {
 /// The enrolled faces of a student.
 #[derive(Debug, Serialize)]
 pub struct TemplateList {
-    /// Whose.
+    /// Whose templates they are.
     pub student: StudentRefView,
     /// Oldest first.
     pub templates: Vec<TemplateView>,
@@ -35,7 +35,7 @@ pub struct TemplateList {
 /// A template that is no more.
 #[derive(Debug, Serialize)]
 pub struct TemplateDeleted {
-    /// UUID.
+    /// UUID of the template.
     pub id: String,
 }
 

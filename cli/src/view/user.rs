@@ -12,7 +12,7 @@ use crate::printer::{Report, Style};
 /// Somebody who logs in.
 #[derive(Debug, Clone, Serialize)]
 pub struct UserView {
-    /// UUID.
+    /// UUID of the user.
     pub id: String,
     /// The name to log in with.
     pub username: String,
@@ -45,7 +45,7 @@ pub struct LoggedOut {
 pub struct WhoAmI {
     /// Address of the server.
     pub server: String,
-    /// Who.
+    /// The user of the session.
     pub user: UserView,
 }
 
