@@ -17,14 +17,14 @@ const TEMPLATE_SIDE: f32 = 112.0;
 
 /// A rotation with uniform scale and shift: `(x, y)` becomes `(a x - b y + tx, b x + a y + ty)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Similarity2 {
+pub(crate) struct SimilarityTransform {
     a: f32,
     b: f32,
     tx: f32,
     ty: f32,
 }
 
-impl Similarity2 {
+impl SimilarityTransform {
     /// The least-squares transform that takes template points of an aligned face of `side` pixels
     /// to landmarks of the picture; `None` where the landmarks coincide.
     pub(crate) fn from_template(landmarks: &[Point; 5], side: usize) -> Option<Self> {
@@ -64,7 +64,7 @@ impl Similarity2 {
 
 /// Samples the aligned face bilinearly into `out`, `side * side` RGB pixels as f32 0-255; what lies
 /// outside the picture is black.
-pub(crate) fn warp(image: &Image, transform: &Similarity2, side: usize, out: &mut [[f32; 3]]) {
+pub(crate) fn warp(image: &Image, transform: &SimilarityTransform, side: usize, out: &mut [[f32; 3]]) {
     for (row, line) in out.chunks_exact_mut(side).enumerate() {
         for (column, pixel) in line.iter_mut().enumerate() {
             let (x, y) = transform.apply(column as f32, row as f32);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_template_maps_to_itself() {
-        let t = Similarity2::from_template(&TEMPLATE, 112).unwrap();
+        let t = SimilarityTransform::from_template(&TEMPLATE, 112).unwrap();
         assert!(
             (t.a - 1.0).abs() < 1e-5 && t.b.abs() < 1e-5 && t.tx.abs() < 1e-3 && t.ty.abs() < 1e-3,
             "{t:?}"
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn a_turned_and_grown_face_is_found_again() {
         let turned = TEMPLATE.map(|p| Point { x: -2.0 * p.y + 300.0, y: 2.0 * p.x + 10.0 });
-        let t = Similarity2::from_template(&turned, 112).unwrap();
+        let t = SimilarityTransform::from_template(&turned, 112).unwrap();
         for (p, q) in TEMPLATE.iter().zip(&turned) {
             let (x, y) = t.apply(p.x, p.y);
             assert!((x - q.x).abs() < 1e-2 && (y - q.y).abs() < 1e-2);
         }
-        assert!(Similarity2::from_template(&[Point { x: 5.0, y: 5.0 }; 5], 112).is_none());
+        assert!(SimilarityTransform::from_template(&[Point { x: 5.0, y: 5.0 }; 5], 112).is_none());
     }
 
     #[test]

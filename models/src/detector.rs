@@ -88,15 +88,15 @@ impl Detector {
         // The better a face was seen, the further in front.
         let (mut found, mut too_large) = (vec![], vec![]);
         let mut side = self.long_side;
-        for look in 0..looks {
+        for detect_at in 0..looks {
             let largest = self.largest_face * long_side / side as f32;
             let (fitting, larger): (Vec<_>, Vec<_>) = self
-                .look(image, side, min_score)?
+                .detect_at(image, side, min_score)?
                 .into_iter()
                 .partition(|d| d.bounding_box.long_side() < largest);
             let done = larger.is_empty() && !(fitting.is_empty() && found.is_empty());
             // What is much smaller was no trouble to the look before.
-            let least = if look == 0 || largest.is_infinite() { 0.0 } else { LEAST_OF_LOOK * largest };
+            let least = if detect_at == 0 || largest.is_infinite() { 0.0 } else { LEAST_OF_LOOK * largest };
             found.extend(fitting.into_iter().filter(|d| d.bounding_box.long_side() >= least));
             too_large.splice(0..0, larger);
             if done {
@@ -111,7 +111,12 @@ impl Detector {
     }
 
     /// Faces as the network sees them where the picture's longer side is scaled to `long_side`.
-    fn look(&mut self, image: &Image, long_side: u32, min_score: f32) -> Result<Vec<Detection>, VisionError> {
+    fn detect_at(
+        &mut self,
+        image: &Image,
+        long_side: u32,
+        min_score: f32,
+    ) -> Result<Vec<Detection>, VisionError> {
         let (width, height) = (image.width() as f32, image.height() as f32);
         let fixed = self.network.input();
         let scale = match fixed {

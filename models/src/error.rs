@@ -36,13 +36,13 @@ pub enum ImageError {
         /// Longest accepted file, in bytes.
         max_bytes: usize,
     },
-    /// The decoder gave up.
+    /// The decoder found no picture in it, or only a part of one.
     #[error("the image is damaged: {0}")]
     Corrupt(String),
     /// A crop does not touch the picture, or has no size.
     #[error("the crop lies outside the image")]
     CropOutside,
-    /// The encoder gave up.
+    /// The JPEG encoder failed.
     #[error("the crop could not be encoded: {0}")]
     Encode(String),
 }
@@ -71,9 +71,9 @@ pub enum PackError {
     /// A file of the pack can't be read.
     #[error("{path}: {source}")]
     Read {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// A file is not the one that was imported.
@@ -81,15 +81,15 @@ pub enum PackError {
         "{path}: the SHA-256 differs from the one in pack.toml; import the pack again or restore the file"
     )]
     ChecksumMismatch {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
     },
     /// A file of the pack does not say what it should.
     #[error("{path}: {problem}")]
     Invalid {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it, to stand behind its name.
         problem: String,
     },
 }
@@ -117,9 +117,9 @@ pub enum ImportError {
     /// A file can't be read or written.
     #[error("{path}: {source}")]
     File {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// The destination is there already; a pack is never overwritten.
@@ -128,15 +128,15 @@ pub enum ImportError {
     /// The bytes are no ONNX model.
     #[error("{path}: no ONNX model: {problem}")]
     NotOnnx {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it, to stand behind its name.
         problem: String,
     },
     /// The network uses something that the executor can't run.
     #[error("{path}: node {node} ({operator}): {problem}")]
     Unsupported {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
         /// Name of the node in the graph.
         node: String,
@@ -148,11 +148,11 @@ pub enum ImportError {
     /// The network runs, but is not of the kind it was given as.
     #[error("{path}: not {kind}: {problem}")]
     WrongKind {
-        /// The file.
+        /// The file of the pack, or of the import.
         path: PathBuf,
         /// What was expected.
         kind: &'static str,
-        /// What is different.
+        /// In what the network differs from it.
         problem: String,
     },
     /// An option makes no sense.
@@ -160,7 +160,7 @@ pub enum ImportError {
     Option {
         /// Name of the option.
         option: &'static str,
-        /// What is wrong.
+        /// What is wrong with it, to stand behind its name.
         problem: String,
     },
     /// The written pack could not be opened again.
@@ -200,7 +200,7 @@ pub enum VisionError {
     Network {
         /// Which network of the pack.
         network: String,
-        /// What went wrong.
+        /// The inference's own words.
         problem: String,
     },
     /// A network's output is no embedding (not finite, or zero).
@@ -211,7 +211,7 @@ pub enum VisionError {
     Option {
         /// Name of the option.
         option: &'static str,
-        /// What is wrong.
+        /// What is wrong with it, to stand behind its name.
         problem: String,
     },
 }

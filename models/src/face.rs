@@ -5,9 +5,9 @@ use crate::Quality;
 /// A point of an image, in pixels from the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Point {
-    /// Rightwards.
+    /// Distance from the left edge.
     pub x: f32,
-    /// Downwards.
+    /// Distance from the top edge.
     pub y: f32,
 }
 
@@ -51,7 +51,7 @@ impl BoundingBox {
 /// One face of an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Face {
-    /// Where the face is.
+    /// Its place in the upright picture; may reach over the edge.
     pub bounding_box: BoundingBox,
     /// The eye on the image's left, the eye on its right, the nose tip, the mouth corner on the
     /// image's left, the one on its right.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// A value of a graph: 0 is the input, `k + 1` the output of node `k`.
 pub(crate) type ValueId = usize;
 
-/// A tensor of weights.
+/// A tensor of weights, in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Param {
     pub(crate) dims: Vec<usize>,
@@ -22,7 +22,7 @@ pub(crate) struct Param {
 /// Weights by name.
 pub(crate) type Params = HashMap<String, Param>;
 
-/// A network.
+/// A network as a list of operations, each of whose inputs comes before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Graph {

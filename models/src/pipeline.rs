@@ -7,7 +7,7 @@ use crate::{
     detect::Detection, detector::Detector, pack::manifest::LONG_SIDES, reader::Reader,
 };
 
-/// How a pipeline works.
+/// Sizes, thresholds and resources of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PipelineOptions {
     /// The longer side to which a picture is scaled for the detector, in pixels; what the pack says

@@ -4,7 +4,7 @@ use cavs_embedding::UnitEmbedding;
 
 use crate::{
     BoundingBox, ComputeDevice, Face, Image, Pack, Picture, VisionError,
-    align::{Similarity2, bilinear, warp},
+    align::{SimilarityTransform, bilinear, warp},
     detect::Detection,
     network::{Network, pixels},
     pack::manifest::{EmbedderEntry, LivenessEntry, NetworkFiles, Normalization},
@@ -42,7 +42,7 @@ impl Reader {
     /// Whether a face can't be read as well from a picture of half the size: its pixels would be
     /// fewer than those of the aligned face, or a liveness network looks at their finest detail.
     pub(crate) fn needs_whole(&self, detection: &Detection) -> bool {
-        let transform = Similarity2::from_template(&detection.landmarks, self.side);
+        let transform = SimilarityTransform::from_template(&detection.landmarks, self.side);
         !self.liveness.is_empty() || transform.is_some_and(|t| t.scale() < 2.0)
     }
 
@@ -64,7 +64,7 @@ impl Reader {
         let side = self.side;
         let placed = batch.iter().filter_map(|detection| {
             let seen = detection.landmarks.map(|point| picture.place(point));
-            Some((detection, Similarity2::from_template(&seen, side)?))
+            Some((detection, SimilarityTransform::from_template(&seen, side)?))
         });
         let placed: Vec<_> = placed.collect();
         if placed.is_empty() {

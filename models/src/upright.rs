@@ -48,7 +48,7 @@ impl FacePipeline {
         for (quarters, best) in (0..).zip(&mut best) {
             let turned = (quarters > 0).then(|| image.turned(quarters));
             let found = self.detect(turned.as_ref().unwrap_or(image), RIVAL_SCORE)?;
-            *best = found.iter().filter(|d| stands(d)).map(|d| d.score).fold(0.0, f32::max);
+            *best = found.iter().filter(|d| may_be_upright(d)).map(|d| d.score).fold(0.0, f32::max);
         }
         let (quarters, doubtful) = choose(best);
         let faces = if quarters == 0 {
@@ -76,7 +76,7 @@ fn choose(best: [f32; 4]) -> (u8, bool) {
 }
 
 /// Whether a detection may be an upright face.
-fn stands(detection: &Detection) -> bool {
+fn may_be_upright(detection: &Detection) -> bool {
     quality::plausible(&detection.landmarks) && quality::pose(&detection.landmarks).roll.abs() <= MAX_TILT
 }
 

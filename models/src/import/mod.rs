@@ -38,10 +38,10 @@ pub enum DetectorSource {
     Scrfd(PathBuf),
 }
 
-/// What to import.
+/// The ONNX files of a pack, and what its manifest says of them.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
-    /// The detector.
+    /// The detector's file and kind.
     pub detector: DetectorSource,
     /// Longest side of the faces that the detector was made for, in pixels of its input: what is
     /// larger is looked for in a smaller picture. `None` where it has no such limit.

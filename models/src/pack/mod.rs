@@ -50,7 +50,7 @@ impl Default for Thresholds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// On which faces.
+    /// The faces on which it was measured.
     pub data: String,
     /// Similarity of two pictures of one person.
     pub genuine: Distribution,
@@ -64,9 +64,9 @@ pub struct Calibration {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distribution {
-    /// The mean.
+    /// Mean of the similarities.
     pub mean: f32,
-    /// The standard deviation.
+    /// Their standard deviation.
     pub deviation: f32,
 }
 
