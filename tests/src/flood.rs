@@ -104,9 +104,6 @@ fn shake_hands(stream: &mut TcpStream, tls: &Arc<ClientConfig>) -> bool {
 }
 
 /// TLS that trusts a site, with a device's certificate or none.
-///
-/// # Panics
-/// The files can't be used.
 #[must_use]
 pub fn client_tls(authority: &Path, device: Option<&Device>) -> Arc<ClientConfig> {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -126,9 +123,6 @@ pub fn client_tls(authority: &Path, device: Option<&Device>) -> Arc<ClientConfig
 }
 
 /// A connection to a listener of a site.
-///
-/// # Panics
-/// It can't be made.
 pub async fn channel(site: &Site, port: u16, device: Option<&Device>) -> Channel {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |path: &Path| fs::read_to_string(path).unwrap();
@@ -144,9 +138,6 @@ pub async fn channel(site: &Site, port: u16, device: Option<&Device>) -> Channel
 }
 
 /// The administrator's token.
-///
-/// # Panics
-/// There is no login.
 pub async fn log_in(site: &Site) -> String {
     let mut auth = AuthServiceClient::new(channel(site, site.api_port(), None).await);
     let (username, password) = crate::site::ADMIN;
@@ -155,9 +146,6 @@ pub async fn log_in(site: &Site) -> String {
 }
 
 /// An authorised call on a connection.
-///
-/// # Panics
-/// It fails.
 pub async fn who_am_i(channel: &Channel, token: &str) {
     let mut request = Request::new(v1::WhoAmIRequest {});
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -165,9 +153,6 @@ pub async fn who_am_i(channel: &Channel, token: &str) {
 }
 
 /// A device's greeting, on a connection of its own.
-///
-/// # Panics
-/// There is no welcome.
 pub async fn greet(site: &Site, device: &Device) {
     let channel = channel(site, site.device_port(), Some(device)).await;
     let hello = v1::Hello {
@@ -183,9 +168,6 @@ pub async fn greet(site: &Site, device: &Device) {
 }
 
 /// Posts what is no picture as a camera of a proxy, on a connection of its own; the answer's status.
-///
-/// # Panics
-/// There is no answer.
 #[must_use]
 pub fn post(address: SocketAddr, tls: Option<&Arc<ClientConfig>>, token: &str) -> u16 {
     let mut stream = TcpStream::connect(address).unwrap();

@@ -2,6 +2,8 @@
 //! They run everywhere: their people are rendered, their networks are the built-in ones. This library is
 //! their harness; the tests are in `system/`.
 //!
+//! Every function of it panics where what it was asked for fails: a test has nothing better to do.
+//!
 //! The harness runs the binaries beside its own, so they must be built first:
 //! `cargo build --workspace --bins`.
 

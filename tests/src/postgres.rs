@@ -36,9 +36,6 @@ host cavs all 127.0.0.1/32 scram-sha-256
 
 impl Postgres {
     /// Makes a cluster in an empty folder and starts it.
-    ///
-    /// # Panics
-    /// Anything fails.
     #[must_use]
     pub fn start(directory: &Path) -> Self {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -68,9 +65,6 @@ impl Postgres {
     }
 
     /// Starts it again after [`Self::stop`].
-    ///
-    /// # Panics
-    /// It does not come up.
     pub fn resume(&mut self) {
         let mut command = self.command(&self.binaries.join("postgres"));
         command.arg("-D").arg(self.directory.join("data")).arg("-k").arg(&self.directory);
@@ -88,9 +82,6 @@ impl Postgres {
     }
 
     /// Ends it, as an operator does.
-    ///
-    /// # Panics
-    /// It does not end.
     pub fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
@@ -99,9 +90,6 @@ impl Postgres {
     }
 
     /// Runs statements as the superuser, each on its own.
-    ///
-    /// # Panics
-    /// One fails.
     pub async fn execute(&self, database: &str, statements: &[&str]) {
         let client = self.superuser(database).await;
         for sql in statements {
@@ -110,9 +98,6 @@ impl Postgres {
     }
 
     /// A connection of the superuser's.
-    ///
-    /// # Panics
-    /// It can't be made.
     pub async fn superuser(&self, database: &str) -> tokio_postgres::Client {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.directory).port(self.port).user("postgres").dbname(database);

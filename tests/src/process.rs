@@ -16,9 +16,6 @@ use nix::{
 use serde_json::Value;
 
 /// A binary of the workspace, built beside this test.
-///
-/// # Panics
-/// It is not there.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     // A binary lies in the profile's folder, a test in `deps` below it.
@@ -37,17 +34,11 @@ pub struct Process {
 
 impl Process {
     /// Starts a binary of the workspace.
-    ///
-    /// # Panics
-    /// It does not start.
     pub fn start(name: &str, arguments: &[&str], log: &Path) -> Self {
         Self::start_with(name, arguments, log, &[])
     }
 
     /// As [`Self::start`], with some variables of its environment.
-    ///
-    /// # Panics
-    /// It does not start.
     pub fn start_with(name: &str, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary(name));
         command.args(arguments).envs(environment.iter().copied());
@@ -55,9 +46,6 @@ impl Process {
     }
 
     /// Starts any program.
-    ///
-    /// # Panics
-    /// It does not start.
     pub fn start_command(mut command: Command, log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).unwrap();
         command.env_remove("RUST_LOG").stdin(Stdio::null());
@@ -78,9 +66,6 @@ impl Process {
     }
 
     /// Its resident memory and the most it has been since [`Self::forget_peak`], in bytes.
-    ///
-    /// # Panics
-    /// It has ended.
     #[must_use]
     pub fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -92,9 +77,6 @@ impl Process {
     }
 
     /// Lets the peak of [`Self::memory`] begin anew.
-    ///
-    /// # Panics
-    /// It has ended.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
@@ -105,9 +87,6 @@ impl Process {
     }
 
     /// Waits for its end.
-    ///
-    /// # Panics
-    /// It does not end in time.
     pub fn wait(&mut self, limit: Duration) -> Option<i32> {
         let begun = Instant::now();
         loop {
@@ -126,9 +105,6 @@ impl Process {
     }
 
     /// Sends it a signal.
-    ///
-    /// # Panics
-    /// It has ended.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
@@ -162,9 +138,6 @@ impl Cli {
     }
 
     /// Runs a command with something on standard input.
-    ///
-    /// # Panics
-    /// It does not start.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new(binary("cavs"));
         command
@@ -198,9 +171,6 @@ impl Cli {
     }
 
     /// Runs a command that must fail with a code, for its standard error.
-    ///
-    /// # Panics
-    /// It ends otherwise.
     pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -43,9 +43,6 @@ pub struct ProxyOptions {
 
 impl Proxy {
     /// Waits until the server has told the proxy of so many cameras, with a token each.
-    ///
-    /// # Panics
-    /// It does not.
     pub fn wait_for(&self, cameras: usize) {
         let begun = Instant::now();
         let told = || {
@@ -78,9 +75,6 @@ impl Proxy {
 
 impl Site {
     /// Registers a camera, gives it to a proxy, and makes its token.
-    ///
-    /// # Panics
-    /// It fails.
     #[must_use]
     pub fn add_camera(&self, name: &str, proxy: &Device) -> Camera {
         let add = ["devices", "add", name, "--kind", "esp32_cam", "--classroom", "Room 1"];
@@ -91,9 +85,6 @@ impl Site {
     }
 
     /// Starts a device's agent in proxy mode, and waits until it takes pictures of the cameras that it has by now.
-    ///
-    /// # Panics
-    /// It does not come up.
     #[must_use]
     pub fn start_proxy(&self, device: &Device, options: &ProxyOptions) -> Proxy {
         // A port that was free a moment ago: cameras have to know it before the proxy runs.
@@ -134,9 +125,6 @@ impl Site {
     }
 
     /// The sightings of a device.
-    ///
-    /// # Panics
-    /// They can't be listed.
     #[must_use]
     pub fn sightings_of(&self, device_id: &str) -> Vec<Value> {
         let mut listed = self.cli.json(&["sightings", "list", "--all"]);

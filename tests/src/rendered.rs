@@ -74,9 +74,6 @@ pub fn people(count: usize) -> Vec<Person> {
 }
 
 /// Copies pictures into a new folder, each under the name that stands beside it.
-///
-/// # Panics
-/// They can't be copied.
 pub fn lay_out<'a>(folder: &Path, pictures: impl IntoIterator<Item = (String, &'a PathBuf)>) {
     fs::create_dir_all(folder).unwrap();
     for (name, picture) in pictures {

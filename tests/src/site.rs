@@ -49,9 +49,6 @@ pub(crate) const ADMIN: (&str, &str) = ("admin", "correct horse battery");
 
 impl Site {
     /// Makes a site in an empty folder and starts its server. Without `pack` it uses the built-in one.
-    ///
-    /// # Panics
-    /// Anything fails.
     #[must_use]
     pub fn create(directory: &Path, pack: Option<&Path>, options: &SiteOptions) -> Self {
         // PostgreSQL runs as another user when this is root, and must be able to pass.
@@ -84,9 +81,6 @@ impl Site {
     }
 
     /// Adds a user through the server's own command.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn add_user(&self, username: &str, role: &str, password: &str) {
         let mut child = Command::new(binary("cavs-server"))
             .args(["user", "add", "--config", self.path("server.toml").to_str().unwrap()])
@@ -101,17 +95,11 @@ impl Site {
     }
 
     /// Logs the command line in.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn log_in(&self, username: &str, password: &str) {
         log_in(&self.cli, username, password);
     }
 
     /// Starts the server, waits until it serves, and logs the administrator in.
-    ///
-    /// # Panics
-    /// It does not come up.
     pub fn start_server(&mut self) {
         let (server, addresses) = self.serve("server");
         self.addresses = addresses;
@@ -122,9 +110,6 @@ impl Site {
     }
 
     /// Starts a server that was killed, without a login: its addresses are to stay what they were.
-    ///
-    /// # Panics
-    /// It does not come up.
     pub fn restart_server(&mut self) {
         let (server, addresses) = self.serve("server");
         self.addresses = addresses;
@@ -132,9 +117,6 @@ impl Site {
     }
 
     /// Starts another server of the site, configured by `NAME.toml`, and gives its command line.
-    ///
-    /// # Panics
-    /// It does not come up.
     #[must_use]
     pub fn start_another_server(&self, name: &str) -> (Process, Cli) {
         let (server, addresses) = self.serve(name);
@@ -164,17 +146,11 @@ impl Site {
     }
 
     /// The running server.
-    ///
-    /// # Panics
-    /// It was stopped.
     pub fn server(&mut self) -> &mut Process {
         self.server.as_mut().unwrap()
     }
 
     /// Takes the server's process away, to end it in one way or another.
-    ///
-    /// # Panics
-    /// It was stopped before.
     pub fn take_server(&mut self) -> Process {
         self.server.take().unwrap()
     }
@@ -192,9 +168,6 @@ impl Site {
     }
 
     /// What the server tells monitoring at a path: the status and the text.
-    ///
-    /// # Panics
-    /// There is no answer.
     #[must_use]
     pub fn monitoring(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", port(&self.addresses["monitoring"]))).unwrap();
@@ -206,9 +179,6 @@ impl Site {
     }
 
     /// The digest of the site's model pack.
-    ///
-    /// # Panics
-    /// The pack is damaged.
     #[must_use]
     pub fn pack_digest(&self) -> cavs_embedding::PackDigest {
         Pack::open_or_built_in(self.pack.as_deref()).unwrap().digest()
@@ -220,9 +190,6 @@ impl Site {
     }
 
     /// Registers a device and issues its certificate.
-    ///
-    /// # Panics
-    /// It fails.
     #[must_use]
     pub fn add_device(&self, name: &str) -> Device {
         let added = self.cli.json(&["devices", "add", name, "--classroom", "Room 1"]);
@@ -235,9 +202,6 @@ impl Site {
     }
 
     /// Writes an agent's configuration for a folder of frames.
-    ///
-    /// # Panics
-    /// It can't be written.
     #[must_use]
     pub fn configure_agent(&self, device: &Device, frames: &Path, more: &str) -> PathBuf {
         let file = device.directory.join("agent.toml");
@@ -265,9 +229,6 @@ impl Site {
     }
 
     /// A connection to the site's database, behind the server's back.
-    ///
-    /// # Panics
-    /// It can't be made.
     pub async fn database(&self) -> tokio_postgres::Client {
         let mut config = tokio_postgres::Config::new();
         config.host_path(self.path("db")).user("cavs").dbname("cavs");
@@ -277,9 +238,6 @@ impl Site {
     }
 
     /// Enrolls photographs of somebody new; the number of templates made.
-    ///
-    /// # Panics
-    /// The commands fail.
     pub fn enroll(&self, number: &str, photographs: &[PathBuf]) -> usize {
         let _ = self.cli.json(&["students", "add", "--number", number, "--name", number]);
         let mut arguments = vec!["enroll", number];

@@ -23,9 +23,6 @@ impl TestSite {
     }
 
     /// As [`Self::start`], configured by the options alone.
-    ///
-    /// # Panics
-    /// Anything fails.
     #[must_use]
     pub fn start_with(options: &SiteOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -33,9 +30,6 @@ impl TestSite {
     }
 
     /// A site whose pack lies in its folder `pack`, as an imported one does.
-    ///
-    /// # Panics
-    /// Anything fails.
     #[must_use]
     pub fn start_with_pack_folder() -> Self {
         let directory = tempfile::tempdir().unwrap();

@@ -53,9 +53,6 @@ struct Template {
 
 /// Enrolls every photograph in each wrong turn, and looks every one up in each wrong turn: among the
 /// templates of half of the people, then among those of the other half.
-///
-/// # Panics
-/// The pack does not work.
 #[must_use]
 pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
     let mut pipeline = FacePipeline::new(pack, PipelineOptions::default()).unwrap();

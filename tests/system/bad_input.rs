@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use cavs_certs::SiteCa;
 use cavs_embedding::UnitEmbedding;
-use cavs_esp32_emulator::{Film, FilmOptions};
+use cavs_esp32_emulator::{FrameLoop, FrameLoopOptions};
 use cavs_proto::{error_reason, v1};
 use cavs_tests::{Site, TestSite, binary, jpeg_without_face, people};
 use cavs_types::ErrorReason;
@@ -177,8 +177,8 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     fs::write(folder.join("3-cut-off.jpg"), &good[..200]).unwrap();
     fs::write(folder.join("4-empty.jpg"), b"").unwrap();
     fs::write(folder.join("5-nobody.jpg"), jpeg_without_face()).unwrap();
-    let group = FilmOptions { students: 3, frames: 1, ..FilmOptions::default() };
-    fs::write(folder.join("6-group.jpg"), Film::render(&group).unwrap().frame(0)).unwrap();
+    let group = FrameLoopOptions { students: 3, frames: 1, ..FrameLoopOptions::default() };
+    fs::write(folder.join("6-group.jpg"), FrameLoop::render(&group).unwrap().frame(0)).unwrap();
     site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
     let enrolled = site.cli.json(&["enroll", "1", folder.to_str().unwrap()]);
     let reasons: Vec<&str> =

@@ -2,13 +2,13 @@
 
 use cavs_tests::{
     Site, TestSite,
-    demo::{Cast, Class, Report, enroll, judge, play_frames},
+    demo::{Class, DemoData, Report, enroll, judge, play_frames},
 };
 
 const CLASS: Class = Class { students: 12, strangers: 2, seconds: 60, frames: 12, seed: 9 };
 
 /// Enrolls the cast, plays its frames, and compares with the truth.
-fn play(cast: &Cast, site: &Site) -> Report {
+fn play(cast: &DemoData, site: &Site) -> Report {
     enroll(site, cast);
     let device = site.add_device("camera");
     play_frames(site, &device, &cast.frames);
@@ -17,7 +17,7 @@ fn play(cast: &Cast, site: &Site) -> Report {
 
 #[test]
 fn a_class_is_recognised() {
-    let cast = Cast::of_class(CLASS).unwrap();
+    let cast = DemoData::of_class(CLASS).unwrap();
     // The pack lies in a folder, as one that was imported: the server and the agent must both use that one.
     let site = TestSite::start_with_pack_folder();
     let report = play(&cast, &site);
@@ -33,7 +33,7 @@ fn a_class_is_recognised() {
 
 #[test]
 fn a_picture_of_the_wrong_student_is_noticed() {
-    let mut cast = Cast::of_class(CLASS).unwrap();
+    let mut cast = DemoData::of_class(CLASS).unwrap();
     let portraits = std::mem::take(&mut cast.students[0].portraits);
     cast.students[0].portraits = std::mem::replace(&mut cast.students[1].portraits, portraits);
     let site = TestSite::start();

@@ -3,12 +3,12 @@
 use std::{fs, path::Path as File, process::Command, sync::atomic::Ordering, time::Duration};
 
 use cavs_esp32_emulator::{
-    Camera as Emulated, Film, FilmOptions, Flood, Manners, Outcome, Path, Report, STALLS, WebCamera,
-    firmware_on_host, flood, stall,
+    Behaviour, Camera as Emulated, Flood, FrameLoop, FrameLoopOptions, Outcome, Path, Report, STALLS,
+    WebCamera, firmware_on_host, flood, stall,
 };
 use cavs_tests::{
     Camera, Device, Proxy, ProxyOptions, Site, SiteOptions,
-    demo::{Cast, Class, enroll},
+    demo::{Class, DemoData, enroll},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -22,22 +22,26 @@ const CLASS: Class = Class { students: 4, strangers: 0, seconds: 10, frames: 1, 
 struct School {
     site: Site,
     device: Device,
-    film: Film,
+    frame_loop: FrameLoop,
     _directory: TempDir,
 }
 
 impl School {
     fn start() -> Self {
-        let cast = Cast::of_class(CLASS).unwrap();
+        let cast = DemoData::of_class(CLASS).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
         let site = Site::create(directory.path(), None, &options);
         enroll(&site, &cast);
         let device = site.add_device("proxy");
         let students = usize::try_from(CLASS.students).unwrap();
-        let film =
-            Film::render(&FilmOptions { seed: CLASS.seed, students, frames: 4, ..FilmOptions::default() });
-        Self { site, device, film: film.unwrap(), _directory: directory }
+        let frame_loop = FrameLoop::render(&FrameLoopOptions {
+            seed: CLASS.seed,
+            students,
+            frames: 4,
+            ..FrameLoopOptions::default()
+        });
+        Self { site, device, frame_loop: frame_loop.unwrap(), _directory: directory }
     }
 
     fn camera(&self, name: &str) -> Camera {
@@ -48,27 +52,33 @@ impl School {
         self.site.start_proxy(&self.device, &ProxyOptions::default())
     }
 
-    fn emulate(&self, proxy: &Proxy, camera: &Camera, path: Path, manners: Manners) -> Emulated {
-        Emulated { target: proxy.target(camera), path, manners, film: self.film.clone(), boot: 1 }
+    fn emulate(&self, proxy: &Proxy, camera: &Camera, path: Path, behaviour: Behaviour) -> Emulated {
+        Emulated {
+            target: proxy.target(camera),
+            path,
+            behaviour,
+            frame_loop: self.frame_loop.clone(),
+            boot: 1,
+        }
     }
 }
 
-fn brisk() -> Manners {
-    Manners { interval: Duration::from_millis(300), ..Manners::default() }
+fn brisk() -> Behaviour {
+    Behaviour { interval: Duration::from_millis(300), ..Behaviour::default() }
 }
 
 /// Lets a camera for each path send so many pictures at the same time; the reports in the order of the paths.
 async fn on_all_paths(
     school: &School,
     proxy: &Proxy,
-    manners: Manners,
+    behaviour: Behaviour,
     pictures: u64,
 ) -> Vec<(Camera, Report)> {
     let mut sending = JoinSet::new();
     let cameras = Path::ALL.map(|path| school.camera(path.name()));
     proxy.wait_for(cameras.len());
     for (at, path) in Path::ALL.into_iter().enumerate() {
-        let emulated = school.emulate(proxy, &cameras[at], path, manners);
+        let emulated = school.emulate(proxy, &cameras[at], path, behaviour);
         sending.spawn(async move { (at, emulated.run(pictures, |_| {}).await) });
     }
     let mut reports = sending.join_all().await;
@@ -120,8 +130,8 @@ async fn cameras_are_answered_on_every_path() {
 async fn a_camera_with_the_stock_web_server_is_pulled() {
     let school = School::start();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let manners = Manners { cut_one_in: Some(3), ..brisk() };
-    let web = WebCamera::start(listener, school.film.clone(), manners, None).unwrap();
+    let behaviour = Behaviour { cut_one_in: Some(3), ..brisk() };
+    let web = WebCamera::start(listener, school.frame_loop.clone(), behaviour, None).unwrap();
     let cameras = [school.camera("streams"), school.camera("snapshots")];
     let pulled = |camera: &Camera, kind: &str, path: &str| {
         let url = format!("http://{}{path}", web.address());
@@ -148,7 +158,7 @@ async fn a_camera_with_the_stock_web_server_is_pulled() {
 async fn a_bad_day_loses_nothing_and_doubles_nothing() {
     let school = School::start();
     let proxy = school.proxy();
-    let manners = Manners {
+    let behaviour = Behaviour {
         interval: Duration::from_millis(500),
         // As if it had started 20 s ago, in 1970.
         clock_error: Some(
@@ -156,9 +166,9 @@ async fn a_bad_day_loses_nothing_and_doubles_nothing() {
         ),
         cut_one_in: Some(3),
         lose_answer_one_in: Some(2),
-        ..Manners::poor()
+        ..Behaviour::poor()
     };
-    for (camera, report) in on_all_paths(&school, &proxy, manners, 6).await {
+    for (camera, report) in on_all_paths(&school, &proxy, behaviour, 6).await {
         assert_eq!((report.pictures, report.lost), (6, 0), "{report}");
         assert!(report.answers.iter().any(|answer| answer.forgotten), "{report}");
         assert!(report.answers.iter().any(|answer| answer.outcome == Outcome::CutOff), "{report}");
@@ -183,7 +193,7 @@ async fn cameras_that_are_too_many_are_told_when_to_come_again() {
     proxy.wait_for(cameras.len());
     let mut sending = JoinSet::new();
     for (camera, path) in cameras.iter().zip(Path::ALL.into_iter().cycle()) {
-        let emulated = school.emulate(&proxy, camera, path, Manners { attempts: 100, ..brisk() });
+        let emulated = school.emulate(&proxy, camera, path, Behaviour { attempts: 100, ..brisk() });
         sending.spawn(emulated.run(3, |_| {}));
     }
     let reports = sending.join_all().await;
@@ -201,8 +211,8 @@ async fn cameras_that_are_too_many_are_told_when_to_come_again() {
 async fn a_truncated_picture_is_never_matched() {
     let school = School::start();
     let proxy = school.proxy();
-    let manners = Manners { truncate_one_in: Some(1), ..brisk() };
-    for (camera, report) in on_all_paths(&school, &proxy, manners, 4).await {
+    let behaviour = Behaviour { truncate_one_in: Some(1), ..brisk() };
+    for (camera, report) in on_all_paths(&school, &proxy, behaviour, 4).await {
         assert_eq!(report.answers.len(), 4, "{report}");
         for answer in &report.answers {
             let refused =
@@ -220,9 +230,9 @@ async fn the_firmware_itself_is_understood() {
     fs::create_dir(&folder).unwrap();
     let program = firmware_on_host(&folder).unwrap();
     let picture = folder.join("picture.jpg");
-    fs::write(&picture, school.film.frame(0)).unwrap();
+    fs::write(&picture, school.frame_loop.frame(0)).unwrap();
     let cut = folder.join("cut.jpg");
-    fs::write(&cut, &school.film.frame(0)[..10_000]).unwrap();
+    fs::write(&cut, &school.frame_loop.frame(0)[..10_000]).unwrap();
     let camera = school.camera("firmware");
     let mut faces = 0;
     for (at, toml) in ["", "grpc_web = false"].into_iter().enumerate() {
@@ -269,8 +279,8 @@ async fn hostile_cameras_do_no_harm() {
         school.site.start_proxy(&school.device, &ProxyOptions { toml, ..ProxyOptions::default() });
     let (hostile, honest) = (school.camera("hostile"), school.camera("honest"));
     proxy.wait_for(2);
-    let small = FilmOptions { size: [160, 120], frames: 2, students: 1, ..FilmOptions::default() };
-    let small = Film::render(&small).unwrap();
+    let small = FrameLoopOptions { size: [160, 120], frames: 2, students: 1, ..FrameLoopOptions::default() };
+    let small = FrameLoop::render(&small).unwrap();
     for path in [Path::Grpc, Path::GrpcWeb, Path::Post, Path::Form] {
         let flood = flood(Flood {
             target: proxy.target(&hostile),

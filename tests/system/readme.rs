@@ -28,11 +28,11 @@ const PASSWORD: &str = "a long password\n";
 const OTHER_USER: &str = "daemon";
 
 /// Where the machine in the room is.
-enum Room {
+enum AgentMachine {
     /// It is the server's machine.
-    Here,
+    Local,
     /// Beyond a network.
-    Network(Network),
+    Remote(Network),
 }
 
 /// A network namespace with a cable to this one: a machine of its own, as far as the network goes.
@@ -78,19 +78,19 @@ struct Reader {
     desk: PathBuf,
     /// The folder in the room.
     room: PathBuf,
-    place: Room,
+    agent_machine: AgentMachine,
     user: Option<User>,
     _directory: TempDir,
 }
 
 impl Reader {
     /// Prepares what the README takes for granted: the programs, pictures of student 17, frames, networks.
-    fn new(user: Option<User>, place: Room) -> Self {
+    fn new(user: Option<User>, agent_machine: AgentMachine) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let desk = directory.path().join("desk");
-        let room = match place {
-            Room::Here => desk.clone(),
-            Room::Network(_) => directory.path().join("room"),
+        let room = match agent_machine {
+            AgentMachine::Local => desk.clone(),
+            AgentMachine::Remote(_) => directory.path().join("room"),
         };
         // The server's database runs as another user when this is root, and must be able to pass.
         fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -111,14 +111,14 @@ impl Reader {
         if let Some(user) = &user {
             give(directory.path(), user);
         }
-        Self { desk, room, place, user, _directory: directory }
+        Self { desk, room, agent_machine, user, _directory: directory }
     }
 
     /// A program as its reader types it: at the desk, or in the room if it is the agent.
     fn command(&self, words: &[&str]) -> Command {
         let in_the_room = words[0] == "cavs-edge-agent";
         let mut before: Vec<String> = Vec::new();
-        if let (Room::Network(network), true) = (&self.place, in_the_room) {
+        if let (AgentMachine::Remote(network), true) = (&self.agent_machine, in_the_room) {
             before.extend(["ip", "netns", "exec", &network.name].map(str::to_owned));
         }
         if let Some(user) = &self.user {
@@ -189,9 +189,9 @@ impl Reader {
     /// Does what the README says, in its order.
     fn follow(&self) {
         let (api, devices) = (format!(":{}", free_port()), format!(":{}", free_port()));
-        let server = match &self.place {
-            Room::Here => "localhost",
-            Room::Network(network) => &network.server,
+        let server = match &self.agent_machine {
+            AgentMachine::Local => "localhost",
+            AgentMachine::Remote(network) => &network.server,
         };
         let readme = README.replace(":7443", &api).replace(":7444", &devices).replace("SERVER", server);
         let mut files = [self.desk.join("server.toml"), self.room.join("agent.toml")].into_iter();
@@ -289,23 +289,23 @@ fn embedder() -> Vec<u8> {
 
 #[test]
 fn a_site_by_hand_works_as_the_readme_says() {
-    Reader::new(None, Room::Here).follow();
+    Reader::new(None, AgentMachine::Local).follow();
 }
 
 #[test]
 #[ignore = "only root can be another user: scripts/test runs it"]
 fn a_site_by_hand_works_for_another_user() {
-    Reader::new(Some(other_user()), Room::Here).follow();
+    Reader::new(Some(other_user()), AgentMachine::Local).follow();
 }
 
 #[test]
 #[ignore = "only root can make networks: scripts/test runs it"]
 fn a_site_by_hand_works_with_the_agent_on_a_machine_of_its_own() {
-    Reader::new(None, Room::Network(Network::create())).follow();
+    Reader::new(None, AgentMachine::Remote(Network::create())).follow();
 }
 
 #[test]
 #[ignore = "only root can be another user and make networks: scripts/test runs it"]
 fn a_site_by_hand_works_for_another_user_with_the_agent_on_a_machine_of_its_own() {
-    Reader::new(Some(other_user()), Room::Network(Network::create())).follow();
+    Reader::new(Some(other_user()), AgentMachine::Remote(Network::create())).follow();
 }

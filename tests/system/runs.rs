@@ -10,7 +10,7 @@ use cavs_embedding::UnitEmbedding;
 use cavs_proto::{error_reason, v1};
 use cavs_tests::{
     Device, Process, Site, SiteOptions,
-    demo::{Cast, Class},
+    demo::{Class, DemoData},
 };
 use cavs_types::ErrorReason;
 use tokio::sync::mpsc;
@@ -39,7 +39,7 @@ fn without_memory(site: &Site, device: &Device, name: &str) -> Device {
 }
 
 /// A folder with `copies` of every second frame of the class, the first or the second one.
-fn frames(site: &Site, cast: &Cast, which: usize, copies: usize) -> PathBuf {
+fn frames(site: &Site, cast: &DemoData, which: usize, copies: usize) -> PathBuf {
     let folder = site.path(&format!("frames-{which}"));
     let _ = fs::create_dir(&folder);
     let mut names: Vec<_> = fs::read_dir(&cast.frames).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -69,7 +69,7 @@ async fn number(site: &Site, sql: &str) -> i64 {
 async fn a_clock_that_says_the_same_again_costs_no_sighting() {
     let directory = tempfile::tempdir().unwrap();
     let site = Site::create(directory.path(), None, &SiteOptions::default());
-    let cast = Cast::of_class(CLASS).unwrap();
+    let cast = DemoData::of_class(CLASS).unwrap();
     let device = site.add_device("camera");
     let mut all = 0;
     for run in 0..2 {
@@ -272,7 +272,7 @@ fn twin(site: &Site, device: &Device, frames: &Path, name: &str) -> Process {
 async fn two_agents_with_one_certificate_lose_nothing_and_are_told() {
     let directory = tempfile::tempdir().unwrap();
     let site = Site::create(directory.path(), None, &SiteOptions::default());
-    let cast = Cast::of_class(CLASS).unwrap();
+    let cast = DemoData::of_class(CLASS).unwrap();
     let device = site.add_device("camera");
     let folders = [0, 1].map(|which| frames(&site, &cast, which, 16));
     let mut agents = [("one", &folders[0]), ("other", &folders[1])]

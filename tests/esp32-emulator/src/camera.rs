@@ -3,10 +3,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    Answer, Film, Manners, Outcome, Path, Report, Target,
-    hostile::Dice,
-    manners::falls_on,
-    path::{Sender, Shot, clock},
+    Answer, Behaviour, FrameLoop, Outcome, Path, Report, Target,
+    behaviour::is_affected,
+    hostile::SeededRandom,
+    path::{OutgoingFrame, Sender, clock},
 };
 
 /// First pause after a failure; it doubles up to [`LONGEST_PAUSE`].
@@ -22,9 +22,9 @@ pub struct Camera {
     /// On which path.
     pub path: Path,
     /// How it behaves.
-    pub manners: Manners,
+    pub behaviour: Behaviour,
     /// What it sees.
-    pub film: Film,
+    pub frame_loop: FrameLoop,
     /// How often it has been started: no two runs of a camera may have the same number.
     pub boot: u64,
 }
@@ -33,15 +33,15 @@ impl Camera {
     /// Takes so many pictures, one each interval, and sends each until it arrives or is given up. A picture that is
     /// late because of the one before is sent at once, so that none is left out.
     pub async fn run(self, pictures: u64, mut told: impl FnMut(&Answer)) -> Report {
-        let mut sender = Sender::new(self.target.clone(), self.manners, self.path);
-        let mut dice = Dice::new(self.boot);
+        let mut sender = Sender::new(self.target.clone(), self.behaviour, self.path);
+        let mut random = SeededRandom::new(self.boot);
         let mut report = Report::default();
         let begun = Instant::now();
         for number in 0..pictures {
-            let interval = self.manners.interval.as_secs_f64();
+            let interval = self.behaviour.interval.as_secs_f64();
             sleep_until(begun + Duration::from_secs_f64(interval * number as f64)).await;
-            let answers = self.send(number, &mut sender, &mut dice, &mut told).await;
-            if !falls_on(self.manners.truncate_one_in, number) {
+            let answers = self.send(number, &mut sender, &mut random, &mut told).await;
+            if !is_affected(self.behaviour.truncate_one_in, number) {
                 report.pictures += 1;
                 report.lost += u64::from(!answers.iter().any(|answer| answer.outcome.arrived()));
             }
@@ -55,24 +55,25 @@ impl Camera {
         &self,
         number: u64,
         sender: &mut Sender,
-        dice: &mut Dice,
+        random: &mut SeededRandom,
         told: &mut impl FnMut(&Answer),
     ) -> Vec<Answer> {
-        let manners = &self.manners;
-        let truncated = falls_on(manners.truncate_one_in, number);
-        let mut image = self.film.frame(number);
+        let behaviour = &self.behaviour;
+        let truncated = is_affected(behaviour.truncate_one_in, number);
+        let mut image = self.frame_loop.frame(number);
         if truncated {
             image.truncate(image.len() / 2);
         }
         let id = format!("{:x}-{number:06}", self.boot);
-        let mut shot = Shot { id, captured_at: clock(manners), image, cut: false };
+        let mut outgoing = OutgoingFrame { id, captured_at: clock(behaviour), image, cut: false };
         let mut answers = Vec::new();
         let mut pause = FIRST_PAUSE;
-        for attempt in 1..=manners.attempts {
-            shot.cut = attempt == 1 && falls_on(manners.cut_one_in, number);
+        for attempt in 1..=behaviour.attempts {
+            outgoing.cut = attempt == 1 && is_affected(behaviour.cut_one_in, number);
             let begun = Instant::now();
-            let outcome = sender.send(&shot).await;
-            let forgotten = attempt == 1 && outcome.arrived() && falls_on(manners.lose_answer_one_in, number);
+            let outcome = sender.send(&outgoing).await;
+            let forgotten =
+                attempt == 1 && outcome.arrived() && is_affected(behaviour.lose_answer_one_in, number);
             let answer = Answer {
                 frame: number,
                 attempt,
@@ -94,7 +95,7 @@ impl Camera {
                 }
             };
             // Up to a quarter more, so that cameras that failed together do not come back together.
-            sleep(wait + wait.mul_f64(dice.below(256) as f64 / 1024.0)).await;
+            sleep(wait + wait.mul_f64(random.below(256) as f64 / 1024.0)).await;
         }
         answers
     }

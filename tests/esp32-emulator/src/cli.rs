@@ -2,7 +2,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use cavs_esp32_emulator::{
-    Camera, Film, FilmOptions, Flood, Manners, Path, Report, STALLS, Target, Tls, WebCamera, flood, stall,
+    Behaviour, Camera, Flood, FrameLoop, FrameLoopOptions, Path, Report, STALLS, Target, Tls, WebCamera,
+    flood, stall,
 };
 use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
@@ -29,7 +30,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct To {
+struct TargetArgs {
     /// Address and port of the proxy
     #[arg(long, value_name = "ADDRESS:PORT")]
     proxy: SocketAddr,
@@ -53,7 +54,7 @@ struct To {
     token: Option<String>,
 }
 
-impl To {
+impl TargetArgs {
     fn target(&self) -> anyhow::Result<Target> {
         let tls = self.ca.as_deref().map(Tls::trusting).transpose()?;
         let tls = match (tls, &self.certificate, &self.key) {
@@ -66,7 +67,7 @@ impl To {
 }
 
 #[derive(Debug, Args)]
-struct Show {
+struct FrameArgs {
     /// Seed of the people, as of `synthface roster`
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -81,11 +82,12 @@ struct Show {
     pictures: u32,
 }
 
-impl Show {
-    fn film(&self) -> anyhow::Result<Film> {
+impl FrameArgs {
+    fn frame_loop(&self) -> anyhow::Result<FrameLoop> {
         let Self { seed, students, size, pictures } = *self;
-        let options = FilmOptions { seed, students, size, frames: pictures, ..FilmOptions::default() };
-        Ok(Film::render(&options)?)
+        let options =
+            FrameLoopOptions { seed, students, size, frames: pictures, ..FrameLoopOptions::default() };
+        Ok(FrameLoop::render(&options)?)
     }
 }
 
@@ -96,7 +98,7 @@ fn size(text: &str) -> Result<[u32; 2], String> {
 }
 
 #[derive(Debug, Args)]
-struct Behaviour {
+struct BehaviourArgs {
     /// Pictures a second
     #[arg(long, default_value_t = 1.0, value_parser = rate)]
     fps: f64,
@@ -129,9 +131,9 @@ struct Behaviour {
     lose_answer_one_in: Option<u32>,
 }
 
-impl Behaviour {
-    fn manners(&self) -> Manners {
-        Manners {
+impl BehaviourArgs {
+    fn to_behaviour(&self) -> Behaviour {
+        Behaviour {
             interval: Duration::from_secs_f64(1.0 / self.fps),
             rate: self.rate,
             segment: self.segment,
@@ -141,7 +143,7 @@ impl Behaviour {
             cut_one_in: self.cut_one_in,
             truncate_one_in: self.truncate_one_in,
             lose_answer_one_in: self.lose_answer_one_in,
-            ..Manners::default()
+            ..Behaviour::default()
         }
     }
 }
@@ -153,7 +155,7 @@ fn rate(text: &str) -> Result<f64, String> {
 #[derive(Debug, Args)]
 struct Send {
     #[command(flatten)]
-    to: To,
+    to: TargetArgs,
     /// grpc, grpc-stream, grpc-web, post or form
     #[arg(long, default_value = "grpc-web")]
     path: Path,
@@ -164,9 +166,9 @@ struct Send {
     #[arg(long, default_value_t = 1)]
     cameras: u64,
     #[command(flatten)]
-    show: Show,
+    show: FrameArgs,
     #[command(flatten)]
-    behaviour: Behaviour,
+    behaviour: BehaviourArgs,
 }
 
 #[derive(Debug, Args)]
@@ -178,15 +180,15 @@ struct Serve {
     #[arg(long, value_name = "SEED")]
     mutate: Option<u64>,
     #[command(flatten)]
-    show: Show,
+    show: FrameArgs,
     #[command(flatten)]
-    behaviour: Behaviour,
+    behaviour: BehaviourArgs,
 }
 
 #[derive(Debug, Args)]
 struct FloodCommand {
     #[command(flatten)]
-    to: To,
+    to: TargetArgs,
     /// grpc, grpc-web, post or form
     #[arg(long, default_value = "grpc-web")]
     path: Path,
@@ -200,13 +202,13 @@ struct FloodCommand {
     #[arg(long, default_value_t = 8)]
     connections: u64,
     #[command(flatten)]
-    show: Show,
+    show: FrameArgs,
 }
 
 #[derive(Debug, Args)]
 struct StallCommand {
     #[command(flatten)]
-    to: To,
+    to: TargetArgs,
     /// How many connections, all kinds in turn
     #[arg(long, default_value_t = 100)]
     count: usize,
@@ -229,12 +231,13 @@ impl Cli {
 
 impl Send {
     async fn run(self) -> anyhow::Result<bool> {
-        let (target, film, manners) = (self.to.target()?, self.show.film()?, self.behaviour.manners());
+        let (target, frame_loop, behaviour) =
+            (self.to.target()?, self.show.frame_loop()?, self.behaviour.to_behaviour());
         let started = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
         let mut cameras = JoinSet::new();
         for number in 0..self.cameras {
-            let (target, film) = (target.clone(), film.clone());
-            let camera = Camera { target, path: self.path, manners, film, boot: started + number };
+            let (target, frame_loop) = (target.clone(), frame_loop.clone());
+            let camera = Camera { target, path: self.path, behaviour, frame_loop, boot: started + number };
             cameras.spawn(camera.run(self.count, |answer| {
                 println!("{}", serde_json::to_string(answer).unwrap_or_default());
             }));
@@ -251,7 +254,8 @@ impl Send {
 impl Serve {
     async fn run(self) -> anyhow::Result<bool> {
         let listener = TcpListener::bind(self.listen).await.with_context(|| self.listen.to_string())?;
-        let camera = WebCamera::start(listener, self.show.film()?, self.behaviour.manners(), self.mutate)?;
+        let camera =
+            WebCamera::start(listener, self.show.frame_loop()?, self.behaviour.to_behaviour(), self.mutate)?;
         println!("http://{}/stream", camera.address());
         ctrl_c().await?;
         Ok(true)
@@ -260,11 +264,11 @@ impl Serve {
 
 impl FloodCommand {
     async fn run(self) -> anyhow::Result<bool> {
-        let film = self.show.film()?;
+        let frame_loop = self.show.frame_loop()?;
         let report = flood(Flood {
             target: self.to.target()?,
             path: self.path,
-            images: (0..u64::from(self.show.pictures)).map(|number| film.frame(number)).collect(),
+            images: (0..u64::from(self.show.pictures)).map(|number| frame_loop.frame(number)).collect(),
             count: self.count,
             seed: self.mutation_seed,
             connections: self.connections,

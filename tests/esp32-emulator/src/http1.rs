@@ -6,7 +6,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::link::Connection;
+use crate::target::Connection;
 
 /// Longest answer that a camera has room for, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -230,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn answers_of_every_shape_are_read() {
         let mut http = answers(
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 429 Slow\r\n\
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 429 ThrottledStream\r\n\
              Retry-After: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nTrailer: 1\r\n\r\n\
              HTTP/1.1 503 Full\r\nConnection: close\r\n\r\nrest",
         )

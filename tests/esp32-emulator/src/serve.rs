@@ -19,10 +19,10 @@ use tokio_util::{
 };
 
 use crate::{
-    Film, Manners,
-    hostile::{Dice, mutate},
-    link::Slow,
-    manners::falls_on,
+    Behaviour, FrameLoop,
+    behaviour::is_affected,
+    hostile::{SeededRandom, mutate},
+    target::ThrottledStream,
 };
 
 /// What the example web server of the board's maker writes between pictures.
@@ -53,23 +53,28 @@ pub struct Counts {
     pub damaged: AtomicU64,
 }
 
-struct Show {
-    film: Film,
-    manners: Manners,
-    dice: Option<Mutex<Dice>>,
+struct WebCameraState {
+    frame_loop: FrameLoop,
+    behaviour: Behaviour,
+    random: Option<Mutex<SeededRandom>>,
     counts: Arc<Counts>,
 }
 
 impl WebCamera {
-    /// Serves a film with a camera's manners. With a seed every picture and what stands around it is mutated.
+    /// Serves a film with a camera's behaviour. With a seed every picture and what stands around it is mutated.
     ///
     /// # Errors
     /// The listener has no address.
-    pub fn start(listener: TcpListener, film: Film, manners: Manners, seed: Option<u64>) -> io::Result<Self> {
+    pub fn start(
+        listener: TcpListener,
+        frame_loop: FrameLoop,
+        behaviour: Behaviour,
+        seed: Option<u64>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let counts = Arc::new(Counts::default());
-        let dice = seed.map(|seed| Mutex::new(Dice::new(seed)));
-        let shown = Arc::new(Show { film, manners, dice, counts: Arc::clone(&counts) });
+        let random = seed.map(|seed| Mutex::new(SeededRandom::new(seed)));
+        let shown = Arc::new(WebCameraState { frame_loop, behaviour, random, counts: Arc::clone(&counts) });
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -99,10 +104,10 @@ impl WebCamera {
     }
 }
 
-impl Show {
+impl WebCameraState {
     async fn serve(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut stream = BufReader::new(Slow::new(stream, &self.manners));
+        let mut stream = BufReader::new(ThrottledStream::new(stream, &self.behaviour));
         let request = async {
             let mut first = String::new();
             let mut limited = (&mut stream).take(LONGEST_REQUEST);
@@ -128,7 +133,7 @@ impl Show {
              Transfer-Encoding: chunked\r\nAccess-Control-Allow-Origin: *\r\n\r\n"
         );
         viewer.write_all(head.as_bytes()).await?;
-        let mut clock = interval(self.manners.interval);
+        let mut clock = interval(self.behaviour.interval);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             clock.tick().await;
@@ -163,13 +168,13 @@ impl Show {
     /// Puts a picture behind its head. Of a hostile camera, both are mutated; most often the picture alone, as a viewer
     /// that no longer understands the stream leaves it.
     fn damage(&self, mut head: Vec<u8>, mut picture: Vec<u8>) -> Vec<u8> {
-        if let Some(dice) = &self.dice {
-            let mut dice = dice.lock().unwrap_or_else(PoisonError::into_inner);
-            if dice.below(HEADS) == 0 {
-                mutate(&mut head, &mut dice);
+        if let Some(random) = &self.random {
+            let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
+            if random.below(HEADS) == 0 {
+                mutate(&mut head, &mut random);
             }
             let length = picture.len();
-            mutate(&mut picture, &mut dice);
+            mutate(&mut picture, &mut random);
             // What the head says is true again.
             picture.resize(length, 0);
         }
@@ -177,12 +182,12 @@ impl Show {
         head
     }
 
-    /// The next picture, damaged where the manners say so.
+    /// The next picture, damaged where the behaviour says so.
     fn picture(&self) -> Picture {
         let number = self.counts.pictures.fetch_add(1, Ordering::Relaxed);
-        let mut bytes = self.film.frame(number).to_vec();
-        let cut = falls_on(self.manners.cut_one_in, number);
-        let truncated = falls_on(self.manners.truncate_one_in, number);
+        let mut bytes = self.frame_loop.frame(number).to_vec();
+        let cut = is_affected(self.behaviour.cut_one_in, number);
+        let truncated = is_affected(self.behaviour.truncate_one_in, number);
         let mut whole = bytes.len();
         if cut || truncated {
             bytes.truncate(whole / 2);
@@ -190,7 +195,7 @@ impl Show {
         if truncated {
             whole = bytes.len();
         }
-        if cut || truncated || self.dice.is_some() {
+        if cut || truncated || self.random.is_some() {
             self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         }
         Picture { bytes, whole, cut }
@@ -224,16 +229,16 @@ mod tests {
         answer
     }
 
-    async fn camera(manners: Manners) -> WebCamera {
-        let film = Film::of(vec![vec![b'x'; 1000].into()]).unwrap();
+    async fn camera(behaviour: Behaviour) -> WebCamera {
+        let frame_loop = FrameLoop::of(vec![vec![b'x'; 1000].into()]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        WebCamera::start(listener, film, manners, None).unwrap()
+        WebCamera::start(listener, frame_loop, behaviour, None).unwrap()
     }
 
     #[tokio::test]
     async fn it_serves_as_the_stock_camera_does() {
-        let fast = Manners { interval: Duration::from_millis(1), ..Manners::default() };
-        let camera = camera(Manners { cut_one_in: Some(3), ..fast }).await;
+        let fast = Behaviour { interval: Duration::from_millis(1), ..Behaviour::default() };
+        let camera = camera(Behaviour { cut_one_in: Some(3), ..fast }).await;
         let snapshot = ask(&camera, "/capture", 1 << 20).await;
         assert!(snapshot.ends_with(&[b'x'; 1000]) && snapshot.starts_with(b"HTTP/1.1 200 OK\r\n"));
         // The third picture of all is cut off, and the connection with it.

@@ -250,7 +250,7 @@ fn answers_are_understood_in_any_pieces() {
         ),
         (
             "plain",
-            http("HTTP/1.1 429 Slow\r\nRetry-After: 2\r\n", b"{}"),
+            http("HTTP/1.1 429 ThrottledStream\r\nRetry-After: 2\r\n", b"{}"),
             "keep same-frame not-arrived http=429 grpc=-1 faces=0 retry=2000",
         ),
         // A retry time that nobody can wait for, and one that is none.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cavs_esp32_emulator::{Camera, Film, Flood, Manners, Outcome, Path, Report, Target, flood};
+use cavs_esp32_emulator::{Behaviour, Camera, Flood, FrameLoop, Outcome, Path, Report, Target, flood};
 use cavs_proto::{status, v1};
 use cavs_types::ErrorReason;
 use tokio::net::TcpListener;
@@ -111,21 +111,22 @@ async fn serve() -> (Fake, Target) {
     (fake, Target { address, host: "localhost".into(), tls: None, device_id: String::new(), token })
 }
 
-fn film() -> Film {
-    Film::of(vec![[b"\xff\xd8".as_slice(), &[7; 4000], b"\xff\xd9"].concat().into()]).unwrap()
+fn frame_loop() -> FrameLoop {
+    FrameLoop::of(vec![[b"\xff\xd8".as_slice(), &[7; 4000], b"\xff\xd9"].concat().into()]).unwrap()
 }
 
-async fn send(target: Target, path: Path, manners: Manners) -> Report {
-    let manners = Manners { interval: Duration::from_millis(10), ..manners };
-    Camera { target, path, manners, film: film(), boot: 0x2a }.run(6, |_| {}).await
+async fn send(target: Target, path: Path, behaviour: Behaviour) -> Report {
+    let behaviour = Behaviour { interval: Duration::from_millis(10), ..behaviour };
+    Camera { target, path, behaviour, frame_loop: frame_loop(), boot: 0x2a }.run(6, |_| {}).await
 }
 
 #[tokio::test]
 async fn pictures_arrive_once_however_often_they_are_sent() {
     for path in [Path::Grpc, Path::GrpcStream] {
         let (fake, target) = serve().await;
-        let manners = Manners { lose_answer_one_in: Some(2), truncate_one_in: Some(3), ..Manners::default() };
-        let report = send(target, path, manners).await;
+        let behaviour =
+            Behaviour { lose_answer_one_in: Some(2), truncate_one_in: Some(3), ..Behaviour::default() };
+        let report = send(target, path, behaviour).await;
         assert_eq!((report.pictures, report.lost, report.damaged_and_matched()), (4, 0, 0), "{report}");
         let busy = Outcome::Busy { retry_after: Some(Duration::from_millis(40)) };
         assert_eq!(report.answers.iter().filter(|answer| answer.outcome == busy).count(), 1, "{report}");
@@ -145,7 +146,7 @@ async fn a_wrong_token_is_told() {
     for path in [Path::Grpc, Path::GrpcStream] {
         let (_, mut target) = serve().await;
         target.token = Some("another".into());
-        let report = send(target, path, Manners { attempts: 1, ..Manners::default() }).await;
+        let report = send(target, path, Behaviour { attempts: 1, ..Behaviour::default() }).await;
         assert_eq!((report.pictures, report.lost), (6, 6), "{report}");
         let refused = Outcome::Refused { status: "Unauthenticated".into(), reason: "UNAUTHENTICATED".into() };
         assert!(report.answers.iter().all(|answer| answer.outcome == refused), "{report}");
@@ -155,7 +156,7 @@ async fn a_wrong_token_is_told() {
 #[tokio::test]
 async fn a_flood_finds_what_is_wrong() {
     let (fake, target) = serve().await;
-    let images = vec![film().frame(0)];
+    let images = vec![frame_loop().frame(0)];
     let patience = Duration::from_secs(10);
     let asked = Flood { target, path: Path::Grpc, images, count: 200, seed: 3, connections: 3, patience };
     let report = flood(asked.clone()).await;

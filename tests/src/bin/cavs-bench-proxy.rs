@@ -9,12 +9,12 @@ use std::{
 };
 
 use cavs_esp32_emulator::{
-    Camera as Emulated, Film, FilmOptions, Flood, Manners, Outcome, Path, Report, STALLS, WebCamera, flood,
-    stall,
+    Behaviour, Camera as Emulated, Flood, FrameLoop, FrameLoopOptions, Outcome, Path, Report, STALLS,
+    WebCamera, flood, stall,
 };
 use cavs_tests::{
     Camera, Device, Proxy, ProxyOptions, Site, SiteOptions,
-    demo::{Cast, Class, enroll},
+    demo::{Class, DemoData, enroll},
 };
 use clap::{Parser, ValueEnum};
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
@@ -70,7 +70,7 @@ struct Bench {
     site: Site,
     device: Device,
     proxy: Proxy,
-    film: Film,
+    frame_loop: FrameLoop,
     /// Cameras that the proxy speaks for.
     known: usize,
     short: bool,
@@ -94,13 +94,13 @@ impl Bench {
     }
 
     /// Cameras at one frame a second, spread over the paths and over the second.
-    async fn send(&self, cameras: &[Camera], seconds: u64, manners: Manners, boot: u64) -> Report {
+    async fn send(&self, cameras: &[Camera], seconds: u64, behaviour: Behaviour, boot: u64) -> Report {
         let mut sending = JoinSet::new();
         for (at, camera) in cameras.iter().enumerate() {
             let path = [Path::GrpcWeb, Path::Post, Path::Form, Path::Grpc, Path::GrpcStream][at % 5];
             let target = self.proxy.target(camera);
-            let emulated = Emulated { target, path, manners, film: self.film.clone(), boot };
-            let offset = manners.interval.mul_f64(at as f64 / cameras.len() as f64);
+            let emulated = Emulated { target, path, behaviour, frame_loop: self.frame_loop.clone(), boot };
+            let offset = behaviour.interval.mul_f64(at as f64 / cameras.len() as f64);
             sending.spawn(async move {
                 sleep(offset).await;
                 emulated.run(seconds, |_| {}).await
@@ -122,8 +122,8 @@ impl Bench {
     async fn honest(&mut self, count: usize, seconds: u64) {
         let cameras = self.cameras("honest", count);
         // Connections and the networks' memory are there before it counts.
-        self.send(&cameras, 3, Manners::default(), 1).await;
-        let report = self.send(&cameras, seconds, Manners::default(), 2).await;
+        self.send(&cameras, 3, Behaviour::default(), 1).await;
+        let report = self.send(&cameras, seconds, Behaviour::default(), 2).await;
         println!("# {report}");
         let p95 = report.percentile(95).as_millis();
         self.bar("answer-p95-ms", p95, 300, p95 <= 300);
@@ -135,9 +135,12 @@ impl Bench {
 
     async fn truncated(&mut self) {
         let cameras = self.cameras("truncated", 5);
-        let manners =
-            Manners { truncate_one_in: Some(1), interval: Duration::from_millis(100), ..Manners::default() };
-        let report = self.send(&cameras, 50, manners, 1).await;
+        let behaviour = Behaviour {
+            truncate_one_in: Some(1),
+            interval: Duration::from_millis(100),
+            ..Behaviour::default()
+        };
+        let report = self.send(&cameras, 50, behaviour, 1).await;
         println!("# {report}");
         let sightings: usize = cameras.iter().map(|camera| self.site.sightings_of(&camera.id).len()).sum();
         self.none("truncated-matched", (sightings + report.damaged_and_matched()) as u64);
@@ -146,12 +149,12 @@ impl Bench {
     async fn stalled(&mut self, count: usize) {
         let honest = self.cameras("beside", 5);
         let hostile = self.cameras("stalls", 1);
-        self.send(&honest, 3, Manners::default(), 1).await;
-        let alone = self.send(&honest, 20, Manners::default(), 2).await;
+        self.send(&honest, 3, Behaviour::default(), 1).await;
+        let alone = self.send(&honest, 20, Behaviour::default(), 2).await;
         let target = self.proxy.target(&hostile[0]);
         let stalling =
             tokio::spawn(async move { stall(&target, &STALLS, count, Duration::from_secs(25)).await });
-        let beside = self.send(&honest, 20, Manners::default(), 3).await;
+        let beside = self.send(&honest, 20, Behaviour::default(), 3).await;
         let stalled = stalling.await.unwrap();
         println!("# alone: {alone}\n# beside: {beside}\n# {stalled}");
         self.none("stalled-open", stalled.open);
@@ -170,7 +173,7 @@ impl Bench {
 
     async fn revoked(&mut self) {
         let camera = self.cameras("revoked", 1).remove(0);
-        let one = |boot| self.send(std::slice::from_ref(&camera), 1, Manners::default(), boot);
+        let one = |boot| self.send(std::slice::from_ref(&camera), 1, Behaviour::default(), boot);
         assert_eq!(one(1).await.lost, 0);
         self.site.cli.json(&["devices", "revoke", "revoked-0", "--yes"]);
         let begun = Instant::now();
@@ -184,8 +187,9 @@ impl Bench {
 
     async fn mutated(&mut self, count: u64) {
         let camera = self.cameras("mutates", 1).remove(0);
-        let small = FilmOptions { size: [160, 120], frames: 4, students: 1, ..FilmOptions::default() };
-        let small = Film::render(&small).unwrap();
+        let small =
+            FrameLoopOptions { size: [160, 120], frames: 4, students: 1, ..FrameLoopOptions::default() };
+        let small = FrameLoop::render(&small).unwrap();
         let run = async |path, count| {
             let images = (0..4).map(|number| small.frame(number)).collect();
             let patience = Duration::from_secs(20);
@@ -217,16 +221,17 @@ impl Bench {
 
     /// Restarts the proxy with web cameras whose pictures are mutated, and an honest one.
     async fn pulled(&mut self, count: u64) {
-        let small = FilmOptions { size: [160, 120], frames: 4, students: 1, ..FilmOptions::default() };
-        let small = Film::render(&small).unwrap();
-        let fast = Manners { interval: Duration::from_millis(2), ..Manners::default() };
+        let small =
+            FrameLoopOptions { size: [160, 120], frames: 4, students: 1, ..FrameLoopOptions::default() };
+        let small = FrameLoop::render(&small).unwrap();
+        let fast = Behaviour { interval: Duration::from_millis(2), ..Behaviour::default() };
         let mut toml = String::new();
         let mut webs = Vec::new();
         let cameras = self.cameras("pulled", PULLED + 1);
         for (at, camera) in cameras.iter().enumerate() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let web = if at == PULLED {
-                WebCamera::start(listener, self.film.clone(), Manners::default(), None).unwrap()
+                WebCamera::start(listener, self.frame_loop.clone(), Behaviour::default(), None).unwrap()
             } else {
                 WebCamera::start(listener, small.clone(), fast, Some(at as u64)).unwrap()
             };
@@ -269,18 +274,20 @@ impl Bench {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let class = Class { students: arguments.faces, strangers: 0, seconds: 10, frames: 1, seed: 9 };
-    let cast = Cast::of_class(class).unwrap();
+    let cast = DemoData::of_class(class).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
     let site = Site::create(directory.path(), None, &options);
     enroll(&site, &cast);
     let device = site.add_device("proxy");
     let students = usize::try_from(arguments.faces).unwrap();
-    let film = Film::render(&FilmOptions { seed: class.seed, students, ..FilmOptions::default() }).unwrap();
+    let frame_loop =
+        FrameLoop::render(&FrameLoopOptions { seed: class.seed, students, ..FrameLoopOptions::default() })
+            .unwrap();
     // What is measured is how frames are taken, not how often a camera may send them.
     let toml = "camera_rate = 1000.0".to_owned();
     let proxy = site.start_proxy(&device, &ProxyOptions { toml, ..ProxyOptions::default() });
-    let mut bench = Bench { site, device, proxy, film, known: 0, short: false };
+    let mut bench = Bench { site, device, proxy, frame_loop, known: 0, short: false };
     let chosen = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
-use cavs_tests::demo::{Cast, Class, SharedData, play};
+use cavs_tests::demo::{Class, DemoData, SharedData, play};
 use clap::Parser;
 
 /// Two minutes of a class of 24 with two strangers in the room.
@@ -78,14 +78,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         (None, _) => None,
     };
     let cast = match (&arguments.images, &shared) {
-        (Some(images), _) => Cast::of_folder(images)?,
+        (Some(images), _) => DemoData::of_folder(images)?,
         (None, Some(shared)) if arguments.photographs => {
-            Cast::of_photographs(shared, directory.join("frames"))?
+            DemoData::of_photographs(shared, directory.join("frames"))?
         }
         (None, None) if arguments.photographs => bail!("there are no photographs in ../shared"),
         (None, _) => {
             println!("\n== Rendering a class of {} people who do not exist (once)", CLASS.students);
-            let class = Cast::of_class(CLASS)?;
+            let class = DemoData::of_class(CLASS)?;
             if pack.is_some() { class.for_imported_pack() } else { class }
         }
     };

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "this is what a demonstration does")]
 
-mod cast;
+mod data;
 mod photographs;
 mod report;
 
@@ -11,7 +11,7 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-pub use cast::{Cast, CastError, Class, Student, TrueFace};
+pub use data::{Class, DemoData, DemoDataError, Student, TrueFace};
 pub use photographs::{SharedData, portraits};
 pub use report::Report;
 
@@ -27,21 +27,21 @@ const PLAY_LIMIT: Duration = Duration::from_secs(1800);
 /// # Panics
 /// A part of the system fails.
 #[must_use]
-pub fn play(cast: &Cast, pack: Option<&Path>, directory: &Path) -> bool {
+pub fn play(data: &DemoData, pack: Option<&Path>, directory: &Path) -> bool {
     step("Starting a school: certificates, key, database, server, administrator");
-    let options = SiteOptions { server_toml: cast.server_toml.clone(), ..SiteOptions::default() };
+    let options = SiteOptions { server_toml: data.server_toml.clone(), ..SiteOptions::default() };
     let mut site = Site::create(directory, pack, &options);
     println!("  listening on ports {} (people) and {} (devices)", site.api_port(), site.device_port());
 
-    step(&format!("Enrolling {} students from their pictures", cast.students.len()));
-    enroll(&site, cast);
+    step(&format!("Enrolling {} students from their pictures", data.students.len()));
+    enroll(&site, data);
 
     step("Registering a camera and playing its frames through the agent");
     let device = site.add_device("camera-1");
-    play_frames(&site, &device, &cast.frames);
+    play_frames(&site, &device, &data.frames);
 
     step("What the system said, beside the truth");
-    let report = judge(&site, cast);
+    let report = judge(&site, data);
     print!("{report}");
 
     step("The review queue");
@@ -52,11 +52,8 @@ pub fn play(cast: &Cast, pack: Option<&Path>, directory: &Path) -> bool {
 }
 
 /// Adds the students and enrolls their portraits.
-///
-/// # Panics
-/// A command fails.
-pub fn enroll(site: &Site, cast: &Cast) {
-    for student in &cast.students {
+pub fn enroll(site: &Site, data: &DemoData) {
+    for student in &data.students {
         let add = ["students", "add", "--number", &student.number, "--name", &student.name];
         site.cli.json(&[&add[..], &["--section", &student.section]].concat());
         let mut arguments = vec!["enroll", student.number.as_str()];
@@ -69,9 +66,6 @@ pub fn enroll(site: &Site, cast: &Cast) {
 }
 
 /// Plays frames through an agent until the last sighting is acknowledged.
-///
-/// # Panics
-/// The agent fails.
 pub fn play_frames(site: &Site, device: &Device, frames: &Path) {
     let config = site.configure_agent(device, frames, "");
     let count = fs::read_dir(frames).map_or(0, Iterator::count);
@@ -81,13 +75,10 @@ pub fn play_frames(site: &Site, device: &Device, frames: &Path) {
 }
 
 /// Compares all sightings of a site with the truth.
-///
-/// # Panics
-/// They can't be listed.
 #[must_use]
-pub fn judge(site: &Site, cast: &Cast) -> Report {
+pub fn judge(site: &Site, data: &DemoData) -> Report {
     let sightings = site.cli.json(&["sightings", "list", "--all"]);
-    Report::new(sightings["sightings"].as_array().unwrap(), cast)
+    Report::new(sightings["sightings"].as_array().unwrap(), data)
 }
 
 /// Shows the queue, and approves a sighting of it whose best candidate is right.

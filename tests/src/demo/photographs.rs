@@ -20,9 +20,6 @@ impl SharedData {
     }
 
     /// Imports YuNet and MobileFaceNet into a pack.
-    ///
-    /// # Panics
-    /// They can't be imported.
     pub fn import_pack(&self, out: &Path) {
         let options = ImportOptions {
             detector: DetectorSource::Yunet(self.path("models/yunet_n_dynamic.onnx")),
@@ -49,9 +46,6 @@ impl SharedData {
 }
 
 /// The portraits of `images/people`, each with a number for the person.
-///
-/// # Panics
-/// They can't be read.
 #[must_use]
 pub fn portraits(shared: &SharedData) -> Vec<(usize, PathBuf)> {
     let (several, others) = people(shared);

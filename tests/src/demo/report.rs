@@ -6,7 +6,7 @@ use std::{
 use cavs_types::Decision;
 use serde_json::Value;
 
-use super::{Cast, TrueFace};
+use super::{DemoData, TrueFace};
 
 /// A sighting is of the face in whose box it lies by at least this much (intersection over union).
 const SAME_FACE: f64 = 0.2;
@@ -47,16 +47,16 @@ pub struct Report {
 impl Report {
     /// Compares sightings, as the command line lists them, with the truth about their frames.
     #[must_use]
-    pub fn new(sightings: &[Value], cast: &Cast) -> Self {
+    pub fn new(sightings: &[Value], data: &DemoData) -> Self {
         let mut report = Self::default();
         let mut seen: BTreeSet<(String, usize)> = BTreeSet::new();
-        for face in cast.truth.values().flatten().filter(|face| face.expected) {
+        for face in data.truth.values().flatten().filter(|face| face.expected) {
             report.expected += usize::from(face.student.is_some());
             report.present.extend(face.student.clone());
         }
         for sighting in sightings {
             let frame = sighting["frame"].as_str().unwrap_or_default();
-            let Some(faces) = cast.truth.get(frame) else {
+            let Some(faces) = data.truth.get(frame) else {
                 report.unjudged += 1;
                 continue;
             };

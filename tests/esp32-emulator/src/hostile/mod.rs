@@ -5,6 +5,6 @@ mod mutated;
 mod mutated_grpc;
 mod stall;
 
-pub use mutate::{Dice, mutate};
+pub use mutate::{SeededRandom, mutate};
 pub use mutated::{Flood, FloodReport, flood};
 pub use stall::{STALLS, Stall, StallReport, stall};

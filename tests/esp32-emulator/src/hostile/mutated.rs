@@ -11,12 +11,12 @@ use std::{
 use bytes::Bytes;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Dice, mutate, mutated_grpc::GrpcFlood};
+use super::{SeededRandom, mutate, mutated_grpc::GrpcFlood};
 use crate::{
-    Manners, Path, Target,
+    Behaviour, Path, Target,
     http1::{Http1, Response},
-    link::Protocol,
-    path::{Request, Shot, form_request, plain_request, web_request},
+    path::{OutgoingFrame, Request, form_request, plain_request, web_request},
+    target::Protocol,
 };
 
 /// One request in so many has its head mutated too, on a connection of its own.
@@ -61,16 +61,16 @@ pub struct FloodReport {
 }
 
 impl FloodReport {
-    pub(super) fn add(&mut self, number: u64, took: Duration, met: Met) {
+    pub(super) fn add(&mut self, number: u64, took: Duration, outcome: RequestOutcome) {
         self.sent += 1;
         self.slowest = self.slowest.max(took);
-        let (name, wrong) = match met {
-            Met::Hang => {
+        let (name, wrong) = match outcome {
+            RequestOutcome::Hang => {
                 self.hangs += 1;
                 ("hang".to_owned(), true)
             }
-            Met::Closed => ("closed".to_owned(), false),
-            Met::Answer { status, wrong } => {
+            RequestOutcome::Closed => ("closed".to_owned(), false),
+            RequestOutcome::Answer { status, wrong } => {
                 self.wrong += u64::from(wrong);
                 (status, wrong)
             }
@@ -93,13 +93,13 @@ impl fmt::Display for FloodReport {
 
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Met {
+pub(super) enum RequestOutcome {
     Answer { status: String, wrong: bool },
     Closed,
     Hang,
 }
 
-impl Met {
+impl RequestOutcome {
     pub(super) fn wrong(status: impl fmt::Display) -> Self {
         Self::Answer { status: status.to_string(), wrong: true }
     }
@@ -114,7 +114,7 @@ impl Met {
     }
 }
 
-impl From<io::Error> for Met {
+impl From<io::Error> for RequestOutcome {
     fn from(error: io::Error) -> Self {
         let kind = error.kind();
         if kind == io::ErrorKind::TimedOut {
@@ -148,8 +148,8 @@ pub async fn flood(flood: Flood) -> FloodReport {
                     return;
                 }
                 let begun = Instant::now();
-                let met = worker.send(&flood, number).await;
-                report.lock().unwrap_or_else(PoisonError::into_inner).add(number, begun.elapsed(), met);
+                let outcome = worker.send(&flood, number).await;
+                report.lock().unwrap_or_else(PoisonError::into_inner).add(number, begun.elapsed(), outcome);
             }
         });
     }
@@ -164,31 +164,31 @@ enum Worker {
 }
 
 impl Worker {
-    async fn send(&mut self, flood: &Flood, number: u64) -> Met {
+    async fn send(&mut self, flood: &Flood, number: u64) -> RequestOutcome {
         // Each mutation can be made again from the seed and its number.
-        let mut dice = Dice::new(flood.seed ^ number.wrapping_mul(0x9e37_79b9));
+        let mut random = SeededRandom::new(flood.seed ^ number.wrapping_mul(0x9e37_79b9));
         match self {
             Self::Http(connection) => {
-                send_http(connection, flood, number, &mut dice).await.unwrap_or_else(Met::from)
+                send_http(connection, flood, number, &mut random).await.unwrap_or_else(RequestOutcome::from)
             }
-            Self::Grpc(grpc) => grpc.send(flood, number, &mut dice).await,
+            Self::Grpc(grpc) => grpc.send(flood, number, &mut random).await,
         }
     }
 }
 
 impl Flood {
-    pub(super) fn shot(&self, number: u64) -> Shot {
+    pub(super) fn outgoing(&self, number: u64) -> OutgoingFrame {
         let at = usize::try_from(number).unwrap_or(0) % self.images.len().max(1);
         let image = self.images.get(at).cloned().unwrap_or_default();
-        Shot { id: format!("m{:x}-{number}", self.seed), captured_at: None, image, cut: false }
+        OutgoingFrame { id: format!("m{:x}-{number}", self.seed), captured_at: None, image, cut: false }
     }
 
     fn request(&self, number: u64) -> Request {
-        let shot = self.shot(number);
+        let outgoing = self.outgoing(number);
         match self.path {
-            Path::Post => plain_request(&self.target, &shot, None),
-            Path::Form => form_request(&self.target, &shot, None),
-            Path::GrpcWeb | Path::Grpc | Path::GrpcStream => web_request(&self.target, &shot, None),
+            Path::Post => plain_request(&self.target, &outgoing, None),
+            Path::Form => form_request(&self.target, &outgoing, None),
+            Path::GrpcWeb | Path::Grpc | Path::GrpcStream => web_request(&self.target, &outgoing, None),
         }
     }
 }
@@ -197,32 +197,32 @@ async fn send_http(
     connection: &mut Option<Http1>,
     flood: &Flood,
     number: u64,
-    dice: &mut Dice,
-) -> io::Result<Met> {
+    random: &mut SeededRandom,
+) -> io::Result<RequestOutcome> {
     let Request { head, mut body, .. } = flood.request(number);
     let whole_head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
-    let manners = Manners::default();
-    if dice.below(HEADS) == 0 {
+    let behaviour = Behaviour::default();
+    if random.below(HEADS) == 0 {
         let mut bytes = whole_head.into_bytes();
         // Most of the bytes are picture: the head gets mutations of its own.
-        mutate(&mut bytes, dice);
+        mutate(&mut bytes, random);
         bytes.extend(body);
-        if dice.below(2) == 0 {
-            mutate(&mut bytes, dice);
+        if random.below(2) == 0 {
+            mutate(&mut bytes, random);
         }
-        let mut http = Http1::new(flood.target.connect(&manners, Protocol::Http1).await?);
+        let mut http = Http1::new(flood.target.connect(&behaviour, Protocol::Http1).await?);
         // The server may close on the first bad byte; what it said before counts.
         let _ = http.send_raw(&bytes).await;
         // It must not wait for what a wrong length promises.
         let _ = http.finish().await;
         return http.receive(flood.patience).await.map(|response| judge(&response, flood.path, true));
     }
-    mutate(&mut body, dice);
+    mutate(&mut body, random);
     let mut http = match connection.take() {
         Some(http) => http,
-        None => Http1::new(flood.target.connect(&manners, Protocol::Http1).await?),
+        None => Http1::new(flood.target.connect(&behaviour, Protocol::Http1).await?),
     };
-    let _ = http.send(&head, &body, dice.below(2) == 0, None).await;
+    let _ = http.send(&head, &body, random.below(2) == 0, None).await;
     let response = http.receive(flood.patience).await?;
     if response.keeps_alive() {
         *connection = Some(http);
@@ -231,18 +231,18 @@ async fn send_http(
 }
 
 /// `any_head`: where the head was mutated, the answer may be that of another path or of HTTP itself.
-fn judge(response: &Response, path: Path, any_head: bool) -> Met {
+fn judge(response: &Response, path: Path, any_head: bool) -> RequestOutcome {
     let status = response.status;
     if !(200..500).contains(&status) && status != 503 && !(any_head && matches!(status, 501 | 505)) {
-        return Met::wrong(status);
+        return RequestOutcome::wrong(status);
     }
     if path == Path::GrpcWeb && status == 200 && !any_head {
         let trailers = String::from_utf8_lossy(&response.body);
         let in_body = trailers.split("grpc-status:").nth(1).and_then(|rest| rest.split("\r\n").next());
         return match in_body.map(str::trim).or_else(|| response.header("grpc-status")) {
-            Some(code) => Met::grpc(code, trailers.contains("grpc-status-details-bin")),
-            None => Met::wrong("200 without grpc-status"),
+            Some(code) => RequestOutcome::grpc(code, trailers.contains("grpc-status-details-bin")),
+            None => RequestOutcome::wrong("200 without grpc-status"),
         };
     }
-    Met::Answer { status: status.to_string(), wrong: false }
+    RequestOutcome::Answer { status: status.to_string(), wrong: false }
 }

@@ -8,8 +8,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::time::timeout;
 
-use super::{Dice, Flood, mutate, mutated::Met};
-use crate::{Manners, http1::Http1, link::Protocol};
+use super::{Flood, SeededRandom, mutate, mutated::RequestOutcome};
+use crate::{Behaviour, http1::Http1, target::Protocol};
 
 /// One request in so many is no HTTP/2 at all after its preface.
 const GARBAGE: usize = 100;
@@ -31,27 +31,37 @@ impl GrpcFlood {
         Self { authority, connection: None }
     }
 
-    pub(super) async fn send(&mut self, flood: &Flood, number: u64, dice: &mut Dice) -> Met {
+    pub(super) async fn send(
+        &mut self,
+        flood: &Flood,
+        number: u64,
+        random: &mut SeededRandom,
+    ) -> RequestOutcome {
         let tried = async {
-            if dice.below(GARBAGE) == 0 {
-                garbage(flood, dice).await
+            if random.below(GARBAGE) == 0 {
+                garbage(flood, random).await
             } else {
-                self.call(flood, number, dice).await
+                self.call(flood, number, random).await
             }
         };
-        let met = match timeout(flood.patience, tried).await {
-            Ok(met) => met.unwrap_or_else(Met::from),
-            Err(_) => Met::Hang,
+        let outcome = match timeout(flood.patience, tried).await {
+            Ok(outcome) => outcome.unwrap_or_else(RequestOutcome::from),
+            Err(_) => RequestOutcome::Hang,
         };
-        if !matches!(met, Met::Answer { .. }) {
+        if !matches!(outcome, RequestOutcome::Answer { .. }) {
             self.connection = None;
         }
-        met
+        outcome
     }
 
-    async fn call(&mut self, flood: &Flood, number: u64, dice: &mut Dice) -> io::Result<Met> {
-        let Some(request) = self.request(flood, number, dice) else {
-            return Ok(Met::Answer { status: "not sendable".into(), wrong: false });
+    async fn call(
+        &mut self,
+        flood: &Flood,
+        number: u64,
+        random: &mut SeededRandom,
+    ) -> io::Result<RequestOutcome> {
+        let Some(request) = self.request(flood, number, random) else {
+            return Ok(RequestOutcome::Answer { status: "not sendable".into(), wrong: false });
         };
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -64,37 +74,41 @@ impl GrpcFlood {
         let response = match sent.await {
             Ok(response) => response,
             // Streams that the server resets, and connections that it ends, say why.
-            Err(_) => return Ok(Met::Closed),
+            Err(_) => return Ok(RequestOutcome::Closed),
         };
         let (head, body) = response.into_parts();
-        let Ok(body) = Limited::new(body, LONGEST_ANSWER).collect().await else { return Ok(Met::Closed) };
+        let Ok(body) = Limited::new(body, LONGEST_ANSWER).collect().await else {
+            return Ok(RequestOutcome::Closed);
+        };
         self.connection = Some(connection);
         let trailers = body.trailers();
         let field = |name: &str| trailers.and_then(|map| map.get(name)).or_else(|| head.headers.get(name));
         let (status, detailed) = (field("grpc-status"), field("grpc-status-details-bin").is_some());
         Ok(match (status.and_then(|value| value.to_str().ok()), head.status.as_u16()) {
-            (Some(code), 200) => Met::grpc(code, detailed),
-            (None, 200) => Met::wrong("200 without grpc-status"),
-            (_, status) => Met::Answer { status: status.to_string(), wrong: status >= 500 && status != 503 },
+            (Some(code), 200) => RequestOutcome::grpc(code, detailed),
+            (None, 200) => RequestOutcome::wrong("200 without grpc-status"),
+            (_, status) => {
+                RequestOutcome::Answer { status: status.to_string(), wrong: status >= 500 && status != 503 }
+            }
         })
     }
 
     /// `None` where the mutation is no request that HTTP/2 could carry.
-    fn request(&self, flood: &Flood, number: u64, dice: &mut Dice) -> Option<Request<Full<Bytes>>> {
-        let message = flood.shot(number).request(&flood.target, None).encode_to_vec();
+    fn request(&self, flood: &Flood, number: u64, random: &mut SeededRandom) -> Option<Request<Full<Bytes>>> {
+        let message = flood.outgoing(number).request(&flood.target, None).encode_to_vec();
         let mut body = vec![0];
         body.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
         body.extend(message);
-        mutate(&mut body, dice);
-        let method = if dice.below(2) == 0 { "SubmitFrame" } else { "StreamFrames" };
+        mutate(&mut body, random);
+        let method = if random.below(2) == 0 { "SubmitFrame" } else { "StreamFrames" };
         let mut path = format!("/cavs.v1.CaptureService/{method}").into_bytes();
         let mut content_type = b"application/grpc".to_vec();
         let mut authorization =
             format!("Bearer {}", flood.target.token.as_deref().unwrap_or("")).into_bytes();
-        match dice.below(24) {
-            0 => mutate(&mut path, dice),
-            1 => mutate(&mut content_type, dice),
-            2 => mutate(&mut authorization, dice),
+        match random.below(24) {
+            0 => mutate(&mut path, random),
+            1 => mutate(&mut content_type, random),
+            2 => mutate(&mut authorization, random),
             _ => {}
         }
         let uri = format!("{}{}", self.authority, String::from_utf8(path).ok()?);
@@ -107,7 +121,7 @@ impl GrpcFlood {
         {
             request = request.header(header::AUTHORIZATION, value);
         }
-        request = match dice.below(32) {
+        request = match random.below(32) {
             0 => request.header("grpc-timeout", "99999999H"),
             1 => request.header("grpc-timeout", "-1x"),
             2 => request.header("grpc-encoding", "gzip"),
@@ -119,7 +133,7 @@ impl GrpcFlood {
 }
 
 async fn open(flood: &Flood) -> io::Result<SendRequest<Full<Bytes>>> {
-    let stream = flood.target.connect(&Manners::default(), Protocol::Http2).await?;
+    let stream = flood.target.connect(&Behaviour::default(), Protocol::Http2).await?;
     let (sender, connection) =
         handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // It ends when the sender is dropped, or with the server.
@@ -128,15 +142,15 @@ async fn open(flood: &Flood) -> io::Result<SendRequest<Full<Bytes>>> {
 }
 
 /// Bytes after the preface that are frames only by chance.
-async fn garbage(flood: &Flood, dice: &mut Dice) -> io::Result<Met> {
-    let mut http = Http1::new(flood.target.connect(&Manners::default(), Protocol::Http2).await?);
+async fn garbage(flood: &Flood, random: &mut SeededRandom) -> io::Result<RequestOutcome> {
+    let mut http = Http1::new(flood.target.connect(&Behaviour::default(), Protocol::Http2).await?);
     let mut bytes = PREFACE.to_vec();
-    bytes.extend((0..dice.below(2048)).map(|_| dice.throw().to_le_bytes()[0]));
-    if dice.below(2) == 0 {
-        mutate(&mut bytes, dice);
+    bytes.extend((0..random.below(2048)).map(|_| random.next_number().to_le_bytes()[0]));
+    if random.below(2) == 0 {
+        mutate(&mut bytes, random);
     }
     let _ = http.send_raw(&bytes).await;
     let _ = http.finish().await;
     http.drain(flood.patience).await?;
-    Ok(Met::Closed)
+    Ok(RequestOutcome::Closed)
 }

@@ -6,7 +6,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{Manners, Target, link::Protocol};
+use crate::{Behaviour, Target, target::Protocol};
 
 /// Time between two bytes of those that dribble.
 const DRIP: Duration = Duration::from_millis(500);
@@ -102,13 +102,13 @@ pub async fn stall(target: &Target, kinds: &[Stall], count: usize, patience: Dur
 
 /// Holds one connection; whether it was closed before the end.
 async fn hold(target: &Target, kind: Stall, end: Instant) -> io::Result<bool> {
-    let manners = Manners::default();
+    let behaviour = Behaviour::default();
     let (at_once, dribbled) = bytes(target, kind);
     let bare = matches!(kind, Stall::Silent | Stall::InHandshake);
     let http2 = matches!(kind, Stall::Http2Preface | Stall::Http2NoBody);
     let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-    let stream: Box<dyn crate::link::Connection> =
-        if bare { Box::new(target.open().await?) } else { target.connect(&manners, protocol).await? };
+    let stream: Box<dyn crate::target::Connection> =
+        if bare { Box::new(target.open().await?) } else { target.connect(&behaviour, protocol).await? };
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
         writer.write_all(&at_once).await?;

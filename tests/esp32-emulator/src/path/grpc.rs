@@ -14,7 +14,7 @@ use tonic::{
 use v1::capture_service_client::CaptureServiceClient;
 
 use super::verdict;
-use crate::{Manners, Outcome, Target, link::Protocol};
+use crate::{Behaviour, Outcome, Target, target::Protocol};
 
 pub(super) struct Grpc {
     client: CaptureServiceClient<Channel>,
@@ -29,18 +29,18 @@ struct Stream {
 }
 
 impl Grpc {
-    pub(super) async fn connect(target: &Target, manners: &Manners, streaming: bool) -> io::Result<Self> {
+    pub(super) async fn connect(target: &Target, behaviour: &Behaviour, streaming: bool) -> io::Result<Self> {
         let scheme = if target.tls.is_some() { "https" } else { "http" };
         let origin: Uri = format!("{scheme}://{}:{}", target.host, target.address.port())
             .parse()
             .map_err(io::Error::other)?;
         // The connector below does the encryption, so that small segments are below it.
         let endpoint = Endpoint::from_static("http://proxy").origin(origin);
-        let (target, manners) = (Arc::new(target.clone()), *manners);
+        let (target, behaviour) = (Arc::new(target.clone()), *behaviour);
         let token = target.token.clone();
         let connector = tower::service_fn(move |_: Uri| {
             let target = Arc::clone(&target);
-            async move { target.connect(&manners, Protocol::Http2).await.map(TokioIo::new) }
+            async move { target.connect(&behaviour, Protocol::Http2).await.map(TokioIo::new) }
         });
         let channel = endpoint.connect_with_connector(connector).await.map_err(io::Error::other)?;
         Ok(Self { client: CaptureServiceClient::new(channel), token, streaming, stream: None })
@@ -59,12 +59,12 @@ impl Grpc {
     pub(super) async fn send(
         &mut self,
         frame: v1::SubmitFrameRequest,
-        manners: &Manners,
+        behaviour: &Behaviour,
         cut: bool,
     ) -> io::Result<Outcome> {
         // Where the radio is fast, it is cut off at once.
-        let half = frame.image.len() as f64 / 2.0 / f64::from(manners.rate.unwrap_or(u32::MAX));
-        let patience = if cut { Duration::from_secs_f64(half) } else { manners.patience };
+        let half = frame.image.len() as f64 / 2.0 / f64::from(behaviour.rate.unwrap_or(u32::MAX));
+        let patience = if cut { Duration::from_secs_f64(half) } else { behaviour.patience };
         let sent = timeout(patience, self.call(frame)).await;
         if cut {
             return Err(io::ErrorKind::ConnectionAborted.into());

@@ -10,9 +10,9 @@ use cavs_proto::v1;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Manners, Outcome, Target,
+    Behaviour, Outcome, Target,
     http1::{Http1, Response},
-    link::Protocol,
+    target::Protocol,
 };
 
 /// The ways to the proxy on which a camera speaks first. On the fourth, the proxy asks: [`crate::WebCamera`].
@@ -61,7 +61,7 @@ impl FromStr for Path {
 
 /// A frame on its way.
 #[derive(Debug, Clone)]
-pub(crate) struct Shot {
+pub(crate) struct OutgoingFrame {
     /// Never used for another frame.
     pub(crate) id: String,
     /// When it was taken, by the camera's clock.
@@ -71,7 +71,7 @@ pub(crate) struct Shot {
     pub(crate) cut: bool,
 }
 
-impl Shot {
+impl OutgoingFrame {
     /// As it stands on the wire. The fields are written in the order of their numbers: the picture last.
     pub(crate) fn request(&self, target: &Target, sent_at: Option<Timestamp>) -> v1::SubmitFrameRequest {
         v1::SubmitFrameRequest {
@@ -86,40 +86,43 @@ impl Shot {
 }
 
 /// The camera's clock.
-pub(crate) fn clock(manners: &Manners) -> Option<Timestamp> {
-    let error: SignedDuration = manners.clock_error?;
+pub(crate) fn clock(behaviour: &Behaviour) -> Option<Timestamp> {
+    let error: SignedDuration = behaviour.clock_error?;
     Timestamp::now().checked_add(error).ok()
 }
 
 /// One camera's connection over one path.
 pub(crate) struct Sender {
     target: Target,
-    manners: Manners,
+    behaviour: Behaviour,
     path: Path,
     http: Option<Http1>,
     grpc: Option<grpc::Grpc>,
 }
 
 impl Sender {
-    pub(crate) fn new(target: Target, manners: Manners, path: Path) -> Self {
-        Self { target, manners, path, http: None, grpc: None }
+    pub(crate) fn new(target: Target, behaviour: Behaviour, path: Path) -> Self {
+        Self { target, behaviour, path, http: None, grpc: None }
     }
 
     /// Sends a frame once.
-    pub(crate) async fn send(&mut self, shot: &Shot) -> Outcome {
+    pub(crate) async fn send(&mut self, outgoing: &OutgoingFrame) -> Outcome {
         let tried = match self.path {
-            Path::Grpc | Path::GrpcStream => self.send_grpc(shot).await,
+            Path::Grpc | Path::GrpcStream => self.send_grpc(outgoing).await,
             Path::GrpcWeb => {
-                self.send_http(shot, &web::request(&self.target, shot, clock(&self.manners))).await
+                self.send_http(outgoing, &web::request(&self.target, outgoing, clock(&self.behaviour))).await
             }
             Path::Post => {
-                self.send_http(shot, &plain::request(&self.target, shot, clock(&self.manners))).await
+                self.send_http(outgoing, &plain::request(&self.target, outgoing, clock(&self.behaviour)))
+                    .await
             }
-            Path::Form => self.send_http(shot, &plain::form(&self.target, shot, clock(&self.manners))).await,
+            Path::Form => {
+                self.send_http(outgoing, &plain::form(&self.target, outgoing, clock(&self.behaviour))).await
+            }
         };
         match tried {
             Ok(outcome) => outcome,
-            Err(_) if shot.cut => {
+            Err(_) if outgoing.cut => {
                 self.hang_up();
                 Outcome::CutOff
             }
@@ -134,21 +137,21 @@ impl Sender {
         (self.http, self.grpc) = (None, None);
     }
 
-    async fn send_http(&mut self, shot: &Shot, request: &Request) -> io::Result<Outcome> {
+    async fn send_http(&mut self, outgoing: &OutgoingFrame, request: &Request) -> io::Result<Outcome> {
         let mut reused = self.http.is_some();
         let response = loop {
             let mut http = match self.http.take() {
                 Some(http) => http,
-                None => Http1::new(self.target.connect(&self.manners, Protocol::Http1).await?),
+                None => Http1::new(self.target.connect(&self.behaviour, Protocol::Http1).await?),
             };
-            let cut = shot.cut.then_some(request.body.len() / 2);
-            let sent = http.send(&request.head, &request.body, self.manners.chunked, cut).await;
-            if shot.cut {
+            let cut = outgoing.cut.then_some(request.body.len() / 2);
+            let sent = http.send(&request.head, &request.body, self.behaviour.chunked, cut).await;
+            if outgoing.cut {
                 // The radio is gone: no answer can be read.
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             // A server that has refused the head may have closed before it took the body: its answer counts.
-            let received = http.receive(self.manners.patience).await;
+            let received = http.receive(self.behaviour.patience).await;
             match (sent, received) {
                 (_, Ok(response)) => {
                     self.http = response.keeps_alive().then_some(http);
@@ -162,14 +165,14 @@ impl Sender {
         (request.interpret)(&response)
     }
 
-    async fn send_grpc(&mut self, shot: &Shot) -> io::Result<Outcome> {
+    async fn send_grpc(&mut self, outgoing: &OutgoingFrame) -> io::Result<Outcome> {
         if self.grpc.is_none() {
             let streaming = self.path == Path::GrpcStream;
-            self.grpc = Some(grpc::Grpc::connect(&self.target, &self.manners, streaming).await?);
+            self.grpc = Some(grpc::Grpc::connect(&self.target, &self.behaviour, streaming).await?);
         }
         let Some(grpc) = &mut self.grpc else { return Err(io::ErrorKind::NotConnected.into()) };
-        let request = shot.request(&self.target, clock(&self.manners));
-        grpc.send(request, &self.manners, shot.cut).await
+        let request = outgoing.request(&self.target, clock(&self.behaviour));
+        grpc.send(request, &self.behaviour, outgoing.cut).await
     }
 }
 

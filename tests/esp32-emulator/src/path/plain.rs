@@ -6,37 +6,37 @@ use cavs_types::Decision;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Request, Shot, authorization, verdict};
+use super::{OutgoingFrame, Request, authorization, verdict};
 use crate::{Outcome, Target, http1::Response};
 
 /// What old firmware puts between the parts of its form.
 const BOUNDARY: &str = "----CameraFormBoundary7MA4YWxk";
 
-pub(crate) fn request(target: &Target, shot: &Shot, sent_at: Option<Timestamp>) -> Request {
+pub(crate) fn request(target: &Target, outgoing: &OutgoingFrame, sent_at: Option<Timestamp>) -> Request {
     let mut head = head(target, "image/jpeg");
     let mut line = |name: &str, value: &str| {
         let _ = write!(head, "{name}: {value}\r\n");
     };
     line("X-Device-Id", &target.device_id);
-    line("Idempotency-Key", &shot.id);
-    if let Some(time) = shot.captured_at {
+    line("Idempotency-Key", &outgoing.id);
+    if let Some(time) = outgoing.captured_at {
         line("X-Captured-At", &time.to_string());
     }
     if let Some(time) = sent_at {
         line("X-Sent-At", &time.to_string());
     }
-    Request { head, body: shot.image.to_vec(), interpret }
+    Request { head, body: outgoing.image.to_vec(), interpret }
 }
 
-pub(crate) fn form(target: &Target, shot: &Shot, sent_at: Option<Timestamp>) -> Request {
+pub(crate) fn form(target: &Target, outgoing: &OutgoingFrame, sent_at: Option<Timestamp>) -> Request {
     let mut fields = vec![
         ("device_id", target.device_id.clone()),
         ("classroom_id", "Room 1".into()),
-        ("frame_id", shot.id.clone()),
+        ("frame_id", outgoing.id.clone()),
     ];
     // Seconds: the milliseconds of a clock that was never set can't be told from them.
     let seconds = |time: Timestamp| format!("{:.3}", time.as_millisecond() as f64 / 1000.0);
-    fields.extend(shot.captured_at.map(|time| ("timestamp", seconds(time))));
+    fields.extend(outgoing.captured_at.map(|time| ("timestamp", seconds(time))));
     fields.extend(sent_at.map(|time| ("sent_at", seconds(time))));
     let mut body = String::new();
     for (name, value) in fields {
@@ -51,7 +51,7 @@ pub(crate) fn form(target: &Target, shot: &Shot, sent_at: Option<Timestamp>) -> 
          Content-Type: image/jpeg\r\n\r\n"
     );
     let mut body = body.into_bytes();
-    body.extend_from_slice(&shot.image);
+    body.extend_from_slice(&outgoing.image);
     body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
     Request { head: head(target, &format!("multipart/form-data; boundary={BOUNDARY}")), body, interpret }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::{Request, Shot, authorization, verdict};
+use super::{OutgoingFrame, Request, authorization, verdict};
 use crate::{Outcome, Target, http1::Response};
 
 /// A frame of trailers has this bit in its first byte.
@@ -24,8 +24,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-pub(crate) fn request(target: &Target, shot: &Shot, sent_at: Option<Timestamp>) -> Request {
-    let message = shot.request(target, sent_at).encode_to_vec();
+pub(crate) fn request(target: &Target, outgoing: &OutgoingFrame, sent_at: Option<Timestamp>) -> Request {
+    let message = outgoing.request(target, sent_at).encode_to_vec();
     let mut body = vec![0];
     body.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     body.extend(message);

@@ -70,7 +70,7 @@ pub struct Classroom {
     room: Room,
     light: Light,
     settings: Settings,
-    cast: Vec<Cast>,
+    occupants: Vec<Occupant>,
     held: Vec<Held>,
     /// Light of the empty room for every pixel, and what it comes from: it never changes.
     empty: OnceLock<Vec<(Vec3, Cover)>>,
@@ -121,7 +121,7 @@ enum Role<'a> {
 }
 
 /// One person in the lesson.
-struct Cast {
+struct Occupant {
     student: Option<String>,
     sculpture: Sculpture,
     actor: Actor,
@@ -150,7 +150,7 @@ impl Classroom {
         let rows = seats::rows(people.len(), &camera, settings.seed);
         let light = settings.preset.light(settings.seed);
         let mut room = Room::new(&rows, &light, TILT, settings.seed);
-        let (mut cast, mut held) = (Vec::new(), Vec::new());
+        let (mut occupants, mut held) = (Vec::new(), Vec::new());
         let seats =
             (0..).zip(&rows).flat_map(|(number, row)| row.seats.iter().map(move |seat| (number, seat)));
         for ((row, seat), role) in seats.zip(people) {
@@ -175,9 +175,17 @@ impl Classroom {
                     (None, Identity::from_seed(random.next()))
                 }
             };
-            cast.push(Cast { student, sculpture: Sculpture::new(identity), actor });
+            occupants.push(Occupant { student, sculpture: Sculpture::new(identity), actor });
         }
-        Ok(Classroom { camera, room, light, settings: settings.clone(), cast, held, empty: OnceLock::new() })
+        Ok(Classroom {
+            camera,
+            room,
+            light,
+            settings: settings.clone(),
+            occupants,
+            held,
+            empty: OnceLock::new(),
+        })
     }
 
     /// The empty room as the camera sees it.
@@ -193,16 +201,16 @@ impl Classroom {
     }
 
     /// Who is in the room, from the nearest.
-    fn present(&self, t: f32) -> Vec<(&Cast, Moment)> {
-        let mut present: Vec<(&Cast, Moment)> =
-            self.cast.iter().filter_map(|cast| Some((cast, cast.actor.at(t)?))).collect();
+    fn present(&self, t: f32) -> Vec<(&Occupant, Moment)> {
+        let mut present: Vec<(&Occupant, Moment)> =
+            self.occupants.iter().filter_map(|occupant| Some((occupant, occupant.actor.at(t)?))).collect();
         present.sort_by(|(_, a), (_, b)| a.stance.depth_order(&b.stance));
         present
     }
 
     /// What they read.
-    fn books(&self, t: f32, present: &[(&Cast, Moment)]) -> Vec<Panel> {
-        present.iter().filter_map(|(cast, moment)| cast.actor.book(t, moment)).collect()
+    fn books(&self, t: f32, present: &[(&Occupant, Moment)]) -> Vec<Panel> {
+        present.iter().filter_map(|(occupant, moment)| occupant.actor.book(t, moment)).collect()
     }
 
     fn surroundings<'a>(&'a self, books: &'a [Panel]) -> Surroundings<'a> {
@@ -213,11 +221,11 @@ impl Classroom {
     fn picture<'a>(
         &self,
         at: Duration,
-        present: &[(&'a Cast, Moment)],
+        present: &[(&'a Occupant, Moment)],
         behind: &'a Surroundings<'_>,
     ) -> (Picture, Vec<Figure<'a>>) {
-        let figure = |(cast, moment): &(&'a Cast, Moment)| {
-            Figure::new(&cast.sculpture, &moment.expression, &cast.actor.outfit, moment.stance)
+        let figure = |(occupant, moment): &(&'a Occupant, Moment)| {
+            Figure::new(&occupant.sculpture, &moment.expression, &occupant.actor.outfit, moment.stance)
         };
         let mut scene = Scene {
             camera: self.camera,
@@ -242,19 +250,19 @@ impl Classroom {
         if shutter > 0.0 {
             let motions: Vec<Motion> = present
                 .iter()
-                .map(|(cast, moment)| {
+                .map(|(occupant, moment)| {
                     let speed =
-                        cast.actor.velocity(t) * (shutter / (-moment.stance.at.z * self.camera.pixel()));
+                        occupant.actor.velocity(t) * (shutter / (-moment.stance.at.z * self.camera.pixel()));
                     [speed.x, -speed.y]
                 })
                 .collect();
             smear(&mut picture.image, &picture.owners, &motions);
         }
-        let people = figures.iter().zip(&present).enumerate().map(|(i, (figure, (cast, _)))| {
+        let people = figures.iter().zip(&present).enumerate().map(|(i, (figure, (occupant, _)))| {
             let mut truth = FaceTruth::of(figure, &self.camera);
             let visible = truth.visible(&picture.owners, i as u16 + 1, &self.camera);
             truth.pose = towards_camera(figure.stance.pose, figure.stance.at);
-            PresentFace { student: cast.student.clone(), truth, visible, spoof: None, shows: None }
+            PresentFace { student: occupant.student.clone(), truth, visible, spoof: None, shows: None }
         });
         let pictures = self.held.iter().map(|held| PresentFace {
             student: None,

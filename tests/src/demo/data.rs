@@ -20,10 +20,10 @@ const LEAST_VISIBLE: f64 = 0.8;
 /// nor one that is turned by more than this, in degrees.
 const WIDEST_TURN: f64 = 45.0;
 
-/// Who plays: the students with their portraits, and the frames with the truth about them.
+/// What the demonstration works with: the students with their portraits, and the frames with the truth about them.
 #[derive(Debug)]
-pub struct Cast {
-    /// Who is enrolled.
+pub struct DemoData {
+    /// The students who are enrolled.
     pub students: Vec<Student>,
     /// The folder of the frames.
     pub frames: PathBuf,
@@ -36,11 +36,11 @@ pub struct Cast {
 /// Somebody who is enrolled.
 #[derive(Debug)]
 pub struct Student {
-    /// The site's number.
+    /// The student's number, unique on the site.
     pub number: String,
     /// As people call them.
     pub name: String,
-    /// The class.
+    /// The class in which the student is.
     pub section: String,
     /// The pictures that are enrolled.
     pub portraits: Vec<PathBuf>,
@@ -66,15 +66,15 @@ pub struct Class {
     pub strangers: u32,
     /// Length of the film, in seconds.
     pub seconds: u32,
-    /// Pictures of it.
+    /// Pictures of the film, evenly spread.
     pub frames: u32,
-    /// Which people.
+    /// Seed of the made-up people.
     pub seed: u64,
 }
 
-/// Why there is nobody to play.
+/// Why there is no data to work with.
 #[derive(Debug, Error)]
-pub enum CastError {
+pub enum DemoDataError {
     /// Pictures can't be rendered, read or written.
     #[error(transparent)]
     Pictures(#[from] RenderError),
@@ -88,12 +88,12 @@ pub enum CastError {
     },
 }
 
-impl Cast {
+impl DemoData {
     /// A made-up class, rendered once and kept beside the binaries.
     ///
     /// # Errors
     /// `Pictures`.
-    pub fn of_class(class: Class) -> Result<Self, CastError> {
+    pub fn of_class(class: Class) -> Result<Self, DemoDataError> {
         let directory = render(class)?;
         let roster = read(&directory.join("roster.csv"))?;
         let students = roster
@@ -106,7 +106,7 @@ impl Cast {
                 let portraits = entries(&directory.join("portraits").join(&number))?;
                 Ok(Student { number, name, section, portraits })
             })
-            .collect::<Result<_, CastError>>()?;
+            .collect::<Result<_, DemoDataError>>()?;
         let frames = directory.join("frames");
         let truth = read(&frames.join("truth.jsonl"))?.lines().filter_map(true_faces).collect();
         Ok(Self { students, frames, truth, server_toml: RENDERED_FACES.to_owned() })
@@ -124,17 +124,17 @@ impl Cast {
     ///
     /// # Errors
     /// `Pictures`.
-    pub fn of_photographs(shared: &SharedData, frames: PathBuf) -> Result<Self, CastError> {
+    pub fn of_photographs(shared: &SharedData, frames: PathBuf) -> Result<Self, DemoDataError> {
         fs::create_dir_all(&frames).map_err(RenderError::file(&frames))?;
-        let mut cast =
+        let mut data =
             Self { students: Vec::new(), frames, truth: BTreeMap::new(), server_toml: String::new() };
         let (people, strangers) = people(shared);
         for person in people {
             let (enrolled, played) = split(&person.photographs);
             for photograph in played {
-                cast.add_frame(photograph, Some(person.name))?;
+                data.add_frame(photograph, Some(person.name))?;
             }
-            cast.students.push(Student {
+            data.students.push(Student {
                 number: person.name.to_owned(),
                 name: person.name.trim_end_matches('-').to_owned(),
                 section: "A".into(),
@@ -142,9 +142,9 @@ impl Cast {
             });
         }
         for photograph in &strangers {
-            cast.add_frame(photograph, None)?;
+            data.add_frame(photograph, None)?;
         }
-        Ok(cast)
+        Ok(data)
     }
 
     /// A user's own pictures: `DIR/students/NUMBER/*` is enrolled, `DIR/frames/*` is played. A
@@ -152,8 +152,8 @@ impl Cast {
     ///
     /// # Errors
     /// `Pictures`, `Layout`.
-    pub fn of_folder(directory: &Path) -> Result<Self, CastError> {
-        let layout = |problem| CastError::Layout { path: directory.to_owned(), problem };
+    pub fn of_folder(directory: &Path) -> Result<Self, DemoDataError> {
+        let layout = |problem| DemoDataError::Layout { path: directory.to_owned(), problem };
         let (students, frames) = (directory.join("students"), directory.join("frames"));
         if !students.is_dir() || !frames.is_dir() {
             return Err(layout("must have the folders students/NUMBER/ and frames/"));
@@ -166,7 +166,7 @@ impl Cast {
                 let portraits = entries(&path)?;
                 Ok(Student { name: number.clone(), number, section: String::new(), portraits })
             })
-            .collect::<Result<_, CastError>>()?;
+            .collect::<Result<_, DemoDataError>>()?;
         if students.is_empty() {
             return Err(layout("has no student: make a folder students/NUMBER/ for each"));
         }
@@ -181,7 +181,7 @@ impl Cast {
         Ok(Self { students, frames, truth, server_toml: String::new() })
     }
 
-    fn add_frame(&mut self, photograph: &Path, student: Option<&str>) -> Result<(), CastError> {
+    fn add_frame(&mut self, photograph: &Path, student: Option<&str>) -> Result<(), DemoDataError> {
         let name = file_name(photograph);
         fs::copy(photograph, self.frames.join(&name)).map_err(RenderError::file(photograph))?;
         self.truth.insert(name, vec![alone(student)]);

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 /// How a camera behaves. The default is a good camera on a good network.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Manners {
+pub struct Behaviour {
     /// Time from one picture to the next.
     pub interval: Duration,
     /// What its radio carries upwards, in bytes a second; unbounded where it is `None`. One board was measured at
@@ -30,7 +30,7 @@ pub struct Manners {
     pub patience: Duration,
 }
 
-impl Default for Manners {
+impl Default for Behaviour {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
@@ -48,7 +48,7 @@ impl Default for Manners {
     }
 }
 
-impl Manners {
+impl Behaviour {
     /// A real board on a bad day: a slow radio, small buffers, a clock that was never set.
     #[must_use]
     pub fn poor() -> Self {
@@ -64,6 +64,6 @@ impl Manners {
 }
 
 /// Whether the picture of this number is the one of `every` that something happens to.
-pub(crate) fn falls_on(every: Option<u32>, number: u64) -> bool {
+pub(crate) fn is_affected(every: Option<u32>, number: u64) -> bool {
     every.is_some_and(|every| number % u64::from(every.max(1)) == u64::from(every.max(1)) - 1)
 }

@@ -6,13 +6,13 @@ use synthface::{Classroom, Roster, Settings};
 
 /// What cameras show: pictures of the synthetic classroom, as JPEG, over and over.
 #[derive(Debug, Clone)]
-pub struct Film {
+pub struct FrameLoop {
     frames: Vec<Bytes>,
 }
 
-/// Which film.
+/// Whose pictures are rendered, and how many.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FilmOptions {
+pub struct FrameLoopOptions {
     /// Seed of the roster: `synthface roster --seed` of the same number makes the portraits.
     pub seed: u64,
     /// Students in the room.
@@ -25,35 +25,35 @@ pub struct FilmOptions {
     pub quality: u8,
 }
 
-impl Default for FilmOptions {
+impl Default for FrameLoopOptions {
     fn default() -> Self {
         Self { seed: 7, students: 4, size: [800, 600], frames: 8, quality: 75 }
     }
 }
 
-/// Why there is no film.
+/// Why there are no pictures.
 #[derive(Debug, thiserror::Error)]
-pub enum FilmError {
-    /// No such people.
+pub enum FrameLoopError {
+    /// The roster can't be made.
     #[error(transparent)]
     Roster(#[from] synthface::RosterError),
-    /// No such room.
+    /// The classroom can't be made.
     #[error(transparent)]
     Settings(#[from] synthface::SettingsError),
-    /// No such picture.
+    /// A picture can't be encoded.
     #[error(transparent)]
     Image(#[from] image::ImageError),
-    /// It has no pictures.
-    #[error("a film needs a picture")]
+    /// The list of pictures is empty.
+    #[error("a frame loop needs a picture")]
     Empty,
 }
 
-impl Film {
+impl FrameLoop {
     /// Renders it: about a tenth of a second of processor time for a picture.
     ///
     /// # Errors
     /// The options make no sense.
-    pub fn render(options: &FilmOptions) -> Result<Self, FilmError> {
+    pub fn render(options: &FrameLoopOptions) -> Result<Self, FrameLoopError> {
         let roster = Roster::generate(options.seed, options.students, 0)?;
         // In the middle of the lesson everybody sits.
         let settings =
@@ -70,8 +70,8 @@ impl Film {
     ///
     /// # Errors
     /// `Empty`.
-    pub fn of(frames: Vec<Bytes>) -> Result<Self, FilmError> {
-        if frames.is_empty() { Err(FilmError::Empty) } else { Ok(Self { frames }) }
+    pub fn of(frames: Vec<Bytes>) -> Result<Self, FrameLoopError> {
+        if frames.is_empty() { Err(FrameLoopError::Empty) } else { Ok(Self { frames }) }
     }
 
     /// The picture of this number.
@@ -86,7 +86,7 @@ impl Film {
     }
 }
 
-fn encode(picture: &RgbImage, quality: u8) -> Result<Bytes, FilmError> {
+fn encode(picture: &RgbImage, quality: u8) -> Result<Bytes, FrameLoopError> {
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, quality).encode(
         picture.as_raw(),

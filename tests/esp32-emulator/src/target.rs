@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::Manners;
+use crate::Behaviour;
 
 /// How long a camera waits for a connection.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -120,20 +120,20 @@ pub(crate) enum Protocol {
 }
 
 impl Target {
-    /// Opens a connection with a camera's manners.
+    /// Opens a connection with a camera's behaviour.
     pub(crate) async fn connect(
         &self,
-        manners: &Manners,
+        behaviour: &Behaviour,
         protocol: Protocol,
     ) -> io::Result<Box<dyn Connection>> {
         let open = async {
-            let slow = Slow::new(self.open().await?, manners);
+            let slow = ThrottledStream::new(self.open().await?, behaviour);
             let Some(tls) = &self.tls else { return Ok(Box::new(slow) as Box<dyn Connection>) };
             let name = match protocol {
                 Protocol::Http1 => b"http/1.1".as_slice(),
                 Protocol::Http2 => b"h2".as_slice(),
             };
-            let config = tls.config(manners.tls_record, name).map_err(io::Error::other)?;
+            let config = tls.config(behaviour.tls_record, name).map_err(io::Error::other)?;
             let host = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
             let stream = TlsConnector::from(Arc::new(config)).connect(host, slow).await?;
             Ok(Box::new(stream) as Box<dyn Connection>)
@@ -151,7 +151,7 @@ impl Target {
 }
 
 /// A connection that takes small pieces, and so many bytes a second.
-pub(crate) struct Slow<S> {
+pub(crate) struct ThrottledStream<S> {
     inner: S,
     rate: Option<u32>,
     segment: usize,
@@ -159,14 +159,14 @@ pub(crate) struct Slow<S> {
     free: Pin<Box<Sleep>>,
 }
 
-impl<S> Slow<S> {
-    pub(crate) fn new(inner: S, manners: &Manners) -> Self {
+impl<S> ThrottledStream<S> {
+    pub(crate) fn new(inner: S, behaviour: &Behaviour) -> Self {
         let free = Box::pin(sleep_until(Instant::now()));
-        Self { inner, rate: manners.rate, segment: manners.segment.max(1), free }
+        Self { inner, rate: behaviour.rate, segment: behaviour.segment.max(1), free }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Slow<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ThrottledStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.rate.is_some() && self.free.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
@@ -189,7 +189,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Slow<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Slow<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ThrottledStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -208,8 +208,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_radio_takes_its_time() {
         let (near, mut far) = duplex(1 << 20);
-        let manners = Manners { rate: Some(20_000), segment: 536, ..Manners::default() };
-        let mut slow = Slow::new(near, &manners);
+        let behaviour = Behaviour { rate: Some(20_000), segment: 536, ..Behaviour::default() };
+        let mut slow = ThrottledStream::new(near, &behaviour);
         let begun = Instant::now();
         slow.write_all(&[7; 40_000]).await.unwrap();
         drop(slow);
