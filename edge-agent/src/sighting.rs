@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use cavs_embedding::PackDigest;
-use cavs_proto::{DeviceId, from_timestamp, to_timestamp, v1};
+use cavs_proto::{
+    from_timestamp, to_timestamp,
+    v1::{self, capture_clock::Trust},
+};
+use cavs_types::DeviceId;
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
-    clock::{ClockAnchor, EstimatedTime, Stamp, Trust},
+    clock::{ClockAnchor, EstimatedTime, Stamp},
     track::{SightingTrack, TrackedFace},
-    vision::{BoundingBox, Face, Quality},
+    vision::{BoundingBox, Face},
 };
 
 /// Which start of an agent numbered a sighting. Drawn at random: a clock without battery and a spool that
@@ -137,7 +141,7 @@ fn correct(
     let wall = from_timestamp("time", time.as_ref()).ok()?;
     let stamp = stamp_of(wall, clock);
     let estimate = EstimatedTime::of(stamp, anchor);
-    clock.trust = v1::capture_clock::Trust::from(estimate.trust).into();
+    clock.trust = Trust::from(estimate.trust).into();
     clock.uncertainty_ms = estimate.uncertainty.map(millis);
     *time = Some(to_timestamp(estimate.wall));
     Some(estimate.wall.duration_since(wall))
@@ -148,7 +152,7 @@ fn stamp_of(wall: Timestamp, clock: &v1::CaptureClock) -> Stamp {
     Stamp {
         wall,
         since_boot: Duration::from_millis(clock.since_boot_ms),
-        synchronised: clock.trust() == v1::capture_clock::Trust::Synchronised,
+        synchronised: clock.trust() == Trust::Synchronised,
     }
 }
 
@@ -159,21 +163,7 @@ fn millis(duration: Duration) -> u64 {
 impl From<Stamp> for v1::CaptureClock {
     fn from(stamp: Stamp) -> Self {
         let trust = if stamp.synchronised { Trust::Synchronised } else { Trust::Unsynchronised };
-        Self {
-            trust: v1::capture_clock::Trust::from(trust).into(),
-            uncertainty_ms: None,
-            since_boot_ms: millis(stamp.since_boot),
-        }
-    }
-}
-
-impl From<Trust> for v1::capture_clock::Trust {
-    fn from(trust: Trust) -> Self {
-        match trust {
-            Trust::Synchronised => Self::Synchronised,
-            Trust::Corrected => Self::Corrected,
-            Trust::Unsynchronised => Self::Unsynchronised,
-        }
+        Self { trust: trust.into(), uncertainty_ms: None, since_boot_ms: millis(stamp.since_boot) }
     }
 }
 
@@ -195,22 +185,6 @@ impl From<SightingTrack> for v1::SightingTrack {
 impl From<BoundingBox> for v1::BoundingBox {
     fn from(b: BoundingBox) -> Self {
         Self { x: b.x, y: b.y, width: b.width, height: b.height }
-    }
-}
-
-impl From<Quality> for v1::FaceQuality {
-    fn from(q: Quality) -> Self {
-        Self {
-            unified_score: q.unified_quality_score.into(),
-            inter_eye_distance: q.inter_eye_distance.into(),
-            head_size: q.head_size.into(),
-            sharpness: q.sharpness.into(),
-            under_exposure_prevention: q.under_exposure_prevention.into(),
-            over_exposure_prevention: q.over_exposure_prevention.into(),
-            head_pose_yaw: q.head_pose_yaw.into(),
-            head_pose_pitch: q.head_pose_pitch.into(),
-            head_pose_roll: q.head_pose_roll.into(),
-        }
     }
 }
 
@@ -253,7 +227,7 @@ mod tests {
         assert_eq!(seconds(sighting.captured_at), NOON - 50);
         assert_eq!(seconds(track.entered_at), NOON - 60, "the one that was wrong");
         assert_eq!(seconds(track.last_seen_at), NOON - 45);
-        assert_eq!(track.entered_clock.unwrap().trust(), v1::capture_clock::Trust::Corrected);
+        assert_eq!(track.entered_clock.unwrap().trust(), Trust::Corrected);
 
         // And the other way round: what was right stays, whatever is made of the best shot.
         let mut sighting = tracked(at(NOON - 60, 40, true), at(50, 50, false), at(NOON - 45, 55, true));

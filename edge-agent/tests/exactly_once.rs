@@ -12,7 +12,7 @@ use cavs_edge_agent::{
     uplink::UplinkError,
     vision::fake::FakeVision,
 };
-use cavs_proto::ErrorReason;
+use cavs_types::ErrorReason;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,7 @@
 use cavs_embedding::UnitEmbedding;
+use cavs_types::Quality;
 
-use crate::Quality;
+use crate::FaceGeometry;
 
 /// A point of an image, in pixels from the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -60,6 +61,8 @@ pub struct Face {
     pub score: f32,
     /// How fit the face is for recognition.
     pub quality: Quality,
+    /// What its landmarks tell beside that.
+    pub geometry: FaceGeometry,
     /// What the embedder makes of the aligned face.
     pub embedding: UnitEmbedding,
     /// 0 (looks like a print or a screen) to 1 (looks live), where the pack has a liveness network:

@@ -44,6 +44,6 @@ pub use network::{Network, Output};
 pub use pack::{Calibration, Distribution, FalseMatches, Pack, Thresholds};
 pub use picture::Picture;
 pub use pipeline::{FacePipeline, PipelineOptions};
-pub use quality::{HeadPose, Quality, QualityFault, QualityGate};
+pub use quality::{FaceGeometry, HeadPose, QualityFault, QualityGate};
 pub use upright::{MAX_TILT, Upright};
 pub use weights::Precision;

@@ -1,5 +1,6 @@
 //! How fit a face is for recognition, estimated from its landmarks and its aligned pixels.
 
+use cavs_types::Quality;
 use serde::Serialize;
 
 use crate::{BoundingBox, Point};
@@ -15,32 +16,12 @@ pub struct HeadPose {
     pub roll: f32,
 }
 
-/// Quality components of a face, each 0 (worst) to 100 (best), named as in ISO/IEC 29794-5.
-///
-/// The components are cheap estimates of what the standard names, not its reference algorithms.
+/// What five landmarks tell of a face beside its quality.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Quality {
-    /// Everything in one number: the worst component.
-    pub unified_quality_score: u8,
-    /// Distance between the eyes; 100 from 90 pixels, as the standard asks of portraits.
-    pub inter_eye_distance: u8,
-    /// Height of the face; 100 from 200 pixels.
-    pub head_size: u8,
-    /// Fine detail in the aligned face.
-    pub sharpness: u8,
-    /// Not too dark.
-    pub under_exposure_prevention: u8,
-    /// Not too bright.
-    pub over_exposure_prevention: u8,
-    /// Looking towards the camera, horizontally.
-    pub head_pose_yaw: u8,
-    /// Looking towards the camera, vertically.
-    pub head_pose_pitch: u8,
-    /// Upright; 50 at half a quarter turn, 0 where the landmarks can't be a face's.
-    pub head_pose_roll: u8,
+pub struct FaceGeometry {
     /// Whether the landmarks can be a face's.
     pub plausible: bool,
-    /// The angles behind the three pose components.
+    /// The angles behind the three pose components of the quality.
     pub pose: HeadPose,
     /// Distance between the eyes, in pixels of the image.
     pub inter_eye_pixels: f32,
@@ -111,16 +92,16 @@ impl Default for QualityGate {
 impl QualityGate {
     /// All that speaks against a face; empty where it passes.
     #[must_use]
-    pub fn faults(&self, quality: &Quality) -> Vec<QualityFault> {
-        let pose = quality.pose;
+    pub fn faults(&self, quality: &Quality, geometry: &FaceGeometry) -> Vec<QualityFault> {
+        let pose = geometry.pose;
         let checks = [
-            (quality.inter_eye_pixels < self.min_inter_eye_pixels, QualityFault::FaceTooSmall),
+            (geometry.inter_eye_pixels < self.min_inter_eye_pixels, QualityFault::FaceTooSmall),
             (quality.sharpness < self.min_sharpness, QualityFault::TooBlurred),
             (
                 pose.yaw.abs().max(pose.pitch.abs()) > self.max_turn || pose.roll.abs() > self.max_roll,
                 QualityFault::ExtremePose,
             ),
-            (!quality.plausible, QualityFault::Implausible),
+            (!geometry.plausible, QualityFault::Implausible),
             (quality.under_exposure_prevention < self.min_exposure, QualityFault::TooDark),
             (quality.over_exposure_prevention < self.min_exposure, QualityFault::TooBright),
         ];
@@ -128,13 +109,14 @@ impl QualityGate {
     }
 }
 
-/// Measures a face. `aligned` is the square aligned face, RGB 0-255, `side` pixels a side.
+/// Measures a face: its quality, and what its landmarks tell. `aligned` is the square aligned face, RGB
+/// 0-255, `side` pixels a side.
 pub(crate) fn measure(
     bounding_box: &BoundingBox,
     landmarks: &[Point; 5],
     aligned: &[[f32; 3]],
     side: usize,
-) -> Quality {
+) -> (Quality, FaceGeometry) {
     let (pose, plausible) = (pose(landmarks), plausible(landmarks));
     let [left, right, ..] = landmarks;
     let inter_eye_pixels = (right.x - left.x).hypot(right.y - left.y);
@@ -143,7 +125,7 @@ pub(crate) fn measure(
         luminance.iter().filter(|v| test(**v)).count() as f32 / luminance.len().max(1) as f32
     };
     let mut quality = Quality {
-        unified_quality_score: 0,
+        unified_score: 0,
         inter_eye_distance: percent(inter_eye_pixels / 90.0),
         head_size: percent(bounding_box.height / 200.0),
         sharpness: percent(detail(&luminance, side) / FULL_DETAIL),
@@ -153,25 +135,11 @@ pub(crate) fn measure(
         head_pose_yaw: cosine_squared(pose.yaw),
         head_pose_pitch: cosine_squared(pose.pitch),
         head_pose_roll: if plausible { cosine_squared(pose.roll) } else { 0 },
-        plausible,
-        pose,
-        inter_eye_pixels,
     };
-    let q = &quality;
-    quality.unified_quality_score = [
-        q.inter_eye_distance,
-        q.head_size,
-        q.sharpness,
-        q.under_exposure_prevention,
-        q.over_exposure_prevention,
-        q.head_pose_yaw,
-        q.head_pose_pitch,
-        q.head_pose_roll,
-    ]
-    .into_iter()
-    .min()
-    .unwrap_or(0);
-    quality
+    // The first is the unified score itself.
+    let (_, worst) = quality.iter().skip(1).min_by_key(|(_, value)| *value).unwrap_or_default();
+    quality.unified_score = worst;
+    (quality, FaceGeometry { plausible, pose, inter_eye_pixels })
 }
 
 /// Standard deviation of the Laplacian of luminance that counts as full detail.
@@ -348,17 +316,20 @@ mod tests {
         ] {
             assert!(!plausible(&marks), "{what}");
             let face = BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 };
-            let quality = measure(&face, &marks, &vec![[90.0; 3]; 112 * 112], 112);
-            assert_eq!((quality.head_pose_roll, quality.unified_quality_score), (0, 0), "{what}");
-            assert!(QualityGate::default().faults(&quality).contains(&QualityFault::Implausible), "{what}");
+            let (quality, geometry) = measure(&face, &marks, &vec![[90.0; 3]; 112 * 112], 112);
+            assert_eq!((quality.head_pose_roll, quality.unified_score), (0, 0), "{what}");
+            assert!(
+                QualityGate::default().faults(&quality, &geometry).contains(&QualityFault::Implausible),
+                "{what}"
+            );
         }
-        let half = measure(
+        let (half, geometry) = measure(
             &BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 },
             &seen(0.0, 0.0, 46.0),
             &vec![[90.0; 3]; 112 * 112],
             112,
         );
-        assert!(half.head_pose_roll < 50 && half.plausible, "{half:?}");
+        assert!(half.head_pose_roll < 50 && geometry.plausible, "{half:?}");
     }
 
     #[test]
@@ -370,10 +341,10 @@ mod tests {
         let good = measure(&face, &marks, &checks, 112);
         let flat = measure(&face, &marks, &vec![[90.0; 3]; 112 * 112], 112);
         let dark = measure(&face, &marks, &vec![[5.0; 3]; 112 * 112], 112);
-        assert!(good.sharpness > 80 && flat.sharpness == 0, "{good:?}");
-        assert!(good.under_exposure_prevention == 100 && dark.under_exposure_prevention == 0);
-        assert_eq!(dark.unified_quality_score, 0);
-        let faults = |q: &Quality| QualityGate::default().faults(q);
+        assert!(good.0.sharpness > 80 && flat.0.sharpness == 0, "{good:?}");
+        assert!(good.0.under_exposure_prevention == 100 && dark.0.under_exposure_prevention == 0);
+        assert_eq!((dark.0.unified_score, good.0.unified_score), (0, good.0.inter_eye_distance));
+        let faults = |(quality, geometry): &(_, _)| QualityGate::default().faults(quality, geometry);
         assert_eq!(faults(&good), []);
         assert_eq!(faults(&flat), [QualityFault::TooBlurred]);
         assert_eq!(faults(&dark), [QualityFault::TooBlurred, QualityFault::TooDark]);

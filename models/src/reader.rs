@@ -71,26 +71,28 @@ impl Reader {
             return Ok(vec![]);
         }
         let mut aligned = vec![[0.0; 3]; placed.len() * side * side];
-        let mut qualities = Vec::with_capacity(placed.len());
+        let mut measured = Vec::with_capacity(placed.len());
         for ((detection, transform), pixels) in placed.iter().zip(aligned.chunks_exact_mut(side * side)) {
             warp(picture.image(), transform, side, pixels);
-            qualities.push(quality::measure(&detection.bounding_box, &detection.landmarks, pixels, side));
+            measured.push(quality::measure(&detection.bounding_box, &detection.landmarks, pixels, side));
         }
         let pixels = pixels(aligned.into_flattened(), [placed.len(), side, side])?;
         let embeddings = self.network.outputs_of(&pixels)?;
         let boxes: Vec<_> = placed.iter().map(|(detection, _)| detection.bounding_box).collect();
         let scores = self.liveness.iter().map(|network| network.scores(picture.image(), &boxes));
         let scores = scores.collect::<Result<Vec<_>, _>>()?;
-        let faces = placed.iter().zip(qualities).enumerate().map(|(at, ((detection, _), quality))| {
-            let embedding = embeddings.read(at, |outputs| {
-                UnitEmbedding::normalize(outputs.first().copied().unwrap_or_default().to_vec())
-            })??;
-            // The mean over the networks, as their authors use them.
-            let liveness = (!scores.is_empty())
-                .then(|| scores.iter().map(|of_network| of_network[at]).sum::<f32>() / scores.len() as f32);
-            let Detection { bounding_box, landmarks, score } = **detection;
-            Ok(Face { bounding_box, landmarks, score, quality, embedding, liveness })
-        });
+        let faces =
+            placed.iter().zip(measured).enumerate().map(|(at, ((detection, _), (quality, geometry)))| {
+                let embedding = embeddings.read(at, |outputs| {
+                    UnitEmbedding::normalize(outputs.first().copied().unwrap_or_default().to_vec())
+                })??;
+                // The mean over the networks, as their authors use them.
+                let liveness = (!scores.is_empty()).then(|| {
+                    scores.iter().map(|of_network| of_network[at]).sum::<f32>() / scores.len() as f32
+                });
+                let Detection { bounding_box, landmarks, score } = **detection;
+                Ok(Face { bounding_box, landmarks, score, quality, geometry, embedding, liveness })
+            });
         faces.collect()
     }
 }

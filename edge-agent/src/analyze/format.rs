@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use cavs_types::Quality;
+use serde::{Serialize, Serializer};
 
-use crate::vision::{Analysis, BoundingBox, Face, ImageFailure, Quality};
+use crate::vision::{Analysis, BoundingBox, Face, ImageFailure};
 
 #[derive(Debug, Serialize)]
 pub(super) struct ImageLine<'a> {
@@ -22,6 +23,7 @@ struct FaceLine<'a> {
     bounding_box: BoundingBox,
     landmarks: [[f32; 2]; 5],
     score: f32,
+    #[serde(serialize_with = "of_the_format")]
     quality: Quality,
     #[serde(skip_serializing_if = "Option::is_none")]
     liveness: Option<f32>,
@@ -58,4 +60,12 @@ impl<'a> FaceLine<'a> {
             embedding: embeddings.then(|| face.embedding.as_slice()),
         }
     }
+}
+
+/// The components under the names that the format promised, the standard's own for the unified score.
+fn of_the_format<S: Serializer>(quality: &Quality, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(quality.iter().map(|(name, value)| match name {
+        "unified_score" => ("unified_quality_score", value),
+        name => (name, value),
+    }))
 }

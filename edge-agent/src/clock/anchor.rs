@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use cavs_types::ClockTrust;
 use jiff::Timestamp;
 
 use super::Stamp;
@@ -23,24 +24,13 @@ pub struct ClockAnchor {
     pub uncertainty: Duration,
 }
 
-/// How far a time can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// The wall clock was right.
-    Synchronised,
-    /// The wall clock was not known to be right; the time was computed from what the server said.
-    Corrected,
-    /// The wall clock was not known to be right, and nothing better is known.
-    Unsynchronised,
-}
-
 /// The best that is known of when a stamp was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EstimatedTime {
     /// The wall clock's reading, corrected where the server's time said better.
     pub wall: Timestamp,
     /// Where `wall` comes from.
-    pub trust: Trust,
+    pub trust: ClockTrust,
     /// How far off it may be; `None` where nobody knows.
     pub uncertainty: Option<Duration>,
 }
@@ -74,17 +64,17 @@ impl EstimatedTime {
     pub fn of(stamp: Stamp, anchor: Option<&ClockAnchor>) -> Self {
         let as_read = |trust, uncertainty| Self { wall: stamp.wall, trust, uncertainty };
         if stamp.synchronised {
-            return as_read(Trust::Synchronised, Some(SYNCHRONISED_UNCERTAINTY));
+            return as_read(ClockTrust::Synchronised, Some(SYNCHRONISED_UNCERTAINTY));
         }
         let computed = anchor.and_then(|anchor| Some((anchor, anchor.wall(stamp.since_boot)?)));
-        let Some((anchor, wall)) = computed else { return as_read(Trust::Unsynchronised, None) };
+        let Some((anchor, wall)) = computed else { return as_read(ClockTrust::Unsynchronised, None) };
         let uncertainty = anchor.uncertainty + drift(anchor.learnt.abs_diff(stamp.since_boot));
         let off = stamp.wall.duration_since(wall).unsigned_abs();
         // A clock that agrees with the server was right, whether or not a time server leads it.
         if off <= uncertainty + SYNCHRONISED_UNCERTAINTY {
-            return as_read(Trust::Synchronised, Some(uncertainty + SYNCHRONISED_UNCERTAINTY));
+            return as_read(ClockTrust::Synchronised, Some(uncertainty + SYNCHRONISED_UNCERTAINTY));
         }
-        Self { wall, trust: Trust::Corrected, uncertainty: Some(uncertainty) }
+        Self { wall, trust: ClockTrust::Corrected, uncertainty: Some(uncertainty) }
     }
 }
 
@@ -114,11 +104,11 @@ mod tests {
         let before = EstimatedTime::of(early, None);
         assert_eq!(
             (before.wall, before.trust, before.uncertainty),
-            (early.wall, Trust::Unsynchronised, None)
+            (early.wall, ClockTrust::Unsynchronised, None)
         );
         let anchor = ClockAnchor::learn(noon, seconds(600), seconds(602)).unwrap();
         let after = EstimatedTime::of(early, Some(&anchor));
-        assert_eq!((after.wall, after.trust), (noon - seconds(571), Trust::Corrected));
+        assert_eq!((after.wall, after.trust), (noon - seconds(571), ClockTrust::Corrected));
         assert!(after.uncertainty.unwrap() >= seconds(1));
     }
 
@@ -128,7 +118,7 @@ mod tests {
             ClockAnchor::learn(Timestamp::from_second(1_000_100).unwrap(), seconds(100), seconds(100));
         let right = stamp(1_000_050, 50);
         let believed = EstimatedTime::of(right, anchor.as_ref());
-        assert_eq!((believed.wall, believed.trust), (right.wall, Trust::Synchronised));
+        assert_eq!((believed.wall, believed.trust), (right.wall, ClockTrust::Synchronised));
         let led = Stamp { synchronised: true, ..stamp(5, 50) };
         assert_eq!(EstimatedTime::of(led, anchor.as_ref()).wall, led.wall, "the time server knows better");
     }

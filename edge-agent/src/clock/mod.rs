@@ -14,10 +14,11 @@ use std::{
     time::Duration,
 };
 
+use cavs_types::ClockTrust;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-pub use anchor::{ClockAnchor, EstimatedTime, Trust};
+pub use anchor::{ClockAnchor, EstimatedTime};
 
 /// systemd-timesyncd keeps this file while it follows a time server.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
@@ -68,7 +69,7 @@ impl Default for Stamp {
 /// agree. Not every system has a file that says so.
 pub fn confirm(anchor: &ClockAnchor) {
     let unknown = Stamp { synchronised: false, ..Stamp::now() };
-    let agrees = EstimatedTime::of(unknown, Some(anchor)).trust == Trust::Synchronised;
+    let agrees = EstimatedTime::of(unknown, Some(anchor)).trust == ClockTrust::Synchronised;
     CONFIRMED.store(agrees, Ordering::Relaxed);
 }
 

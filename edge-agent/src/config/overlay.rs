@@ -1,6 +1,6 @@
 use std::{env, fmt, path::PathBuf};
 
-use cavs_proto::setting;
+use cavs_types::setting;
 use toml::{Table, Value};
 
 use super::{ConfigError, raw::Raw};

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
-use cavs_proto::DeviceId;
+use cavs_types::DeviceId;
 
 use super::{CameraConfig, CameraKind, ConfigError, SourceConfig, SourceKind, raw, validate::Validator};
 use crate::source::camera::CameraAddress;

@@ -192,7 +192,7 @@ fn a_configuration_of_the_original_system_is_translated_and_says_so() {
 /// What the server may push is what this agent takes: the same keys, the same bounds.
 #[test]
 fn every_setting_that_can_be_pushed_fits() {
-    use cavs_proto::{SETTINGS, SettingKind};
+    use cavs_types::{SETTINGS, SettingKind};
     let text = FULL.replace("enabled = false", "");
     let own = load(&text, &[]).unwrap();
     let push = |key: &str, value: &str| own.with_pushed(&[(key.to_owned(), value.to_owned())].into());

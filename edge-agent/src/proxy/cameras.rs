@@ -11,7 +11,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use cavs_proto::{DeviceId, ErrorReason, v1};
+use cavs_proto::v1;
+use cavs_types::{DeviceId, ErrorReason};
 use prost::Message;
 use ring::digest::{SHA256, digest};
 

@@ -3,7 +3,8 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cavs_net::Busy;
-use cavs_proto::{DeviceId, ErrorReason, ProtocolError, complete_error, from_timestamp, v1};
+use cavs_proto::{complete_error, from_timestamp, v1};
+use cavs_types::{DeviceId, ErrorReason, ProtocolError};
 use http_body_util::BodyExt;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_stream::Stream;

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use cavs_proto::{DeviceId, ErrorReason, v1};
+use cavs_proto::v1;
+use cavs_types::{DeviceId, ErrorReason};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use cavs_net::Place;
-use cavs_proto::{DeviceId, ErrorReason};
+use cavs_types::{DeviceId, ErrorReason};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},

@@ -4,8 +4,8 @@ use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use cavs_certs::device_id_of;
 use cavs_net::{Http, Limits, Patience, Peer, fixed_tls, raise_descriptors};
-use cavs_proto::DeviceId;
 use cavs_secrets::{read_public, read_secret};
+use cavs_types::DeviceId;
 use hyper::service::service_fn;
 use rustls::{
     RootCertStore, ServerConfig,

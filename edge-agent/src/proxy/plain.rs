@@ -3,7 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use cavs_proto::{ErrorReason, v1};
+use cavs_proto::v1;
+use cavs_types::{Decision, ErrorReason};
 use http::{HeaderMap, Response, header, request::Parts};
 use http_body_util::BodyExt;
 use multer::Multipart;
@@ -162,12 +163,17 @@ fn success(verdict: &v1::FrameVerdict) -> Value {
 /// Somebody goes before nobody, and the more similar before the less.
 fn certainty(a: &v1::SightingAnswer, b: &v1::SightingAnswer) -> std::cmp::Ordering {
     let similarity = |answer: &v1::SightingAnswer| answer.similarity.unwrap_or(-1.0);
-    let rank = |answer: &v1::SightingAnswer| match answer.decision() {
-        v1::Decision::Accepted => 2,
-        v1::Decision::Pending => 1,
-        v1::Decision::Unknown | v1::Decision::Unspecified => 0,
+    let rank = |answer: &v1::SightingAnswer| match decision(answer) {
+        Some(Decision::Accepted) => 2,
+        Some(Decision::Pending) => 1,
+        Some(Decision::Unknown) | None => 0,
     };
     rank(a).cmp(&rank(b)).then(similarity(a).total_cmp(&similarity(b)))
+}
+
+/// None where a newer server has made one that is not known here.
+fn decision(answer: &v1::SightingAnswer) -> Option<Decision> {
+    answer.decision().try_into().ok()
 }
 
 fn face(face: &v1::FaceVerdict) -> Value {
@@ -178,12 +184,7 @@ fn face(face: &v1::FaceVerdict) -> Value {
         "sequence": format!("{}/{}", face.boot_epoch, face.sequence),
         "bounding_box": {"x": bounds.x, "y": bounds.y, "width": bounds.width, "height": bounds.height},
         "detection_score": face.detection_score,
-        "decision": answer.and_then(|answer| match answer.decision() {
-            v1::Decision::Accepted => Some("accepted"),
-            v1::Decision::Pending => Some("pending"),
-            v1::Decision::Unknown => Some("unknown"),
-            v1::Decision::Unspecified => None,
-        }),
+        "decision": answer.and_then(decision).map(Decision::as_str),
         "reason": answer.map(|answer| &answer.reason),
         "student": answer.and_then(|answer| answer.student.as_ref()).map(student),
         "similarity": answer.and_then(|answer| answer.similarity),

@@ -62,7 +62,7 @@ pub(super) async fn pull(
 
 async fn take(
     intake: &Intake,
-    device: cavs_proto::DeviceId,
+    device: cavs_types::DeviceId,
     frame: Frame,
     stages: &Arc<Mutex<Stages>>,
 ) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use cavs_proto::{ErrorReason, v1};
+use cavs_proto::v1;
+use cavs_types::ErrorReason;
 use tonic::{Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt};
 

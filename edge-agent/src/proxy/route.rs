@@ -3,7 +3,8 @@
 use std::{convert::Infallible, sync::Arc};
 
 use cavs_net::{Busy, Peer, Refusals};
-use cavs_proto::{DeviceId, ErrorReason, v1::capture_service_server::CaptureServiceServer};
+use cavs_proto::v1::capture_service_server::CaptureServiceServer;
+use cavs_types::{DeviceId, ErrorReason};
 use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tonic::{Status, body::Body};

@@ -1,6 +1,6 @@
 //! Frames that cameras sent to a proxy: each is stored once, however often it is sent.
 
-use cavs_proto::DeviceId;
+use cavs_types::DeviceId;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{

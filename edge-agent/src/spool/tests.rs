@@ -232,7 +232,7 @@ fn repeats_of_a_track_go_before_anybodys_only_sighting() {
     let make = |frame: &str, ordinal, quality| {
         let mut sighting = sighting(frame);
         sighting.track = Some(note(ordinal));
-        sighting.face.quality.unified_quality_score = quality;
+        sighting.face.quality.unified_score = quality;
         sighting.face.evidence = None;
         FrameRecord { sightings: vec![sighting], ..FrameRecord::default() }
     };

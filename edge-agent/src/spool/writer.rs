@@ -1,6 +1,7 @@
 use std::{fs::File, sync::Arc, time::Duration};
 
-use cavs_proto::{DeviceId, v1};
+use cavs_proto::v1;
+use cavs_types::DeviceId;
 use prost::Message;
 use rusqlite::{Connection, Transaction};
 
@@ -219,7 +220,7 @@ fn sealed(seal: &Seal, run: RunId, key: SightingKey, sighting: &Sighting) -> Res
     let evidence = evidence.map(|evidence| seal.seal(key, SealedPart::Evidence, &evidence.0)).transpose()?;
     Ok(SealedRow {
         key,
-        quality: sighting.face.quality.unified_quality_score,
+        quality: sighting.face.quality.unified_score,
         repeat: sighting.track.is_some_and(|track| track.ordinal > 0),
         stored_at: sighting.taken.synchronised.then(|| sighting.taken.wall.as_millisecond()),
         body: seal.seal(key, SealedPart::Body, &body.encode_to_vec())?,

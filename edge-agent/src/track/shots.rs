@@ -1,6 +1,7 @@
 //! The best shots of a track and their vote.
 
 use cavs_embedding::UnitEmbedding;
+use cavs_types::Quality;
 
 use super::associate::similarity;
 use crate::{clock::Stamp, vision::Face};
@@ -26,7 +27,7 @@ impl Shot {
 
 /// How much a face's word counts, above 0 and at most 1.
 pub(super) fn weight(face: &Face) -> f32 {
-    let quality = f32::from(face.quality.unified_quality_score.min(100)) / 100.0;
+    let quality = f32::from(face.quality.unified_score.min(Quality::BEST)) / f32::from(Quality::BEST);
     let score = if face.score.is_finite() { face.score.clamp(0.0, 1.0) } else { 0.0 };
     (quality * score).max(LEAST_WEIGHT)
 }
@@ -119,7 +120,7 @@ mod tests {
     fn shot(direction: [f32; 3], quality: u8) -> Shot {
         let mut face = fake::face(0);
         face.embedding = UnitEmbedding::normalize(direction.to_vec()).unwrap();
-        face.quality.unified_quality_score = quality;
+        face.quality.unified_score = quality;
         face.liveness = Some(f32::from(quality) / 100.0);
         Shot::new(Stamp::default(), &quality.to_string(), face)
     }

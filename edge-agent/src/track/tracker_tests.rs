@@ -26,7 +26,7 @@ fn face(person: usize, frame: u64, x: f32, quality: u8) -> Face {
     let mut face = fake::face(0);
     face.embedding = UnitEmbedding::normalize(components).unwrap();
     face.bounding_box = BoundingBox { x, y: 100.0, width: 60.0, height: 80.0 };
-    face.quality.unified_quality_score = quality;
+    face.quality.unified_score = quality;
     face
 }
 

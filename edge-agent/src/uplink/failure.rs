@@ -1,5 +1,6 @@
 use cavs_certs::tls_fault;
-use cavs_proto::{ErrorReason, error_reason};
+use cavs_proto::error_reason;
+use cavs_types::ErrorReason;
 use thiserror::Error;
 use tonic::Status;
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 
-use cavs_proto::ErrorReason;
+use cavs_types::ErrorReason;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,8 +1,9 @@
 //! A vision without networks, for tests: images are text.
 
 use cavs_embedding::{PackDigest, UnitEmbedding};
+use cavs_types::Quality;
 
-use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
+use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Vision};
 
 /// Takes `faces N` for an image with N faces, `live N` for one with N faces whose liveness scores are
 /// spread evenly from 0 to 1, `panic` for a decoder that panics, and refuses
@@ -48,7 +49,7 @@ pub fn face(index: u8) -> Face {
         landmarks: [at(25.0, 50.0), at(55.0, 50.0), at(40.0, 65.0), at(28.0, 80.0), at(52.0, 80.0)],
         score: 0.875,
         quality: Quality {
-            unified_quality_score: 40,
+            unified_score: 40,
             inter_eye_distance: 40,
             head_size: 45,
             sharpness: 90,

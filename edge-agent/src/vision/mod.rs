@@ -6,6 +6,7 @@ mod pack;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cavs_embedding::{PackDigest, UnitEmbedding};
+use cavs_types::Quality;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -94,29 +95,6 @@ pub struct BoundingBox {
     pub width: f32,
     /// Height.
     pub height: f32,
-}
-
-/// Quality components, each 0 (worst) to 100 (best), named as in ISO/IEC 29794-5.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Quality {
-    /// Fitness for recognition in one number, from the components below.
-    pub unified_quality_score: u8,
-    /// Distance between the eyes.
-    pub inter_eye_distance: u8,
-    /// Size of the head.
-    pub head_size: u8,
-    /// Fine detail.
-    pub sharpness: u8,
-    /// Not too dark.
-    pub under_exposure_prevention: u8,
-    /// Not too bright.
-    pub over_exposure_prevention: u8,
-    /// Not turned sideways.
-    pub head_pose_yaw: u8,
-    /// Not looking up or down.
-    pub head_pose_pitch: u8,
-    /// Not tilted.
-    pub head_pose_roll: u8,
 }
 
 /// One face of an image.

@@ -8,7 +8,7 @@ use cavs_models::{
 };
 use thiserror::Error;
 
-use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Quality, Vision};
+use super::{Analysis, BoundingBox, Evidence, Face, ImageFailure, Point, Vision};
 use crate::config::{EvidenceConfig, VisionConfig};
 
 /// How much of the face box's size is added on every side of a face crop: reviewers recognise hair
@@ -118,22 +118,11 @@ impl Vision for PackVision {
 
 fn convert(face: cavs_models::Face, evidence: Option<Evidence>) -> Face {
     let b = face.bounding_box;
-    let q = face.quality;
     Face {
         bounding_box: BoundingBox { x: b.x, y: b.y, width: b.width, height: b.height },
         landmarks: face.landmarks.map(|point| Point { x: point.x, y: point.y }),
         score: face.score,
-        quality: Quality {
-            unified_quality_score: q.unified_quality_score,
-            inter_eye_distance: q.inter_eye_distance,
-            head_size: q.head_size,
-            sharpness: q.sharpness,
-            under_exposure_prevention: q.under_exposure_prevention,
-            over_exposure_prevention: q.over_exposure_prevention,
-            head_pose_yaw: q.head_pose_yaw,
-            head_pose_pitch: q.head_pose_pitch,
-            head_pose_roll: q.head_pose_roll,
-        },
+        quality: face.quality,
         embedding: face.embedding,
         liveness: face.liveness,
         evidence,

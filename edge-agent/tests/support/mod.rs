@@ -46,7 +46,7 @@ pub(crate) enum Fault {
     /// Commits this many batches, the last one without acknowledging it.
     LosesAck(u32),
     /// Refuses it.
-    Refuses(cavs_proto::ErrorReason),
+    Refuses(cavs_types::ErrorReason),
     /// Rejects every sighting of a frame of this name.
     Rejects(&'static str),
 }

@@ -88,7 +88,7 @@ pub struct Tls {
     pub device_authority: PathBuf,
 }
 
-/// Lowest `unified_quality_score` that is matched, unless the configuration says otherwise.
+/// Lowest `unified_score` that is matched, unless the configuration says otherwise.
 const DEFAULT_MIN_QUALITY: u8 = 10;
 
 /// Matching. Thresholds that are not set are the pack's.

@@ -9,6 +9,5 @@ pub use model::{
 };
 pub use service::{
     Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Students, create_user, portrait,
-    quality_of,
 };
 pub use store::{StudentStore, UserStore};

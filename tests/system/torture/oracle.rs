@@ -42,7 +42,7 @@ fn sighting(index: u64, pack_digest: PackDigest) -> Sighting {
     let component = |at: u64| ((index * 31 + at * 17) % 97) as f32 - 48.0;
     let mut face = fake::face((index % 200) as u8);
     face.embedding = UnitEmbedding::normalize((0..DIMENSION).map(component).collect()).unwrap();
-    face.quality.unified_quality_score = (index % 101) as u8;
+    face.quality.unified_score = (index % 101) as u8;
     face.score = (index % 1000) as f32 / 1000.0;
     face.evidence = index.is_multiple_of(4).then(|| Evidence(format!("face {index}").into_bytes()));
     // Whole milliseconds: the database keeps microseconds.
@@ -174,7 +174,7 @@ impl Oracle {
                 || row.get::<_, Timestamp>("captured_at") != expected.taken.wall
                 || row.get::<_, f32>("box_x") != face.bounding_box.x
                 || row.get::<_, f32>("detection_score") != face.score
-                || quality["unified_score"] != face.quality.unified_quality_score
+                || quality["unified_score"] != face.quality.unified_score
                 || row.get::<_, &str>("clock_trust") != "synchronised"
                 || row.get::<_, &[u8]>("pack_digest") != self.pack.as_bytes()
                 || open(row, Owner::Probe(id, self.pack), "probe") != face.embedding.to_le_bytes()

@@ -120,7 +120,7 @@ impl Enrollment {
             },
             Err(failure) => return Ok(Err(unreadable(&failure))),
         };
-        let quality = quality_of(&face.quality);
+        let quality = face.quality;
         let refuse = |reason, message| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
         if let Some(likeness) = self.recognition.likeness(&face.embedding, student).await?
             && likeness >= self.limits.same_picture
@@ -219,7 +219,7 @@ pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
             return refuse("SEVERAL_FACES", message, None);
         }
     };
-    let quality = quality_of(&face.quality);
+    let quality = face.quality;
     if doubtful || !quality.is_upright() {
         let message = "the face lies on its side, stands on its head, or can't be made out: turn the picture \
                        so that the face is upright";
@@ -238,20 +238,4 @@ pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
 
 fn unreadable(failure: &VisionFailure) -> Refusal {
     Refusal { reason: failure.reason(), message: failure.to_string(), quality: None }
-}
-
-/// The quality of a face in the words of ISO/IEC 29794-5.
-#[must_use]
-pub fn quality_of(quality: &cavs_models::Quality) -> Quality {
-    Quality {
-        unified_score: quality.unified_quality_score,
-        inter_eye_distance: quality.inter_eye_distance,
-        head_size: quality.head_size,
-        sharpness: quality.sharpness,
-        under_exposure_prevention: quality.under_exposure_prevention,
-        over_exposure_prevention: quality.over_exposure_prevention,
-        head_pose_yaw: quality.head_pose_yaw,
-        head_pose_pitch: quality.head_pose_pitch,
-        head_pose_roll: quality.head_pose_roll,
-    }
 }
