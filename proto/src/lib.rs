@@ -14,8 +14,6 @@ pub mod v1 {
     tonic::include_proto!("cavs.v1");
 }
 
-// Until every crate names `cavs_types` itself.
-pub use cavs_types::*;
 pub use error::{
     ERROR_DOMAIN, code_of, complete_error, error_reason, invalid_argument, status, status_of,
     status_with_retry,

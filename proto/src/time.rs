@@ -1,6 +1,5 @@
+use cavs_types::ProtocolError;
 use jiff::Timestamp;
-
-use crate::ProtocolError;
 
 /// A wire timestamp from a point in time.
 #[must_use]

@@ -7,12 +7,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-#[path = "hostile/memory.rs"]
 mod memory;
-#[path = "hostile/mutate.rs"]
 mod mutate;
+#[path = "../onnx_writer/mod.rs"]
 mod onnx_writer;
-#[path = "hostile/pack.rs"]
 mod pack;
 
 use std::{
