@@ -55,7 +55,7 @@ pub(crate) fn start_watchdog(config: &Config, runtime: &AgentRuntime) {
             }
         }
     };
-    runtime.tracker.spawn(async move { abort.run_until_cancelled(watch).await });
+    runtime.tasks.spawn(async move { abort.run_until_cancelled(watch).await });
 }
 
 /// Whether a source that works, or is opened again and again, shows it within a fraction of `limit`.

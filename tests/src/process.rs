@@ -53,7 +53,7 @@ impl Process {
         Self { child: parent_death::spawn(command).unwrap(), log: log.to_owned() }
     }
 
-    /// Its process id.
+    /// Number of the process.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -16,9 +16,9 @@ const TOLD: &str = "the server told the cameras";
 /// A registered ESP32-CAM that a proxy speaks for.
 #[derive(Debug, Clone)]
 pub struct Camera {
-    /// Its id.
+    /// UUID of the device.
     pub id: String,
-    /// Its token.
+    /// Its bearer token.
     pub token: String,
 }
 

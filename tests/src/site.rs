@@ -36,7 +36,7 @@ pub struct Site {
 
 /// A registered device with its certificate.
 pub struct Device {
-    /// Its id.
+    /// UUID of the device.
     pub id: String,
     /// Its certificate and key.
     pub certificate: CertFiles,

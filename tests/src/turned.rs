@@ -21,7 +21,7 @@ const CANDIDATES: usize = 5;
 pub struct Photograph {
     /// Who: the same number for the same person.
     pub person: usize,
-    /// Upright.
+    /// The picture, upright.
     pub image: Image,
 }
 

@@ -110,7 +110,7 @@ async fn run_until_stopped<V: Vision>(
 ) -> Result<Summary, AgentError> {
     let Spool { writer, outbox, .. } = runtime.open_spool::<AgentError>(config, &shutdown).await?;
     let beside = config.spool.path.clone();
-    let settings = runtime.tracker.spawn_blocking(move || SettingsFile::beside(&beside)).await?;
+    let settings = runtime.tasks.spawn_blocking(move || SettingsFile::beside(&beside)).await?;
     let (mut uplink, link) =
         runtime.uplink(config, vision.pack_digest(), outbox, (writer.run(), writer.boot_epoch()));
     uplink.give_up_when_refused = until == StopCondition::Drained;

@@ -62,7 +62,7 @@ impl<V: Vision> Pipeline<V> {
     ) -> Result<Self, Box<PipelineStartError<V>>> {
         let (own, counters) = (config.clone(), Arc::clone(&runtime.counters));
         // Folders are listed, places looked up, and networks may have to be loaded anew: it takes a moment.
-        let prepared = runtime.tracker.spawn_blocking(move || {
+        let prepared = runtime.tasks.spawn_blocking(move || {
             let prepared = prepare(&own, &mut parts, &counters);
             (parts, prepared)
         });
@@ -119,7 +119,7 @@ impl<V> IdlePipeline<V> {
         let AgentRuntime { counters, spooled, abort, .. } = runtime.clone();
         let (frames, inbox) = mpsc::channel(1);
         let (done, stored) = oneshot::channel();
-        runtime.tracker.spawn_blocking(move || {
+        runtime.tasks.spawn_blocking(move || {
             let result = store::store(&mut writer, inbox, &spooled, &abort, &counters);
             let _ = done.send((writer, result));
         });
@@ -170,20 +170,19 @@ fn run<V: Vision>(
     stop: CancellationToken,
 ) -> impl Future<Output = Result<PipelineEnd<V>, AgentError>> + Send + use<V> {
     let PipelineParts { vision, mut writer, tracker: earlier } = parts;
-    let AgentRuntime { tracker, counters, spooled, abort } = runtime.clone();
+    let AgentRuntime { tasks, counters, spooled, abort } = runtime.clone();
     let (frames, frame_inbox) = mpsc::channel(FRAME_QUEUE);
     let (processed, processed_inbox) = mpsc::channel(OUTCOME_QUEUE);
     let period = config.source.period;
     let counted = Arc::clone(&counters);
     let source = match config.source.kind {
-        SourceKind::Camera(_) => tracker.spawn(source::pump_live(source, period, frames, stop, counted)),
+        SourceKind::Camera(_) => tasks.spawn(source::pump_live(source, period, frames, stop, counted)),
         SourceKind::Directory { .. } | SourceKind::Proxied => {
-            tracker.spawn(source::pump(source, period, frames, stop, counted))
+            tasks.spawn(source::pump(source, period, frames, stop, counted))
         }
     };
-    let vision =
-        tracker.spawn_blocking(move || stages::process_frames(vision, stages, frame_inbox, processed));
-    let store = tracker.spawn_blocking(move || {
+    let vision = tasks.spawn_blocking(move || stages::process_frames(vision, stages, frame_inbox, processed));
+    let store = tasks.spawn_blocking(move || {
         let result = store::store(&mut writer, processed_inbox, &spooled, &abort, &counters);
         (writer, result)
     });

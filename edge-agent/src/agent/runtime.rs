@@ -40,7 +40,7 @@ pub(crate) type UplinkTask = JoinHandle<Option<Result<(), UplinkError>>>;
 /// Tasks, counters and signals of one run.
 #[derive(Clone, Default)]
 pub(crate) struct AgentRuntime {
-    pub(crate) tracker: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     pub(crate) counters: Arc<HealthCounters>,
     /// Signalled after sightings were stored.
     pub(crate) spooled: Arc<Notify>,
@@ -70,7 +70,7 @@ impl AgentRuntime {
         let mut attempts = 0_u32;
         let mut spool = loop {
             let (options, proxy) = (config.spool.clone(), config.proxy.is_some());
-            let opened = self.tracker.spawn_blocking(move || {
+            let opened = self.tasks.spawn_blocking(move || {
                 let mut spool = Spool::open(&options, Timestamp::now())?;
                 if proxy {
                     spool.writer.remember_captures()?;
@@ -142,14 +142,14 @@ impl AgentRuntime {
         let (abort, drain) = (self.abort.clone(), CancellationToken::new());
         let draining = drain.clone();
         let sending = async move { abort.run_until_cancelled(uplink.run(draining)).await };
-        (self.tracker.spawn(sending), drain)
+        (self.tasks.spawn(sending), drain)
     }
 
     /// Aborts whatever still runs, and waits [`STOP_WAIT`] for it to end.
     pub(crate) async fn end(&self) {
         self.abort.cancel();
-        self.tracker.close();
-        if timeout(STOP_WAIT, self.tracker.wait()).await.is_err() {
+        self.tasks.close();
+        if timeout(STOP_WAIT, self.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
     }

@@ -25,13 +25,15 @@ use crate::{
 /// Runs one pipeline after the other: a new one whenever the server's settings change.
 pub(super) struct PipelineSupervisor<'a> {
     /// The device's own configuration.
-    own: &'a Config,
+    device_config: &'a Config,
     runtime: AgentRuntime,
     settings: SettingsFile,
     link: PipelineSettingsLink,
     totals: Totals,
-    /// When the pipeline began, and how many frames had been done by then.
-    began: (Instant, u64),
+    /// When the pipeline began.
+    began: Instant,
+    /// Frames that were done by then.
+    done_before: u64,
     /// When the settings in use are judged, while they are on trial.
     trial: Option<Trial>,
 }
@@ -70,13 +72,21 @@ impl<V: Vision> PipelineState<V> {
 
 impl<'a> PipelineSupervisor<'a> {
     pub(super) fn new(
-        own: &'a Config,
+        device_config: &'a Config,
         runtime: AgentRuntime,
         settings: SettingsFile,
         link: PipelineSettingsLink,
     ) -> Self {
-        let began = (Instant::now(), 0);
-        Self { own, runtime, settings, link, totals: Totals::default(), began, trial: None }
+        Self {
+            device_config,
+            runtime,
+            settings,
+            link,
+            totals: Totals::default(),
+            began: Instant::now(),
+            done_before: 0,
+            trial: None,
+        }
     }
 
     /// Runs until `shutdown`, or until the source has ended where `until` says so; then lets the
@@ -97,13 +107,13 @@ impl<'a> PipelineSupervisor<'a> {
                 ended = state.ended() => Event::PipelineEnded(Box::new(ended)),
                 result = &mut uplink => Event::UplinkFailed(ended_early(result)),
                 () = shutdown.cancelled() => Event::Shutdown,
-                event = self.changed() => event,
+                event = self.next_settings_event() => event,
             };
             let changed = match event {
-                Event::SettingsPushed(ref wanted) => self.take(wanted.clone()).await,
+                Event::SettingsPushed(ref wanted) => self.offer_settings(wanted.clone()).await,
                 Event::TrialOver => {
-                    let frames = self.runtime.counters.done.get() > self.began.1;
-                    !self.judge(frames).await
+                    let frames = self.runtime.counters.done.get() > self.done_before;
+                    !self.end_trial(frames).await
                 }
                 Event::PipelineEnded(_) | Event::UplinkFailed(_) | Event::Shutdown => true,
             };
@@ -112,9 +122,9 @@ impl<'a> PipelineSupervisor<'a> {
             }
             state = match (event, state) {
                 (Event::PipelineEnded(ended), _) => match *ended {
-                    Ok(ended) => self.after(ended).await?,
+                    Ok(ended) => self.on_source_end(ended).await?,
                     Err(error) => {
-                        self.blame(&error).await;
+                        self.reject_if_on_trial(&error).await;
                         return Err(error);
                     }
                 },
@@ -168,11 +178,12 @@ impl<'a> PipelineSupervisor<'a> {
             self.settings.state.on_start();
             self.settings.save().await;
         }
-        self.refuse_if_told_to().await;
+        self.reject_if_not_accepted().await;
     }
 
-    async fn refuse_if_told_to(&mut self) {
-        if !self.own.settings.accept && *self.settings.state.current() != PushedSettings::default() {
+    async fn reject_if_not_accepted(&mut self) {
+        if !self.device_config.settings.accept && *self.settings.state.current() != PushedSettings::default()
+        {
             self.give_up("the device's settings.accept is false: it takes none").await;
         }
     }
@@ -181,13 +192,14 @@ impl<'a> PipelineSupervisor<'a> {
     async fn begin<V: Vision>(&mut self, mut parts: PipelineParts<V>) -> Result<Pipeline<V>, AgentError> {
         let frames_expected = self.frames_expected();
         loop {
-            let error = match self.own.with_pushed(&self.settings.state.current().settings) {
+            let error = match self.device_config.with_pushed(&self.settings.state.current().settings) {
                 Err(error) => AgentError::Settings(error.to_string()),
                 Ok(config) => match Pipeline::begin(&config, parts, &self.runtime).await {
                     Ok(pipeline) => {
-                        self.began = (Instant::now(), self.runtime.counters.done.get());
+                        self.began = Instant::now();
+                        self.done_before = self.runtime.counters.done.get();
                         let patience = config.settings.trial + 2 * config.source.period.unwrap_or_default();
-                        let trial = Trial { ends: self.began.0 + patience, patience, frames_expected };
+                        let trial = Trial { ends: self.began + patience, patience, frames_expected };
                         self.trial = self.settings.state.on_trial().then_some(trial);
                         self.publish();
                         return Ok(pipeline);
@@ -207,9 +219,9 @@ impl<'a> PipelineSupervisor<'a> {
     /// Whether new settings can be judged by frames: a camera that gave nothing before them is not
     /// their fault, and a directory may have nothing left.
     fn frames_expected(&self) -> bool {
-        let (began, done) = self.began;
-        let silent = began.elapsed() >= self.own.settings.trial && self.runtime.counters.done.get() == done;
-        matches!(self.own.source.kind, SourceKind::Camera(_)) && !silent
+        let silent = self.began.elapsed() >= self.device_config.settings.trial
+            && self.runtime.counters.done.get() == self.done_before;
+        matches!(self.device_config.source.kind, SourceKind::Camera(_)) && !silent
     }
 
     async fn stop<V: Vision>(&mut self, pipeline: Pipeline<V>) -> Result<PipelineParts<V>, AgentError> {
@@ -223,12 +235,15 @@ impl<'a> PipelineSupervisor<'a> {
     }
 
     /// The source has ended by itself.
-    async fn after<V: Vision>(&mut self, ended: PipelineEnd<V>) -> Result<PipelineState<V>, AgentError> {
+    async fn on_source_end<V: Vision>(
+        &mut self,
+        ended: PipelineEnd<V>,
+    ) -> Result<PipelineState<V>, AgentError> {
         let PipelineEnd { parts, totals, error } = ended;
         self.add(totals);
         match error {
             None => {
-                self.judge(true).await;
+                self.end_trial(true).await;
                 Ok(PipelineState::Idle(Box::new(IdlePipeline::begin(parts, &self.runtime))))
             }
             Some(error) if self.trial.is_some() && self.give_up(&error.to_string()).await => {
@@ -252,7 +267,7 @@ impl<'a> PipelineSupervisor<'a> {
 
     /// Waits until there is something to do about the settings. Does nothing about it itself, so that it
     /// may be dropped at any time.
-    async fn changed<V>(&mut self) -> Event<V> {
+    async fn next_settings_event<V>(&mut self) -> Event<V> {
         loop {
             let ends = self.trial.map(|trial| trial.ends);
             let judgement = async {
@@ -277,12 +292,12 @@ impl<'a> PipelineSupervisor<'a> {
     }
 
     /// True where the wanted settings are to be tried now.
-    async fn take(&mut self, wanted: PushedSettings) -> bool {
+    async fn offer_settings(&mut self, wanted: PushedSettings) -> bool {
         let before = self.settings.state.current().clone();
         let version = wanted.version;
         if self.settings.state.offer(wanted) {
             tracing::info!(version, "the server pushed settings");
-            self.refuse_if_told_to().await;
+            self.reject_if_not_accepted().await;
             self.settings.save().await;
             self.publish();
         }
@@ -290,7 +305,7 @@ impl<'a> PipelineSupervisor<'a> {
     }
 
     /// Ends the trial, if there is one; false where the settings have to go.
-    async fn judge(&mut self, frames: bool) -> bool {
+    async fn end_trial(&mut self, frames: bool) -> bool {
         let Some(trial) = self.trial.take() else { return true };
         if trial.frames_expected && !frames {
             let seconds = trial.patience.as_secs();
@@ -305,7 +320,7 @@ impl<'a> PipelineSupervisor<'a> {
     }
 
     /// What ends the agent while settings are on trial is taken to be their fault.
-    async fn blame(&mut self, error: &AgentError) {
+    async fn reject_if_on_trial(&mut self, error: &AgentError) {
         if self.trial.is_some() && !matches!(error, AgentError::Spool(_)) {
             self.give_up(&error.to_string()).await;
         }

@@ -141,7 +141,7 @@ async fn run_until_stopped<V: Vision>(
     let (run, boot_epoch) = (writer.run(), writer.boot_epoch());
     let (beside, seal) = (config.spool.path.clone(), writer.seal());
     let cameras =
-        Arc::new(runtime.tracker.spawn_blocking(move || CameraRegistry::beside(&beside, seal)).await?);
+        Arc::new(runtime.tasks.spawn_blocking(move || CameraRegistry::beside(&beside, seal)).await?);
     let answers = Arc::new(Answers::default());
     let (mut uplink, settings) = runtime.uplink(config, pack, outbox, (run, boot_epoch));
     uplink.proxied =
@@ -149,17 +149,17 @@ async fn run_until_stopped<V: Vision>(
     let (mut uplink, drain) = runtime.start(uplink);
     let refusing = refuse_settings(settings);
     let abort = runtime.abort.clone();
-    runtime.tracker.spawn(async move { abort.run_until_cancelled(refusing).await });
+    runtime.tasks.spawn(async move { abort.run_until_cancelled(refusing).await });
 
     let (jobs, queue) = mpsc::channel(proxy.intake.queue);
     let queue = Arc::new(Mutex::new(queue));
     for vision in visions {
         let (queue, most) = (Arc::clone(&queue), proxy.intake.max_frame_bytes);
-        runtime.tracker.spawn_blocking(move || workers::work(vision, &queue, most));
+        runtime.tasks.spawn_blocking(move || workers::work(vision, &queue, most));
     }
     let (recorder, inbox) = mpsc::channel(RECORDER_QUEUE);
     let (spooled, counters) = (Arc::clone(&runtime.spooled), Arc::clone(&runtime.counters));
-    let mut keeping = runtime.tracker.spawn_blocking(move || {
+    let mut keeping = runtime.tasks.spawn_blocking(move || {
         let (writer, spooled, counters) = (&mut writer, &*spooled, &*counters);
         FrameRecorder { writer, spooled, counters, expire_every: EXPIRE_EVERY }
             .run(inbox, &mut intake::StoreRequests)

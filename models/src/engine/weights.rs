@@ -18,7 +18,7 @@ pub(super) enum NodeWeights {
     Elementwise(Elementwise),
 }
 
-/// What happens to sums.
+/// What is done to a convolution's sums before they are stored.
 pub(super) struct Epilogue {
     bias: Vec<f32>,
     fused: Fused,

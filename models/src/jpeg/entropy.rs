@@ -8,7 +8,6 @@ pub(super) const MAX_BLOCK: usize = 64;
 /// Bits that are looked up at once.
 const LOOKUP: u32 = 10;
 
-/// A Huffman table.
 pub(super) struct Huffman {
     /// For the next [`LOOKUP`] bits: the symbol and the length of its code, 0 where it is longer.
     codes: Box<[(u8, u8); 1 << LOOKUP]>,

@@ -114,7 +114,6 @@ fn holds_all_units(header: &Jpeg<'_>) -> bool {
 /// Most colour components of a picture.
 const MAX_COMPONENTS: usize = 4;
 
-/// A colour component.
 #[derive(Clone, Copy)]
 struct Component {
     id: u8,

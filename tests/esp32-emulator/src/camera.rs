@@ -19,11 +19,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Camera {
     /// Where to, and as whom.
     pub target: Target,
-    /// On which path.
+    /// The protocol by which frames are sent.
     pub path: Path,
-    /// How it behaves.
+    /// How fast, how well and how truthfully it sends.
     pub behaviour: Behaviour,
-    /// What it sees.
+    /// The pictures that it sends, over and over.
     pub frame_loop: FrameLoop,
     /// How often it has been started: no two runs of a camera may have the same number.
     pub boot: u64,

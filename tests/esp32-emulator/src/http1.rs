@@ -19,7 +19,7 @@ pub(crate) struct Http1 {
     buffer: BytesMut,
 }
 
-/// An answer.
+/// A response of HTTP/1.1, read as a whole.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -88,7 +88,7 @@ impl Http1 {
         self.io.shutdown().await
     }
 
-    /// Reads an answer.
+    /// Reads a response, up to its last trailer.
     ///
     /// # Errors
     /// `TimedOut`; `UnexpectedEof` where the connection ends before; `InvalidData` where it is no HTTP.

@@ -32,7 +32,7 @@ pub enum Outcome {
     },
     /// No answer: the connection broke, or it took too long.
     Lost {
-        /// What went wrong.
+        /// What the connection said.
         reason: String,
     },
     /// The camera cut its own request off on purpose.
@@ -60,7 +60,7 @@ pub struct Answer {
     pub frame: u64,
     /// Which try this was, from 1.
     pub attempt: u32,
-    /// What came of it.
+    /// How the proxy answered, or that it did not.
     #[serde(flatten)]
     pub outcome: Outcome,
     /// From the first byte of the request to the last of the answer.

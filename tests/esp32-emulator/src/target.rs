@@ -28,7 +28,7 @@ pub enum TargetError {
     /// A certificate or key can't be read.
     #[error("{file}: {cause}")]
     File {
-        /// The file.
+        /// Path of the PEM file.
         file: String,
         /// What is wrong with it.
         cause: rustls_pki_types::pem::Error,

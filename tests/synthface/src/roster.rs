@@ -26,7 +26,7 @@ pub struct Student {
     pub name: String,
     /// Section of the class.
     pub section: String,
-    /// The face.
+    /// What the person's face is made of.
     pub identity: Identity,
 }
 

@@ -142,7 +142,7 @@ pub(super) enum Action {
     },
 }
 
-/// Two values to one.
+/// How two values become one, element by element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Combine {
     Add,
@@ -161,7 +161,7 @@ pub(super) struct Plan {
     pub(super) memory: Memory,
 }
 
-/// State of planning.
+/// The plan as far as it has been made.
 struct Planner<'a> {
     graph: &'a Graph,
     weights: &'a [NodeWeights],

@@ -9,7 +9,7 @@ impl SeededRandom {
         Self(seed)
     }
 
-    /// Any number.
+    /// The next of all 64-bit numbers.
     pub fn next_number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -33,7 +33,7 @@ pub struct Flood {
     pub path: Path,
     /// What is mutated: small pictures are soon tried.
     pub images: Vec<Bytes>,
-    /// How many requests.
+    /// Requests to be sent.
     pub count: u64,
     /// The same seed makes the same mutations.
     pub seed: u64,
@@ -43,7 +43,7 @@ pub struct Flood {
     pub patience: Duration,
 }
 
-/// What a flood met.
+/// How a listener answered a flood.
 #[derive(Debug, Clone, Default)]
 pub struct FloodReport {
     /// Requests that were sent.

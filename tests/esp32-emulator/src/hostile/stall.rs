@@ -36,7 +36,7 @@ pub enum Stall {
     Http2NoBody,
 }
 
-/// All of them.
+/// Every way to stall.
 pub const STALLS: [Stall; 10] = [
     Stall::Silent,
     Stall::InHandshake,

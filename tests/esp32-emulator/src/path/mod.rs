@@ -31,7 +31,7 @@ pub enum Path {
 }
 
 impl Path {
-    /// All of them.
+    /// Every path, in the order of the documents.
     pub const ALL: [Self; 5] = [Self::Grpc, Self::GrpcStream, Self::GrpcWeb, Self::Post, Self::Form];
 
     /// As the command line writes it.

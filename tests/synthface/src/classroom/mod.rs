@@ -58,7 +58,7 @@ pub struct PresentFace {
 pub struct Frame {
     /// Time since the lesson began.
     pub at: Duration,
-    /// The picture.
+    /// The rendered picture, RGB.
     pub image: RgbImage,
     /// Everybody in the room whose face is at least partly in the frame.
     pub faces: Vec<PresentFace>,

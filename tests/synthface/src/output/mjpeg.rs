@@ -88,7 +88,7 @@ impl MjpegServer {
         Ok(MjpegServer { board, address, threads })
     }
 
-    /// Where it listens.
+    /// The bound address, with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -18,9 +18,9 @@ pub enum OutputError {
     /// A file or folder could not be written.
     #[error("cannot write {path}")]
     Write {
-        /// Which one.
+        /// The file or folder.
         path: std::path::PathBuf,
-        /// Why.
+        /// What the system said.
         #[source]
         source: std::io::Error,
     },

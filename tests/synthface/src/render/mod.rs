@@ -30,7 +30,7 @@ pub const SIZES: std::ops::RangeInclusive<u32> = 16..=4096;
 /// A picture of one person.
 #[derive(Clone, Debug)]
 pub struct Rendering {
-    /// The picture.
+    /// The rendered picture, RGB.
     pub image: RgbImage,
     /// Where the face is.
     pub truth: FaceTruth,
