@@ -14,12 +14,12 @@ use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{Change, Grouping, Mode, Options, Query, open};
 use cavs_pg_cluster::{Cluster, DATABASE, Durability, USER};
 use cavs_server::{
-    biometrics::{BiometricStore, Key, Keys, Owner},
+    biometrics::{BiometricStore, Key, KeyName, Keyring, Keys, Owner},
     db::{Address, Database},
     monitoring::Metrics,
     recognition::{Probe, Recognition, RecognitionSetup, Thresholds},
 };
-use cavs_types::Quality;
+use cavs_types::{DataKeyId, Quality};
 use common::{face, template};
 use tokio_postgres::{
     Client, NoTls,
@@ -80,7 +80,7 @@ async fn load(templates: u64) {
     fill(&cluster, templates / PICTURES).await;
     println!("filled_s {:.1}", begun.elapsed().as_secs_f64());
 
-    let keys = Arc::new(Keys::verified(Key::new(&MASTER), &BiometricStore::new(&db)).await.unwrap());
+    let keys = Arc::new(Keys::verified(Keyring::of_key(&MASTER), &BiometricStore::new(&db)).await.unwrap());
     let setup = RecognitionSetup {
         pack: PACK,
         dimension: DIMENSION,
@@ -125,13 +125,17 @@ async fn fill(cluster: &Cluster, students: u64) {
     }
     writer.as_mut().finish().await.unwrap();
 
-    let master = Key::new(&MASTER);
+    let epoch = Key::new(KeyName::Epoch(1), &MASTER);
     let owner = |student| Owner::StudentKey(id(student, 0).into());
-    let wrapped: Vec<_> = (0..students).map(|s| master.new_data_key(owner(s)).unwrap().1).collect();
-    let columns = [Type::UUID, Type::BYTEA];
-    let mut writer = copy(&client, "student_keys (student_id, wrapped)", &columns).await;
+    // A data key has the id of its student here.
+    let key_of = |student| DataKeyId::from(id(student, 0));
+    let wrapped: Vec<_> = (0..students).map(|s| epoch.new_data_key(key_of(s), owner(s)).unwrap().1).collect();
+    let proof = epoch.seal(Owner::Proof, b"CAVS").unwrap();
+    client.execute("INSERT INTO key_epochs (epoch, proof) VALUES (1, $1)", &[&proof]).await.unwrap();
+    let columns = [Type::UUID, Type::UUID, Type::INT4, Type::BYTEA];
+    let mut writer = copy(&client, "data_keys (id, student_id, epoch, wrapped)", &columns).await;
     for (student, wrapped) in (0..).zip(&wrapped) {
-        writer.as_mut().write(&[&id(student, 0), wrapped]).await.unwrap();
+        writer.as_mut().write(&[&id(student, 0), &id(student, 0), &1, wrapped]).await.unwrap();
     }
     writer.as_mut().finish().await.unwrap();
 
@@ -140,7 +144,7 @@ async fn fill(cluster: &Cluster, students: u64) {
     let mut writer = copy(&client, into, &columns).await;
     let (pack, quality) = (PACK.as_bytes().as_slice(), Json(quality()));
     for (student, wrapped) in (0..).zip(&wrapped) {
-        let key = master.open_data_key(owner(student), wrapped).unwrap();
+        let key = epoch.open_data_key(key_of(student), owner(student), wrapped).unwrap();
         for picture in 0..PICTURES {
             let template = id(student, picture + 1);
             let plain = face(student, picture, DIMENSION).to_le_bytes();

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::{
-    biometrics::load_key,
+    biometrics::Keyring,
     config::{Config, DatabaseConfig, DatabasePlace, RecognitionConfig, Tls},
     db::{Address, Database, DatabaseError, External},
     listeners::Certificates,
@@ -68,7 +68,8 @@ pub async fn check(config: &Config) -> Vec<Finding> {
     let mut findings = certificates(&config.tls, &[config.api_listen, config.devices_listen]);
     findings.push(outcome(
         "vault.key_file",
-        load_key(config.key_file.as_deref()).map(|_| "there is a key".into()),
+        Keyring::load(config.key_file.as_deref())
+            .map(|keyring| format!("a keyring with epochs {:?}", keyring.numbers())),
     ));
     findings.push(outcome("recognition.pack", pack(&config.recognition)));
     findings.extend(listeners.into_iter().filter_map(|(key, address)| Some(listener(key, address?))));

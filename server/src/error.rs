@@ -6,7 +6,10 @@ use cavs_gallery::GalleryError;
 use cavs_types::{ErrorReason, ProtocolError};
 use thiserror::Error;
 
-use crate::{biometrics::SealError, db::DatabaseError};
+use crate::{
+    biometrics::{KeyError, SealError},
+    db::DatabaseError,
+};
 
 /// Why a request was not done.
 #[derive(Debug, Error)]
@@ -23,6 +26,9 @@ pub enum ServiceError {
     /// Sealed data.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The keyring.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Matching.
     #[error(transparent)]
     Gallery(#[from] GalleryError),
@@ -47,10 +53,7 @@ impl ServiceError {
 
     /// As it is, unless a unique value was taken: that is the caller's to be told.
     pub(crate) fn taken(error: DatabaseError, reason: ErrorReason, message: impl FnOnce() -> String) -> Self {
-        match error {
-            DatabaseError::Taken => Self::refused(reason, message()),
-            other => other.into(),
-        }
+        if matches!(error, DatabaseError::Taken) { Self::refused(reason, message()) } else { error.into() }
     }
 
     /// The stable reason of the error.
@@ -70,11 +73,13 @@ impl ServiceError {
             }
             Self::Database(
                 DatabaseError::Taken
+                | DatabaseError::EpochRetired
                 | DatabaseError::NotFound
                 | DatabaseError::Migration(_)
                 | DatabaseError::Query(_),
             )
-            | Self::Seal(SealError::NoRandomness)
+            | Self::Seal(SealError::NoRandomness | SealError::NoSuchEpoch(_))
+            | Self::Key(_)
             | Self::Gallery(_)
             | Self::Stopped(_) => ErrorReason::Internal,
         }

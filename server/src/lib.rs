@@ -26,4 +26,4 @@ mod text;
 mod token;
 
 pub use check::{Finding, Level, check};
-pub use run::{Addresses, Backend, Control, StartError, run};
+pub use run::{Addresses, Backend, Control, StartError, rotate_keys, run};

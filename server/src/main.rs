@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context, bail};
 use cavs_server::{
     Addresses, Backend, Control, Finding, Level,
-    biometrics::generate_key,
+    biometrics::Keyring,
     check,
     config::{Config, LogFormat, Logging},
     people::{Credentials, create_user},
-    run,
+    rotate_keys, run,
 };
 use cavs_types::Role;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -70,10 +70,19 @@ enum UserCommand {
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// Make a new key in a file that only its owner can read
+    /// Make a new keyring in a file that only its owner can read
     Generate {
         /// The file; it must not exist
         file: PathBuf,
+    },
+    /// Make a new key, wrap all data keys by it, and destroy the keys before; servers go on meanwhile
+    ///
+    /// Backups of the database from before open with a copy of the keyring from before only: whoever keeps
+    /// neither keeps nothing of those who were erased since.
+    Rotate {
+        /// The configuration file
+        #[arg(long, env = "CAVS_SERVER_CONFIG", value_name = "FILE")]
+        config: PathBuf,
     },
 }
 
@@ -140,7 +149,16 @@ async fn act(command: Command) -> anyhow::Result<()> {
             backend.close().await;
             created.map(drop).context("the user was not added")
         }
-        Command::Key(KeyCommand::Generate { file }) => Ok(generate_key(&file)?),
+        Command::Key(KeyCommand::Rotate { config }) => {
+            let config = Config::load(&config)?;
+            drop(start_logging(&config.logging)?);
+            let backend = Backend::open(&config.database).await?;
+            let rotated = rotate_keys(&config, &backend).await;
+            backend.close().await;
+            let epoch = rotated.context("the keyring was not rotated")?;
+            Ok(writeln!(std::io::stdout(), "epoch {epoch} is in use; those before are destroyed")?)
+        }
+        Command::Key(KeyCommand::Generate { file }) => Ok(Keyring::generate(&file)?),
     }
 }
 

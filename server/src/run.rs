@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    biometrics::{BiometricStore, KeyError, Keys, SealError, load_key},
+    biometrics::{BiometricStore, KeyError, Keyring, Keys, SealError},
     config::{Config, DatabaseConfig, DatabasePlace},
     db::{Address, Database, DatabaseError},
     error::ServiceError,
@@ -28,6 +28,8 @@ use crate::{
 const CLUSTER_CONNECTIONS: usize = 64;
 /// How often certificates are looked at, so that nobody is surprised by their end.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(12 * 3600);
+/// How often the keyring is read again.
+const KEY_CHECK: Duration = Duration::from_secs(60);
 /// How long a database may take to come up.
 const DATABASE_LIMIT: Duration = Duration::from_secs(30);
 /// How often the private cluster is looked after.
@@ -96,6 +98,7 @@ impl From<ServiceError> for StartError {
             other @ (ServiceError::Refused(..)
             | ServiceError::Protocol(_)
             | ServiceError::Seal(_)
+            | ServiceError::Key(_)
             | ServiceError::Gallery(_)
             | ServiceError::Busy { .. }
             | ServiceError::Stopped(_)) => Self::Service(other),
@@ -264,7 +267,7 @@ async fn wait_for(store: &Database) -> Result<(), DatabaseError> {
 /// [`StartError`]: what is missing or wrong, before anything is served.
 pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)) -> Result<(), StartError> {
     // What costs nothing to check comes first.
-    let key = load_key(config.key_file.as_deref())?;
+    let keyring = Keyring::load(config.key_file.as_deref())?;
     let certificates = Arc::new(Certificates::load(&config.tls)?);
     let shutdown = control.shutdown.clone();
     let folder = config.recognition.pack.clone();
@@ -278,7 +281,7 @@ pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)
         return Ok(());
     };
     let served = tokio::select! {
-        served = serve(&config, key, &pack, certificates, &backend, control, ready) => served,
+        served = serve(&config, keyring, &pack, certificates, &backend, control, ready) => served,
         // Somebody who restarts this server restarts the cluster with it.
         () = backend.ended() => Err(StartError::ClusterEnded),
     };
@@ -289,7 +292,7 @@ pub async fn run(config: Config, control: Control, ready: impl FnOnce(Addresses)
 
 async fn serve(
     config: &Config,
-    key: crate::biometrics::Key,
+    keyring: Keyring,
     pack: &Pack,
     certificates: Arc<Certificates>,
     backend: &Backend,
@@ -308,7 +311,7 @@ async fn serve(
             Some(listening.map_err(failed("monitoring.listen", address))?)
         }
     };
-    let assembling = assemble(config, key, pack, backend, Arc::clone(&metrics));
+    let assembling = assemble(config, keyring, pack, backend, Arc::clone(&metrics));
     let Some(app) = shutdown.run_until_cancelled(assembling).await else {
         tasks.close();
         tasks.wait().await;
@@ -334,6 +337,9 @@ async fn serve(
     tasks.spawn(async move { devices_changed.follow(until).await });
     let (recognition, until) = (Arc::clone(&services.recognition), shutdown.clone());
     tasks.spawn(async move { recognition.calibrate_regularly(until).await });
+    let (keys, store) = (Arc::clone(&services.keys), BiometricStore::new(&backend.background));
+    let (until, rotate_after) = (shutdown.clone(), config.rotate_keys_after);
+    tasks.spawn(async move { until.run_until_cancelled(keep_keys(&keys, &store, rotate_after)).await });
     let until = shutdown.clone();
     tasks.spawn(async move { until.run_until_cancelled(look_after(&certificates, &reload, &metrics)).await });
     let serving = async {
@@ -358,6 +364,33 @@ async fn serve(
     tasks.wait().await;
     info!(searches = ?services.recognition.state().stats.counters, "stopped");
     Ok(result?)
+}
+
+/// Rotates the keyring once; see [`Keys::rotate`].
+///
+/// # Errors
+/// As [`run`], and what keeps the keyring from being changed.
+pub async fn rotate_keys(config: &Config, backend: &Backend) -> Result<u32, StartError> {
+    let store = BiometricStore::new(&backend.background);
+    let keys = Keys::verified(Keyring::load(config.key_file.as_deref())?, &store).await?;
+    Ok(keys.rotate(&store).await?)
+}
+
+/// Rotates the keyring where it is due, and forgets what another server has destroyed.
+async fn keep_keys(keys: &Keys, store: &BiometricStore, rotate_after: Option<Duration>) {
+    loop {
+        tokio::time::sleep(KEY_CHECK).await;
+        let kept = async {
+            keys.refresh().await?;
+            match rotate_after.filter(|_| keys.can_rotate()) {
+                Some(longest) => keys.rotate_if_older(store, longest).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = kept.await {
+            error!(%error, "the keyring can't be kept up to date");
+        }
+    }
 }
 
 /// Reads the certificates again when told to, and warns of their end.
@@ -390,12 +423,12 @@ fn warn_of_ends(certificates: &Certificates, metrics: &Metrics) {
 
 async fn assemble(
     config: &Config,
-    key: crate::biometrics::Key,
+    keyring: Keyring,
     pack: &Pack,
     backend: &Backend,
     metrics: Arc<Metrics>,
 ) -> Result<Services, StartError> {
-    let keys = Arc::new(Keys::verified(key, &BiometricStore::new(&backend.store)).await?);
+    let keys = Arc::new(Keys::verified(keyring, &BiometricStore::new(&backend.store)).await?);
     let of_pack = pack.thresholds();
     let recognition = &config.recognition;
     let thresholds = Thresholds {

@@ -3,15 +3,18 @@
 
 mod keyring;
 mod model;
+#[cfg(test)]
+mod rotation_tests;
 mod seal;
 mod service;
 mod store;
 
-pub use keyring::{KeyError, generate_key, load_key};
+pub use keyring::{KeyError, Keyring};
 pub use model::TemplateInfo;
-pub use seal::{KEY_LEN, Key, Owner, SealError};
+pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::Keys;
 pub use store::{
-    BiometricStore, CHANGES, GALLERY_CHANGES, GalleryChange, NewTemplate, StoredTemplate, TemplateState,
+    BiometricStore, CHANGES, GALLERY_CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, StoredKey,
+    StoredTemplate, TemplateState,
 };
-pub(crate) use store::{ErasedFaces, erase_faces};
+pub(crate) use store::{ErasedFaces, erase_faces, insert_key};

@@ -1,13 +1,14 @@
-//! Encryption of embeddings and evidence.
+//! Encryption of embeddings, pictures and keys.
 //!
-//! AES-256-GCM under data keys (one a student, one a month of sightings), which are themselves
-//! sealed by the site's key-encryption key. Associated data binds every ciphertext to its owner,
-//! so that a row moved to another place in the database does not open.
+//! AES-256-GCM. Faces are sealed by data keys (one a student, one a day of sightings), which are sealed by an epoch
+//! of the [keyring](super::Keyring). Every ciphertext begins with the name of its key, so that it is known what has
+//! to be had to open it, and what can't be opened any more. Associated data binds it to its key and to its owner: a
+//! row moved to another place in the database does not open.
 
 use std::fmt;
 
 use cavs_embedding::PackDigest;
-use cavs_types::{SightingId, StudentId, TemplateId};
+use cavs_types::{DataKeyId, SightingId, StudentId, TemplateId};
 use jiff::civil::Date;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -15,10 +16,15 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 use thiserror::Error;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// First byte of every ciphertext: the format's version.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Length of a key's name, in bytes.
+const NAME_LEN: usize = 16;
+/// What comes before the nonce: the format and the key's name.
+const HEADER_LEN: usize = 1 + NAME_LEN;
 /// Length of keys, in bytes.
 pub const KEY_LEN: usize = 32;
 
@@ -28,20 +34,71 @@ pub enum SealError {
     /// Another key, another owner, or damaged data; which of them can't be told.
     #[error("sealed data does not open: wrong key, wrong owner, or damaged")]
     DoesNotOpen,
+    /// The keyring has no such epoch: it was destroyed, or another server has made it.
+    #[error(
+        "the keyring has no epoch {0}: a server that shares this database has changed its own; give this server a \
+         copy of that keyring"
+    )]
+    NoSuchEpoch(u32),
     /// The system gives no random numbers.
     #[error("the system's random number generator failed")]
     NoRandomness,
 }
 
+/// What a key is called, in the header of all that it seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyName {
+    /// A data key.
+    Data(DataKeyId),
+    /// An epoch of the keyring.
+    Epoch(u32),
+}
+
+impl KeyName {
+    /// No id of a data key begins so: these are of version 7.
+    const EPOCH: [u8; 12] = *b"keyring\0\0\0\0\0";
+
+    fn to_bytes(self) -> [u8; NAME_LEN] {
+        match self {
+            Self::Data(id) => *id.uuid().as_bytes(),
+            Self::Epoch(epoch) => {
+                let mut bytes = [0; NAME_LEN];
+                bytes[..12].copy_from_slice(&Self::EPOCH);
+                bytes[12..].copy_from_slice(&epoch.to_be_bytes());
+                bytes
+            }
+        }
+    }
+
+    fn from_bytes(bytes: [u8; NAME_LEN]) -> Self {
+        match bytes {
+            [b'k', b'e', b'y', b'r', b'i', b'n', b'g', 0, 0, 0, 0, 0, a, b, c, d] => {
+                Self::Epoch(u32::from_be_bytes([a, b, c, d]))
+            }
+            bytes => Self::Data(Uuid::from_bytes(bytes).into()),
+        }
+    }
+
+    /// The key that sealed something.
+    ///
+    /// # Errors
+    /// `DoesNotOpen`: it is nothing sealed.
+    pub fn of(sealed: &[u8]) -> Result<Self, SealError> {
+        let (&format, rest) = sealed.split_first().ok_or(SealError::DoesNotOpen)?;
+        let name = rest.first_chunk::<NAME_LEN>().ok_or(SealError::DoesNotOpen)?;
+        if format == FORMAT { Ok(Self::from_bytes(*name)) } else { Err(SealError::DoesNotOpen) }
+    }
+}
+
 /// Whom a ciphertext belongs to: it opens for the same owner only.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner {
-    /// The proof that the right key-encryption key is in use.
+    /// The proof that a keyring is the database's.
     Proof,
     /// The data key of a student.
     StudentKey(StudentId),
-    /// The data key of the sightings of a month, named by its first day.
-    MonthKey(Date),
+    /// The data key of the sightings that came on a day.
+    DayKey(Date),
     /// A template of a pack.
     Template(TemplateId, PackDigest),
     /// A sighting's probe, made by a pack.
@@ -52,11 +109,11 @@ pub enum Owner {
 
 impl Owner {
     /// Unambiguous: the kind, then fields of fixed length.
-    fn associated_data(self) -> String {
+    fn text(self) -> String {
         match self {
             Self::Proof => "cavs.v1:proof".to_owned(),
             Self::StudentKey(id) => format!("cavs.v1:student-key:{id}"),
-            Self::MonthKey(month) => format!("cavs.v1:month-key:{month}"),
+            Self::DayKey(day) => format!("cavs.v1:day-key:{day}"),
             Self::Template(id, pack) => format!("cavs.v1:template:{id}:{pack}"),
             Self::Probe(id, pack) => format!("cavs.v1:probe:{id}:{pack}"),
             Self::Evidence(id) => format!("cavs.v1:evidence:{id}"),
@@ -66,41 +123,49 @@ impl Owner {
 
 /// A key that seals and opens.
 pub struct Key {
+    name: KeyName,
     seal: LessSafeKey,
     /// Of a key of its own, so that nothing is under the same one.
     names: hmac::Key,
 }
 
 impl Key {
-    /// Wraps 32 bytes; the caller wipes its copy.
+    /// From its bytes; the caller wipes its copy.
     ///
     /// # Panics
     /// Never: the length is right by its type.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the length is right by its type")]
-    pub fn new(bytes: &[u8; KEY_LEN]) -> Self {
+    pub fn new(name: KeyName, bytes: &[u8; KEY_LEN]) -> Self {
         let seal = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("a key of 32 bytes"));
         let of_names = hmac::sign(&hmac::Key::new(HMAC_SHA256, bytes), b"cavs.v1:names");
         let names = hmac::Key::new(HMAC_SHA256, of_names.as_ref());
-        Self { seal, names }
+        Self { name, seal, names }
     }
 
-    /// What a name is called where it may not be told: 64 bits in hexadecimal.
+    /// What it is called.
+    #[must_use]
+    pub const fn name(&self) -> KeyName {
+        self.name
+    }
+
+    /// What a person's name is called where it may not be told: 64 bits in hexadecimal.
     #[must_use]
     pub fn pseudonym(&self, name: &str) -> String {
         let tag = hmac::sign(&self.names, name.as_bytes());
         tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Encrypts; the result is one byte of format, the nonce, the ciphertext and its tag.
+    /// Encrypts; the result is a byte of format, the key's name, the nonce, the ciphertext and its tag.
     ///
     /// # Errors
     /// `NoRandomness`.
     pub fn seal(&self, owner: Owner, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
-        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        let mut sealed = Vec::with_capacity(HEADER_LEN + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         sealed.push(FORMAT);
+        sealed.extend_from_slice(&self.name.to_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
         // The plaintext is overwritten in place by its ciphertext.
@@ -108,8 +173,8 @@ impl Key {
             .seal
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(owner.associated_data().as_bytes()),
-                &mut sealed[1 + NONCE_LEN..],
+                Aad::from(self.associated_data(owner)),
+                &mut sealed[HEADER_LEN + NONCE_LEN..],
             )
             .map_err(|_| SealError::NoRandomness)?;
         sealed.extend_from_slice(tag.as_ref());
@@ -121,17 +186,17 @@ impl Key {
     /// # Errors
     /// `DoesNotOpen`.
     pub fn open(&self, owner: Owner, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (&format, rest) = sealed.split_first().ok_or(SealError::DoesNotOpen)?;
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::DoesNotOpen)?;
-        if format != FORMAT {
+        if KeyName::of(sealed)? != self.name {
             return Err(SealError::DoesNotOpen);
         }
+        let (nonce, ciphertext) =
+            sealed[HEADER_LEN..].split_first_chunk::<NONCE_LEN>().ok_or(SealError::DoesNotOpen)?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
         let length = self
             .seal
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(owner.associated_data().as_bytes()),
+                Aad::from(self.associated_data(owner)),
                 &mut buffer,
             )
             .map_err(|_| SealError::DoesNotOpen)?
@@ -140,30 +205,50 @@ impl Key {
         Ok(buffer)
     }
 
-    /// A new random data key: the key itself, and its bytes sealed by `self` for `owner`.
+    /// A new random data key, and its bytes sealed by `self` for `owner`.
     ///
     /// # Errors
     /// `NoRandomness`.
-    pub fn new_data_key(&self, owner: Owner) -> Result<(Self, Vec<u8>), SealError> {
-        let mut bytes = Zeroizing::new([0; KEY_LEN]);
-        SystemRandom::new().fill(bytes.as_mut()).map_err(|_| SealError::NoRandomness)?;
-        Ok((Self::new(&bytes), self.seal(owner, bytes.as_ref())?))
+    pub fn new_data_key(&self, id: DataKeyId, owner: Owner) -> Result<(Self, Vec<u8>), SealError> {
+        let bytes = random_bytes()?;
+        Ok((Self::new(KeyName::Data(id), &bytes), self.seal(owner, bytes.as_ref())?))
     }
 
     /// Opens a data key that [`Self::new_data_key`] made.
     ///
     /// # Errors
     /// `DoesNotOpen`.
-    pub fn open_data_key(&self, owner: Owner, wrapped: &[u8]) -> Result<Self, SealError> {
+    pub fn open_data_key(&self, id: DataKeyId, owner: Owner, wrapped: &[u8]) -> Result<Self, SealError> {
         let bytes = self.open(owner, wrapped)?;
         let bytes: &[u8; KEY_LEN] = bytes.as_slice().try_into().map_err(|_| SealError::DoesNotOpen)?;
-        Ok(Self::new(bytes))
+        Ok(Self::new(KeyName::Data(id), bytes))
     }
+
+    /// A data key that `self` has wrapped, wrapped by another key.
+    ///
+    /// # Errors
+    /// `DoesNotOpen`, `NoRandomness`.
+    pub fn rewrap(&self, by: &Self, owner: Owner, wrapped: &[u8]) -> Result<Vec<u8>, SealError> {
+        by.seal(owner, &self.open(owner, wrapped)?)
+    }
+
+    fn associated_data(&self, owner: Owner) -> Vec<u8> {
+        let mut data = self.name.to_bytes().to_vec();
+        data.extend_from_slice(owner.text().as_bytes());
+        data
+    }
+}
+
+/// The bytes of a new key.
+pub(super) fn random_bytes() -> Result<Zeroizing<[u8; KEY_LEN]>, SealError> {
+    let mut bytes = Zeroizing::new([0; KEY_LEN]);
+    SystemRandom::new().fill(bytes.as_mut()).map_err(|_| SealError::NoRandomness)?;
+    Ok(bytes)
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
+        write!(f, "Key({:?})", self.name)
     }
 }
 
@@ -176,16 +261,16 @@ mod tests {
     const PACK: PackDigest = PackDigest::from_bytes([9; 32]);
 
     fn evidence() -> Owner {
-        Owner::Evidence(SightingId::from(uuid::Uuid::nil()))
+        Owner::Evidence(SightingId::from(Uuid::nil()))
     }
 
     fn key(byte: u8) -> Key {
-        Key::new(&[byte; KEY_LEN])
+        Key::new(KeyName::Epoch(1), &[byte; KEY_LEN])
     }
 
     #[test]
     fn opens_for_its_owner_under_its_key_only() {
-        let id = uuid::Uuid::now_v7();
+        let id = Uuid::now_v7();
         let owner = Owner::Template(id.into(), PACK);
         let sealed = key(1).seal(owner, b"face").unwrap();
         assert_eq!(key(1).open(owner, &sealed).unwrap().as_slice(), b"face");
@@ -198,6 +283,21 @@ mod tests {
             assert_eq!(key(1).open(other, &sealed).unwrap_err(), SealError::DoesNotOpen);
         }
         assert!(key(2).open(owner, &sealed).is_err());
+        // The same bytes under another name are another key.
+        assert!(Key::new(KeyName::Epoch(2), &[1; KEY_LEN]).open(owner, &sealed).is_err());
+    }
+
+    #[test]
+    fn a_ciphertext_names_its_key() {
+        for name in [KeyName::Epoch(0), KeyName::Epoch(u32::MAX), KeyName::Data(DataKeyId::generate())] {
+            let sealed = Key::new(name, &[1; KEY_LEN]).seal(evidence(), b"x").unwrap();
+            assert_eq!(KeyName::of(&sealed), Ok(name));
+        }
+        // The name is authenticated: another one does not open, whoever holds the bytes.
+        let mut sealed = key(1).seal(evidence(), b"x").unwrap();
+        sealed[HEADER_LEN - 1] ^= 3;
+        assert_eq!(KeyName::of(&sealed), Ok(KeyName::Epoch(2)));
+        assert!(Key::new(KeyName::Epoch(2), &[1; KEY_LEN]).open(evidence(), &sealed).is_err());
     }
 
     #[test]
@@ -209,14 +309,23 @@ mod tests {
     }
 
     #[test]
-    fn data_keys_open_under_their_parent() {
-        let owner = Owner::StudentKey(StudentId::generate());
-        let (data_key, wrapped) = key(1).new_data_key(owner).unwrap();
+    fn data_keys_open_under_their_parent_and_under_the_next_one() {
+        let (id, owner) = (DataKeyId::generate(), Owner::StudentKey(StudentId::generate()));
+        let (data_key, wrapped) = key(1).new_data_key(id, owner).unwrap();
         let sealed = data_key.seal(evidence(), b"x").unwrap();
-        let again = key(1).open_data_key(owner, &wrapped).unwrap();
-        assert_eq!(again.open(evidence(), &sealed).unwrap().as_slice(), b"x");
-        assert!(key(2).open_data_key(owner, &wrapped).is_err());
-        assert!(key(1).open_data_key(Owner::MonthKey(Date::MIN), &wrapped).is_err());
+        let opens = |key: &Key, wrapped: &[u8]| {
+            let data_key = key.open_data_key(id, owner, wrapped)?;
+            Ok::<_, SealError>(data_key.open(evidence(), &sealed)?.to_vec())
+        };
+        assert_eq!(opens(&key(1), &wrapped).unwrap(), b"x");
+        assert!(opens(&key(2), &wrapped).is_err());
+        assert!(key(1).open_data_key(id, Owner::DayKey(Date::MIN), &wrapped).is_err());
+
+        let next = Key::new(KeyName::Epoch(2), &[7; KEY_LEN]);
+        let rewrapped = key(1).rewrap(&next, owner, &wrapped).unwrap();
+        assert_eq!(opens(&next, &rewrapped).unwrap(), b"x");
+        assert!(opens(&key(1), &rewrapped).is_err());
+        assert!(opens(&next, &wrapped).is_err());
     }
 
     proptest! {

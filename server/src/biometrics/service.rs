@@ -1,53 +1,73 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cavs_secrets::Locked;
-use cavs_types::{ErrorReason, StudentId};
-use jiff::civil::Date;
+use cavs_types::{DataKeyId, ErrorReason, StudentId};
+use jiff::{Timestamp, civil::Date};
+use tracing::info;
+use zeroize::Zeroizing;
 
 use crate::{
-    biometrics::{BiometricStore, Key, Owner, SealError},
-    error::ServiceError,
+    biometrics::{
+        BiometricStore, Key, KeyName, Keyring, Owner, SealError,
+        store::{Epoch, KeyOf, NewDataKey, StoredKey},
+    },
+    db::DatabaseError,
+    error::{ServiceError, blocking},
 };
 
-/// The key-encryption key, and the data keys under it.
+/// What an epoch's key seals as its proof.
+const PROOF: &[u8] = b"CAVS";
+/// Data keys that are wrapped anew at a time.
+const BATCH: i64 = 1000;
+
+/// The keyring, and the data keys under it.
 pub struct Keys {
-    master: Locked<Key>,
-    /// A handful: one a month since the start.
-    months: Mutex<HashMap<Date, Arc<Locked<Key>>>>,
+    keyring: Arc<Keyring>,
+    /// Of the days on which sightings came lately, to seal what comes.
+    days: Mutex<HashMap<Date, Arc<Locked<Key>>>>,
 }
 
 impl Keys {
-    /// Takes the key-encryption key, if it is the one that the database was sealed with.
+    /// Takes the keyring, if it is the database's: it has every epoch that something may be wrapped by, and each
+    /// is the right one. The first keyring of a database becomes its own.
     ///
     /// # Errors
-    /// `Vault(DoesNotOpen)`: it is another one. `Database`.
-    pub async fn verified(master: Key, store: &BiometricStore) -> Result<Self, ServiceError> {
-        let master = Locked::new(master);
-        const PROOF: &[u8] = b"CAVS";
-        let proof = store.vault_proof(&master.seal(Owner::Proof, PROOF)?).await?;
-        if master.open(Owner::Proof, &proof)?.as_slice() != PROOF {
-            return Err(SealError::DoesNotOpen.into());
+    /// `Seal(DoesNotOpen)`: an epoch is another one. `Seal(NoSuchEpoch)`. `Database`.
+    pub async fn verified(keyring: Keyring, store: &BiometricStore) -> Result<Self, ServiceError> {
+        let keys = Self { keyring: Arc::new(keyring), days: Mutex::default() };
+        // Epochs that were added to the file, if only a moment before a power cut.
+        for epoch in keys.keyring.numbers() {
+            keys.register(store, epoch).await?;
         }
-        Ok(Self { master, months: Mutex::default() })
+        for Epoch { epoch, proof } in store.live_epochs().await? {
+            let opened = keys.keyring.with(epoch, |key| key.open(Owner::Proof, &proof))?;
+            if opened.as_slice() != PROOF {
+                return Err(SealError::DoesNotOpen.into());
+            }
+        }
+        Ok(keys)
     }
 
-    /// What a name is called in logs: the same each time, and of no use without the key.
+    /// What a name is called in logs: the same each time while an epoch lasts, and of no use without its key.
     #[must_use]
     pub fn pseudonym(&self, name: &str) -> String {
-        self.master.pseudonym(name)
+        let newest = self.keyring.newest();
+        self.keyring.with(newest, |key| Ok(key.pseudonym(name))).unwrap_or_default()
     }
 
-    /// A new data key for a student, and its wrapped form.
-    pub(crate) fn new_student_key(&self, id: StudentId) -> Result<Vec<u8>, ServiceError> {
-        Ok(self.master.new_data_key(Owner::StudentKey(id))?.1)
+    /// A new data key for a student, to be stored with them.
+    pub(crate) fn new_student_key(&self, id: StudentId) -> Result<NewDataKey, ServiceError> {
+        self.new_key(KeyOf::Student(id))
     }
 
-    /// Opens a student's wrapped data key.
-    pub(crate) fn open_student_key(&self, id: StudentId, wrapped: &[u8]) -> Result<Key, SealError> {
-        self.master.open_data_key(Owner::StudentKey(id), wrapped)
+    /// Opens a data key.
+    pub(crate) fn open(&self, stored: &StoredKey) -> Result<Key, SealError> {
+        let StoredKey { id, of, epoch, wrapped } = stored;
+        self.keyring.with(*epoch, |key| key.open_data_key(*id, of.owner(), wrapped))
     }
 
     /// A student's data key.
@@ -56,31 +76,158 @@ impl Keys {
         store: &BiometricStore,
         id: StudentId,
     ) -> Result<Key, ServiceError> {
-        let wrapped = store.student_key(id).await?.ok_or_else(|| {
+        let stored = store.student_key(id).await?.ok_or_else(|| {
             ServiceError::refused(ErrorReason::StudentNotFound, format!("no student has the id {id}"))
         })?;
-        Ok(self.open_student_key(id, &wrapped)?)
+        Ok(self.open(&stored)?)
     }
 
-    /// The data key of the sightings of a month, named by its first day; made where it is missing.
-    pub(crate) async fn month_key(
+    /// The data key of the sightings that come on a day (UTC); made where it is missing.
+    pub(crate) async fn day_key(
         &self,
         store: &BiometricStore,
-        month: Date,
+        day: Date,
     ) -> Result<Arc<Locked<Key>>, ServiceError> {
-        let cached = self.months.lock().unwrap_or_else(PoisonError::into_inner).get(&month).cloned();
+        let cached = self.days.lock().unwrap_or_else(PoisonError::into_inner).get(&day).cloned();
         if let Some(key) = cached {
             return Ok(key);
         }
-        let (_, fresh) = self.master.new_data_key(Owner::MonthKey(month))?;
-        let key = self.open_month_key(month, &store.sighting_key(month, &fresh).await?)?;
-        let key = Arc::new(Locked::new(key));
-        self.months.lock().unwrap_or_else(PoisonError::into_inner).insert(month, Arc::clone(&key));
+        let stored = match store.day_key(day).await? {
+            Some(stored) => stored,
+            None => self.make_day_key(store, day).await?,
+        };
+        let key = Arc::new(Locked::new(self.open(&stored)?));
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        // Days that are over: nothing more is sealed.
+        days.retain(|known, _| *known >= day);
+        days.insert(day, Arc::clone(&key));
         Ok(key)
     }
 
-    /// Opens the wrapped data key of a month.
-    pub(crate) fn open_month_key(&self, month: Date, wrapped: &[u8]) -> Result<Key, SealError> {
-        self.master.open_data_key(Owner::MonthKey(month), wrapped)
+    /// Opens what a data key of the database has sealed.
+    ///
+    /// # Errors
+    /// `Seal(DoesNotOpen)`: also where its key was destroyed.
+    pub(crate) async fn unseal(
+        &self,
+        store: &BiometricStore,
+        owner: Owner,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
+        let KeyName::Data(id) = KeyName::of(sealed)? else { return Err(SealError::DoesNotOpen.into()) };
+        let stored = store.data_key(id).await?.ok_or(SealError::DoesNotOpen)?;
+        Ok(self.open(&stored)?.open(owner, sealed)?)
+    }
+
+    /// Makes a new epoch, wraps every data key by it, and destroys the epochs before. Whatever was wrapped by
+    /// those, in backups or in what the database has left on its disk, opens with no keyring any more. Servers
+    /// go on meanwhile; where one stopped in the middle, the next rotation does the rest. Gives the new epoch.
+    ///
+    /// # Errors
+    /// `Key`: the keyring can't be changed. `Database`.
+    pub async fn rotate(&self, store: &BiometricStore) -> Result<u32, ServiceError> {
+        self.keyring.changeable()?;
+        // One at a time, of all servers; what another one has made is seen then.
+        let _turn = store.rotation_turn().await?;
+        let keyring = Arc::clone(&self.keyring);
+        let epoch = blocking(move || keyring.add()).await??;
+        self.register(store, epoch).await?;
+        let wrapped = self.rewrap(store, epoch).await?;
+        // From here on nobody wraps by them; what somebody has wrapped meanwhile comes along.
+        store.retire_epochs_before(epoch).await?;
+        let late = self.rewrap(store, epoch).await?;
+        let keyring = Arc::clone(&self.keyring);
+        blocking(move || keyring.destroy_before(epoch)).await??;
+        store.note_destroyed_epochs(epoch).await?;
+        info!(epoch, data_keys = wrapped + late, "rotated the keyring; the epochs before are destroyed");
+        Ok(epoch)
+    }
+
+    /// Reads the keyring again, so that epochs that another server has destroyed leave this one's memory.
+    ///
+    /// # Errors
+    /// `Key`.
+    pub async fn refresh(&self) -> Result<(), ServiceError> {
+        let keyring = Arc::clone(&self.keyring);
+        Ok(blocking(move || keyring.refresh()).await??)
+    }
+
+    /// Whether the server can rotate the keyring by itself.
+    #[must_use]
+    pub fn can_rotate(&self) -> bool {
+        self.keyring.changeable().is_ok()
+    }
+
+    /// Rotates the keyring where its newest epoch has been in use for longer than `longest`; whether it did.
+    ///
+    /// # Errors
+    /// As [`Self::rotate`].
+    pub async fn rotate_if_older(
+        &self,
+        store: &BiometricStore,
+        longest: Duration,
+    ) -> Result<bool, ServiceError> {
+        let is_due = store.newest_epoch_age().await?.is_some_and(|age| age >= longest);
+        if is_due {
+            self.rotate(store).await?;
+        }
+        Ok(is_due)
+    }
+
+    /// Whether nothing that was wrapped at a time opens any more: all epochs of then are destroyed.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn epochs_are_destroyed_since(
+        &self,
+        store: &BiometricStore,
+        time: Timestamp,
+    ) -> Result<bool, ServiceError> {
+        Ok(store.live_epochs_of(time).await? == 0)
+    }
+
+    async fn make_day_key(&self, store: &BiometricStore, day: Date) -> Result<StoredKey, ServiceError> {
+        match store.make_day_key(&self.new_key(KeyOf::Day(day))?).await {
+            Err(DatabaseError::EpochRetired) => {
+                // Another server has rotated the keyring.
+                self.refresh().await?;
+                Ok(store.make_day_key(&self.new_key(KeyOf::Day(day))?).await?)
+            }
+            made => Ok(made?),
+        }
+    }
+
+    fn new_key(&self, of: KeyOf) -> Result<NewDataKey, ServiceError> {
+        let (id, epoch) = (DataKeyId::generate(), self.keyring.newest());
+        let (_, wrapped) = self.keyring.with(epoch, |key| key.new_data_key(id, of.owner()))?;
+        Ok(StoredKey { id, of, epoch, wrapped })
+    }
+
+    /// Makes an epoch known to the database, with a proof of its key.
+    async fn register(&self, store: &BiometricStore, epoch: u32) -> Result<(), ServiceError> {
+        let proof = self.keyring.with(epoch, |key| key.seal(Owner::Proof, PROOF))?;
+        Ok(store.register_epoch(&Epoch { epoch, proof }).await?)
+    }
+
+    /// Wraps by an epoch all that is wrapped by those before; how many data keys.
+    async fn rewrap(&self, store: &BiometricStore, epoch: u32) -> Result<u64, ServiceError> {
+        let mut count = 0;
+        loop {
+            let stored = store.data_keys_before(epoch, BATCH).await?;
+            if stored.is_empty() {
+                return Ok(count);
+            }
+            let keyring = Arc::clone(&self.keyring);
+            let rewrapped = blocking(move || {
+                let rewrap = |StoredKey { id, of, epoch: before, wrapped }: StoredKey| {
+                    let plain = keyring.with(before, |key| key.open(of.owner(), &wrapped))?;
+                    let wrapped = keyring.with(epoch, |key| key.seal(of.owner(), &plain))?;
+                    Ok(StoredKey { id, of, epoch, wrapped })
+                };
+                stored.into_iter().map(rewrap).collect::<Result<Vec<_>, SealError>>()
+            })
+            .await??;
+            count += store.rewrap(&rewrapped).await?;
+        }
     }
 }

@@ -8,17 +8,21 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use cavs_embedding::Similarity;
 use cavs_gallery::{Grouping, Mode};
 use cavs_models::ComputeDevice;
+use cavs_types::Decision;
 use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::database::{DatabaseConfig, DatabasePlace};
 use self::{database::RawDatabase, monitoring::RawMonitoring};
-use cavs_types::Decision;
+
+/// Length of a day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a configuration is refused.
 #[derive(Debug, Error)]
@@ -66,6 +70,9 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// The file of the key-encryption key; elsewhere where it is `None`.
     pub key_file: Option<PathBuf>,
+    /// How long an epoch of the keyring is in use before the server makes the next one by itself; `None` where it
+    /// never does.
+    pub rotate_keys_after: Option<Duration>,
     /// Matching.
     pub recognition: RecognitionConfig,
     /// Limits of enrollment.
@@ -185,6 +192,7 @@ struct RawListener {
 #[serde(deny_unknown_fields)]
 struct RawVault {
     key_file: Option<PathBuf>,
+    rotate_days: Option<u16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -334,6 +342,7 @@ impl Config {
             },
             database,
             key_file: vault.key_file.map(|file| base.join(file)),
+            rotate_keys_after: vault.rotate_days.filter(|days| *days > 0).map(|days| DAY * days.into()),
             recognition: RecognitionConfig {
                 pack: recognition.pack.map(|folder| base.join(folder)),
                 gallery: match recognition.gallery {

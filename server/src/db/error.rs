@@ -9,6 +9,9 @@ use tokio_postgres::error::SqlState;
 const UNREADABLE: [io::ErrorKind; 3] =
     [io::ErrorKind::Other, io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData];
 
+/// Raised by the trigger `check_key_epoch`.
+const EPOCH_RETIRED: &str = "CV001";
+
 /// What can happen to a query.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
@@ -30,6 +33,9 @@ pub enum DatabaseError {
     /// A unique value is taken.
     #[error("the value is taken already")]
     Taken,
+    /// A data key was wrapped by an epoch of the keyring that is retired: the newest one has to be read.
+    #[error("the epoch of the keyring is retired; has another server rotated it?")]
+    EpochRetired,
     /// A row that was referred to is not there.
     #[error("no such row")]
     NotFound,
@@ -116,6 +122,10 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 false => Self::Query(error),
             };
         };
+        // States of our own, which triggers raise.
+        if state.code() == EPOCH_RETIRED {
+            return Self::EpochRetired;
+        }
         match *state {
             SqlState::UNIQUE_VIOLATION => Self::Taken,
             SqlState::FOREIGN_KEY_VIOLATION => Self::NotFound,

@@ -19,6 +19,7 @@ impl From<ServiceError> for Status {
             }
             ServiceError::Database(_)
             | ServiceError::Seal(_)
+            | ServiceError::Key(_)
             | ServiceError::Gallery(_)
             | ServiceError::Stopped(_) => {
                 error!(%cause, reason = reason.as_str(), "a request failed");
@@ -59,6 +60,7 @@ const fn of_the_database(cause: &ServiceError) -> Option<(&'static str, Duration
             Duration::from_secs(5),
         )),
         DatabaseError::Taken
+        | DatabaseError::EpochRetired
         | DatabaseError::NotFound
         | DatabaseError::Damaged { .. }
         | DatabaseError::Migration(_)

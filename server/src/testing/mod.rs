@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::{
-    biometrics::{BiometricStore, Key, Keys, NewTemplate, Owner},
+    biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner},
     db::{Address, Database},
     error::ServiceError,
     monitoring::Metrics,
@@ -49,13 +49,17 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Keyring::of_key(&[9; 32])).await
+    }
+
+    pub(crate) async fn start_with(keyring: Keyring) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // PostgreSQL runs as another user when this is root, and must be able to pass.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let cluster = Cluster::start(&directory.path().join("db"), Durability::Disposable).unwrap();
         let store = Database::new(&Address::Cluster(&cluster), 4).unwrap();
         store.migrate().await.unwrap();
-        let keys = Arc::new(Keys::verified(Key::new(&[9; 32]), &BiometricStore::new(&store)).await.unwrap());
+        let keys = Arc::new(Keys::verified(keyring, &BiometricStore::new(&store)).await.unwrap());
         Self { store, keys, cluster, directory }
     }
 

@@ -20,7 +20,7 @@ use cavs_edge_agent::{
 };
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_proto::v1::{Hello, SettingsReport};
-use cavs_server::biometrics::{Owner, load_key};
+use cavs_server::biometrics::{Keyring, Owner};
 use cavs_tests::{Device, Site};
 use cavs_types::SightingId;
 use jiff::{Timestamp, civil::Date};
@@ -147,8 +147,8 @@ impl Oracle {
         self.drain.cancel();
         let drained = timeout(Duration::from_secs(300), self.uplink).await;
         assert!(drained.is_ok_and(|ended| ended.is_ok()), "it did not drain");
-        let sql =
-            "SELECT s.*, k.wrapped, e.image FROM sightings s JOIN sighting_keys k ON k.month = s.key_month
+        let sql = "SELECT s.*, k.id AS key_id, k.day, k.epoch, k.wrapped, e.image FROM sightings s
+                   JOIN data_keys k ON k.day = (s.received_at AT TIME ZONE 'UTC')::date
                    LEFT JOIN evidence e ON e.sighting_id = s.id WHERE device_id = $1";
         let device: Uuid = self.device.id.parse().unwrap();
         let rows = client.query(sql, &[&device]).await.unwrap();
@@ -157,10 +157,12 @@ impl Oracle {
             let index = row.get::<_, String>("frame").parse().unwrap();
             found.entry(index).or_default().push(row);
         }
-        let master = load_key(Some(&site.path("vault.key"))).unwrap();
+        let keyring = Keyring::load(Some(&site.path("vault.key"))).unwrap();
         let open = |row: &Row, owner: Owner, column| -> Vec<u8> {
-            let key =
-                master.open_data_key(Owner::MonthKey(row.get::<_, Date>("key_month")), row.get("wrapped"));
+            let (id, day) = (row.get::<_, Uuid>("key_id"), row.get::<_, Date>("day"));
+            let key = keyring.with(row.get::<_, i32>("epoch").unsigned_abs(), |epoch| {
+                epoch.open_data_key(id.into(), Owner::DayKey(day), row.get("wrapped"))
+            });
             key.unwrap().open(owner, row.get(column)).unwrap().to_vec()
         };
         let altered = |index: u64, row: &Row| {

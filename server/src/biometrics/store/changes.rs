@@ -5,7 +5,10 @@ use cavs_types::{StudentId, TemplateId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{BiometricStore, StoredTemplate};
+use super::{
+    BiometricStore, StoredTemplate,
+    keys::{KEY_COLUMNS, stored_key},
+};
 use crate::db::DatabaseError;
 
 /// Changes that are read at a time.
@@ -65,14 +68,14 @@ impl BiometricStore {
         let client = self.db.client().await?;
         // One statement, so that number and changes are of one moment.
         let statement = client
-            .prepare_cached(
-                "SELECT g.sequence AS latest, c.sequence, c.template_id, t.student_id, k.wrapped, t.embedding
+            .prepare_cached(&format!(
+                "SELECT g.sequence AS latest, c.sequence, c.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM gallery_clock g
                  LEFT JOIN gallery_changes c ON c.sequence > $1
-                 LEFT JOIN (templates t JOIN student_keys k USING (student_id))
+                 LEFT JOIN (templates t JOIN data_keys k USING (student_id))
                      ON t.id = c.template_id AND t.pack_digest = $2
-                 ORDER BY c.sequence LIMIT $3",
-            )
+                 ORDER BY c.sequence LIMIT $3"
+            ))
             .await?;
         let rows = client.query(&statement, &[&after, &pack.as_bytes().as_slice(), &CHANGES]).await?;
         // There is always a row, as there is always a clock; without it, nothing is as it was.
@@ -97,12 +100,12 @@ impl BiometricStore {
         let ids: Vec<Uuid> = templates.iter().map(|id| id.uuid()).collect();
         let client = self.db.client().await?;
         let statement = client
-            .prepare_cached(
-                "SELECT w.template_id, t.student_id, k.wrapped, t.embedding
+            .prepare_cached(&format!(
+                "SELECT w.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM unnest($1::uuid[]) AS w (template_id)
-                 LEFT JOIN (templates t JOIN student_keys k USING (student_id))
-                     ON t.id = w.template_id AND t.pack_digest = $2",
-            )
+                 LEFT JOIN (templates t JOIN data_keys k USING (student_id))
+                     ON t.id = w.template_id AND t.pack_digest = $2"
+            ))
             .await?;
         let rows = client.query(&statement, &[&ids, &pack.as_bytes().as_slice()]).await?;
         rows.iter().map(template_state).collect()
@@ -116,7 +119,7 @@ fn template_state(row: &Row) -> Result<TemplateState, DatabaseError> {
         Some(student) => Some(StoredTemplate {
             id: template,
             student: StudentId::from(student),
-            wrapped_key: row.try_get("wrapped")?,
+            key: stored_key(row)?,
             sealed: row.try_get("embedding")?,
         }),
     };

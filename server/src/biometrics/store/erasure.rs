@@ -28,7 +28,7 @@ pub(crate) async fn erase_faces(
     student: StudentId,
 ) -> Result<ErasedFaces, DatabaseError> {
     let student = student.uuid();
-    transaction.execute("DELETE FROM student_keys WHERE student_id = $1", &[&student]).await?;
+    transaction.execute("DELETE FROM data_keys WHERE student_id = $1", &[&student]).await?;
     let sql = format!("DELETE FROM evidence WHERE sighting_id IN ({FACES})");
     transaction.execute(&sql, &[&student]).await?;
     let sql = format!("UPDATE sightings SET probe = '' WHERE probe <> '' AND id IN ({FACES})");
@@ -53,7 +53,7 @@ impl BiometricStore {
     pub async fn purge_erased(&self) -> Result<(), DatabaseError> {
         // Only the owner of a table may rewrite it; and each by itself, as none may be part of a transaction.
         let owner = self.db.owner().await?;
-        owner.batch_execute("VACUUM FULL student_keys").await?;
+        owner.batch_execute("VACUUM FULL data_keys").await?;
         owner.batch_execute("VACUUM FULL students").await?;
         if self.db.has_owner() {
             // A session of the owner's is open no longer than it is needed.

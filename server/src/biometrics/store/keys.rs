@@ -1,55 +1,257 @@
-//! Wrapped data keys, and what they seal of a sighting.
+//! Data keys, wrapped; and the epochs of the keyring that wrap them.
 
-use cavs_types::{SightingId, StudentId};
-use jiff::civil::Date;
+use std::time::Duration;
+
+use cavs_types::{DataKeyId, StudentId};
+use deadpool_postgres::Object;
+use jiff::{Timestamp, civil::Date};
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::BiometricStore;
-use crate::db::DatabaseError;
+use crate::{
+    biometrics::Owner,
+    db::{DatabaseError, to_integer},
+};
+
+/// Held by the server that rotates the keyring ("keys" in ASCII).
+const ROTATION_LOCK: i64 = 0x6b65_7973;
+
+/// What a data key seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOf {
+    /// A student's templates and portraits.
+    Student(StudentId),
+    /// Probes and evidence of the sightings that came on a day (UTC).
+    Day(Date),
+}
+
+impl KeyOf {
+    pub(crate) const fn owner(self) -> Owner {
+        match self {
+            Self::Student(id) => Owner::StudentKey(id),
+            Self::Day(day) => Owner::DayKey(day),
+        }
+    }
+}
+
+/// A data key as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// In the header of all that it seals.
+    pub id: DataKeyId,
+    /// What it seals.
+    pub of: KeyOf,
+    /// The epoch of the keyring that wraps it.
+    pub epoch: u32,
+    /// Its bytes, sealed.
+    pub wrapped: Vec<u8>,
+}
+
+/// A data key to be stored.
+pub type NewDataKey = StoredKey;
+
+/// An epoch of the keyring, as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epoch {
+    /// Its number.
+    pub epoch: u32,
+    /// Sealed by its key.
+    pub proof: Vec<u8>,
+}
+
+/// The columns that [`stored_key`] reads, of `data_keys k`.
+pub(crate) const KEY_COLUMNS: &str =
+    "k.id AS key_id, k.student_id AS key_student_id, k.day AS key_day, k.epoch, k.wrapped";
+
+/// Reads a data key.
+pub(crate) fn stored_key(row: &Row) -> Result<StoredKey, DatabaseError> {
+    let of = match (row.try_get::<_, Option<Uuid>>("key_student_id")?, row.try_get("key_day")?) {
+        (Some(student), _) => KeyOf::Student(student.into()),
+        (None, Some(day)) => KeyOf::Day(day),
+        (None, None) => {
+            return Err(DatabaseError::Damaged { table: "data_keys", column: "day", value: String::new() });
+        }
+    };
+    Ok(StoredKey {
+        id: row.try_get::<_, Uuid>("key_id")?.into(),
+        of,
+        epoch: row.try_get::<_, i32>("epoch")?.unsigned_abs(),
+        wrapped: row.try_get("wrapped")?,
+    })
+}
+
+/// Stores a data key with the transaction of what it is for.
+pub(crate) async fn insert_key(
+    client: &impl deadpool_postgres::GenericClient,
+    new: &NewDataKey,
+) -> Result<u64, DatabaseError> {
+    let (student, day) = match new.of {
+        KeyOf::Student(id) => (Some(id.uuid()), None),
+        KeyOf::Day(day) => (None, Some(day)),
+    };
+    let sql = "INSERT INTO data_keys (id, student_id, day, epoch, wrapped) VALUES ($1, $2, $3, $4, $5)
+               ON CONFLICT (day) DO NOTHING";
+    let epoch = to_integer(new.epoch);
+    Ok(client.execute(sql, &[&new.id.uuid(), &student, &day, &epoch, &new.wrapped]).await?)
+}
+
+/// The turn of a server that rotates the keyring; over when dropped.
+pub(crate) struct RotationTurn(
+    #[expect(dead_code, reason = "the lock goes with the session")] deadpool_postgres::ClientWrapper,
+);
 
 impl BiometricStore {
-    /// The proof of the key-encryption key; the first caller's is kept.
+    /// The epochs that something may be wrapped by, in order.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn vault_proof(&self, fresh: &[u8]) -> Result<Vec<u8>, DatabaseError> {
-        let client = self.db.client().await?;
-        client.execute("INSERT INTO vault (proof) VALUES ($1) ON CONFLICT DO NOTHING", &[&fresh]).await?;
-        Ok(client.query_one("SELECT proof FROM vault", &[]).await?.try_get(0)?)
+    pub async fn live_epochs(&self) -> Result<Vec<Epoch>, DatabaseError> {
+        let sql = "SELECT epoch, proof FROM key_epochs WHERE destroyed_at IS NULL ORDER BY epoch";
+        let rows = self.db.client().await?.query(sql, &[]).await?;
+        let epoch = |row: &Row| {
+            Ok(Epoch { epoch: row.try_get::<_, i32>("epoch")?.unsigned_abs(), proof: row.try_get("proof")? })
+        };
+        rows.iter().map(epoch).collect()
     }
 
-    /// The wrapped data key of a month; the first caller's is kept.
+    /// Makes an epoch known; the first caller's proof is kept.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn sighting_key(&self, month: Date, fresh: &[u8]) -> Result<Vec<u8>, DatabaseError> {
-        let client = self.db.client().await?;
-        let sql = "INSERT INTO sighting_keys (month, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        client.execute(sql, &[&month, &fresh]).await?;
-        let sql = "SELECT wrapped FROM sighting_keys WHERE month = $1";
-        Ok(client.query_one(sql, &[&month]).await?.try_get(0)?)
+    pub async fn register_epoch(&self, new: &Epoch) -> Result<(), DatabaseError> {
+        let sql = "INSERT INTO key_epochs (epoch, proof) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        self.db.client().await?.execute(sql, &[&to_integer(new.epoch), &new.proof]).await?;
+        Ok(())
     }
 
-    /// The wrapped data key of a student's templates.
+    /// From the commit on, nothing can be wrapped by an epoch before this one. Waits for who is about to.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn student_key(&self, id: StudentId) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let sql = "SELECT wrapped FROM student_keys WHERE student_id = $1";
-        let row = self.db.client().await?.query_opt(sql, &[&id.uuid()]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    pub async fn retire_epochs_before(&self, epoch: u32) -> Result<(), DatabaseError> {
+        let sql = "UPDATE key_epochs SET retired_at = now() WHERE epoch < $1 AND retired_at IS NULL";
+        self.db.client().await?.execute(sql, &[&to_integer(epoch)]).await?;
+        Ok(())
     }
 
-    /// The sealed evidence of a sighting, with the month and the wrapped key that opens it.
+    /// Notes that the epochs before this one are gone from the keyring.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn evidence(&self, id: SightingId) -> Result<Option<(Date, Vec<u8>, Vec<u8>)>, DatabaseError> {
-        let sql = "SELECT s.key_month, k.wrapped, e.image FROM evidence e
-                   JOIN sightings s ON s.id = e.sighting_id JOIN sighting_keys k ON k.month = s.key_month
-                   WHERE e.sighting_id = $1";
+    pub async fn note_destroyed_epochs(&self, before: u32) -> Result<(), DatabaseError> {
+        let sql = "UPDATE key_epochs SET destroyed_at = now() WHERE epoch < $1 AND destroyed_at IS NULL";
+        self.db.client().await?.execute(sql, &[&to_integer(before)]).await?;
+        Ok(())
+    }
+
+    /// For how long the newest epoch has been in use.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn newest_epoch_age(&self) -> Result<Option<Duration>, DatabaseError> {
+        let sql = "SELECT greatest(extract(epoch FROM now() - created_at), 0)::float8 FROM key_epochs
+                   ORDER BY epoch DESC LIMIT 1";
+        let row = self.db.client().await?.query_opt(sql, &[]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.map(Duration::from_secs_f64))
+    }
+
+    /// How many epochs that were in use at a time are still in the keyring.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn live_epochs_of(&self, time: Timestamp) -> Result<i64, DatabaseError> {
+        let sql = "SELECT count(*) FROM key_epochs WHERE created_at <= $1 AND destroyed_at IS NULL";
+        Ok(self.db.client().await?.query_one(sql, &[&time]).await?.try_get(0)?)
+    }
+
+    /// Waits for the turn to rotate the keyring.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) async fn rotation_turn(&self) -> Result<RotationTurn, DatabaseError> {
+        // A session of its own: the lock is the session's, and goes with it however the rotation ends.
+        let client = Object::take(self.db.client().await?);
+        client.batch_execute("SET statement_timeout = '10min'").await?;
+        client.execute("SELECT pg_advisory_lock($1)", &[&ROTATION_LOCK]).await?;
+        Ok(RotationTurn(client))
+    }
+
+    /// Data keys that are wrapped by epochs before this one.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn data_keys_before(&self, epoch: u32, most: i64) -> Result<Vec<StoredKey>, DatabaseError> {
+        let sql = format!(
+            "SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.epoch < $1 ORDER BY k.epoch, k.id LIMIT $2"
+        );
+        let rows = self.db.client().await?.query(&sql, &[&to_integer(epoch), &most]).await?;
+        rows.iter().map(stored_key).collect()
+    }
+
+    /// Stores data keys as they are wrapped now; those that were destroyed meanwhile stay so. How many.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn rewrap(&self, keys: &[StoredKey]) -> Result<u64, DatabaseError> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.id.uuid()).collect();
+        let epochs: Vec<i32> = keys.iter().map(|key| to_integer(key.epoch)).collect();
+        let wrapped: Vec<&[u8]> = keys.iter().map(|key| key.wrapped.as_slice()).collect();
+        let sql = "UPDATE data_keys k SET epoch = n.epoch, wrapped = n.wrapped
+                   FROM unnest($1::uuid[], $2::integer[], $3::bytea[]) AS n (id, epoch, wrapped)
+                   WHERE k.id = n.id AND k.epoch < n.epoch";
+        Ok(self.db.client().await?.execute(sql, &[&ids, &epochs, &wrapped]).await?)
+    }
+
+    /// A data key.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn data_key(&self, id: DataKeyId) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.id = $1");
         let client = self.db.client().await?;
-        let statement = client.prepare_cached(sql).await?;
+        let statement = client.prepare_cached(&sql).await?;
+        client.query_opt(&statement, &[&id.uuid()]).await?.as_ref().map(stored_key).transpose()
+    }
+
+    /// A student's data key.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn student_key(&self, id: StudentId) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.student_id = $1");
+        let row = self.db.client().await?.query_opt(&sql, &[&id.uuid()]).await?;
+        row.as_ref().map(stored_key).transpose()
+    }
+
+    /// The data key of a day.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn day_key(&self, day: Date) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.day = $1");
+        let row = self.db.client().await?.query_opt(&sql, &[&day]).await?;
+        row.as_ref().map(stored_key).transpose()
+    }
+
+    /// Stores the data key of a day, unless somebody else has; the one that is stored.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn make_day_key(&self, new: &NewDataKey) -> Result<StoredKey, DatabaseError> {
+        insert_key(&self.db.client().await?, new).await?;
+        let KeyOf::Day(day) = new.of else { return Err(DatabaseError::NotFound) };
+        self.day_key(day).await?.ok_or(DatabaseError::NotFound)
+    }
+
+    /// The sealed evidence of a sighting.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn evidence(&self, id: cavs_types::SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let client = self.db.client().await?;
+        let statement = client.prepare_cached("SELECT image FROM evidence WHERE sighting_id = $1").await?;
         let row = client.query_opt(&statement, &[&id.uuid()]).await?;
-        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).transpose()
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 }

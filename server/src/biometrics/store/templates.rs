@@ -5,7 +5,10 @@ use futures_util::{Stream, StreamExt};
 use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
 
-use super::BiometricStore;
+use super::{
+    BiometricStore, StoredKey,
+    keys::{KEY_COLUMNS, stored_key},
+};
 use crate::{
     biometrics::TemplateInfo,
     db::{DatabaseError, read_digest, read_json},
@@ -33,8 +36,8 @@ pub struct StoredTemplate {
     pub id: TemplateId,
     /// Whose face it is.
     pub student: StudentId,
-    /// The student's wrapped data key.
-    pub wrapped_key: Vec<u8>,
+    /// The student's data key.
+    pub key: StoredKey,
     /// The sealed embedding.
     pub sealed: Vec<u8>,
 }
@@ -53,7 +56,7 @@ impl BiometricStore {
         transaction
             .query_opt(
                 // The key's row, too: without its key, what is stored now would never open.
-                "SELECT 1 FROM students s JOIN student_keys k ON k.student_id = s.id
+                "SELECT 1 FROM students s JOIN data_keys k ON k.student_id = s.id
                  WHERE s.id = $1 FOR UPDATE OF s, k",
                 &[&student],
             )
@@ -117,9 +120,11 @@ impl BiometricStore {
         // memory whole; with less, the join would write all templates to disk and read them again.
         let client = Object::take(self.db.client().await?);
         client.batch_execute("SET statement_timeout = '10min'; SET work_mem = '256MB'").await?;
-        let sql = "SELECT t.id, t.student_id, k.wrapped, t.embedding
-                   FROM templates t JOIN student_keys k USING (student_id) WHERE t.pack_digest = $1";
-        let rows = client.query_raw(sql, [pack.as_bytes().as_slice()]).await?;
+        let sql = format!(
+            "SELECT t.id, t.student_id, t.embedding, {KEY_COLUMNS}
+             FROM templates t JOIN data_keys k USING (student_id) WHERE t.pack_digest = $1"
+        );
+        let rows = client.query_raw(&sql, [pack.as_bytes().as_slice()]).await?;
         Ok(rows.map(move |row| {
             let _held = &client;
             template(&row?)
@@ -131,7 +136,7 @@ fn template(row: &Row) -> Result<StoredTemplate, DatabaseError> {
     Ok(StoredTemplate {
         id: row.try_get::<_, Uuid>("id")?.into(),
         student: row.try_get::<_, Uuid>("student_id")?.into(),
-        wrapped_key: row.try_get("wrapped")?,
+        key: stored_key(row)?,
         sealed: row.try_get("embedding")?,
     })
 }

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use crate::{
     biometrics::{BiometricStore, Keys},
-    db::Database,
+    db::{Database, DatabaseError},
     error::ServiceError,
     page::{Page, PageRequest},
     people::{Erased, NewStudent, Student, StudentFilter, StudentKey, StudentStore},
@@ -39,8 +39,12 @@ impl Students {
     /// `STUDENT_EXISTS`.
     pub async fn create(&self, new: &NewStudent) -> Result<Student, ServiceError> {
         let id = StudentId::generate();
-        let wrapped = self.keys.new_student_key(id)?;
-        let created = self.store.create(id, new, &wrapped).await;
+        let mut created = self.store.create(id, new, &self.keys.new_student_key(id)?).await;
+        if matches!(created, Err(DatabaseError::EpochRetired)) {
+            // Another server has rotated the keyring.
+            self.keys.refresh().await?;
+            created = self.store.create(id, new, &self.keys.new_student_key(id)?).await;
+        }
         let student = created.map_err(|error| {
             let message = || format!("student number {:?} is taken", new.number);
             ServiceError::taken(error, ErrorReason::StudentExists, message)

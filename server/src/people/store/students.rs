@@ -3,7 +3,7 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use crate::{
-    biometrics::{ErasedFaces, erase_faces},
+    biometrics::{ErasedFaces, NewDataKey, erase_faces, insert_key},
     db::{Conditions, Database, DatabaseError},
     page::{Page, PageRequest},
     people::{NewStudent, Student, StudentFilter, StudentKey, pseudonym},
@@ -33,7 +33,7 @@ impl StudentStore {
         &self,
         id: StudentId,
         new: &NewStudent,
-        wrapped_key: &[u8],
+        key: &NewDataKey,
     ) -> Result<Student, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
@@ -44,12 +44,7 @@ impl StudentStore {
                 &[&id.uuid(), &new.number, &new.name, &new.section, &new.name_words()],
             )
             .await?;
-        transaction
-            .execute(
-                "INSERT INTO student_keys (student_id, wrapped) VALUES ($1, $2)",
-                &[&id.uuid(), &wrapped_key],
-            )
-            .await?;
+        insert_key(&transaction, key).await?;
         let sql = format!("{SELECT} WHERE s.id = $1");
         let created = student(&transaction.query_one(&sql, &[&id.uuid()]).await?)?;
         transaction.commit().await?;

@@ -113,7 +113,7 @@ impl Opener {
         let key = match last_key {
             Some((student, key)) if *student == stored.student => key,
             _ => {
-                let key = self.keys.open_student_key(stored.student, &stored.wrapped_key);
+                let key = self.keys.open(&stored.key);
                 &mut last_key.insert((stored.student, key.map_err(|e| e.to_string())?)).1
             }
         };

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use cavs_types::{Decision, DeviceId, PredictionReason, SightingId};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use tracing::warn;
 
 use crate::{
@@ -87,12 +87,12 @@ impl Ingest {
                 prediction.leave_to_person(PredictionReason::TimeImplausible);
             }
         }
-        let month = first_of_month(received_at);
-        let key = self.keys.month_key(&self.biometrics, month).await?;
+        let day = received_at.to_zoned(TimeZone::UTC).date();
+        let key = self.keys.day_key(&self.biometrics, day).await?;
         let batch: Vec<SightingToStore<'_>> = sightings
             .iter()
             .zip(&predictions)
-            .map(|(captured, prediction)| self.seal(captured, prediction, received_at, month, &key))
+            .map(|(captured, prediction)| self.seal(captured, prediction, received_at, &key))
             .collect::<Result<_, _>>()?;
         let outcomes =
             self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))?;
@@ -114,7 +114,6 @@ impl Ingest {
         captured: &'a CapturedSighting,
         prediction: &'a Prediction,
         received_at: Timestamp,
-        key_month: Date,
         key: &Key,
     ) -> Result<SightingToStore<'a>, ServiceError> {
         let id = SightingId::generate();
@@ -123,20 +122,6 @@ impl Ingest {
         let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
         let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
         let time_implausible = !captured.time_is_plausible(received_at);
-        Ok(SightingToStore {
-            id,
-            captured,
-            received_at,
-            key_month,
-            probe,
-            evidence,
-            prediction,
-            time_implausible,
-        })
+        Ok(SightingToStore { id, captured, received_at, probe, evidence, prediction, time_implausible })
     }
-}
-
-/// The first day of the month in UTC.
-fn first_of_month(time: Timestamp) -> Date {
-    time.to_zoned(TimeZone::UTC).date().first_of_month()
 }

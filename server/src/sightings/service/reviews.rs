@@ -59,9 +59,8 @@ impl Reviews {
         let sighting = self.sighting(id).await?;
         let evidence = match self.biometrics.evidence(id).await? {
             None => Bytes::new(),
-            Some((month, wrapped, sealed)) => {
-                let key = self.keys.open_month_key(month, &wrapped)?;
-                let mut plain = key.open(Owner::Evidence(id), &sealed)?;
+            Some(sealed) => {
+                let mut plain = self.keys.unseal(&self.biometrics, Owner::Evidence(id), &sealed).await?;
                 Bytes::from(std::mem::take(&mut *plain))
             }
         };

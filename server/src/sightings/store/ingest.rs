@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use cavs_types::{DeviceId, DeviceStatus, SightingId};
 use futures_util::future::try_join_all;
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -33,8 +33,6 @@ pub struct SightingToStore<'a> {
     pub captured: &'a CapturedSighting,
     /// When it came.
     pub received_at: Timestamp,
-    /// First day of the month whose key sealed it.
-    pub key_month: Date,
     /// The sealed probe.
     pub probe: Vec<u8>,
     /// The sealed evidence, where it is kept.
@@ -59,15 +57,15 @@ pub enum StoreOutcome {
 const INSERT: &str = "
     INSERT INTO sightings (id, device_id, boot_epoch, sequence, classroom, captured_at, received_at, frame,
         box_x, box_y, box_width, box_height, detection_score, quality, liveness,
-        key_month, pack_digest, probe,
+        pack_digest, probe,
         decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
         clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left,
         threshold_version, via, run_id, time_implausible)
-    SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-        $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34
-    FROM devices d WHERE d.id = $2 AND NOT ($35 AND EXISTS (
+    SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+        $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33
+    FROM devices d WHERE d.id = $2 AND NOT ($34 AND EXISTS (
         -- Stored before there were run ids, and offered again by an agent that has none.
-        SELECT FROM sightings s WHERE s.device_id = d.id AND s.via = $32 AND s.boot_epoch = $3
+        SELECT FROM sightings s WHERE s.device_id = d.id AND s.via = $31 AND s.boot_epoch = $3
             AND s.sequence = $4 AND s.run_id = '00000000-0000-0000-0000-000000000000'
             AND s.frame = $7 AND s.box_x = $8 AND s.box_y = $9 AND s.detection_score = $12))
     ON CONFLICT (device_id, via, run_id, boot_epoch, sequence) DO NOTHING";
@@ -135,16 +133,8 @@ async fn insert_sighting(
     device: DeviceId,
     sighting: &SightingToStore<'_>,
 ) -> Result<u64, DatabaseError> {
-    let SightingToStore {
-        id,
-        captured,
-        received_at,
-        key_month,
-        probe,
-        evidence: _,
-        prediction,
-        time_implausible,
-    } = sighting;
+    let SightingToStore { id, captured, received_at, probe, evidence: _, prediction, time_implausible } =
+        sighting;
     let (bounds, predicted) = (captured.bounding_box, prediction.predicted());
     let candidates: Vec<CandidateColumn> = prediction
         .candidates
@@ -155,7 +145,7 @@ async fn insert_sighting(
     let (clock, track) = (captured.clock, captured.track);
     let seen_by = captured.camera.unwrap_or(device);
     let run = captured.numbered_under();
-    let parameters: [&(dyn ToSql + Sync); 35] = [
+    let parameters: [&(dyn ToSql + Sync); 34] = [
         &id.uuid(),
         &seen_by.uuid(),
         &to_bigint(captured.key.boot_epoch),
@@ -170,7 +160,6 @@ async fn insert_sighting(
         &captured.detection_score,
         &Json(captured.probe.quality),
         &captured.liveness,
-        key_month,
         &captured.probe.pack.as_bytes().as_slice(),
         probe,
         &prediction.decision.as_str(),

@@ -1,0 +1,123 @@
+//! Epochs of the keyring against a real database.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use cavs_types::{ErrorReason, StudentId};
+
+use super::{BiometricStore, Keyring, Keys, Owner, SealError, StoredKey};
+use crate::{
+    error::ServiceError,
+    people::{NewStudent, Students},
+    testing::{PACK, TestDatabase, face},
+};
+
+fn keyring(file: &Path) -> Keyring {
+    Keyring::load(Some(file)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keyring");
+    Keyring::generate(&file).unwrap();
+    let old_file = folder.path().join("old");
+    fs::copy(&file, &old_file).unwrap();
+    let database = TestDatabase::start_with(keyring(&file)).await;
+    let store = BiometricStore::new(&database.store);
+    let (app, keys) = (database.app().await, Arc::clone(&database.keys));
+    let student = database.student(&app, "1").await;
+    let template = database.template(student, &face(1)).await;
+    let day = "2026-03-02".parse().unwrap();
+    keys.day_key(&store, day).await.unwrap();
+
+    // A backup: rows as they are now.
+    let backup = [store.student_key(student).await.unwrap(), store.day_key(day).await.unwrap()];
+    let backup: Vec<StoredKey> = backup.into_iter().flatten().collect();
+    assert_eq!(backup.iter().map(|key| key.epoch).collect::<Vec<_>>(), [1, 1]);
+    let sealed: Vec<u8> =
+        database.connect().await.query_one("SELECT embedding FROM templates", &[]).await.unwrap().get(0);
+    let open = |keys: &Keys, stored: &StoredKey| {
+        keys.open(stored)?.open(Owner::Template(template, PACK), &sealed).map(|plain| plain.to_vec())
+    };
+    assert_eq!(open(&keys, &backup[0]).unwrap(), face(1).to_le_bytes());
+    // A second server, with the same file.
+    let other = Keys::verified(keyring(&file), &store).await.unwrap();
+
+    assert_eq!(keys.rotate(&store).await.unwrap(), 2);
+    for key in &backup {
+        assert_eq!(keys.open(key).unwrap_err(), SealError::NoSuchEpoch(1));
+        assert!(Keys::verified(keyring(&file), &store).await.unwrap().open(key).is_err());
+    }
+    // What is in the database opens, here and on the other server.
+    let now = store.student_key(student).await.unwrap().unwrap();
+    assert_eq!((now.id, now.epoch), (backup[0].id, 2));
+    for keys in [&*keys, &other] {
+        assert_eq!(open(keys, &now).unwrap(), face(1).to_le_bytes());
+    }
+    assert!(app.recognition.state().quarantined == 0);
+
+    // The other server has the destroyed epoch in memory until it reads the keyring again; it can't wrap by it.
+    let stale = Keys::verified(keyring(&old_file), &store).await;
+    assert!(
+        matches!(stale, Err(ServiceError::Seal(SealError::NoSuchEpoch(2)))),
+        "a keyring of before is refused"
+    );
+    let third = keys.rotate(&store).await.unwrap();
+    let students = Students::new(&database.store, &Arc::new(other), &app.recognition);
+    let new = NewStudent { number: "2".into(), name: "2".into(), section: String::new() };
+    let added = students.create(&new).await.unwrap().id;
+    assert_eq!(store.student_key(added).await.unwrap().unwrap().epoch, third);
+
+    // Many at once, while the keyring is rotated: every key opens afterwards.
+    let creating: Vec<_> = (10..40)
+        .map(|number: u32| {
+            let (students, number) = (students.clone(), number.to_string());
+            let new = NewStudent { number: number.clone(), name: number, section: String::new() };
+            tokio::spawn(async move { students.create(&new).await.map(|student| student.id) })
+        })
+        .collect();
+    let newest = keys.rotate(&store).await.unwrap();
+    let mut ids: Vec<StudentId> = Vec::new();
+    for one in creating {
+        // One that met two rotations is told so, and nothing of it is there.
+        match one.await.unwrap() {
+            Ok(id) => ids.push(id),
+            Err(error) => assert_eq!(error.reason(), ErrorReason::Internal, "{error}"),
+        }
+    }
+    assert!(ids.len() > 20, "{} of 30", ids.len());
+    for id in ids {
+        let stored = store.student_key(id).await.unwrap().unwrap();
+        assert_eq!(stored.epoch, newest);
+        keys.open(&stored).unwrap();
+    }
+    assert_eq!(store.live_epochs().await.unwrap().len(), 1);
+    assert!(keys.epochs_are_destroyed_since(&store, "2020-01-01T00:00:00Z".parse().unwrap()).await.unwrap());
+    assert!(!keys.epochs_are_destroyed_since(&store, jiff::Timestamp::now()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_was_cut_off_is_finished_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keyring");
+    Keyring::generate(&file).unwrap();
+    let database = TestDatabase::start_with(keyring(&file)).await;
+    let store = BiometricStore::new(&database.store);
+    let app = database.app().await;
+    let student = database.student(&app, "1").await;
+    // The file has a second epoch, and the database does not know it: the server starts, and has both.
+    keyring(&file).add().unwrap();
+    let keys = Keys::verified(keyring(&file), &store).await.unwrap();
+    keys.open(&store.student_key(student).await.unwrap().unwrap()).unwrap();
+    assert_eq!(store.live_epochs().await.unwrap().len(), 2);
+    // Retired, and not destroyed.
+    store.retire_epochs_before(2).await.unwrap();
+    let refused = database.connect().await;
+    let refused = refused.execute("UPDATE data_keys SET wrapped = wrapped", &[]).await.unwrap_err();
+    assert_eq!(refused.code().map(|state| state.code()), Some("CV001"));
+    assert_eq!(keys.rotate(&store).await.unwrap(), 3);
+    assert_eq!(store.live_epochs().await.unwrap().iter().map(|e| e.epoch).collect::<Vec<_>>(), [3]);
+    keys.open(&store.student_key(student).await.unwrap().unwrap()).unwrap();
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
