@@ -2,6 +2,7 @@
 //!
 //! SQL is in the `store` of each capability; here is what none of them owns.
 
+mod batch;
 mod columns;
 mod connect;
 mod error;
@@ -19,6 +20,7 @@ use tracing::{info, warn};
 
 use self::connect::{Link, Links, RUNTIME_ROLE, WAIT_LIMIT};
 
+pub(crate) use batch::Batch;
 pub(crate) use columns::{read_digest, read_json, read_text, to_bigint, to_integer};
 pub use connect::{Address, External};
 pub use error::DatabaseError;

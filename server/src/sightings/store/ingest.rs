@@ -1,19 +1,18 @@
-//! How sightings come in; how they are read is in `sighting_queries`.
+//! How sightings come in; how they are read is in `queries`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cavs_types::{DeviceId, DeviceStatus, SightingId};
-use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::SightingStore;
 use crate::{
-    db::{DatabaseError, to_bigint, to_integer},
+    db::{Batch, DatabaseError, to_bigint, to_integer},
     fleet::{CameraRefusal, CameraStanding, lock_standings, note_refusals},
-    recognition::Prediction,
+    recognition::{Candidate, Prediction},
     sightings::CapturedSighting,
 };
 
@@ -54,22 +53,6 @@ pub enum StoreOutcome {
     Refused(CameraRefusal),
 }
 
-const INSERT: &str = "
-    INSERT INTO sightings (id, device_id, boot_epoch, sequence, classroom, captured_at, received_at, frame,
-        box_x, box_y, box_width, box_height, detection_score, quality, liveness,
-        pack_digest, probe,
-        decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
-        clock_trust, clock_uncertainty_ms, track_id, track_entered_at, track_last_seen_at, track_left,
-        threshold_version, via, run_id, time_implausible)
-    SELECT $1, d.id, $3, $4, d.classroom, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-        $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33
-    FROM devices d WHERE d.id = $2 AND NOT ($34 AND EXISTS (
-        -- Stored before there were run ids, and offered again by an agent that has none.
-        SELECT FROM sightings s WHERE s.device_id = d.id AND s.via = $31 AND s.boot_epoch = $3
-            AND s.sequence = $4 AND s.run_id = '00000000-0000-0000-0000-000000000000'
-            AND s.frame = $7 AND s.box_x = $8 AND s.box_y = $9 AND s.detection_score = $12))
-    ON CONFLICT (device_id, via, run_id, boot_epoch, sequence) DO NOTHING";
-
 impl SightingStore {
     /// Commits a batch of one device in one transaction, if the device may speak; of cameras that it may
     /// not speak for, only that it did. A repeated sighting changes nothing. `Ok(Err(status))`: nothing was stored, as the device is revoked
@@ -96,90 +79,114 @@ impl SightingStore {
             let judged = CameraStanding::judge(standings.get(&camera).copied(), device);
             judged.err().map(|refusal| (camera, refusal))
         };
-        let insert = transaction.prepare_cached(INSERT).await?;
-        let insert_evidence =
-            transaction.prepare_cached("INSERT INTO evidence (sighting_id, image) VALUES ($1, $2)").await?;
-        // The statements go out together, in order, and their answers come back together.
-        let outcomes = try_join_all(batch.iter().map(|sighting| {
-            let (transaction, insert, insert_evidence) = (&transaction, &insert, &insert_evidence);
-            let refused = refusal(sighting);
-            async move {
-                if let Some((_, refusal)) = refused {
-                    return Ok(StoreOutcome::Refused(refusal));
-                }
-                if insert_sighting(transaction, insert, device, sighting).await? == 0 {
-                    return Ok(StoreOutcome::Duplicate);
-                }
-                if let Some(evidence) = &sighting.evidence {
-                    transaction.execute(insert_evidence, &[&sighting.id.uuid(), evidence]).await?;
-                }
-                Ok::<_, DatabaseError>(StoreOutcome::Stored)
-            }
-        }))
-        .await?;
+        let (offered, refused): (Vec<_>, Vec<_>) =
+            batch.iter().partition(|sighting| refusal(sighting).is_none());
+        let stored = insert_sightings(&transaction, device, &offered).await?;
+        insert_evidence(&transaction, &offered, &stored).await?;
         let mut refusals: HashMap<_, u64> = HashMap::new();
-        batch.iter().filter_map(refusal).for_each(|refused| *refusals.entry(refused).or_default() += 1);
+        refused
+            .into_iter()
+            .filter_map(refusal)
+            .for_each(|refused| *refusals.entry(refused).or_default() += 1);
         note_refusals(&transaction, device, &refusals).await?;
         let sql = "UPDATE devices SET last_seen_at = now() WHERE id = $1 OR (id = ANY($2) AND proxy_id = $1)";
         transaction.execute(sql, &[&device.uuid(), &cameras]).await?;
         transaction.commit().await?;
-        Ok(Ok(outcomes))
+        let outcome = |sighting: &SightingToStore<'_>| match refusal(sighting) {
+            Some((_, refusal)) => StoreOutcome::Refused(refusal),
+            None if stored.contains(&sighting.id.uuid()) => StoreOutcome::Stored,
+            None => StoreOutcome::Duplicate,
+        };
+        Ok(Ok(batch.iter().map(outcome).collect()))
     }
 }
 
-async fn insert_sighting(
+/// Inserts what is not there yet, in one statement; the ids of those that were not.
+async fn insert_sightings(
     transaction: &deadpool_postgres::Transaction<'_>,
-    insert: &tokio_postgres::Statement,
     device: DeviceId,
-    sighting: &SightingToStore<'_>,
-) -> Result<u64, DatabaseError> {
-    let SightingToStore { id, captured, received_at, probe, evidence: _, prediction, time_implausible } =
-        sighting;
-    let (bounds, predicted) = (captured.bounding_box, prediction.predicted());
-    let candidates: Vec<CandidateColumn> = prediction
-        .candidates
+    sightings: &[&SightingToStore<'_>],
+) -> Result<HashSet<Uuid>, DatabaseError> {
+    let seen_by = |s: &SightingToStore<'_>| s.captured.camera.unwrap_or(device).uuid();
+    let track = |s: &SightingToStore<'_>| s.captured.track;
+    let batch = Batch::of(sightings)
+        .column("id", |s| s.id.uuid())
+        .column("device_id", |s| seen_by(s))
+        .column("via", |_| device.uuid())
+        .column("run_id", |s| s.captured.numbered_under().uuid())
+        .column("boot_epoch", |s| to_bigint(s.captured.key.boot_epoch))
+        .column("sequence", |s| to_bigint(s.captured.key.sequence))
+        .column("captured_at", |s| s.captured.captured_at)
+        .column("received_at", |s| s.received_at)
+        .column("time_implausible", |s| s.time_implausible)
+        .column("clock_trust", |s| s.captured.clock.trust.as_str())
+        .column("clock_uncertainty_ms", |s| s.captured.clock.uncertainty_ms.map(to_bigint))
+        .column("track_id", |s| track(s).map(|track| to_bigint(track.id)))
+        .column("track_entered_at", |s| track(s).map(|track| track.entered_at))
+        .column("track_last_seen_at", |s| track(s).map(|track| track.last_seen_at))
+        .column("track_left", |s| track(s).map(|track| track.left))
+        .column("frame", |s| s.captured.frame.as_str())
+        .column("box_x", |s| s.captured.bounding_box.x)
+        .column("box_y", |s| s.captured.bounding_box.y)
+        .column("box_width", |s| s.captured.bounding_box.width)
+        .column("box_height", |s| s.captured.bounding_box.height)
+        .column("detection_score", |s| s.captured.detection_score)
+        .column("quality", |s| Json(s.captured.probe.quality))
+        .column("liveness", |s| s.captured.liveness)
+        .column("pack_digest", |s| s.captured.probe.pack.as_bytes().as_slice())
+        .column("probe", |s| s.probe.as_slice())
+        .column("decision", |s| s.prediction.decision.as_str())
+        .column("reason", |s| s.prediction.reason.as_str())
+        .column("predicted_student_id", |s| s.prediction.predicted().map(|best| best.student.uuid()))
+        .column("similarity", |s| s.prediction.candidates.first().map(|best| best.similarity.get()))
+        .column("margin", |s| s.prediction.margin)
+        .column("threshold", |s| s.prediction.threshold)
+        .column("threshold_version", |s| to_integer(s.prediction.threshold_version))
+        .column("candidates", |s| Json(candidates(s.prediction)));
+    let (columns, values) = (batch.names(), batch.given());
+    let batch = batch.column("without_run", |s| s.captured.run.is_none());
+    let source = batch.source();
+    let sql = format!(
+        "INSERT INTO sightings (classroom, {columns}) SELECT d.classroom, {values}
+         FROM {source} JOIN devices d ON d.id = given.device_id
+         WHERE NOT (given.without_run AND EXISTS (
+             -- Stored before there were run ids, and offered again by an agent that has none.
+             SELECT FROM sightings s WHERE s.device_id = given.device_id AND s.via = given.via
+                 AND s.boot_epoch = given.boot_epoch AND s.sequence = given.sequence
+                 AND s.run_id = '00000000-0000-0000-0000-000000000000' AND s.frame = given.frame
+                 AND s.box_x = given.box_x AND s.box_y = given.box_y
+                 AND s.detection_score = given.detection_score))
+         ON CONFLICT (device_id, via, run_id, boot_epoch, sequence) DO NOTHING
+         RETURNING id"
+    );
+    let insert = transaction.prepare_cached(&sql).await?;
+    let rows = transaction.query(&insert, &batch.parameters()).await?;
+    Ok(rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
+}
+
+/// Keeps the evidence of those that were stored.
+async fn insert_evidence(
+    transaction: &deadpool_postgres::Transaction<'_>,
+    sightings: &[&SightingToStore<'_>],
+    stored: &HashSet<Uuid>,
+) -> Result<(), DatabaseError> {
+    let kept: Vec<(Uuid, &[u8])> = sightings
         .iter()
-        .map(|c| CandidateColumn { student_id: c.student.uuid(), similarity: c.similarity.get() })
+        .filter(|s| stored.contains(&s.id.uuid()))
+        .filter_map(|s| Some((s.id.uuid(), s.evidence.as_deref()?)))
         .collect();
-    let best = prediction.candidates.first().map(|c| c.similarity.get());
-    let (clock, track) = (captured.clock, captured.track);
-    let seen_by = captured.camera.unwrap_or(device);
-    let run = captured.numbered_under();
-    let parameters: [&(dyn ToSql + Sync); 34] = [
-        &id.uuid(),
-        &seen_by.uuid(),
-        &to_bigint(captured.key.boot_epoch),
-        &to_bigint(captured.key.sequence),
-        &captured.captured_at,
-        received_at,
-        &captured.frame,
-        &bounds.x,
-        &bounds.y,
-        &bounds.width,
-        &bounds.height,
-        &captured.detection_score,
-        &Json(captured.probe.quality),
-        &captured.liveness,
-        &captured.probe.pack.as_bytes().as_slice(),
-        probe,
-        &prediction.decision.as_str(),
-        &prediction.reason.as_str(),
-        &predicted.map(|c| c.student.uuid()),
-        &best,
-        &prediction.margin,
-        &prediction.threshold,
-        &Json(candidates),
-        &clock.trust.as_str(),
-        &clock.uncertainty_ms.map(to_bigint),
-        &track.map(|t| to_bigint(t.id)),
-        &track.map(|t| t.entered_at),
-        &track.map(|t| t.last_seen_at),
-        &track.map(|t| t.left),
-        &to_integer(prediction.threshold_version),
-        &device.uuid(),
-        &run.uuid(),
-        time_implausible,
-        &captured.run.is_none(),
-    ];
-    Ok(transaction.execute(insert, &parameters).await?)
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let batch = Batch::of(&kept).column("sighting_id", |kept| kept.0).column("image", |kept| kept.1);
+    let (columns, source) = (batch.names(), batch.source());
+    let sql = format!("INSERT INTO evidence ({columns}) SELECT {columns} FROM {source}");
+    transaction.execute(&transaction.prepare_cached(&sql).await?, &batch.parameters()).await?;
+    Ok(())
+}
+
+fn candidates(prediction: &Prediction) -> Vec<CandidateColumn> {
+    let column =
+        |c: &Candidate| CandidateColumn { student_id: c.student.uuid(), similarity: c.similarity.get() };
+    prediction.candidates.iter().map(column).collect()
 }
