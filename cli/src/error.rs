@@ -337,6 +337,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::SiteArchived
         | R::StudentExists
         | R::DeviceExists
+        | R::NotReviewed
         | R::StreamOrder
         | R::ModelPackMismatch => None,
     }

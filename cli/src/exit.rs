@@ -61,6 +61,7 @@ impl Exit {
             | R::ThresholdsChanged
             | R::DeviceExists
             | R::AlreadyReviewed
+            | R::NotReviewed
             | R::StreamOrder
             | R::ModelPackMismatch
             | R::DataDamaged

@@ -34,6 +34,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::StudentErased
         | R::GalleryTooSmall
         | R::AlreadyReviewed
+        | R::NotReviewed
         | R::StreamOrder
         | R::ModelPackMismatch => Code::FailedPrecondition,
         R::SiteNotFound

@@ -77,6 +77,25 @@ fn review_them(site: &Site, numbers: [&str; 2]) {
     site.cli.json(&["review", "flag", id, "--replace"]);
     let queue = site.cli.json(&["review", "list"]);
     assert_eq!(queue["sightings"].as_array().unwrap().len(), before + 1);
+
+    // What was said stays said, and a verdict that is taken back leaves the one before it in force.
+    let undone = site.cli.json(&["review", "undo", id, "--notes", "a wrong click"]);
+    assert_eq!(
+        (&undone["review"]["verdict"], &undone["student"]["number"]),
+        (&"rejected".into(), &other.into())
+    );
+    let queue = site.cli.json(&["review", "list"]);
+    assert_eq!(queue["sightings"].as_array().unwrap().len(), before);
+    let shown = site.cli.json(&["sightings", "show", id]);
+    let said = shown["reviews"].as_array().unwrap();
+    let verdicts: Vec<_> = said.iter().map(|review| review["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["approved", "rejected", "flagged"]);
+    assert_eq!((&said[0]["notes"], &said[1]["withdrawal"]), (&"seen".into(), &Value::Null));
+    assert_eq!(said[2]["withdrawal"]["notes"], "a wrong click");
+    site.add_user("eve", "reviewer", "only reviewing");
+    site.log_in("eve", "only reviewing");
+    let refused = site.cli.fails(4, &["review", "undo", id]);
+    assert!(refused.contains("only they or an admin"), "{refused}");
 }
 
 fn all_sightings(site: &Site) -> Vec<Value> {

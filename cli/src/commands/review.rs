@@ -33,6 +33,8 @@ pub enum ReviewCommand {
     Reject(VerdictArgs),
     /// Leave it for somebody else to look at
     Flag(VerdictArgs),
+    /// Take back the verdict in force, so that the one before it counts again
+    Undo(UndoArgs),
 }
 
 /// Options of `cavs review list`.
@@ -74,6 +76,16 @@ pub struct VerdictArgs {
     replace: bool,
 }
 
+/// Options of `cavs review undo`.
+#[derive(Debug, clap::Args)]
+pub struct UndoArgs {
+    /// Id of the sighting
+    id: SightingId,
+    /// What the next reader should know
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    notes: String,
+}
+
 pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Printer) -> Result<(), CliError> {
     let api = Api::connect(config).await?;
     match command {
@@ -82,6 +94,7 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
         ReviewCommand::Approve(args) => review(Verdict::Approved, args, &api, printer).await,
         ReviewCommand::Reject(args) => review(Verdict::Rejected, args, &api, printer).await,
         ReviewCommand::Flag(args) => review(Verdict::Flagged, args, &api, printer).await,
+        ReviewCommand::Undo(args) => undo(args, &api, printer).await,
     }
 }
 
@@ -138,5 +151,11 @@ async fn review(verdict: Verdict, args: VerdictArgs, api: &Api, printer: &Printe
         replace: args.replace,
     };
     let sighting = api.call(api.reviews().review_sighting(request)).await?;
+    printer.report(&SightingView::from(sighting))
+}
+
+async fn undo(args: UndoArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let request = v1::WithdrawReviewRequest { sighting_id: args.id.to_string(), notes: args.notes };
+    let sighting = api.call(api.reviews().withdraw_review(request)).await?;
     printer.report(&SightingView::from(sighting))
 }

@@ -44,8 +44,11 @@ pub struct SightingView {
     pub liveness: Option<f32>,
     /// The matcher's candidates, and what the policy made of them.
     pub prediction: Option<PredictionView>,
-    /// What a person said; null until then.
+    /// The verdict in force; null where there is none.
     pub review: Option<ReviewView>,
+    /// All verdicts, newest last; left out in lists and where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<ReviewView>,
     /// Who it was, as far as anybody knows.
     pub student: Option<StudentRefView>,
     /// Whether a picture of the face is kept.
@@ -123,6 +126,19 @@ pub struct ReviewView {
     pub notes: String,
     /// Who it really was, where the reviewer said so.
     pub corrected_student: Option<StudentRefView>,
+    /// That the verdict was taken back; null where it was not.
+    pub withdrawal: Option<WithdrawalView>,
+}
+
+/// That a verdict was taken back.
+#[derive(Debug, Clone, Serialize)]
+pub struct WithdrawalView {
+    /// User name of who took it back.
+    pub reviewer: String,
+    /// RFC 3339.
+    pub withdraw_time: Option<Timestamp>,
+    /// In their words.
+    pub notes: String,
 }
 
 /// Sightings, newest first.
@@ -163,6 +179,7 @@ impl From<v1::Sighting> for SightingView {
             liveness: sighting.liveness,
             prediction: sighting.prediction.map(Into::into),
             review: sighting.review.map(Into::into),
+            reviews: sighting.reviews.into_iter().map(Into::into).collect(),
             student: sighting.student.map(Into::into),
             has_evidence: sighting.has_evidence,
             clock: (clock != ClockTrust::Unknown).then_some(clock.as_str()),
@@ -210,6 +227,11 @@ impl From<v1::Review> for ReviewView {
             review_time: time(review.review_time.as_ref()),
             notes: review.notes,
             corrected_student: review.corrected_student.map(Into::into),
+            withdrawal: review.withdrawal.map(|withdrawal| WithdrawalView {
+                reviewer: withdrawal.reviewer,
+                withdraw_time: time(withdrawal.withdraw_time.as_ref()),
+                notes: withdrawal.notes,
+            }),
         }
     }
 }
@@ -279,14 +301,43 @@ impl SightingView {
     }
 }
 
+/// All verdicts as a table; empty where the one in force is the only one there ever was.
+fn history(reviews: &[ReviewView], style: &Style) -> String {
+    if let [] | [ReviewView { withdrawal: None, .. }] = reviews {
+        return String::new();
+    }
+    let rows = reviews.iter().map(|review| {
+        let withdrawn = review.withdrawal.as_ref().map(|withdrawal| {
+            let notes = &withdrawal.notes;
+            let said = format!("by {} {}", withdrawal.reviewer, moment(style, withdrawal.withdraw_time));
+            if notes.is_empty() { said } else { format!("{said}: {notes}") }
+        });
+        [
+            moment(style, review.review_time),
+            review.verdict.to_owned(),
+            review.reviewer.clone(),
+            label(review.corrected_student.as_ref()),
+            review.notes.clone(),
+            withdrawn.unwrap_or_default(),
+        ]
+    });
+    let header = ["REVIEWED", "VERDICT", "REVIEWER", "CORRECTED TO", "NOTES", "TAKEN BACK"];
+    table(style, header, rows.collect())
+}
+
 fn label(student: Option<&StudentRefView>) -> String {
     student.map(StudentRefView::label).unwrap_or_default()
 }
 
 impl Report for SightingView {
     fn table(&self, style: &Style) -> String {
-        facts(style, &self.facts(style))
+        paragraphs([facts(style, &self.facts(style)), history(&self.reviews, style)])
     }
+}
+
+/// Those parts of a text that are not empty, an empty line between them.
+fn paragraphs<const N: usize>(parts: [String; N]) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 impl List for SightingList {
@@ -349,9 +400,7 @@ impl Report for ReviewItemView {
                 similarity(candidate.similarity),
             ]
         });
-        let mut parts =
-            vec![facts(style, &lines), table(style, ["NUMBER", "CANDIDATE", "SIMILARITY"], rows.collect())];
-        parts.retain(|part| !part.is_empty());
-        parts.join("\n\n")
+        let candidates = table(style, ["NUMBER", "CANDIDATE", "SIMILARITY"], rows.collect());
+        paragraphs([facts(style, &lines), candidates, history(&self.sighting.reviews, style)])
     }
 }

@@ -267,6 +267,21 @@ fn the_queue_is_listed_shown_and_decided() {
 }
 
 #[test]
+fn a_verdict_is_taken_back_and_stays_on_record() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["review", "undo", ID, "-o", "json"]);
+    assert_eq!((ran.code, &ran.error()["reason"]), (1, &"NOT_REVIEWED".into()), "{ran:?}");
+    let ran = fake.cavs(&["review", "approve", ID, "--notes", "seen"]);
+    assert!(!ran.stdout.contains("REVIEWER"), "what is in force stands above: {ran:?}");
+    assert_eq!(fake.cavs(&["review", "reject", ID, "--replace"]).code, 0);
+    let ran = fake.cavs(&["review", "undo", ID, "--notes", "a wrong click", "-o", "json"]);
+    assert_eq!((ran.code, &ran.json()["review"]["verdict"]), (0, &"approved".into()), "{ran:?}");
+    assert_eq!(ran.json()["reviews"][1]["withdrawal"]["notes"], "a wrong click");
+    insta::assert_snapshot!(fake.cavs(&["sightings", "show", ID]).stdout);
+    assert!(fake.cavs(&["review", "show", ID]).stdout.contains("a wrong click"));
+}
+
+#[test]
 fn what_is_not_there_is_not_found() {
     let fake = with_sighting();
     let other = "01890000-0000-7000-8000-0000000000ff";

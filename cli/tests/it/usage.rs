@@ -128,6 +128,7 @@ fn the_help_is_stable() {
         &["devices", "replace", "--help"],
         &["devices", "revoke", "--help"],
         &["review", "approve", "--help"],
+        &["review", "undo", "--help"],
         &["sightings", "list", "--help"],
         &["certs", "dev", "--help"],
         &["certs", "device", "--help"],

@@ -118,6 +118,7 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::TemplateNotFound
         | R::CallTimeout
         | R::AlreadyReviewed
+        | R::NotReviewed
         | R::StreamOrder
         | R::Overloaded
         | R::IdleTimeout

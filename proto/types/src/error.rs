@@ -70,6 +70,8 @@ vocabulary! {
     TemplateNotFound = "TEMPLATE_NOT_FOUND",
     /// The sighting was approved or rejected before; ask to replace it.
     AlreadyReviewed = "ALREADY_REVIEWED",
+    /// No verdict on the sighting is in force that could be taken back.
+    NotReviewed = "NOT_REVIEWED",
     /// Messages on a stream came in the wrong order.
     StreamOrder = "STREAM_ORDER",
     /// Agent and server use different model packs.

@@ -117,8 +117,8 @@ impl Database {
         granted
     }
 
-    /// Lets the role that the server works as read and write all tables, and no more. In a private cluster it
-    /// is made where it is missing.
+    /// Lets the role that the server works as read and write all tables, reviews only added to, and no more.
+    /// In a private cluster it is made where it is missing.
     async fn grant(&self, owner: &tokio_postgres::Client) -> Result<(), DatabaseError> {
         let Some(role) = self.link.role() else { return Ok(()) };
         let sql = "SELECT current_user = $1::text, quote_ident($1::text), quote_ident(current_schema()),
@@ -137,6 +137,7 @@ impl Database {
             "GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
              GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
+             REVOKE UPDATE, DELETE ON {schema}.reviews FROM {role};
              REVOKE ALL ON {schema}.refinery_schema_history FROM {role}"
         );
         Ok(owner.batch_execute(&sql).await?)

@@ -33,7 +33,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.DeviceService", "ConfigureDevice" | "AssignCamera") => admin,
         ("cavs.v1.DeviceService", "IssueDeviceToken" | "RevokeDeviceTokens" | "RevokeDevice") => admin,
         ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
-        ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem" | "ReviewSighting") => reviewer,
+        ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem") => reviewer,
+        // Of whose verdicts is for the service to say.
+        ("cavs.v1.ReviewService", "ReviewSighting" | "WithdrawReview") => reviewer,
         _ => return None,
     })
 }

@@ -10,7 +10,7 @@ use super::layer::Caller;
 use crate::{
     page::{ListName, PageRequest, Total},
     people::StudentRef,
-    sightings::{BoundingBox, Sighting, SightingFilter},
+    sightings::{BoundingBox, Review, Sighting, SightingFilter},
     text::lookup_name,
 };
 
@@ -98,6 +98,23 @@ pub(super) fn sighting_id(text: &str) -> Result<SightingId, ProtocolError> {
     required_id("sighting_id", text)
 }
 
+impl From<Review> for v1::Review {
+    fn from(review: Review) -> Self {
+        Self {
+            verdict: enum_to_wire(review.verdict),
+            reviewer: review.reviewer,
+            review_time: Some(to_timestamp(review.reviewed_at)),
+            notes: review.notes,
+            corrected_student: review.corrected.map(student_ref),
+            withdrawal: review.withdrawal.map(|withdrawal| v1::Withdrawal {
+                reviewer: withdrawal.reviewer,
+                withdraw_time: Some(to_timestamp(withdrawal.withdrawn_at)),
+                notes: withdrawal.notes,
+            }),
+        }
+    }
+}
+
 impl From<Sighting> for v1::Sighting {
     fn from(sighting: Sighting) -> Self {
         let prediction = sighting.prediction;
@@ -131,13 +148,8 @@ impl From<Sighting> for v1::Sighting {
                 threshold_version: prediction.threshold_version,
                 pack_digest: sighting.pack.to_string(),
             }),
-            review: sighting.review.map(|review| v1::Review {
-                verdict: enum_to_wire(review.verdict),
-                reviewer: review.reviewer,
-                review_time: Some(to_timestamp(review.reviewed_at)),
-                notes: review.notes,
-                corrected_student: review.corrected.map(student_ref),
-            }),
+            review: sighting.review.map(Into::into),
+            reviews: sighting.reviews.into_iter().map(Into::into).collect(),
             student: sighting.student.map(student_ref),
             has_evidence: sighting.has_evidence,
             clock_trust: Trust::from(sighting.clock.trust).into(),

@@ -1,9 +1,9 @@
 use cavs_proto::{enum_from_wire, status_of, v1};
-use cavs_types::ProtocolError;
+use cavs_types::{ProtocolError, Role};
 use tonic::{Request, Response, Status};
 
 use super::convert::{caller, filter_from_wire, optional_id, page_request, sighting_id, total_to_wire};
-use crate::{sightings::NewReview, sightings::Reviews};
+use crate::sightings::{NewReview, NewWithdrawal, Reviews};
 
 pub(super) struct ReviewApi(Reviews);
 
@@ -51,6 +51,17 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         let reviewer = caller(&request)?.user.id;
         let review = NewReview::try_from(request.into_inner()).map_err(status_of)?;
         Ok(Response::new(self.0.review(&review, reviewer).await?.into()))
+    }
+
+    async fn withdraw_review(
+        &self,
+        request: Request<v1::WithdrawReviewRequest>,
+    ) -> Result<Response<v1::Sighting>, Status> {
+        let caller = caller(&request)?.user;
+        let v1::WithdrawReviewRequest { sighting_id: id, notes } = request.into_inner();
+        let withdrawal =
+            sighting_id(&id).and_then(|id| NewWithdrawal::new(id, &notes, caller.role.includes(Role::Admin)));
+        Ok(Response::new(self.0.withdraw(&withdrawal.map_err(status_of)?, caller.id).await?.into()))
     }
 }
 

@@ -5,8 +5,8 @@ mod service;
 pub(crate) mod store;
 
 pub use model::{
-    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, NewReview, Review, Sighting, SightingAnswer,
-    SightingFilter, SightingKey, SightingPosition, Track,
+    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, NewReview, NewWithdrawal, Review, Sighting,
+    SightingAnswer, SightingFilter, SightingKey, SightingPosition, Track, Withdrawal,
 };
 pub use service::{DecisionCounts, EvidencePolicy, Ingest, Reviews, ThresholdEffect};
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

@@ -2,6 +2,7 @@
 
 mod locks;
 mod records;
+mod reviews;
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! Devices, sightings and reviews of the server.
 
 use cavs_proto::{
-    status,
+    status, to_timestamp,
     v1::{self, get_device_request::Key},
 };
 use cavs_types::{DeviceId, ErrorReason};
@@ -239,15 +239,43 @@ impl v1::review_service_server::ReviewService for Service {
         if !state.reviews.is_empty() && !request.replace {
             return Err(status(ErrorReason::AlreadyReviewed, "the sighting was approved before"));
         }
-        sighting.review = Some(v1::Review {
+        let review = v1::Review {
             verdict: request.verdict,
             reviewer: "admin".to_owned(),
             notes: request.notes.clone(),
+            review_time: at("2026-03-03T09:00:00Z"),
             ..Default::default()
-        });
+        };
+        sighting.reviews.push(review.clone());
+        sighting.review = Some(review);
         state.reviews.push(request);
+        if let Some(held) = state.sightings.iter_mut().find(|held| held.id == sighting.id) {
+            *held = sighting.clone();
+        }
         Ok(Response::new(sighting))
     }
+
+    async fn withdraw_review(
+        &self,
+        request: Request<v1::WithdrawReviewRequest>,
+    ) -> Result<Response<v1::Sighting>, Status> {
+        self.authorise(&request)?;
+        let v1::WithdrawReviewRequest { sighting_id, notes } = request.into_inner();
+        let mut state = self.state();
+        let sighting = state.sightings.iter_mut().find(|sighting| sighting.id == sighting_id);
+        let sighting = sighting.ok_or_else(|| status(ErrorReason::SightingNotFound, "no such sighting"))?;
+        let Some(newest) = sighting.reviews.iter_mut().rfind(|review| review.withdrawal.is_none()) else {
+            return Err(status(ErrorReason::NotReviewed, "no verdict on the sighting is in force"));
+        };
+        let (reviewer, withdraw_time) = ("admin".to_owned(), at("2026-03-03T10:00:00Z"));
+        newest.withdrawal = Some(v1::Withdrawal { reviewer, withdraw_time, notes });
+        sighting.review = sighting.reviews.iter().rfind(|review| review.withdrawal.is_none()).cloned();
+        Ok(Response::new(sighting.clone()))
+    }
+}
+
+fn at(time: &str) -> Option<prost_types::Timestamp> {
+    time.parse().ok().map(to_timestamp)
 }
 
 impl Service {

@@ -3,7 +3,7 @@
 mod review;
 mod sighting;
 
-pub use review::{NewReview, Review};
+pub use review::{NewReview, NewWithdrawal, Review, Withdrawal};
 pub use sighting::{
     BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, Sighting, SightingAnswer, SightingFilter,
     SightingKey, SightingPosition, Track,

@@ -3,6 +3,9 @@ use jiff::Timestamp;
 
 use crate::{people::StudentRef, text};
 
+/// Most characters of what a reviewer writes.
+const MOST_NOTES: usize = 2000;
+
 /// A verdict to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewReview {
@@ -14,7 +17,7 @@ pub struct NewReview {
     pub notes: String,
     /// Who it really was.
     pub corrected: Option<StudentId>,
-    /// Whether an earlier approval or rejection may be replaced.
+    /// Whether it may take the place of an earlier approval or rejection.
     pub replace: bool,
 }
 
@@ -30,7 +33,29 @@ impl NewReview {
         corrected: Option<StudentId>,
         replace: bool,
     ) -> Result<Self, ProtocolError> {
-        Ok(Self { sighting, verdict, notes: text::paragraph("notes", notes, 2000)?, corrected, replace })
+        let notes = text::paragraph("notes", notes, MOST_NOTES)?;
+        Ok(Self { sighting, verdict, notes, corrected, replace })
+    }
+}
+
+/// The taking back of the verdict in force: the one before it is in force again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWithdrawal {
+    /// The sighting whose verdict is taken back.
+    pub sighting: SightingId,
+    /// At most 2000 characters.
+    pub notes: String,
+    /// Whether the verdict may be somebody else's.
+    pub of_anybody: bool,
+}
+
+impl NewWithdrawal {
+    /// Checks what a person typed.
+    ///
+    /// # Errors
+    /// `Invalid` notes.
+    pub fn new(sighting: SightingId, notes: &str, of_anybody: bool) -> Result<Self, ProtocolError> {
+        Ok(Self { sighting, notes: text::paragraph("notes", notes, MOST_NOTES)?, of_anybody })
     }
 }
 
@@ -41,10 +66,23 @@ pub struct Review {
     pub verdict: Verdict,
     /// User name of the person.
     pub reviewer: String,
-    /// When.
+    /// By the database's clock.
     pub reviewed_at: Timestamp,
     /// In their words.
     pub notes: String,
     /// Who it really was.
     pub corrected: Option<StudentRef>,
+    /// That it was taken back.
+    pub withdrawal: Option<Withdrawal>,
+}
+
+/// That a verdict was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// User name of the person who took it back.
+    pub reviewer: String,
+    /// By the database's clock.
+    pub withdrawn_at: Timestamp,
+    /// In their words.
+    pub notes: String,
 }

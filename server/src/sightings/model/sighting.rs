@@ -166,8 +166,10 @@ pub struct Sighting {
     pub pack: PackDigest,
     /// What the machine said.
     pub prediction: Prediction<StudentRef>,
-    /// What a person said.
+    /// The verdict in force: the newest that was not taken back.
     pub review: Option<Review>,
+    /// The last verdicts, newest last, also those that others followed or that were taken back. Empty in lists.
+    pub reviews: Vec<Review>,
     /// Who it was: by review, or else by an accepted prediction.
     pub student: Option<StudentRef>,
     /// Whether a picture of the face was kept.

@@ -9,7 +9,7 @@ use crate::{
     db::{Database, DatabaseError},
     error::ServiceError,
     page::{Page, PageRequest},
-    sightings::{NewReview, Sighting, SightingFilter, SightingPosition, SightingStore},
+    sightings::{NewReview, NewWithdrawal, Sighting, SightingFilter, SightingPosition, SightingStore},
 };
 
 /// Sightings as people look at them, and what they say of them.
@@ -51,7 +51,7 @@ impl Reviews {
         Ok(self.store.review_queue(filter, page).await?)
     }
 
-    /// One sighting, with its evidence where some was kept.
+    /// One sighting with its reviews, and its evidence where some was kept.
     ///
     /// # Errors
     /// `SIGHTING_NOT_FOUND`, `DATA_DAMAGED`.
@@ -95,7 +95,28 @@ impl Reviews {
         Err(ProtocolError::invalid("corrected_student_id", problem).into())
     }
 
-    /// One sighting.
+    /// Takes back the verdict in force, so that the one before it is in force again. The verdict itself and who
+    /// gave it stay on record.
+    ///
+    /// # Errors
+    /// `SIGHTING_NOT_FOUND`, `NOT_REVIEWED`; `ROLE_INSUFFICIENT` where the verdict is somebody else's.
+    pub async fn withdraw(&self, withdrawal: &NewWithdrawal, by: UserId) -> Result<Sighting, ServiceError> {
+        let (recorded, sighting) = self.store.withdraw_review(withdrawal, by).await?;
+        let sighting = sighting.ok_or_else(|| not_found(withdrawal.sighting))?;
+        if recorded {
+            info!(sighting = %withdrawal.sighting, %by, "took a verdict back");
+            return Ok(sighting);
+        }
+        Err(match sighting.review {
+            None => ServiceError::refused(ErrorReason::NotReviewed, "no verdict on the sighting is in force"),
+            Some(_) => ServiceError::refused(
+                ErrorReason::RoleInsufficient,
+                "somebody else gave the verdict: only they or an admin may take it back",
+            ),
+        })
+    }
+
+    /// One sighting with its reviews.
     ///
     /// # Errors
     /// `SIGHTING_NOT_FOUND`.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
 use cavs_types::{DeviceId, Quality, SightingId, StudentId};
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use jiff::Timestamp;
 use tokio_postgres::{
     Row,
@@ -19,7 +19,7 @@ use crate::{
     recognition::{Candidate, Judged, Prediction},
     sightings::{
         BoundingBox, Clock, Review, Sighting, SightingAnswer, SightingFilter, SightingKey, SightingPosition,
-        Track,
+        Track, Withdrawal,
     },
 };
 
@@ -229,25 +229,55 @@ fn answer(row: &tokio_postgres::Row) -> Result<((DeviceId, SightingKey), Sightin
 const STUDENTS_OF_ONE: &str = "
     SELECT p.id, p.number, p.name FROM students p WHERE p.id IN (
         SELECT s.student_id FROM sightings s WHERE s.id = $1
-        UNION SELECT s.corrected_student_id FROM sightings s WHERE s.id = $1
+        UNION SELECT r.corrected_student_id FROM reviews r WHERE r.sighting_id = $1
         UNION SELECT (c->>'student_id')::uuid FROM sightings s, jsonb_array_elements(s.candidates) c
             WHERE s.id = $1)";
 
-/// Reads one sighting. Its two statements go out together.
+/// The last verdicts on a sighting, newest first, with who took them back.
+const REVIEWS_OF_ONE: &str = "
+    SELECT r.verdict, r.reviewed_at, r.notes AS review_notes, r.corrected_student_id, u.username AS reviewer,
+        w.reviewed_at AS withdrawn_at, w.notes AS withdrawal_notes, x.username AS withdrawn_by
+    FROM reviews r JOIN users u ON u.id = r.reviewer_id
+        LEFT JOIN (reviews w JOIN users x ON x.id = w.reviewer_id)
+            ON w.sighting_id = r.sighting_id AND w.withdraws = r.number
+    WHERE r.sighting_id = $1 AND r.verdict <> 'withdrawn' ORDER BY r.number DESC LIMIT 100";
+
+/// Reads one sighting with its reviews. The statements go out together.
 pub(crate) async fn read_one(
     client: &deadpool_postgres::Object,
     id: SightingId,
 ) -> Result<Option<Sighting>, DatabaseError> {
     let select = format!("{SELECT} WHERE s.id = $1");
-    let (select, students) =
-        try_join(client.prepare_cached(&select), client.prepare_cached(STUDENTS_OF_ONE)).await?;
+    let (select, students, reviews) = try_join3(
+        client.prepare_cached(&select),
+        client.prepare_cached(STUDENTS_OF_ONE),
+        client.prepare_cached(REVIEWS_OF_ONE),
+    )
+    .await?;
     let id = id.uuid();
     let parameters: [&(dyn ToSql + Sync); 1] = [&id];
-    let (row, students) =
-        try_join(client.query_opt(&select, &parameters), client.query(&students, &parameters)).await?;
+    let (row, students, reviews) = try_join3(
+        client.query_opt(&select, &parameters),
+        client.query(&students, &parameters),
+        client.query(&reviews, &parameters),
+    )
+    .await?;
     let Some(row) = row else { return Ok(None) };
+    let students = students_by_id(&students)?;
     let candidates: Vec<CandidateColumn> = read_json(&row, "sightings", "candidates")?;
-    read(&row, &candidates, &students_by_id(&students)?).map(Some)
+    let reviews = reviews.iter().rev().map(|row| {
+        let withdrawal = match row.try_get::<_, Option<Timestamp>>("withdrawn_at")? {
+            None => None,
+            Some(withdrawn_at) => Some(Withdrawal {
+                reviewer: row.try_get("withdrawn_by")?,
+                withdrawn_at,
+                notes: row.try_get("withdrawal_notes")?,
+            }),
+        };
+        Ok(Review { withdrawal, ..read_review(row, "reviews", &students)? })
+    });
+    let reviews = reviews.collect::<Result<_, DatabaseError>>()?;
+    Ok(Some(Sighting { reviews, ..read(&row, &candidates, &students)? }))
 }
 
 /// Reads rows of [`SELECT`], and the students they name in one further query.
@@ -278,28 +308,42 @@ fn students_by_id(rows: &[Row]) -> Result<HashMap<Uuid, StudentRef>, DatabaseErr
         .collect()
 }
 
+/// Whom a column names.
+fn named(
+    row: &Row,
+    column: &str,
+    students: &HashMap<Uuid, StudentRef>,
+) -> Result<Option<StudentRef>, DatabaseError> {
+    Ok(row.try_get::<_, Option<Uuid>>(column)?.and_then(|id| students.get(&id).cloned()))
+}
+
+/// Reads a verdict: of the sighting that it is in force on, or of `reviews`.
+fn read_review(
+    row: &Row,
+    table: &'static str,
+    students: &HashMap<Uuid, StudentRef>,
+) -> Result<Review, DatabaseError> {
+    Ok(Review {
+        verdict: read_text(row, table, "verdict")?,
+        reviewer: row.try_get("reviewer")?,
+        reviewed_at: row.try_get("reviewed_at")?,
+        notes: row.try_get("review_notes")?,
+        corrected: named(row, "corrected_student_id", students)?,
+        withdrawal: None,
+    })
+}
+
 fn read(
     row: &Row,
     candidates: &[CandidateColumn],
     students: &HashMap<Uuid, StudentRef>,
 ) -> Result<Sighting, DatabaseError> {
     const TABLE: &str = "sightings";
-    let student = |column| {
-        Ok::<_, DatabaseError>(
-            row.try_get::<_, Option<Uuid>>(column)?.and_then(|id| students.get(&id).cloned()),
-        )
-    };
     let review = match row.try_get::<_, Option<&str>>("verdict")? {
         None => None,
-        Some(_) => Some(Review {
-            verdict: read_text(row, TABLE, "verdict")?,
-            reviewer: row.try_get::<_, Option<String>>("reviewer")?.unwrap_or_default(),
-            reviewed_at: row.try_get("reviewed_at")?,
-            notes: row.try_get("review_notes")?,
-            corrected: student("corrected_student_id")?,
-        }),
+        Some(_) => Some(read_review(row, TABLE, students)?),
     };
-    let named = |c: &CandidateColumn| {
+    let candidate = |c: &CandidateColumn| {
         let student = students.get(&c.student_id)?.clone();
         Some(Candidate { student, similarity: Similarity::clamped(c.similarity) })
     };
@@ -339,13 +383,14 @@ fn read(
         prediction: Prediction {
             decision: read_text(row, TABLE, "decision")?,
             reason: read_text(row, TABLE, "reason")?,
-            candidates: candidates.iter().filter_map(named).collect(),
+            candidates: candidates.iter().filter_map(candidate).collect(),
             margin: row.try_get("margin")?,
             threshold: row.try_get("threshold")?,
             threshold_version: row.try_get::<_, i32>("threshold_version")?.unsigned_abs(),
         },
         review,
-        student: student("student_id")?,
+        reviews: Vec::new(),
+        student: named(row, "student_id", students)?,
         has_evidence: row.try_get("has_evidence")?,
         clock: Clock {
             trust: read_text(row, TABLE, "clock_trust")?,

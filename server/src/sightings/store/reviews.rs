@@ -1,24 +1,33 @@
-//! People's verdicts on sightings.
+//! People's verdicts on sightings: rows of `reviews`. The database's triggers number them and keep what is in
+//! force on the sighting.
 
-use cavs_types::{StudentId, UserId};
+use cavs_types::{ReviewId, SightingId, StudentId, UserId};
 use tokio_postgres::types::ToSql;
 
 use super::{SightingStore, queries::read_one};
 use crate::{
     db::DatabaseError,
-    sightings::{NewReview, Sighting},
+    sightings::{NewReview, NewWithdrawal, Sighting},
 };
 
 /// An approval or a rejection stands unless it is to be replaced, and nobody can approve where nobody is named.
-const UPDATE: &str = "
-    UPDATE sightings SET verdict = $2, reviewer_id = $3, reviewed_at = now(), review_notes = $4,
-        corrected_student_id = $5
-    WHERE id = $1 AND ($6 OR verdict IS NULL OR verdict = 'flagged')
-        AND ($2 <> 'approved' OR $5::uuid IS NOT NULL OR decision <> 'unknown')";
+/// Who waits for another's verdict judges by what that has left.
+const REVIEW: &str = "
+    INSERT INTO reviews (id, sighting_id, verdict, reviewer_id, notes, corrected_student_id)
+    SELECT $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid FROM sightings s
+    WHERE s.id = $1 AND ($7 OR s.verdict IS NULL OR s.verdict = 'flagged')
+        AND ($3 <> 'approved' OR $6 IS NOT NULL OR s.decision <> 'unknown')
+    FOR NO KEY UPDATE";
+
+/// Somebody's own verdict, or with `$5` anybody's.
+const WITHDRAW: &str = "
+    INSERT INTO reviews (id, sighting_id, verdict, reviewer_id, notes)
+    SELECT $2::uuid, s.id, 'withdrawn', $3::uuid, $4::text FROM sightings s
+    WHERE s.id = $1 AND s.verdict IS NOT NULL AND ($5 OR s.reviewer_id = $3)
+    FOR NO KEY UPDATE";
 
 impl SightingStore {
-    /// Records a verdict: whether it was recorded, and the sighting as it is then, where there is one. The
-    /// statements go out together, so that a reviewer waits for one answer of the database.
+    /// Records a verdict: whether it was recorded, and the sighting as it is then, where there is one.
     ///
     /// # Errors
     /// `NotFound`: the corrected student.
@@ -27,16 +36,41 @@ impl SightingStore {
         review: &NewReview,
         reviewer: UserId,
     ) -> Result<(bool, Option<Sighting>), DatabaseError> {
+        let NewReview { sighting, verdict, notes, corrected, replace } = review;
+        let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
+        let corrected = corrected.map(StudentId::uuid);
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&sighting_id, &id, &verdict.as_str(), &reviewer.uuid(), notes, &corrected, replace];
+        self.add_review(REVIEW, &parameters, *sighting).await
+    }
+
+    /// Takes back the verdict in force: whether there was one that the person may take back, and the sighting
+    /// as it is then, where there is one.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn withdraw_review(
+        &self,
+        withdrawal: &NewWithdrawal,
+        reviewer: UserId,
+    ) -> Result<(bool, Option<Sighting>), DatabaseError> {
+        let NewWithdrawal { sighting, notes, of_anybody } = withdrawal;
+        let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
+        let parameters: [&(dyn ToSql + Sync); 5] = [&sighting_id, &id, &reviewer.uuid(), notes, of_anybody];
+        self.add_review(WITHDRAW, &parameters, *sighting).await
+    }
+
+    /// The statements go out together, so that a reviewer waits for one answer of the database.
+    async fn add_review(
+        &self,
+        insert: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+        sighting: SightingId,
+    ) -> Result<(bool, Option<Sighting>), DatabaseError> {
         let client = self.db.client().await?;
-        let update = client.prepare_cached(UPDATE).await?;
-        let (sighting, verdict, reviewer) =
-            (review.sighting.uuid(), review.verdict.as_str(), reviewer.uuid());
-        let corrected = review.corrected.map(StudentId::uuid);
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&sighting, &verdict, &reviewer, &review.notes, &corrected, &review.replace];
-        // In this order on the connection: what is read is what the update has left.
-        let (updated, read) =
-            tokio::join!(client.execute(&update, &parameters), read_one(&client, review.sighting));
-        Ok((updated? > 0, read?))
+        let insert = client.prepare_cached(insert).await?;
+        // In this order on the connection: what is read is what the insert has left.
+        let (inserted, read) = tokio::join!(client.execute(&insert, parameters), read_one(&client, sighting));
+        Ok((inserted? > 0, read?))
     }
 }
