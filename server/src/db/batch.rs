@@ -1,7 +1,7 @@
 //! Rows that are written together: each column by its name beside where its values come from, and one array
 //! of values as its parameter.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -29,7 +29,6 @@ column_values! {
     &str = "text",
     &[u8] = "bytea",
     Timestamp = "timestamptz",
-    Date = "date",
 }
 
 impl<T: Serialize + std::fmt::Debug + Send + Sync> ColumnValue for Json<T> {

@@ -65,11 +65,58 @@ impl<'a> Conditions<'a> {
         Ok(client.query_typed(&sql, &self.parameters).await?)
     }
 
+    /// As [`Self::rows`], of a table under its alias that others are joined to. Those are joined to the chosen rows
+    /// alone, whatever the planner thinks of how many there are.
+    pub(crate) async fn joined_rows(
+        &self,
+        client: &Object,
+        from: &ListSource<'_>,
+        order: &str,
+        most: i64,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        Ok(client.query_typed(&self.joined(from, order, most), &self.parameters).await?)
+    }
+
+    fn joined(
+        &self,
+        ListSource { columns, table, alias, joined }: &ListSource<'_>,
+        order: &str,
+        most: i64,
+    ) -> String {
+        let chosen = self.sql();
+        format!(
+            "SELECT {columns} FROM (SELECT * FROM {table} {alias}{chosen} ORDER BY {order} LIMIT {most}) AS {alias}
+             {joined} ORDER BY {order}"
+        )
+    }
+
+    /// Whether they choose more than a number of rows of a table.
+    pub(crate) async fn choose_more_than(
+        &self,
+        client: &Object,
+        most: i64,
+        table: &str,
+    ) -> Result<bool, DatabaseError> {
+        let sql = format!("SELECT FROM {table}{} OFFSET {most} LIMIT 1", self.sql());
+        Ok(!client.query_typed(&sql, &self.parameters).await?.is_empty())
+    }
+
     /// How the database would come by [`Self::rows`].
     #[cfg(test)]
     pub(crate) async fn plan(&self, client: &Object, select: &str, order: &str) -> String {
-        let explain = format!("EXPLAIN (COSTS OFF) {select}");
-        let rows = self.rows(client, &explain, order, 51).await.unwrap();
+        self.explain(client, &format!("{select}{} ORDER BY {order} LIMIT 51", self.sql())).await
+    }
+
+    /// How the database would come by [`Self::joined_rows`].
+    #[cfg(test)]
+    pub(crate) async fn joined_plan(&self, client: &Object, from: &ListSource<'_>, order: &str) -> String {
+        self.explain(client, &self.joined(from, order, 51)).await
+    }
+
+    #[cfg(test)]
+    async fn explain(&self, client: &Object, sql: &str) -> String {
+        let sql = format!("EXPLAIN (COSTS OFF) {sql}");
+        let rows = client.query_typed(&sql, &self.parameters).await.unwrap();
         rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
     }
 
@@ -80,6 +127,18 @@ impl<'a> Conditions<'a> {
         let row = client.query_typed_one(&sql, &self.parameters).await?;
         Ok(Total::counted(row.try_get::<_, i64>(0)?.unsigned_abs()))
     }
+}
+
+/// What a list with joined tables is read from.
+pub(crate) struct ListSource<'a> {
+    /// Of all tables.
+    pub(crate) columns: &'a str,
+    /// The table that conditions and order are about.
+    pub(crate) table: &'a str,
+    /// By which these and the columns name it.
+    pub(crate) alias: &'a str,
+    /// `JOIN`s that leave each of the table's rows as one.
+    pub(crate) joined: &'a str,
 }
 
 #[cfg(test)]

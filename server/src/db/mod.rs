@@ -24,7 +24,7 @@ pub(crate) use batch::Batch;
 pub(crate) use columns::{read_digest, read_json, read_text, to_bigint, to_integer};
 pub use connect::{Address, External};
 pub use error::DatabaseError;
-pub(crate) use lists::Conditions;
+pub(crate) use lists::{Conditions, ListSource};
 
 pub(crate) mod embedded {
     refinery::embed_migrations!("../migrations");

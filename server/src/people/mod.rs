@@ -10,4 +10,6 @@ pub use model::{
 pub use service::{
     Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Students, create_user, portrait,
 };
+#[cfg(test)]
+pub(crate) use store::{BY_NUMBER, SORTED};
 pub use store::{StudentStore, UserStore};

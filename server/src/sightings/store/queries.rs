@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{SightingStore, ingest::CandidateColumn};
 use crate::{
-    db::{Conditions, DatabaseError, read_digest, read_json, read_text, to_bigint},
+    db::{Conditions, DatabaseError, ListSource, read_digest, read_json, read_text, to_bigint},
     fleet::RunId,
     page::{Page, PageRequest},
     people::StudentRef,
@@ -23,15 +23,22 @@ use crate::{
     },
 };
 
-pub(crate) const SELECT: &str = "
-    SELECT s.id, s.device_id, s.classroom, s.boot_epoch, s.sequence, s.captured_at, s.received_at,
+/// Of a sighting `s` and what is joined to it.
+const COLUMNS: &str = "
+    s.id, s.device_id, s.classroom, s.boot_epoch, s.sequence, s.captured_at, s.received_at,
         s.time_implausible, s.frame, s.clock_trust, s.clock_uncertainty_ms, s.track_id, s.track_entered_at,
         s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
         s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.margin, s.threshold,
         s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
         s.corrected_student_id, d.name AS device_name, u.username AS reviewer,
-        EXISTS (SELECT FROM evidence e WHERE e.sighting_id = s.id) AS has_evidence
-    FROM sightings s JOIN devices d ON d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
+        EXISTS (SELECT FROM evidence e WHERE e.sighting_id = s.id) AS has_evidence";
+
+/// To a sighting `s`.
+const JOINED: &str = "JOIN devices d ON d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
+
+/// What lists of sightings are read from.
+pub(crate) const LISTED: ListSource<'_> =
+    ListSource { columns: COLUMNS, table: "sightings", alias: "s", joined: JOINED };
 
 /// A list of sightings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +149,7 @@ impl SightingStore {
         if let Some((time, id)) = &after {
             chosen.with(list.follows(), &[(time, Type::TIMESTAMPTZ), (id, Type::UUID)]);
         }
-        let rows = chosen.rows(&client, SELECT, list.order(), request.fetch()).await?;
+        let rows = chosen.joined_rows(&client, &LISTED, list.order(), request.fetch()).await?;
         let items = read_all(&client, &rows).await?;
         Ok(Page { total, ..request.page(items, Sighting::position) })
     }
@@ -247,7 +254,7 @@ pub(crate) async fn read_one(
     client: &deadpool_postgres::Object,
     id: SightingId,
 ) -> Result<Option<Sighting>, DatabaseError> {
-    let select = format!("{SELECT} WHERE s.id = $1");
+    let select = format!("SELECT {COLUMNS} FROM sightings s {JOINED} WHERE s.id = $1");
     let (select, students, reviews) = try_join3(
         client.prepare_cached(&select),
         client.prepare_cached(STUDENTS_OF_ONE),
@@ -280,7 +287,7 @@ pub(crate) async fn read_one(
     Ok(Some(Sighting { reviews, ..read(&row, &candidates, &students)? }))
 }
 
-/// Reads rows of [`SELECT`], and the students they name in one further query.
+/// Reads rows of [`COLUMNS`], and the students they name in one further query.
 async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Vec<Sighting>, DatabaseError> {
     let candidates: Vec<Vec<CandidateColumn>> =
         rows.iter().map(|row| read_json(row, "sightings", "candidates")).collect::<Result<_, _>>()?;
