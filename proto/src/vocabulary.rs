@@ -1,4 +1,6 @@
-use cavs_types::{ClockTrust, Decision, DeviceKind, DeviceStatus, ProtocolError, Quality, Role, Verdict};
+use cavs_types::{
+    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, ProtocolError, Quality, Role, Verdict,
+};
 use thiserror::Error;
 
 use crate::v1;
@@ -60,6 +62,7 @@ macro_rules! on_the_wire {
 on_the_wire! {
     Decision { Accepted Pending Unknown }
     Verdict { Approved Rejected Flagged }
+    ErasureState { Pending Purging Purged }
     Role { Admin Reviewer Viewer Capture }
     DeviceKind { Agent Esp32Cam }
     DeviceStatus { Active Revoked }

@@ -22,7 +22,7 @@ pub enum ServiceError {
     Protocol(#[from] ProtocolError),
     /// The database.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Database(DatabaseError),
     /// Sealed data.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -43,6 +43,27 @@ pub enum ServiceError {
     /// A thread that should be there is gone.
     #[error("{0} has stopped")]
     Stopped(&'static str),
+}
+
+impl From<DatabaseError> for ServiceError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Erased => {
+                Self::refused(ErrorReason::StudentErased, "the student was erased, for good")
+            }
+            error @ (DatabaseError::Unavailable(_)
+            | DatabaseError::Busy(_)
+            | DatabaseError::Full(_)
+            | DatabaseError::Misconfigured(_)
+            | DatabaseError::TooSlow(_)
+            | DatabaseError::Taken
+            | DatabaseError::NotFound
+            | DatabaseError::EpochRetired
+            | DatabaseError::Damaged { .. }
+            | DatabaseError::Migration(_)
+            | DatabaseError::Query(_)) => Self::Database(error),
+        }
+    }
 }
 
 impl ServiceError {
@@ -67,6 +88,7 @@ impl ServiceError {
             ) => ErrorReason::DatabaseUnavailable,
             Self::Database(DatabaseError::Busy(_)) => ErrorReason::Overloaded,
             Self::Busy { .. } => ErrorReason::Overloaded,
+            Self::Database(DatabaseError::Erased) => ErrorReason::StudentErased,
             Self::Database(DatabaseError::TooSlow(_)) => ErrorReason::CallTimeout,
             Self::Database(DatabaseError::Damaged { .. }) | Self::Seal(SealError::DoesNotOpen) => {
                 ErrorReason::DataDamaged

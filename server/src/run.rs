@@ -340,6 +340,8 @@ async fn serve(
     let (keys, store) = (Arc::clone(&services.keys), BiometricStore::new(&backend.background));
     let (until, rotate_after) = (shutdown.clone(), config.rotate_keys_after);
     tasks.spawn(async move { until.run_until_cancelled(keep_keys(&keys, &store, rotate_after)).await });
+    let (maintenance, until) = (Arc::clone(&services.maintenance), shutdown.clone());
+    tasks.spawn(async move { maintenance.run(until).await });
     let until = shutdown.clone();
     tasks.spawn(async move { until.run_until_cancelled(look_after(&certificates, &reload, &metrics)).await });
     let serving = async {
@@ -467,7 +469,9 @@ async fn assemble(
             min_quality: config.enrollment.min_quality,
             same_picture: Similarity::clamped(0.995),
             same_person: config.enrollment.same_person,
+            keep_portraits: config.enrollment.keep_portraits,
         },
+        retention: config.retention,
         metrics,
     }))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    biometrics::Keys,
+    biometrics::{Keys, Maintenance, RetentionPolicy},
     db::{Connections, Database},
     fleet::{DeviceStreams, Devices},
     monitoring::Metrics,
@@ -25,6 +25,7 @@ pub struct Services {
     pub(crate) recognition: Arc<Recognition>,
     pub(crate) vision: Vision,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) maintenance: Arc<Maintenance>,
     pub(crate) metrics: Arc<Metrics>,
     people: Database,
     of_devices: Database,
@@ -46,6 +47,8 @@ pub struct Parts {
     pub evidence: EvidencePolicy,
     /// Limits of enrollment.
     pub enrollment: EnrollmentLimits,
+    /// How long faces and sightings are kept, unless the site has set something else.
+    pub retention: RetentionPolicy,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -54,8 +57,10 @@ impl Services {
     /// Puts them together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { people, devices, keys, recognition, vision, evidence, enrollment, metrics } = parts;
-        let students = Students::new(&people, &keys, &recognition);
+        let Parts { people, devices, keys, recognition, vision, evidence, enrollment, retention, metrics } =
+            parts;
+        let maintenance = Arc::new(Maintenance::new(&people, retention));
+        let students = Students::new(&people, &keys, &recognition, &maintenance);
         Self {
             accounts: Accounts::new(&people),
             enrollment: Enrollment::new(&people, &students, &keys, &recognition, &vision, enrollment),
@@ -67,6 +72,7 @@ impl Services {
             recognition,
             vision,
             keys,
+            maintenance,
             metrics,
             people,
             of_devices: devices,

@@ -18,7 +18,9 @@ fn contains(folder: &Path, needle: &[u8]) -> bool {
 
 /// A site that keeps the face crops of all decisions.
 fn keeping_evidence() -> SiteOptions {
-    let server_toml = format!("{RENDERED_FACES}\nevidence.keep = [\"accepted\", \"pending\", \"unknown\"]");
+    let server_toml = format!(
+        "{RENDERED_FACES}\nevidence.keep = [\"accepted\", \"pending\", \"unknown\"]\nenrollment.keep_portraits = true"
+    );
     SiteOptions { server_toml, ..SiteOptions::default() }
 }
 
@@ -45,6 +47,11 @@ async fn embeddings_and_evidence_are_sealed_on_disk() {
     let evidence = fs::read(&picture).unwrap();
     assert!(evidence.starts_with(&[0xff, 0xd8]), "no JPEG");
 
+    // The picture of enrollment is kept, too: sealed, so that nothing in it looks like a JPEG.
+    let client = site.database().await;
+    let sealed: Vec<u8> = client.query_one("SELECT sealed FROM portraits", &[]).await.unwrap().get(0);
+    assert!(sealed.len() > 1000 && !sealed.windows(4).any(|window| window == b"JFIF"));
+    drop(client);
     // Everything is in files once the server has stopped.
     assert_eq!(site.take_server().terminate(), Some(0));
     let pack = Pack::built_in().unwrap();
@@ -75,7 +82,7 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     assert_eq!((&sighting["student"]["number"], &sighting["has_evidence"]), (&"1".into(), &true.into()));
 
     let database = site.database().await;
-    let sql = "SELECT wrapped FROM student_keys";
+    let sql = "SELECT wrapped FROM data_keys WHERE student_id IS NOT NULL";
     let wrapped: Vec<u8> = database.query_one(sql, &[]).await.unwrap().get(0);
     database.batch_execute("CHECKPOINT").await.unwrap();
     let tables = site.path("db/data/base");
@@ -85,12 +92,14 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     let erased = site.cli.json(&["students", "erase", "1", "--yes"]);
     let pseudonym = erased["student"]["number"].as_str().unwrap();
     assert!(pseudonym.starts_with("erased-") && erased["student"]["name"] == "", "{erased:#}");
-    assert_eq!((&erased["templates"], &erased["sightings"]), (&1.into(), &1.into()));
+    let erasure = &erased["erasure"];
+    assert_eq!((&erasure["templates"], &erasure["sightings"]), (&1.into(), &1.into()));
+    assert_eq!((&erasure["state"], &erasure["waits_for"]), (&"purged".into(), &"".into()));
     // Another server would have the same to say: it is all in the database.
-    let sql = "SELECT (SELECT count(*) FROM templates), (SELECT count(*) FROM student_keys),
-                   (SELECT count(*) FROM evidence), (SELECT sum(octet_length(probe)) FROM sightings)";
+    let sql = "SELECT (SELECT count(*) FROM templates), (SELECT count(*) FROM data_keys WHERE student_id IS NOT NULL),
+                   (SELECT count(*) FROM evidence), (SELECT count(*) FROM probes), (SELECT count(*) FROM portraits)";
     let left = database.query_one(sql, &[]).await.unwrap();
-    assert_eq!([0, 1, 2, 3].map(|column| left.get::<_, i64>(column)), [0; 4]);
+    assert_eq!([0, 1, 2, 3, 4].map(|column| left.get::<_, i64>(column)), [0; 5]);
     database.batch_execute("CHECKPOINT").await.unwrap();
     assert!(!contains(&tables, &wrapped), "the destroyed key is in a table's file");
 
@@ -109,6 +118,7 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     assert!(site.cli.fails(1, &["enroll", pseudonym, photograph]).contains("erased"));
     // Nobody remembers the face, and the number is free: the same person may come again.
     assert_eq!(site.enroll("1", &[photograph.into()]), 1);
-    assert_eq!(site.cli.json(&["students", "erase", pseudonym, "--yes"])["templates"], 0);
+    let again = site.cli.json(&["students", "erase", pseudonym, "--yes"]);
+    assert_eq!(again["erasure"], *erasure, "nothing more was destroyed");
     assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
 }

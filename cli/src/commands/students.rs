@@ -1,5 +1,7 @@
 //! `cavs students`
 
+use std::time::{Duration, Instant};
+
 use cavs_proto::v1;
 
 use crate::{
@@ -9,8 +11,15 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{StudentErased, StudentList, StudentView},
+    view::{ErasureView, StudentErased, StudentList, StudentView},
 };
+
+/// How long an erasure is waited for; it goes on without anybody who waits.
+const PURGE_LIMIT: Duration = Duration::from_secs(60);
+/// How often is asked how far it is.
+const PURGE_PAUSE: Duration = Duration::from_millis(200);
+/// From when on a person is told what is waited for.
+const PURGE_QUIET: Duration = Duration::from_secs(2);
 
 /// What `cavs students` does.
 #[derive(Debug, clap::Subcommand)]
@@ -53,6 +62,9 @@ pub enum StudentsCommand {
         /// Says that it is meant: nobody can undo it
         #[arg(long, required = true)]
         yes: bool,
+        /// Don't wait until nothing is left in the database's files
+        #[arg(long)]
+        no_wait: bool,
     },
 }
 
@@ -88,11 +100,42 @@ pub(crate) async fn run(
         StudentsCommand::Get { student } => {
             printer.report(&StudentView::from(lookup::student(&api, &student).await?))
         }
-        StudentsCommand::Erase { student, yes: _ } => {
+        StudentsCommand::Erase { student, yes: _, no_wait } => {
             let student = lookup::student(&api, &student).await?;
             let request = v1::EraseStudentRequest { student_id: student.id.clone() };
-            let done = api.call(api.students().erase_student(request)).await?;
+            let mut done = api.call(api.students().erase_student(request)).await?;
+            if !no_wait {
+                wait_until_purged(&api, &student.id, &mut done, printer).await?;
+            }
             printer.report(&StudentErased::new(student, done))
         }
     }
+}
+
+/// Asks how far the erasure is until it is done, or [`PURGE_LIMIT`] is over.
+async fn wait_until_purged(
+    api: &Api,
+    student_id: &str,
+    done: &mut v1::EraseStudentResponse,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let begun = Instant::now();
+    let mut told = String::new();
+    while let Some(erasure) = done.erasure.clone()
+        && erasure.purge_time.is_none()
+        && begun.elapsed() < PURGE_LIMIT
+    {
+        tokio::time::sleep(PURGE_PAUSE).await;
+        // What is over at once needs no word.
+        if begun.elapsed() > PURGE_QUIET {
+            let words = ErasureView::from(erasure).in_words();
+            if words != told {
+                printer.note(&format!("waiting: {words}"));
+                told = words;
+            }
+        }
+        let request = v1::GetErasureRequest { student_id: student_id.to_owned() };
+        done.erasure = Some(api.call(api.students().get_erasure(request)).await?);
+    }
+    Ok(())
 }

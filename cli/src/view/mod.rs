@@ -28,7 +28,7 @@ pub use gallery::{
 };
 pub use pack::PackView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
-pub use student::{StudentErased, StudentList, StudentRefView, StudentView};
+pub use student::{ErasureView, StudentErased, StudentList, StudentRefView, StudentView};
 pub use template::{TemplateDeleted, TemplateList, TemplateView};
 pub use user::{LoggedIn, LoggedOut, UserView, WhoAmI};
 

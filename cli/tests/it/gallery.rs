@@ -43,7 +43,7 @@ fn a_student_is_erased_only_when_it_is_meant() {
     let fake = Fake::with_students(&["1001"]);
     assert_eq!(fake.cavs(&["students", "erase", "1001"]).code, 2);
     let ran = fake.cavs(&["students", "erase", "1001", "--yes"]);
-    let expected = "erased 1001 Ada Lovelace: 2 templates destroyed, 7 sightings left without a face, of erased-80000000000000ad\n";
+    let expected = "erased 1001 Ada Lovelace: 2 templates destroyed, 7 sightings left without a face, of erased-80000000000000ad; nothing is left in the database's tables\n";
     assert_eq!((ran.code, ran.stdout.as_str()), (0, expected), "{ran:?}");
     let json = fake.cavs(&["students", "get", "erased-80000000000000ad", "-o", "json"]).json();
     assert_eq!((&json["erase_time"], &json["template_count"]), (&"2026-03-02T10:00:00Z".into(), &0.into()));

@@ -108,6 +108,17 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How far an erasure is.
+    ErasureState, "state of an erasure";
+    /// Faces, keys and names are gone from the database's rows; its files are still to be rewritten.
+    Pending = "pending",
+    /// The files are being rewritten, or wait for somebody who still reads what was there before.
+    Purging = "purging",
+    /// Nothing is left in the database's tables and files.
+    Purged = "purged",
+}
+
+vocabulary! {
     /// What somebody who logs in may do.
     Role, "role";
     /// Everything.
@@ -199,6 +210,7 @@ mod tests {
     fn every_vocabulary_round_trips() {
         assert_eq!(texts_of(Decision::ALL), ["accepted", "pending", "unknown"]);
         assert_eq!(texts_of(Verdict::ALL), ["approved", "rejected", "flagged"]);
+        assert_eq!(texts_of(ErasureState::ALL), ["pending", "purging", "purged"]);
         assert_eq!(texts_of(Role::ALL), ["admin", "reviewer", "viewer", "capture"]);
         assert_eq!(texts_of(DeviceKind::ALL), ["agent", "esp32_cam"]);
         assert_eq!(texts_of(DeviceStatus::ALL), ["active", "revoked"]);

@@ -2,7 +2,9 @@
 //! evidence, and that seals and opens.
 
 mod keyring;
+mod maintenance;
 mod model;
+mod retention;
 #[cfg(test)]
 mod rotation_tests;
 mod seal;
@@ -10,11 +12,15 @@ mod service;
 mod store;
 
 pub use keyring::{KeyError, Keyring};
-pub use model::TemplateInfo;
+pub use maintenance::Maintenance;
+pub use model::{Erasure, TemplateInfo};
+pub use retention::{Kept, RetentionPolicy, Standing, WAITING_DAYS};
 pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::Keys;
 pub use store::{
-    BiometricStore, CHANGES, GALLERY_CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, StoredKey,
-    StoredTemplate, TemplateState,
+    BiometricStore, CHANGES, GALLERY_CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace,
+    StoredKey, StoredTemplate, TemplateState,
 };
-pub(crate) use store::{ErasedFaces, erase_faces, insert_key};
+pub(crate) use store::{
+    ERASURE, erase_faces, has_evidence, insert_key, read_erasure, sightings_with_evidence, store_faces,
+};

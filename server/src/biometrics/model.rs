@@ -1,6 +1,7 @@
 use cavs_embedding::PackDigest;
-use cavs_types::{Quality, StudentId, TemplateId};
+use cavs_types::{ErasureState, Quality, StudentId, TemplateId};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 /// What is known of a template beside the face itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,4 +16,23 @@ pub struct TemplateInfo {
     pub quality: Quality,
     /// When it was enrolled.
     pub created_at: Timestamp,
+}
+
+/// The erasure of a student.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// Its own id, for those who ask about it.
+    pub id: Uuid,
+    /// How far it is.
+    pub state: ErasureState,
+    /// Templates that were destroyed.
+    pub templates: u64,
+    /// Sightings whose probe or picture is gone.
+    pub sightings: u64,
+    /// When it was asked for, and everything was taken from the database's rows.
+    pub requested_at: Timestamp,
+    /// Since when nothing is left in the database's files.
+    pub purged_at: Option<Timestamp>,
+    /// What it waits for, in words; empty where it waits for nobody.
+    pub waits_for: String,
 }

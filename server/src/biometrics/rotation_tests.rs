@@ -63,7 +63,7 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
         "a keyring of before is refused"
     );
     let third = keys.rotate(&store).await.unwrap();
-    let students = Students::new(&database.store, &Arc::new(other), &app.recognition);
+    let students = Students::new(&database.store, &Arc::new(other), &app.recognition, &app.maintenance);
     let new = NewStudent { number: "2".into(), name: "2".into(), section: String::new() };
     let added = students.create(&new).await.unwrap().id;
     assert_eq!(store.student_key(added).await.unwrap().unwrap().epoch, third);

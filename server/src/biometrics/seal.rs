@@ -101,6 +101,8 @@ pub enum Owner {
     DayKey(Date),
     /// A template of a pack.
     Template(TemplateId, PackDigest),
+    /// The picture that a template was made of.
+    Portrait(TemplateId),
     /// A sighting's probe, made by a pack.
     Probe(SightingId, PackDigest),
     /// A sighting's evidence.
@@ -115,6 +117,7 @@ impl Owner {
             Self::StudentKey(id) => format!("cavs.v1:student-key:{id}"),
             Self::DayKey(day) => format!("cavs.v1:day-key:{day}"),
             Self::Template(id, pack) => format!("cavs.v1:template:{id}:{pack}"),
+            Self::Portrait(id) => format!("cavs.v1:portrait:{id}"),
             Self::Probe(id, pack) => format!("cavs.v1:probe:{id}:{pack}"),
             Self::Evidence(id) => format!("cavs.v1:evidence:{id}"),
         }
@@ -277,6 +280,7 @@ mod tests {
         for other in [
             Owner::Template(TemplateId::generate(), PACK),
             Owner::Template(id.into(), PackDigest::from_bytes([8; 32])),
+            Owner::Portrait(id.into()),
             Owner::Probe(id.into(), PACK),
             Owner::Evidence(id.into()),
         ] {

@@ -2,6 +2,7 @@
 
 mod database;
 mod monitoring;
+mod retention;
 mod syntax;
 
 use std::{
@@ -19,7 +20,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::database::{DatabaseConfig, DatabasePlace};
-use self::{database::RawDatabase, monitoring::RawMonitoring};
+use self::{database::RawDatabase, monitoring::RawMonitoring, retention::RawRetention};
+use crate::biometrics::RetentionPolicy;
 
 /// Length of a day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -79,6 +81,8 @@ pub struct Config {
     pub enrollment: EnrollmentConfig,
     /// Decisions whose evidence is kept.
     pub keep_evidence: Vec<Decision>,
+    /// How long faces and sightings are kept, unless the site has set something else.
+    pub retention: RetentionPolicy,
     /// Log lines.
     pub logging: Logging,
 }
@@ -130,6 +134,8 @@ pub struct EnrollmentConfig {
     pub min_quality: u8,
     /// From this similarity on, a face belongs to the student who has it already.
     pub same_person: Option<Similarity>,
+    /// Whether the pictures of faces are kept beside their templates.
+    pub keep_portraits: bool,
 }
 
 /// Log lines.
@@ -178,6 +184,8 @@ struct Raw {
     enrollment: RawEnrollment,
     #[serde(default)]
     evidence: RawEvidence,
+    #[serde(default)]
+    retention: RawRetention,
     #[serde(default)]
     logging: Logging,
 }
@@ -240,11 +248,12 @@ struct RawEnrollment {
     templates_per_student: u32,
     min_quality: u8,
     same_person: Option<f32>,
+    keep_portraits: bool,
 }
 
 impl Default for RawEnrollment {
     fn default() -> Self {
-        Self { templates_per_student: 20, min_quality: 15, same_person: None }
+        Self { templates_per_student: 20, min_quality: 15, same_person: None, keep_portraits: false }
     }
 }
 
@@ -301,11 +310,13 @@ impl Config {
             vision,
             enrollment,
             evidence,
+            retention,
             logging,
         } = raw;
         let monitoring_listen =
             monitoring.checked().map_err(|problem| value("monitoring.listen", problem))?;
         let database = database.checked(base).map_err(|(key, problem)| value(key, &problem))?;
+        let retention = retention.checked().map_err(|(key, problem)| value(key, problem))?;
         let similarity = |key, number: Option<f32>| match number {
             Some(number) if !(-1.0..=1.0).contains(&number) => Err(value(key, "must be -1 to 1")),
             other => Ok(other.map(Similarity::clamped)),
@@ -365,6 +376,7 @@ impl Config {
                 templates_per_student: enrollment.templates_per_student,
                 min_quality: enrollment.min_quality,
                 same_person: similarity("enrollment.same_person", enrollment.same_person)?,
+                keep_portraits: enrollment.keep_portraits,
             },
             keep_evidence: evidence
                 .keep
@@ -375,6 +387,7 @@ impl Config {
                     RawDecision::Unknown => Decision::Unknown,
                 })
                 .collect(),
+            retention,
             logging,
         })
     }
@@ -435,6 +448,24 @@ mod tests {
         );
         let both = MINIMAL.replace("embedded = true", "embedded = true, url = \"x\"");
         assert!(parse(&both).unwrap_err().contains("database.url: goes neither with"));
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_for_days_or_for_ever() {
+        let with = |line: &str| parse(&format!("{MINIMAL}\n{line}"));
+        let common = with("").unwrap().retention;
+        assert_eq!(common, RetentionPolicy::default());
+        assert_eq!((common.unknown_probes, common.evidence, common.portraits), (Some(7), Some(30), None));
+        let set = "retention = { unknown_probes = 1, evidence = 0, sightings = \"forever\" }";
+        let set = with(set).unwrap().retention;
+        assert_eq!((set.unknown_probes, set.evidence, set.sightings), (Some(1), None, None));
+        assert_eq!(set.reviewed_probes, common.reviewed_probes);
+        for wrong in ["-1", "36501"] {
+            let refused = with(&format!("retention.evidence = {wrong}")).unwrap_err();
+            assert!(refused.contains("retention.evidence: must be 1 to 36500 days"), "{refused}");
+        }
+        assert!(with("retention.evidence = \"never\"").is_err());
+        assert!(with("retention.evidences = 1").unwrap_err().contains("unknown field"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ const UNREADABLE: [io::ErrorKind; 3] =
 
 /// Raised by the trigger `check_key_epoch`.
 const EPOCH_RETIRED: &str = "CV001";
+/// Raised where an erased student would get a face or a name.
+const ERASED: &str = "CV101";
 
 /// What can happen to a query.
 #[derive(Debug, Error)]
@@ -39,6 +41,9 @@ pub enum DatabaseError {
     /// A row that was referred to is not there.
     #[error("no such row")]
     NotFound,
+    /// The student was erased: the database attaches neither face nor name to them any more.
+    #[error("the student was erased")]
+    Erased,
     /// A row holds what no row should hold.
     #[error("{table}: column {column} holds {value:?}")]
     Damaged {
@@ -125,6 +130,9 @@ impl From<tokio_postgres::Error> for DatabaseError {
         // States of our own, which triggers raise.
         if state.code() == EPOCH_RETIRED {
             return Self::EpochRetired;
+        }
+        if state.code() == ERASED {
+            return Self::Erased;
         }
         match *state {
             SqlState::UNIQUE_VIOLATION => Self::Taken,

@@ -14,7 +14,7 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio_postgres::SimpleQueryMessage;
 use tracing::{info, warn};
 
@@ -241,9 +241,14 @@ impl Database {
         }
     }
 
-    /// Whether another role owns the tables: its sessions are open no longer than they are needed.
-    pub(crate) const fn has_owner(&self) -> bool {
-        self.owner.is_some()
+    /// A session of the role that owns the tables for the one server that does a job, which is named by its lock;
+    /// `None` where another server is at it. The session and its lock end when it is dropped.
+    pub(crate) async fn owner_alone(&self, lock: i64) -> Result<Option<ClientWrapper>, DatabaseError> {
+        // Taken from the pool: a session of the owner's is open no longer than it is needed.
+        let client = Object::take(self.owner().await?);
+        let is_ours: bool =
+            client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock]).await?.try_get(0)?;
+        Ok(is_ours.then_some(client))
     }
 
     /// A connection of the role that owns the tables.

@@ -21,7 +21,7 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", _) => Public,
         ("cavs.v1.AuthService", "Login") => Public,
         ("cavs.v1.AuthService", "Logout" | "WhoAmI") => viewer,
-        ("cavs.v1.StudentService", "GetStudent" | "ListStudents") => viewer,
+        ("cavs.v1.StudentService", "GetStudent" | "ListStudents" | "GetErasure") => viewer,
         ("cavs.v1.StudentService", "CreateStudent" | "EraseStudent") => admin,
         ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,

@@ -62,6 +62,7 @@ const fn of_the_database(cause: &ServiceError) -> Option<(&'static str, Duration
         DatabaseError::Taken
         | DatabaseError::EpochRetired
         | DatabaseError::NotFound
+        | DatabaseError::Erased
         | DatabaseError::Damaged { .. }
         | DatabaseError::Migration(_)
         | DatabaseError::Query(_) => None,

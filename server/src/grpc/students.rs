@@ -1,9 +1,10 @@
-use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
 use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
 use super::convert::{caller, page_request, required_id, total_to_wire};
 use crate::{
+    biometrics::Erasure,
     people::Students,
     people::{NewStudent, Student, StudentFilter, StudentKey},
     text::lookup_number,
@@ -60,12 +61,17 @@ impl v1::student_service_server::StudentService for StudentApi {
     ) -> Result<Response<v1::EraseStudentResponse>, Status> {
         let by = caller(&request)?.user.id;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        let (student, erased) = self.0.erase(id, by).await?;
-        Ok(Response::new(v1::EraseStudentResponse {
-            student: Some(student.into()),
-            templates: erased.templates,
-            sightings: erased.sightings,
-        }))
+        let student = v1::Student::from(self.0.erase(id, by).await?);
+        let erasure = student.erasure.clone();
+        Ok(Response::new(v1::EraseStudentResponse { student: Some(student), erasure }))
+    }
+
+    async fn get_erasure(
+        &self,
+        request: Request<v1::GetErasureRequest>,
+    ) -> Result<Response<v1::Erasure>, Status> {
+        let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
+        Ok(Response::new(self.0.erasure(id).await?.into()))
     }
 }
 
@@ -92,6 +98,21 @@ impl From<Student> for v1::Student {
             create_time: Some(to_timestamp(student.created_at)),
             template_count: student.template_count,
             erase_time: student.erased_at.map(to_timestamp),
+            erasure: student.erasure.map(Into::into),
+        }
+    }
+}
+
+impl From<Erasure> for v1::Erasure {
+    fn from(erasure: Erasure) -> Self {
+        Self {
+            id: erasure.id.to_string(),
+            state: enum_to_wire(erasure.state),
+            templates: erasure.templates,
+            sightings: erasure.sightings,
+            request_time: Some(to_timestamp(erasure.requested_at)),
+            purge_time: erasure.purged_at.map(to_timestamp),
+            waits_for: erasure.waits_for,
         }
     }
 }

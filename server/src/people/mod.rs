@@ -4,9 +4,7 @@ mod model;
 mod service;
 mod store;
 
-pub use model::{
-    Credentials, Erased, NewStudent, Student, StudentFilter, StudentKey, StudentRef, User, pseudonym,
-};
+pub use model::{Credentials, NewStudent, Student, StudentFilter, StudentKey, StudentRef, User, pseudonym};
 pub use service::{
     Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Students, create_user, portrait,
 };

@@ -27,7 +27,7 @@ fn reason<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> ErrorReason {
 }
 
 /// Waits until so many statements wait for a lock.
-async fn waiting(observer: &tokio_postgres::Client, statements: i64) {
+pub(super) async fn waiting(observer: &tokio_postgres::Client, statements: i64) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     while observer.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < statements {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -73,13 +73,13 @@ async fn templates_are_counted_by_statement_and_erasure_holds_nobody_up() {
     }
     transaction.rollback().await.unwrap();
 
-    // Somebody holds a sighting of the student's: the erasure waits for it, and an enrollment does not wait for
-    // the erasure.
+    // Somebody holds the probe of a sighting of the student's: the erasure waits for it, and an enrollment does not
+    // wait for the erasure.
     let camera = device(&app, "camera").await;
     app.recognition.bring_into_force(&[]).await.unwrap();
     app.ingest.ingest(camera, &[sighting(1, face(0))]).await.unwrap();
     let transaction = behind.transaction().await.unwrap();
-    assert_eq!(transaction.query("SELECT FROM sightings FOR UPDATE", &[]).await.unwrap().len(), 1);
+    assert_eq!(transaction.query("SELECT FROM probes FOR UPDATE", &[]).await.unwrap().len(), 1);
     let user = database.user("admin").await;
     let erasing = tokio::spawn({
         let app = app.clone();
@@ -89,7 +89,7 @@ async fn templates_are_counted_by_statement_and_erasure_holds_nobody_up() {
     let enrolled = timeout(SOON, database.try_template(other, &face(9))).await;
     assert!(enrolled.is_ok_and(|done| done.is_ok()), "an enrollment waits for an erasure");
     transaction.commit().await.unwrap();
-    let (_, done) = erasing.await.unwrap().unwrap();
+    let done = erasing.await.unwrap().unwrap().erasure.unwrap();
     assert_eq!((done.templates, done.sightings), (3, 1));
 }
 

@@ -1,5 +1,6 @@
 //! What tests of this crate share: a database of their own, and an application without networks.
 
+mod faces;
 mod locks;
 mod records;
 mod reviews;
@@ -22,12 +23,12 @@ use std::{
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{Grouping, Mode, Options};
 use cavs_pg_cluster::{Cluster, Durability};
-use cavs_types::{ClockTrust, Quality, Role, StudentId, TemplateId, UserId};
+use cavs_types::{ClockTrust, Decision, Quality, Role, StudentId, TemplateId, UserId};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::{
-    biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner},
+    biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner, RetentionPolicy},
     db::{Address, Database},
     error::ServiceError,
     monitoring::Metrics,
@@ -113,13 +114,15 @@ impl TestDatabase {
             keys: Arc::clone(&self.keys),
             recognition: Arc::new(self.recognition().await),
             vision: Vision::blind().unwrap(),
-            evidence: EvidencePolicy { keep: Vec::new() },
+            evidence: EvidencePolicy { keep: Decision::ALL.to_vec() },
             enrollment: EnrollmentLimits {
                 templates_per_student: 20,
                 min_quality: 0,
                 same_picture: Similarity::clamped(0.995),
                 same_person: None,
+                keep_portraits: false,
             },
+            retention: RetentionPolicy::default(),
             metrics: Arc::new(Metrics::default()),
         })
     }
@@ -144,7 +147,9 @@ impl TestDatabase {
         let biometrics = BiometricStore::new(&self.store);
         let key = self.keys.student_key(&biometrics, student).await?;
         let sealed = key.seal(Owner::Template(id, PACK), &face.to_le_bytes())?;
-        let new = NewTemplate { id, student, pack: PACK, sealed: &sealed, quality: quality() };
+        let portrait = key.seal(Owner::Portrait(id), b"a picture")?;
+        let portrait = Some(portrait.as_slice());
+        let new = NewTemplate { id, student, pack: PACK, sealed: &sealed, quality: quality(), portrait };
         assert!(biometrics.create_template(&new, 1000).await?);
         Ok(id)
     }

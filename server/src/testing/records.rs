@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use cavs_embedding::PackDigest;
-use cavs_types::{Decision, DeviceId, DeviceKind, DeviceStatus, ErrorReason, Role, StudentId, UserId};
+use cavs_types::{
+    Decision, DeviceId, DeviceKind, DeviceStatus, ErasureState, ErrorReason, Role, StudentId, UserId,
+};
+use tokio_postgres::IsolationLevel;
 use tonic::Code;
 
 use crate::{
@@ -54,12 +57,11 @@ const SIGHTINGS: &str = "
     SELECT ('01890000-0000-7000-8001-' || lpad(n::text, 12, '0'))::uuid, n::text, 'Ada ' || n,
         array_to_tsvector(ARRAY['ada', 'n' || n]) FROM generate_series(1, 5000) n;
     INSERT INTO sightings (id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at, frame,
-        clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, pack_digest, probe,
-        decision, reason, predicted_student_id, threshold, candidates)
+        clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, pack_digest, decision, reason, predicted_student_id, threshold, candidates)
     SELECT gen_random_uuid(), d.id, d.id, 1, n, d.classroom,
         '2026-03-01T08:00:00Z'::timestamptz + n * interval '1 s', '2026-03-02T08:00:00Z', '', 'unknown',
         0, 0, 1, 1, 1, good.quality,
-        decode(repeat(CASE n % 1000 WHEN 0 THEN '02' ELSE '01' END, 32), 'hex'), '',
+        decode(repeat(CASE n % 1000 WHEN 0 THEN '02' ELSE '01' END, 32), 'hex'),
         decision, 'MATCHED', CASE WHEN decision <> 'unknown' THEN s.id END, 0.5, '[]'
     FROM generate_series(1, 30000) n CROSS JOIN LATERAL (SELECT abs(hashint4(n)) % 100 AS drawn) AS of_hundred
         CROSS JOIN LATERAL (SELECT CASE WHEN drawn < 3 THEN 'pending' WHEN drawn < 10 THEN 'unknown' ELSE 'accepted' END
@@ -314,8 +316,31 @@ async fn students(database: &Records) {
     database.execute("ANALYZE; CHECKPOINT").await;
     assert!(contains(database.folder(), b"Quagmire"));
 
-    store.erase(gone.id).await.unwrap();
-    BiometricStore::new(db).purge_erased().await.unwrap();
+    let by: UserId = UserStore::new(db).create_user("eraser", "", Role::Admin).await.unwrap().id;
+    // Whoever still sees the name keeps the erasure from being done, and is named: a backup, for one.
+    let mut reader = database.within.as_owner().await;
+    reader.batch_execute("SET application_name = 'old reader'").await.unwrap();
+    let old =
+        reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await.unwrap();
+    old.query_one("SELECT count(*) FROM students", &[]).await.unwrap();
+    store.erase(gone.id, by).await.unwrap();
+    let biometrics = BiometricStore::new(db);
+    let erasure = async || biometrics.erasure(gone.id).await.unwrap().unwrap();
+    let begun = erasure().await;
+    assert_eq!((begun.state, begun.purged_at, begun.waits_for.as_str()), (ErasureState::Pending, None, ""));
+    assert!(!biometrics.purge_erased().await.unwrap());
+    let waiting = erasure().await;
+    assert_eq!((waiting.state, waiting.purged_at), (ErasureState::Purging, None));
+    assert!(waiting.waits_for.starts_with("old reader (process "), "{}", waiting.waits_for);
+    old.commit().await.unwrap();
+    while !biometrics.purge_erased().await.unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let done = erasure().await;
+    assert_eq!(
+        (done.state, done.purged_at.is_some(), done.waits_for.as_str()),
+        (ErasureState::Purged, true, "")
+    );
     let erased = store.get(&StudentKey::Id(gone.id)).await.unwrap().unwrap();
     assert_eq!(
         (erased.number, erased.name, erased.section),
@@ -330,7 +355,8 @@ async fn students(database: &Records) {
     // The number may be given again, to the same person or another.
     let fresh = add("Z-17", "Zebulon Quagmire").await.unwrap();
     assert_eq!(store.get(&StudentKey::Number("Z-17".into())).await.unwrap().unwrap().id, fresh.id);
-    store.erase(gone.id).await.unwrap();
+    store.erase(gone.id, by).await.unwrap();
+    assert_eq!(erasure().await.state, ErasureState::Purged, "nothing more was destroyed");
     assert_eq!(store.get(&StudentKey::Id(fresh.id)).await.unwrap().unwrap().name, "Zebulon Quagmire");
 }
 

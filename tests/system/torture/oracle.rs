@@ -147,9 +147,10 @@ impl Oracle {
         self.drain.cancel();
         let drained = timeout(Duration::from_secs(300), self.uplink).await;
         assert!(drained.is_ok_and(|ended| ended.is_ok()), "it did not drain");
-        let sql = "SELECT s.*, k.id AS key_id, k.day, k.epoch, k.wrapped, e.image FROM sightings s
-                   JOIN data_keys k ON k.day = (s.received_at AT TIME ZONE 'UTC')::date
-                   LEFT JOIN evidence e ON e.sighting_id = s.id WHERE device_id = $1";
+        let sql = "SELECT s.*, k.id AS key_id, k.epoch, k.wrapped, p.sealed AS probe, e.sealed AS image
+                   FROM sightings s JOIN data_keys k ON k.day = s.day
+                   JOIN probes p ON p.day = s.day AND p.sighting_id = s.id
+                   LEFT JOIN evidence e ON e.day = s.day AND e.sighting_id = s.id WHERE device_id = $1";
         let device: Uuid = self.device.id.parse().unwrap();
         let rows = client.query(sql, &[&device]).await.unwrap();
         let mut found: HashMap<u64, Vec<&Row>> = HashMap::new();

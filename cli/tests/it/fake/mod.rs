@@ -140,6 +140,7 @@ pub(crate) fn student(number: &str, name: &str) -> v1::Student {
         create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
         template_count: 2,
         erase_time: None,
+        erasure: None,
     }
 }
 
@@ -265,11 +266,32 @@ impl v1::student_service_server::StudentService for Service {
         student.number = "erased-80000000000000ad".to_owned();
         student.name.clear();
         student.erase_time = Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap()));
-        Ok(Response::new(v1::EraseStudentResponse {
-            student: Some(student.clone()),
+        // As a server with little to do: done when it is asked again.
+        let erasure = v1::Erasure {
+            id: "01890000-0000-7000-8000-0000000000ee".to_owned(),
+            state: v1::ErasureState::Pending.into(),
             templates,
             sightings: 7,
-        }))
+            request_time: student.erase_time,
+            ..v1::Erasure::default()
+        };
+        student.erasure = Some(v1::Erasure {
+            state: v1::ErasureState::Purged.into(),
+            purge_time: student.erase_time,
+            ..erasure.clone()
+        });
+        Ok(Response::new(v1::EraseStudentResponse { student: Some(student.clone()), erasure: Some(erasure) }))
+    }
+
+    async fn get_erasure(
+        &self,
+        request: Request<v1::GetErasureRequest>,
+    ) -> Result<Response<v1::Erasure>, Status> {
+        self.authorise(&request)?;
+        let id = request.into_inner().student_id;
+        let state = self.state();
+        let erasure = state.students.iter().find(|student| student.id == id).and_then(|s| s.erasure.clone());
+        erasure.map(Response::new).ok_or_else(|| status(ErrorReason::NotFound, "not erased"))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cavs_types::{DataKeyId, StudentId};
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, Transaction};
 use jiff::{Timestamp, civil::Date};
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::BiometricStore;
@@ -243,15 +243,20 @@ impl BiometricStore {
         let KeyOf::Day(day) = new.of else { return Err(DatabaseError::NotFound) };
         self.day_key(day).await?.ok_or(DatabaseError::NotFound)
     }
+}
 
-    /// The sealed evidence of a sighting.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn evidence(&self, id: cavs_types::SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let client = self.db.client().await?;
-        let statement = client.prepare_cached("SELECT image FROM evidence WHERE sighting_id = $1").await?;
-        let row = client.query_opt(&statement, &[&id.uuid()]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
-    }
+/// Destroys the data key of a student's templates and portraits, with the commit.
+pub(super) async fn destroy_student_key(
+    transaction: &Transaction<'_>,
+    student: StudentId,
+) -> Result<(), DatabaseError> {
+    transaction.execute("DELETE FROM data_keys WHERE student_id = $1", &[&student.uuid()]).await?;
+    Ok(())
+}
+
+/// Sees to it that the keys of erased students can't be found in the database any more; whether that is so. An
+/// erasure is not done before: this is the place for whoever has it wait for the epochs that wrapped them, too.
+pub(super) async fn erased_keys_are_destroyed(owner: &Client) -> Result<bool, DatabaseError> {
+    owner.batch_execute("VACUUM FULL data_keys").await?;
+    Ok(true)
 }

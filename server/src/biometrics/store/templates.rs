@@ -27,6 +27,8 @@ pub struct NewTemplate<'a> {
     pub sealed: &'a [u8],
     /// How good the picture was.
     pub quality: Quality,
+    /// The sealed picture, where it is kept.
+    pub portrait: Option<&'a [u8]>,
 }
 
 /// A template as it is stored.
@@ -46,7 +48,7 @@ impl BiometricStore {
     /// Stores a template, unless the student has `most` of the pack already.
     ///
     /// # Errors
-    /// `NotFound`: the student.
+    /// `NotFound`: the student; `Erased`.
     pub async fn create_template(&self, new: &NewTemplate<'_>, most: u32) -> Result<bool, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
@@ -74,6 +76,11 @@ impl BiometricStore {
                 &[&new.id.uuid(), &student, &pack, &new.sealed, &Json(new.quality)],
             )
             .await?;
+        if let Some(portrait) = new.portrait {
+            let sql = "INSERT INTO portraits (day, template_id, student_id, sealed)
+                       SELECT (created_at AT TIME ZONE 'UTC')::date, id, student_id, $2 FROM templates WHERE id = $1";
+            transaction.execute(sql, &[&new.id.uuid(), &portrait]).await?;
+        }
         transaction.commit().await?;
         Ok(true)
     }

@@ -3,5 +3,5 @@
 mod student;
 mod user;
 
-pub use student::{Erased, NewStudent, Student, StudentFilter, StudentKey, StudentRef, pseudonym};
+pub use student::{NewStudent, Student, StudentFilter, StudentKey, StudentRef, pseudonym};
 pub use user::{Credentials, User};

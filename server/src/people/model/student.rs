@@ -1,7 +1,7 @@
 use cavs_types::{ProtocolError, StudentId};
 use jiff::Timestamp;
 
-use crate::{page::ListName, text};
+use crate::{biometrics::Erasure, page::ListName, text};
 
 /// Somebody who is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Student {
     pub template_count: u32,
     /// When the face was erased.
     pub erased_at: Option<Timestamp>,
+    /// How far that is.
+    pub erasure: Option<Erasure>,
 }
 
 /// A student as lists name them.
@@ -31,15 +33,6 @@ pub struct StudentRef {
     pub number: String,
     /// As people call them.
     pub name: String,
-}
-
-/// What an erasure destroyed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Erased {
-    /// Templates.
-    pub templates: u64,
-    /// Sightings whose probe and picture are gone.
-    pub sightings: u64,
 }
 
 /// Which students.

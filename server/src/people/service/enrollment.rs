@@ -2,15 +2,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cavs_embedding::Similarity;
-use cavs_models::{Face, Upright};
+use cavs_models::{BoundingBox, DecodeLimits, Face, Image, ImageError, Upright};
 use cavs_types::{ErrorReason, Quality, StudentId, TemplateId};
 use tracing::info;
+use zeroize::Zeroizing;
 
 use super::Students;
 use crate::{
     biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo},
     db::{Database, DatabaseError},
-    error::ServiceError,
+    error::{ServiceError, blocking},
     people::StudentKey,
     recognition::{Recognition, Vision, VisionFailure},
 };
@@ -27,7 +28,16 @@ pub struct EnrollmentLimits {
     /// From this similarity on, a face belongs to the student who has it already; from 0.2 above the accept
     /// threshold on where it is `None`.
     pub same_person: Option<Similarity>,
+    /// Whether the pictures of faces are kept beside their templates, sealed.
+    pub keep_portraits: bool,
 }
+
+/// How much of what is around a face is kept with it, as a part of its box.
+const PORTRAIT_MARGIN: f32 = 0.25;
+/// Most pixels of a kept picture's side: as many as any network looks at.
+const PORTRAIT_SIDE: u32 = 256;
+/// JPEG quality of kept pictures, 1 to 100.
+const PORTRAIT_QUALITY: u8 = 90;
 
 impl EnrollmentLimits {
     /// Well above what is accepted as the same person: a sibling must not be refused, a second enrollment
@@ -113,9 +123,10 @@ impl Enrollment {
         student: StudentId,
         image: Bytes,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
-        let face = match self.vision.faces(image).await? {
-            Ok(seen) => match portrait(seen, self.limits.min_quality) {
-                Ok(face) => face,
+        let picture = self.limits.keep_portraits.then(|| image.clone());
+        let (face, quarters) = match self.vision.faces(image).await? {
+            Ok(seen) => match with_quarters(seen, self.limits.min_quality) {
+                Ok(found) => found,
                 Err(refusal) => return Ok(Err(refusal)),
             },
             Err(failure) => return Ok(Err(unreadable(&failure))),
@@ -138,7 +149,14 @@ impl Enrollment {
             );
             return refuse("LOOKS_LIKE_ANOTHER_STUDENT", message);
         }
-        match self.store_template(student, face, quality).await? {
+        let crop = match picture.map(|picture| crop(picture, quarters, face.bounding_box)) {
+            None => None,
+            Some(cropping) => match cropping.await? {
+                Ok(crop) => Some(crop),
+                Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
+            },
+        };
+        match self.store_template(student, face, quality, crop).await? {
             Some(template) => Ok(Ok(Enrolled { template, quality })),
             None => refuse(
                 "TOO_MANY_TEMPLATES",
@@ -178,13 +196,15 @@ impl Enrollment {
         student: StudentId,
         face: Face,
         quality: Quality,
+        crop: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Option<TemplateId>, ServiceError> {
         let id = TemplateId::generate();
         let pack = self.recognition.pack();
         let key = self.keys.student_key(&self.store, student).await?;
         let owner = Owner::Template(id, pack);
-        let sealed = key.seal(owner, &zeroize::Zeroizing::new(face.embedding.to_le_bytes()))?;
-        let new = NewTemplate { id, student, pack, sealed: &sealed, quality };
+        let sealed = key.seal(owner, &Zeroizing::new(face.embedding.to_le_bytes()))?;
+        let portrait = crop.map(|crop| key.seal(Owner::Portrait(id), &crop)).transpose()?;
+        let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait: portrait.as_deref() };
         let stored = self.store.create_template(&new, self.limits.templates_per_student).await;
         match stored {
             Ok(false) => Ok(None),
@@ -201,6 +221,26 @@ impl Enrollment {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// As [`portrait`], with the quarters by which the photograph has to be turned for it.
+fn with_quarters(seen: Upright, min_quality: u8) -> Result<(Face, u8), Refusal> {
+    let quarters = seen.quarters;
+    portrait(seen, min_quality).map(|face| (face, quarters))
+}
+
+/// The face of a photograph that was looked at before, as a JPEG.
+async fn crop(
+    picture: Bytes,
+    quarters: u8,
+    bounds: BoundingBox,
+) -> Result<Result<Zeroizing<Vec<u8>>, ImageError>, ServiceError> {
+    blocking(move || {
+        let upright = Image::decode(&picture, &DecodeLimits::default())?.turned(quarters);
+        let jpeg = upright.crop_jpeg(bounds, PORTRAIT_MARGIN, PORTRAIT_SIDE, PORTRAIT_QUALITY)?;
+        Ok(Zeroizing::new(jpeg))
+    })
+    .await
 }
 
 /// The face of a photograph that may become a template: alone, upright, and of at least `min_quality`.

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
 use cavs_types::{ErrorReason, StudentId, UserId};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
-    biometrics::{BiometricStore, Keys},
+    biometrics::{BiometricStore, Erasure, Keys, Maintenance},
     db::{Database, DatabaseError},
     error::ServiceError,
     page::{Page, PageRequest},
-    people::{Erased, NewStudent, Student, StudentFilter, StudentKey, StudentStore},
+    people::{NewStudent, Student, StudentFilter, StudentKey, StudentStore},
     recognition::Recognition,
 };
 
@@ -19,17 +19,24 @@ pub struct Students {
     biometrics: BiometricStore,
     keys: Arc<Keys>,
     recognition: Arc<Recognition>,
+    maintenance: Arc<Maintenance>,
 }
 
 impl Students {
     /// Over these connections to the database.
     #[must_use]
-    pub fn new(db: &Database, keys: &Arc<Keys>, recognition: &Arc<Recognition>) -> Self {
+    pub fn new(
+        db: &Database,
+        keys: &Arc<Keys>,
+        recognition: &Arc<Recognition>,
+        maintenance: &Arc<Maintenance>,
+    ) -> Self {
         Self {
             store: StudentStore::new(db),
             biometrics: BiometricStore::new(db),
             keys: Arc::clone(keys),
             recognition: Arc::clone(recognition),
+            maintenance: Arc::clone(maintenance),
         }
     }
 
@@ -88,21 +95,29 @@ impl Students {
     }
 
     /// Destroys a student's face, number and name for good; the sightings stay, without them. When this returns,
-    /// no search here finds the student, and what the graph knew of them leaves its memory as soon as it is built anew.
+    /// no search here finds the student, and what the graph knew of them leaves its memory as soon as it is built
+    /// anew; what is left in the database's files goes in the background, as the student's erasure says.
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`.
-    pub async fn erase(&self, id: StudentId, by: UserId) -> Result<(Student, Erased), ServiceError> {
+    pub async fn erase(&self, id: StudentId, by: UserId) -> Result<Student, ServiceError> {
         let key = StudentKey::Id(id);
         // Names the one who is not there.
         self.get(&key).await?;
-        let faces = self.store.erase(id).await?;
-        let erased = Erased { templates: faces.templates.len() as u64, sightings: faces.sightings };
-        self.recognition.bring_into_force(&faces.templates).await?;
-        if let Err(cause) = self.biometrics.purge_erased().await {
-            warn!(%cause, student = %id, "what was erased is still in the database's files; erase again");
-        }
-        info!(student = %id, %by, templates = erased.templates, sightings = erased.sightings, "erased a student");
-        Ok((self.get(&key).await?, erased))
+        let templates = self.store.erase(id, by).await?;
+        self.maintenance.wake();
+        self.recognition.bring_into_force(&templates).await?;
+        info!(student = %id, %by, templates = templates.len(), "erased a student");
+        self.get(&key).await
+    }
+
+    /// How far a student's erasure is.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`: nobody has erased the student.
+    pub async fn erasure(&self, id: StudentId) -> Result<Erasure, ServiceError> {
+        self.biometrics.erasure(id).await?.ok_or_else(|| {
+            ServiceError::refused(ErrorReason::NotFound, format!("the student {id} was not erased"))
+        })
     }
 }

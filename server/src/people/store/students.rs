@@ -1,16 +1,21 @@
-use cavs_types::StudentId;
+use cavs_types::{StudentId, TemplateId, UserId};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use crate::{
-    biometrics::{ErasedFaces, NewDataKey, erase_faces, insert_key},
+    biometrics::{ERASURE, NewDataKey, erase_faces, insert_key, read_erasure},
     db::{Conditions, Database, DatabaseError},
     page::{Page, PageRequest},
     people::{NewStudent, Student, StudentFilter, StudentKey, pseudonym},
 };
 
-const SELECT: &str = "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
-    (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count FROM students s";
+fn select() -> String {
+    format!(
+        "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
+             (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count, {ERASURE}
+         FROM students s LEFT JOIN erasures e ON e.student_id = s.id"
+    )
+}
 
 /// In the order of an index, passing over those who are not wanted. Good where many are wanted.
 pub(crate) const BY_NUMBER: &str = "s.number";
@@ -53,7 +58,7 @@ impl StudentStore {
             )
             .await?;
         insert_key(&transaction, key).await?;
-        let sql = format!("{SELECT} WHERE s.id = $1");
+        let sql = format!("{} WHERE s.id = $1", select());
         let created = student(&transaction.query_one(&sql, &[&id.uuid()]).await?)?;
         transaction.commit().await?;
         Ok(created)
@@ -67,11 +72,11 @@ impl StudentStore {
         let client = self.db.client().await?;
         let row = match key {
             StudentKey::Id(id) => {
-                let sql = format!("{SELECT} WHERE s.id = $1");
+                let sql = format!("{} WHERE s.id = $1", select());
                 client.query_opt(&sql, &[&id.uuid()]).await?
             }
             StudentKey::Number(number) => {
-                let sql = format!("{SELECT} WHERE s.number = $1");
+                let sql = format!("{} WHERE s.number = $1", select());
                 client.query_opt(&sql, &[number]).await?
             }
         };
@@ -100,25 +105,25 @@ impl StudentStore {
                 true => BY_NUMBER,
                 false => SORTED,
             };
-        let rows = chosen.rows(&client, SELECT, order, request.fetch()).await?;
+        let rows = chosen.rows(&client, &select(), order, request.fetch()).await?;
         let items = rows.iter().map(student).collect::<Result<_, _>>()?;
         Ok(Page { total, ..request.page(items, |student| student.number.clone()) })
     }
 
-    /// Destroys a student's face, number, name and section.
+    /// Destroys a student's face, number, name and section; the templates that there were.
     ///
     /// # Errors
     /// `NotFound`: the student.
-    pub(crate) async fn erase(&self, id: StudentId) -> Result<ErasedFaces, DatabaseError> {
+    pub(crate) async fn erase(&self, id: StudentId, by: UserId) -> Result<Vec<TemplateId>, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        // An enrollment under way takes this row, too: it is through, or finds no key any more.
+        // Whoever attaches a face or a name to the student shares this row: they are through, or find an erased one.
         let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()), number = $2, name = '',
                    section = '', name_words = '' WHERE id = $1";
         if transaction.execute(sql, &[&id.uuid(), &pseudonym(id)]).await? == 0 {
             return Err(DatabaseError::NotFound);
         }
-        let erased = erase_faces(&transaction, id).await?;
+        let erased = erase_faces(&transaction, id, by).await?;
         transaction.commit().await?;
         Ok(erased)
     }
@@ -146,6 +151,7 @@ fn student(row: &Row) -> Result<Student, DatabaseError> {
         section: row.try_get("section")?,
         created_at: row.try_get("created_at")?,
         erased_at: row.try_get("erased_at")?,
+        erasure: read_erasure(row)?,
         template_count: u32::try_from(row.try_get::<_, i64>("template_count")?).unwrap_or(u32::MAX),
     })
 }

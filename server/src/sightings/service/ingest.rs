@@ -1,11 +1,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use cavs_types::{Decision, DeviceId, PredictionReason, SightingId};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tracing::warn;
 
 use crate::{
-    biometrics::{BiometricStore, Key, Keys, Owner},
+    biometrics::{BiometricStore, Key, Keys, Owner, SealedFace},
     db::Database,
     error::ServiceError,
     fleet::{RunId, refused},
@@ -81,7 +81,7 @@ impl Ingest {
     ) -> Result<Vec<StoreOutcome>, ServiceError> {
         let mut predictions =
             self.recognition.predict(&sightings.iter().map(|s| &s.probe).collect::<Vec<&Probe>>()).await?;
-        let received_at = Timestamp::now();
+        let received_at = now_in_microseconds();
         for (captured, prediction) in sightings.iter().zip(&mut predictions) {
             if !captured.time_is_plausible(received_at) {
                 prediction.leave_to_person(PredictionReason::TimeImplausible);
@@ -92,7 +92,7 @@ impl Ingest {
         let batch: Vec<SightingToStore<'_>> = sightings
             .iter()
             .zip(&predictions)
-            .map(|(captured, prediction)| self.seal(captured, prediction, received_at, &key))
+            .map(|(captured, prediction)| self.seal(captured, prediction, received_at, day, &key))
             .collect::<Result<_, _>>()?;
         let outcomes =
             self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))?;
@@ -114,6 +114,7 @@ impl Ingest {
         captured: &'a CapturedSighting,
         prediction: &'a Prediction,
         received_at: Timestamp,
+        day: Date,
         key: &Key,
     ) -> Result<SightingToStore<'a>, ServiceError> {
         let id = SightingId::generate();
@@ -122,6 +123,19 @@ impl Ingest {
         let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
         let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
         let time_implausible = !captured.time_is_plausible(received_at);
-        Ok(SightingToStore { id, captured, received_at, probe, evidence, prediction, time_implausible })
+        Ok(SightingToStore {
+            id,
+            captured,
+            received_at,
+            face: SealedFace { day, probe, evidence },
+            prediction,
+            time_implausible,
+        })
     }
+}
+
+/// As exactly as the database keeps times, so that both tell the same day.
+fn now_in_microseconds() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }

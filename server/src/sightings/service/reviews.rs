@@ -70,7 +70,7 @@ impl Reviews {
     /// Records a person's verdict.
     ///
     /// # Errors
-    /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `ALREADY_REVIEWED`; `INVALID_ARGUMENT` where
+    /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `STUDENT_ERASED`, `ALREADY_REVIEWED`; `INVALID_ARGUMENT` where
     /// there is nobody to approve.
     pub async fn review(&self, review: &NewReview, reviewer: UserId) -> Result<Sighting, ServiceError> {
         let (recorded, sighting) =

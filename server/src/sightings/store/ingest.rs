@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::SightingStore;
 use crate::{
+    biometrics::{SealedFace, store_faces},
     db::{Batch, DatabaseError, to_bigint, to_integer},
     fleet::{CameraRefusal, CameraStanding, lock_standings, note_refusals},
     recognition::{Candidate, Prediction},
@@ -32,10 +33,8 @@ pub struct SightingToStore<'a> {
     pub captured: &'a CapturedSighting,
     /// When it came.
     pub received_at: Timestamp,
-    /// The sealed probe.
-    pub probe: Vec<u8>,
-    /// The sealed evidence, where it is kept.
-    pub evidence: Option<Vec<u8>>,
+    /// What is sealed of it.
+    pub face: SealedFace,
     /// What the machine says.
     pub prediction: &'a Prediction,
     /// A time of it is far from the server's clock.
@@ -82,7 +81,9 @@ impl SightingStore {
         let (offered, refused): (Vec<_>, Vec<_>) =
             batch.iter().partition(|sighting| refusal(sighting).is_none());
         let stored = insert_sightings(&transaction, device, &offered).await?;
-        insert_evidence(&transaction, &offered, &stored).await?;
+        let new = offered.iter().filter(|sighting| stored.contains(&sighting.id.uuid()));
+        let faces: Vec<_> = new.map(|sighting| (sighting.id, &sighting.face)).collect();
+        store_faces(&transaction, &faces).await?;
         let mut refusals: HashMap<_, u64> = HashMap::new();
         refused
             .into_iter()
@@ -134,7 +135,6 @@ async fn insert_sightings(
         .column("quality", |s| Json(s.captured.probe.quality))
         .column("liveness", |s| s.captured.liveness)
         .column("pack_digest", |s| s.captured.probe.pack.as_bytes().as_slice())
-        .column("probe", |s| s.probe.as_slice())
         .column("decision", |s| s.prediction.decision.as_str())
         .column("reason", |s| s.prediction.reason.as_str())
         .column("predicted_student_id", |s| s.prediction.predicted().map(|best| best.student.uuid()))
@@ -162,27 +162,6 @@ async fn insert_sightings(
     let insert = transaction.prepare_cached(&sql).await?;
     let rows = transaction.query(&insert, &batch.parameters()).await?;
     Ok(rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
-}
-
-/// Keeps the evidence of those that were stored.
-async fn insert_evidence(
-    transaction: &deadpool_postgres::Transaction<'_>,
-    sightings: &[&SightingToStore<'_>],
-    stored: &HashSet<Uuid>,
-) -> Result<(), DatabaseError> {
-    let kept: Vec<(Uuid, &[u8])> = sightings
-        .iter()
-        .filter(|s| stored.contains(&s.id.uuid()))
-        .filter_map(|s| Some((s.id.uuid(), s.evidence.as_deref()?)))
-        .collect();
-    if kept.is_empty() {
-        return Ok(());
-    }
-    let batch = Batch::of(&kept).column("sighting_id", |kept| kept.0).column("image", |kept| kept.1);
-    let (columns, source) = (batch.names(), batch.source());
-    let sql = format!("INSERT INTO evidence ({columns}) SELECT {columns} FROM {source}");
-    transaction.execute(&transaction.prepare_cached(&sql).await?, &batch.parameters()).await?;
-    Ok(())
 }
 
 fn candidates(prediction: &Prediction) -> Vec<CandidateColumn> {

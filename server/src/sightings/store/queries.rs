@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
 use cavs_types::{DeviceId, Quality, SightingId, StudentId};
-use futures_util::future::try_join3;
-use jiff::Timestamp;
+use futures_util::future::{try_join, try_join3, try_join4};
+use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
     Row,
     types::{Json, ToSql, Type},
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{SightingStore, ingest::CandidateColumn};
 use crate::{
+    biometrics::{has_evidence, sightings_with_evidence},
     db::{Conditions, DatabaseError, ListSource, read_digest, read_json, read_text, to_bigint},
     fleet::RunId,
     page::{Page, PageRequest},
@@ -30,8 +31,7 @@ const COLUMNS: &str = "
         s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
         s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.margin, s.threshold,
         s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
-        s.corrected_student_id, d.name AS device_name, u.username AS reviewer,
-        EXISTS (SELECT FROM evidence e WHERE e.sighting_id = s.id) AS has_evidence";
+        s.corrected_student_id, d.name AS device_name, u.username AS reviewer, s.day";
 
 /// To a sighting `s`.
 const JOINED: &str = "JOIN devices d ON d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
@@ -261,14 +261,14 @@ pub(crate) async fn read_one(
         client.prepare_cached(REVIEWS_OF_ONE),
     )
     .await?;
+    let has_evidence = has_evidence(client, id);
     let id = id.uuid();
     let parameters: [&(dyn ToSql + Sync); 1] = [&id];
-    let (row, students, reviews) = try_join3(
-        client.query_opt(&select, &parameters),
-        client.query(&students, &parameters),
-        client.query(&reviews, &parameters),
-    )
-    .await?;
+    let read_row = async { Ok(client.query_opt(&select, &parameters).await?) };
+    let read_students = async { Ok(client.query(&students, &parameters).await?) };
+    let read_reviews = async { Ok(client.query(&reviews, &parameters).await?) };
+    let (row, students, reviews, has_evidence) =
+        try_join4(read_row, read_students, read_reviews, has_evidence).await?;
     let Some(row) = row else { return Ok(None) };
     let students = students_by_id(&students)?;
     let candidates: Vec<CandidateColumn> = read_json(&row, "sightings", "candidates")?;
@@ -284,10 +284,11 @@ pub(crate) async fn read_one(
         Ok(Review { withdrawal, ..read_review(row, "reviews", &students)? })
     });
     let reviews = reviews.collect::<Result<_, DatabaseError>>()?;
-    Ok(Some(Sighting { reviews, ..read(&row, &candidates, &students)? }))
+    Ok(Some(Sighting { reviews, ..read(&row, &candidates, &students, has_evidence)? }))
 }
 
-/// Reads rows of [`COLUMNS`], and the students they name in one further query.
+/// Reads rows of [`COLUMNS`], and in two further queries, which go out together, the students they name and which
+/// of them have pictures.
 async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Vec<Sighting>, DatabaseError> {
     let candidates: Vec<Vec<CandidateColumn>> =
         rows.iter().map(|row| read_json(row, "sightings", "candidates")).collect::<Result<_, _>>()?;
@@ -300,9 +301,18 @@ async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Ve
     ids.sort_unstable();
     ids.dedup();
     let sql = "SELECT id, number, name FROM students WHERE id = ANY($1)";
-    let found = client.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?;
-    let students = students_by_id(&found)?;
-    rows.iter().zip(&candidates).map(|(row, candidates)| read(row, candidates, &students)).collect()
+    let named = async { Ok(client.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?) };
+    let sightings: Vec<Uuid> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    let mut days: Vec<Date> = rows.iter().map(|row| row.try_get("day")).collect::<Result<_, _>>()?;
+    days.sort_unstable();
+    days.dedup();
+    let (named, pictured) = try_join(named, sightings_with_evidence(client, &days, &sightings)).await?;
+    let students = students_by_id(&named)?;
+    rows.iter()
+        .zip(&candidates)
+        .zip(&sightings)
+        .map(|((row, candidates), id)| read(row, candidates, &students, pictured.contains(id)))
+        .collect()
 }
 
 fn students_by_id(rows: &[Row]) -> Result<HashMap<Uuid, StudentRef>, DatabaseError> {
@@ -344,6 +354,7 @@ fn read(
     row: &Row,
     candidates: &[CandidateColumn],
     students: &HashMap<Uuid, StudentRef>,
+    has_evidence: bool,
 ) -> Result<Sighting, DatabaseError> {
     const TABLE: &str = "sightings";
     let review = match row.try_get::<_, Option<&str>>("verdict")? {
@@ -398,7 +409,7 @@ fn read(
         review,
         reviews: Vec::new(),
         student: named(row, "student_id", students)?,
-        has_evidence: row.try_get("has_evidence")?,
+        has_evidence,
         clock: Clock {
             trust: read_text(row, TABLE, "clock_trust")?,
             uncertainty_ms: uncertainty.map(i64::unsigned_abs),

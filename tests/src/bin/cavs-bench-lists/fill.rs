@@ -161,11 +161,11 @@ fn sightings(size: Size, from: u64, until: u64) -> String {
     format!(
         "INSERT INTO sightings (id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at,
              frame, clock_trust, box_x, box_y, box_width, box_height, detection_score, quality,
-             pack_digest, probe, decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
+             pack_digest, decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
              verdict, reviewer_id, reviewed_at)
          SELECT {id}, camera.id, camera.id, 1, n, 'Room ' || camera_number, seen_at, seen_at + interval '1 s',
              'frame ' || n, 'synchronised', 600, 400, 120, 150, 0.93, quality.good,
-             decode(repeat('01', 32), 'hex'), '', decision,
+             decode(repeat('01', 32), 'hex'), decision,
              CASE decision WHEN 'accepted' THEN 'MATCHED' WHEN 'pending' THEN 'NARROW_MARGIN' ELSE 'LOW_SIMILARITY' END,
              CASE WHEN decision <> 'unknown' THEN student.id END, 0.62, 0.2, 0.5,
              jsonb_build_array(jsonb_build_object('student_id', student.id, 'similarity', 0.62),

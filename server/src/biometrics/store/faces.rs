@@ -1,0 +1,108 @@
+//! Probes and evidence of sightings.
+
+use std::collections::HashSet;
+
+use cavs_types::SightingId;
+use deadpool_postgres::{Object, Transaction};
+use futures_util::future::try_join;
+use jiff::civil::Date;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use super::BiometricStore;
+use crate::db::DatabaseError;
+
+/// What is sealed of a sighting.
+#[derive(Debug)]
+pub struct SealedFace {
+    /// The day of the sighting's reception, in UTC: of the key that sealed, and of the partition.
+    pub day: Date,
+    /// The sealed probe.
+    pub probe: Vec<u8>,
+    /// The sealed picture, where it is kept.
+    pub evidence: Option<Vec<u8>>,
+}
+
+/// Stores faces of sightings that the transaction has stored before, but for those of erased students: the
+/// database leaves them out. Both statements go out together, however many faces there are.
+pub(crate) async fn store_faces(
+    transaction: &Transaction<'_>,
+    faces: &[(SightingId, &SealedFace)],
+) -> Result<(), DatabaseError> {
+    if faces.is_empty() {
+        return Ok(());
+    }
+    let (mut probes, mut pictures) = (Columns::default(), Columns::default());
+    for (id, face) in faces {
+        probes.push(face.day, *id, &face.probe);
+        if let Some(evidence) = &face.evidence {
+            pictures.push(face.day, *id, evidence);
+        }
+    }
+    try_join(probes.insert(transaction, "probes"), pictures.insert(transaction, "evidence")).await?;
+    Ok(())
+}
+
+/// Rows of `probes` or `evidence`, by column.
+#[derive(Default)]
+struct Columns<'a> {
+    days: Vec<Date>,
+    sightings: Vec<Uuid>,
+    sealed: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, day: Date, sighting: SightingId, sealed: &'a [u8]) {
+        self.days.push(day);
+        self.sightings.push(sighting.uuid());
+        self.sealed.push(sealed);
+    }
+
+    async fn insert(&self, transaction: &Transaction<'_>, table: &str) -> Result<(), DatabaseError> {
+        if self.days.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "INSERT INTO {table} (day, sighting_id, sealed)
+             SELECT * FROM unnest($1::date[], $2::uuid[], $3::bytea[])"
+        );
+        let statement = transaction.prepare_cached(&sql).await?;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.days, &self.sightings, &self.sealed];
+        transaction.execute(&statement, &parameters).await?;
+        Ok(())
+    }
+}
+
+/// Which of some sightings have a picture. The days choose the partitions.
+pub(crate) async fn sightings_with_evidence(
+    client: &Object,
+    days: &[Date],
+    sightings: &[Uuid],
+) -> Result<HashSet<Uuid>, DatabaseError> {
+    let sql = "SELECT sighting_id FROM evidence WHERE day = ANY($1) AND sighting_id = ANY($2)";
+    let rows = client.query_typed(sql, &[(&days, Type::DATE_ARRAY), (&sightings, Type::UUID_ARRAY)]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+/// Whether a sighting has a picture. Takes one answer of the database on a connection that was asked before.
+pub(crate) async fn has_evidence(client: &Object, sighting: SightingId) -> Result<bool, DatabaseError> {
+    let sql =
+        "SELECT FROM evidence WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE id = $1)";
+    let statement = client.prepare_cached(sql).await?;
+    Ok(client.query_opt(&statement, &[&sighting.uuid()]).await?.is_some())
+}
+
+impl BiometricStore {
+    /// The sealed picture of a sighting.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn evidence(&self, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let sql = "SELECT sealed FROM evidence
+                   WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE id = $1)";
+        let client = self.db.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        let row = client.query_opt(&statement, &[&id.uuid()]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+}
