@@ -17,9 +17,9 @@ use cavs_server::{
     biometrics::{BiometricStore, Key, KeyName, Keyring, Keys, Owner},
     db::{Address, Database},
     monitoring::Metrics,
-    recognition::{Probe, Recognition, RecognitionSetup, Thresholds},
+    recognition::{Galleries, Probe, RecognitionSetup, Thresholds},
 };
-use cavs_types::{DataKeyId, Quality};
+use cavs_types::{DataKeyId, Quality, SiteId};
 use common::{face, template};
 use tokio_postgres::{
     Client, NoTls,
@@ -33,6 +33,8 @@ const PICTURES: u64 = 4;
 const DIMENSION: usize = 512;
 const PACK: PackDigest = PackDigest::from_bytes([7; 32]);
 const MASTER: [u8; 32] = [9; 32];
+/// The site that every database begins with.
+const MAIN: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_0001);
 
 fn main() {
     // `cargo bench` adds flags of its own.
@@ -95,7 +97,8 @@ async fn load(templates: u64) {
         options: Options::default(),
     };
     let begun = Instant::now();
-    let recognition = Recognition::load(setup, &db, keys, Arc::new(Metrics::default())).await.unwrap();
+    let galleries = Galleries::open(setup, &db, keys, Arc::new(Metrics::default())).await.unwrap();
+    let recognition = galleries.of(SiteId::from_uuid(MAIN)).await.unwrap();
     let loaded = begun.elapsed();
     let answer = recognition.predict(&[&probe(face(3, 1000, DIMENSION))]).await.unwrap().remove(0);
     let answered = begun.elapsed();
@@ -104,7 +107,7 @@ async fn load(templates: u64) {
     assert_eq!((state.stats.templates as u64, state.quarantined), (templates / PICTURES * PICTURES, 0));
     println!("loaded_s {:.2}", loaded.as_secs_f64());
     println!("first_answer_s {:.2}", answered.as_secs_f64());
-    drop(recognition);
+    drop((galleries, recognition));
     db.close();
     cluster.stop();
 }
@@ -117,11 +120,11 @@ async fn fill(cluster: &Cluster, students: u64) {
     let connection = tokio::spawn(connection);
     client.batch_execute("ALTER TABLE templates DISABLE TRIGGER USER").await.unwrap();
 
-    let columns = [Type::UUID, Type::TEXT, Type::TEXT];
-    let mut writer = copy(&client, "students (id, number, name)", &columns).await;
+    let columns = [Type::UUID, Type::UUID, Type::TEXT, Type::TEXT];
+    let mut writer = copy(&client, "students (site_id, id, number, name)", &columns).await;
     for student in 0..students {
         let number = student.to_string();
-        writer.as_mut().write(&[&id(student, 0), &number, &number]).await.unwrap();
+        writer.as_mut().write(&[&MAIN, &id(student, 0), &number, &number]).await.unwrap();
     }
     writer.as_mut().finish().await.unwrap();
 
@@ -139,8 +142,8 @@ async fn fill(cluster: &Cluster, students: u64) {
     }
     writer.as_mut().finish().await.unwrap();
 
-    let columns = [Type::UUID, Type::UUID, Type::BYTEA, Type::BYTEA, Type::TEXT, Type::JSONB];
-    let into = "templates (id, student_id, pack_digest, embedding, source, quality)";
+    let columns = [Type::UUID, Type::UUID, Type::UUID, Type::BYTEA, Type::BYTEA, Type::TEXT, Type::JSONB];
+    let into = "templates (site_id, id, student_id, pack_digest, embedding, source, quality)";
     let mut writer = copy(&client, into, &columns).await;
     let (pack, quality) = (PACK.as_bytes().as_slice(), Json(quality()));
     for (student, wrapped) in (0..).zip(&wrapped) {
@@ -149,8 +152,8 @@ async fn fill(cluster: &Cluster, students: u64) {
             let template = id(student, picture + 1);
             let plain = face(student, picture, DIMENSION).to_le_bytes();
             let sealed = key.seal(Owner::Template(template.into(), PACK), &plain).unwrap();
-            let row: [&(dyn ToSql + Sync); 6] =
-                [&template, &id(student, 0), &pack, &sealed, &"image", &quality];
+            let row: [&(dyn ToSql + Sync); 7] =
+                [&MAIN, &template, &id(student, 0), &pack, &sealed, &"image", &quality];
             writer.as_mut().write(&row).await.unwrap();
         }
     }

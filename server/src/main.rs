@@ -13,7 +13,7 @@ use cavs_server::{
     biometrics::Keyring,
     check,
     config::{Config, LogFormat, Logging},
-    people::{Credentials, create_user},
+    people::{Credentials, Grant, SiteKey, create_user, grant},
     rotate_keys, run,
 };
 use cavs_types::Role;
@@ -61,11 +61,52 @@ enum UserCommand {
         #[arg(long, env = "CAVS_SERVER_CONFIG", value_name = "FILE")]
         config: PathBuf,
         /// What the user may do
-        #[arg(long, value_enum)]
-        role: RoleArgument,
+        #[command(flatten)]
+        grant: GrantArguments,
         /// The user's name
         username: String,
     },
+    /// Give a user a role in a site, in the place of the one that they had there, or make them an operator
+    Grant {
+        /// The configuration file
+        #[arg(long, env = "CAVS_SERVER_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+        /// What the user may do
+        #[command(flatten)]
+        grant: GrantArguments,
+        /// The user's name
+        username: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct GrantArguments {
+    /// What the user may do
+    #[arg(long, value_enum)]
+    role: RoleArgument,
+    /// In which site, by name or id; the only one where there is only one
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+}
+
+impl TryFrom<GrantArguments> for Grant {
+    type Error = anyhow::Error;
+
+    fn try_from(GrantArguments { role, site }: GrantArguments) -> anyhow::Result<Self> {
+        let role = match role {
+            RoleArgument::Admin => Role::Admin,
+            RoleArgument::Reviewer => Role::Reviewer,
+            RoleArgument::Viewer => Role::Viewer,
+            RoleArgument::Capture => Role::Capture,
+            RoleArgument::Operator => {
+                if site.is_some() {
+                    bail!("an operator is one in all sites: leave out --site");
+                }
+                return Ok(Self::Operator);
+            }
+        };
+        Ok(Self::Role(role, site.map(|site| SiteKey::read("site", &site)).transpose()?))
+    }
 }
 
 #[derive(Subcommand)]
@@ -88,9 +129,16 @@ enum KeyCommand {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum RoleArgument {
+    /// Everything in a site
     Admin,
+    /// Give verdicts, and look
     Reviewer,
+    /// Look
     Viewer,
+    /// Send frames of a camera, as a program does, and nothing else
+    Capture,
+    /// Everything in all sites, and to add, rename and archive them
+    Operator,
 }
 
 fn main() -> ExitCode {
@@ -134,20 +182,25 @@ async fn act(command: Command) -> anyhow::Result<()> {
             };
             run(config, control, ready).await.context("can't serve")
         }
-        Command::User(UserCommand::Add { config, role, username }) => {
+        Command::User(UserCommand::Add { config, grant, username }) => {
             let config = Config::load(&config)?;
             drop(start_logging(&config.logging)?);
             let password = read_password(&username)?;
-            let role = match role {
-                RoleArgument::Admin => Role::Admin,
-                RoleArgument::Reviewer => Role::Reviewer,
-                RoleArgument::Viewer => Role::Viewer,
-            };
+            let grant = Grant::try_from(grant)?;
             let credentials = Credentials::new(&username, password)?;
             let backend = Backend::open(&config.database).await?;
-            let created = create_user(&backend.store, credentials, role).await;
+            let created = create_user(&backend.store, credentials, grant).await;
             backend.close().await;
             created.map(drop).context("the user was not added")
+        }
+        Command::User(UserCommand::Grant { config, grant: given, username }) => {
+            let config = Config::load(&config)?;
+            drop(start_logging(&config.logging)?);
+            let given = Grant::try_from(given)?;
+            let backend = Backend::open(&config.database).await?;
+            let granted = grant(&backend.store, &username, given).await;
+            backend.close().await;
+            granted.context("nothing was given")
         }
         Command::Key(KeyCommand::Rotate { config }) => {
             let config = Config::load(&config)?;

@@ -19,7 +19,7 @@ use crate::{
     listeners::{Certificates, Shares, TlsError, listen},
     monitoring::{Metrics, Monitor},
     people::EnrollmentLimits,
-    recognition::{Recognition, RecognitionSetup, Thresholds, Vision},
+    recognition::{Galleries, RecognitionSetup, Thresholds, Vision},
     services::{Parts, Services},
     sightings::EvidencePolicy,
 };
@@ -331,12 +331,12 @@ async fn serve(
     monitor.serves(services.clone());
     ready(Addresses { api: api_address, devices: devices_address, monitoring });
 
-    let (recognition, until) = (Arc::clone(&services.recognition), shutdown.clone());
-    tasks.spawn(async move { recognition.follow(until).await });
+    let (galleries, until) = (Arc::clone(&services.galleries), shutdown.clone());
+    tasks.spawn(async move { galleries.follow(until).await });
     let (devices_changed, until) = (services.device_streams.clone(), shutdown.clone());
     tasks.spawn(async move { devices_changed.follow(until).await });
-    let (recognition, until) = (Arc::clone(&services.recognition), shutdown.clone());
-    tasks.spawn(async move { recognition.calibrate_regularly(until).await });
+    let (galleries, until) = (Arc::clone(&services.galleries), shutdown.clone());
+    tasks.spawn(async move { galleries.calibrate_regularly(until).await });
     let (keys, store) = (Arc::clone(&services.keys), BiometricStore::new(&backend.background));
     let (until, rotate_after) = (shutdown.clone(), config.rotate_keys_after);
     tasks.spawn(async move { until.run_until_cancelled(keep_keys(&keys, &store, rotate_after)).await });
@@ -364,7 +364,7 @@ async fn serve(
     shutdown.cancel();
     tasks.close();
     tasks.wait().await;
-    info!(searches = ?services.recognition.state().stats.counters, "stopped");
+    info!(searches = ?services.galleries.searches(), "stopped");
     Ok(result?)
 }
 
@@ -456,12 +456,12 @@ async fn assemble(
         PipelineOptions { threads: recognition.threads, device: recognition.device, ..Default::default() };
     let networks = pack.clone();
     let load = move || FacePipeline::new(&networks, options);
-    let gallery = Recognition::load(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
+    let galleries = Galleries::open(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
     Ok(Services::new(Parts {
         people: backend.store.clone(),
         devices: backend.devices.clone(),
         keys,
-        recognition: Arc::new(gallery.await?),
+        galleries: Arc::new(galleries.await?),
         vision: Vision::start(load, DecodeLimits::default())?,
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
         enrollment: EnrollmentLimits {

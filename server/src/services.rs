@@ -7,8 +7,8 @@ use crate::{
     db::{Connections, Database},
     fleet::{DeviceStreams, Devices},
     monitoring::Metrics,
-    people::{Accounts, Enrollment, EnrollmentLimits, Students},
-    recognition::{Recognition, Vision},
+    people::{Accounts, Enrollment, EnrollmentLimits, Sites, Students},
+    recognition::{Galleries, Vision},
     sightings::{EvidencePolicy, Ingest, Reviews},
 };
 
@@ -16,13 +16,14 @@ use crate::{
 #[derive(Clone)]
 pub struct Services {
     pub(crate) accounts: Accounts,
+    pub(crate) sites: Sites,
     pub(crate) students: Students,
     pub(crate) enrollment: Enrollment,
     pub(crate) devices: Devices,
     pub(crate) device_streams: DeviceStreams,
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
-    pub(crate) recognition: Arc<Recognition>,
+    pub(crate) galleries: Arc<Galleries>,
     pub(crate) vision: Vision,
     pub(crate) keys: Arc<Keys>,
     pub(crate) maintenance: Arc<Maintenance>,
@@ -39,8 +40,8 @@ pub struct Parts {
     pub devices: Database,
     /// Data keys.
     pub keys: Arc<Keys>,
-    /// Matching and policy.
-    pub recognition: Arc<Recognition>,
+    /// Matching and policy, by site.
+    pub galleries: Arc<Galleries>,
     /// The networks that enrollment runs on.
     pub vision: Vision,
     /// What of the evidence that devices send is kept.
@@ -57,19 +58,20 @@ impl Services {
     /// Puts them together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { people, devices, keys, recognition, vision, evidence, enrollment, retention, metrics } =
+        let Parts { people, devices, keys, galleries, vision, evidence, enrollment, retention, metrics } =
             parts;
         let maintenance = Arc::new(Maintenance::new(&people, retention));
-        let students = Students::new(&people, &keys, &recognition, &maintenance);
+        let students = Students::new(&people, &keys, &galleries, &maintenance);
         Self {
             accounts: Accounts::new(&people),
-            enrollment: Enrollment::new(&people, &students, &keys, &recognition, &vision, enrollment),
+            enrollment: Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment),
             students,
             devices: Devices::new(&people),
-            device_streams: DeviceStreams::new(&devices, &recognition, &metrics),
-            ingest: Ingest::new(&devices, &keys, &recognition, evidence, &metrics),
+            device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
+            ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics),
             reviews: Reviews::new(&people, &keys),
-            recognition,
+            sites: Sites::new(&people, &galleries),
+            galleries,
             vision,
             keys,
             maintenance,
@@ -90,7 +92,7 @@ impl Services {
         [
             ("people", self.people.connections()),
             ("devices", self.of_devices.connections()),
-            ("background", self.recognition.connections()),
+            ("background", self.galleries.connections()),
         ]
     }
 }

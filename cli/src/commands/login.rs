@@ -12,7 +12,7 @@ use crate::{
     exit::Exit,
     printer::Printer,
     session::Session,
-    view::{LoggedIn, LoggedOut, WhoAmI},
+    view::{LoggedIn, LoggedOut, UserView, WhoAmI},
 };
 
 /// Longer than any password that the server takes.
@@ -49,7 +49,11 @@ pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -
         token: response.access_token.into(),
     };
     config.session_file.write(&session)?;
-    printer.report(&LoggedIn { server: session.server, user: user.into(), expire_time: session.expires })
+    printer.report(&LoggedIn {
+        server: session.server,
+        user: UserView::new(user, response.sites),
+        expire_time: session.expires,
+    })
 }
 
 /// Ends the session on the server, and forgets it here.
@@ -73,7 +77,7 @@ pub(crate) async fn who_am_i(config: Config, printer: &Printer) -> Result<(), Cl
     let api = Api::connect(&config).await?;
     let response = api.call(api.auth().who_am_i(v1::WhoAmIRequest {})).await?;
     let user = response.user.ok_or_else(|| CliError::protocol("the server did not say who is logged in"))?;
-    printer.report(&WhoAmI { server: config.server.to_string(), user: user.into() })
+    printer.report(&WhoAmI { server: config.server.to_string(), user: UserView::new(user, response.sites) })
 }
 
 fn read_password() -> Result<SecretString, CliError> {

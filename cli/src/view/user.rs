@@ -16,6 +16,19 @@ pub struct UserView {
     pub id: String,
     /// The name to log in with.
     pub username: String,
+    /// `operator`, or the role in the only site; left out where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// The sites, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteRoleView>,
+}
+
+/// What somebody may do in a site.
+#[derive(Debug, Clone, Serialize)]
+pub struct SiteRoleView {
+    /// Name of the site.
+    pub site: String,
     /// `admin`, `reviewer`, `viewer` or `capture`.
     pub role: &'static str,
 }
@@ -49,18 +62,38 @@ pub struct WhoAmI {
     pub user: UserView,
 }
 
-impl From<v1::User> for UserView {
-    fn from(user: v1::User) -> Self {
-        Self { id: user.id, username: user.username, role: word(user.role, Role::as_str) }
+impl UserView {
+    /// Somebody, with the sites that the server names with them.
+    #[must_use]
+    pub fn new(user: v1::User, sites: Vec<v1::Site>) -> Self {
+        let v1::User { id, username, operator } = user;
+        let in_site = |site: v1::Site| SiteRoleView { site: site.name, role: word(site.role, Role::as_str) };
+        let mut sites: Vec<_> = sites.into_iter().map(in_site).collect();
+        let role = match sites.as_slice() {
+            _ if operator => Some("operator"),
+            [only] => Some(only.role),
+            _ => None,
+        };
+        // Whoever has one site need not know that there are any.
+        if sites.len() < 2 {
+            sites.clear();
+        }
+        Self { id, username, role, sites }
     }
 }
 
 fn person(style: &Style, user: &UserView, server: &str, expires: Option<Timestamp>) -> String {
+    let roles = match user.role {
+        Some(role) => role.to_owned(),
+        None => {
+            user.sites.iter().map(|at| format!("{} in {}", at.role, at.site)).collect::<Vec<_>>().join(", ")
+        }
+    };
     facts(
         style,
         &[
             ("user", user.username.clone()),
-            ("role", user.role.to_owned()),
+            ("role", roles),
             ("server", server.to_owned()),
             ("session ends", moment(style, expires)),
         ],

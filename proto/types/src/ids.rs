@@ -21,6 +21,12 @@ macro_rules! ids {
                 Self(Uuid::now_v7())
             }
 
+            /// The id that a UUID is.
+            #[must_use]
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
             /// The id as a UUID.
             #[must_use]
             pub const fn uuid(self) -> Uuid {

@@ -18,8 +18,8 @@ pub use retention::{Kept, RetentionPolicy, Standing, WAITING_DAYS};
 pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::Keys;
 pub use store::{
-    BiometricStore, CHANGES, GALLERY_CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace,
-    StoredKey, StoredTemplate, TemplateState,
+    BiometricStore, CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace, StoredKey,
+    StoredTemplate, TemplateState,
 };
 pub(crate) use store::{
     ERASURE, erase_faces, has_evidence, insert_key, read_erasure, sightings_with_evidence, store_faces,

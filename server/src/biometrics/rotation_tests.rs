@@ -8,7 +8,7 @@ use super::{BiometricStore, Keyring, Keys, Owner, SealError, StoredKey};
 use crate::{
     error::ServiceError,
     people::{NewStudent, Students},
-    testing::{PACK, TestDatabase, face},
+    testing::{MAIN, PACK, TestDatabase, face},
 };
 
 fn keyring(file: &Path) -> Keyring {
@@ -31,7 +31,7 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
     keys.day_key(&store, day).await.unwrap();
 
     // A backup: rows as they are now.
-    let backup = [store.student_key(student).await.unwrap(), store.day_key(day).await.unwrap()];
+    let backup = [store.student_key(MAIN, student).await.unwrap(), store.day_key(day).await.unwrap()];
     let backup: Vec<StoredKey> = backup.into_iter().flatten().collect();
     assert_eq!(backup.iter().map(|key| key.epoch).collect::<Vec<_>>(), [1, 1]);
     let sealed: Vec<u8> =
@@ -49,12 +49,12 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
         assert!(Keys::verified(keyring(&file), &store).await.unwrap().open(key).is_err());
     }
     // What is in the database opens, here and on the other server.
-    let now = store.student_key(student).await.unwrap().unwrap();
+    let now = store.student_key(MAIN, student).await.unwrap().unwrap();
     assert_eq!((now.id, now.epoch), (backup[0].id, 2));
     for keys in [&*keys, &other] {
         assert_eq!(open(keys, &now).unwrap(), face(1).to_le_bytes());
     }
-    assert!(app.recognition.state().quarantined == 0);
+    assert!(app.galleries.of(MAIN).await.unwrap().state().quarantined == 0);
 
     // The other server has the destroyed epoch in memory until it reads the keyring again; it can't wrap by it.
     let stale = Keys::verified(keyring(&old_file), &store).await;
@@ -63,17 +63,17 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
         "a keyring of before is refused"
     );
     let third = keys.rotate(&store).await.unwrap();
-    let students = Students::new(&database.store, &Arc::new(other), &app.recognition, &app.maintenance);
+    let students = Students::new(&database.store, &Arc::new(other), &app.galleries, &app.maintenance);
     let new = NewStudent { number: "2".into(), name: "2".into(), section: String::new() };
-    let added = students.create(&new).await.unwrap().id;
-    assert_eq!(store.student_key(added).await.unwrap().unwrap().epoch, third);
+    let added = students.create(MAIN, &new).await.unwrap().id;
+    assert_eq!(store.student_key(MAIN, added).await.unwrap().unwrap().epoch, third);
 
     // Many at once, while the keyring is rotated: every key opens afterwards.
     let creating: Vec<_> = (10..40)
         .map(|number: u32| {
             let (students, number) = (students.clone(), number.to_string());
             let new = NewStudent { number: number.clone(), name: number, section: String::new() };
-            tokio::spawn(async move { students.create(&new).await.map(|student| student.id) })
+            tokio::spawn(async move { students.create(MAIN, &new).await.map(|student| student.id) })
         })
         .collect();
     let newest = keys.rotate(&store).await.unwrap();
@@ -87,7 +87,7 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
     }
     assert!(ids.len() > 20, "{} of 30", ids.len());
     for id in ids {
-        let stored = store.student_key(id).await.unwrap().unwrap();
+        let stored = store.student_key(MAIN, id).await.unwrap().unwrap();
         assert_eq!(stored.epoch, newest);
         keys.open(&stored).unwrap();
     }
@@ -108,7 +108,7 @@ async fn a_rotation_that_was_cut_off_is_finished_by_the_next() {
     // The file has a second epoch, and the database does not know it: the server starts, and has both.
     keyring(&file).add().unwrap();
     let keys = Keys::verified(keyring(&file), &store).await.unwrap();
-    keys.open(&store.student_key(student).await.unwrap().unwrap()).unwrap();
+    keys.open(&store.student_key(MAIN, student).await.unwrap().unwrap()).unwrap();
     assert_eq!(store.live_epochs().await.unwrap().len(), 2);
     // Retired, and not destroyed.
     store.retire_epochs_before(2).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_rotation_that_was_cut_off_is_finished_by_the_next() {
     assert_eq!(refused.code().map(|state| state.code()), Some("CV001"));
     assert_eq!(keys.rotate(&store).await.unwrap(), 3);
     assert_eq!(store.live_epochs().await.unwrap().iter().map(|e| e.epoch).collect::<Vec<_>>(), [3]);
-    keys.open(&store.student_key(student).await.unwrap().unwrap()).unwrap();
+    keys.open(&store.student_key(MAIN, student).await.unwrap().unwrap()).unwrap();
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use cavs_secrets::Locked;
-use cavs_types::{DataKeyId, ErrorReason, StudentId};
+use cavs_types::{DataKeyId, ErrorReason, SiteId, StudentId};
 use jiff::{Timestamp, civil::Date};
 use tracing::info;
 use zeroize::Zeroizing;
@@ -70,13 +70,14 @@ impl Keys {
         self.keyring.with(*epoch, |key| key.open_data_key(*id, of.owner(), wrapped))
     }
 
-    /// A student's data key.
+    /// A data key of a student of the site.
     pub(crate) async fn student_key(
         &self,
         store: &BiometricStore,
+        site: SiteId,
         id: StudentId,
     ) -> Result<Key, ServiceError> {
-        let stored = store.student_key(id).await?.ok_or_else(|| {
+        let stored = store.student_key(site, id).await?.ok_or_else(|| {
             ServiceError::refused(ErrorReason::StudentNotFound, format!("no student has the id {id}"))
         })?;
         Ok(self.open(&stored)?)

@@ -2,23 +2,39 @@
 
 use std::{future::poll_fn, time::Duration};
 
-use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Config};
 
 use super::{Database, DatabaseError};
 
+/// What is heard on channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard<'a> {
+    /// Listening has begun: what happened before was not announced to us.
+    Listening,
+    /// Something was announced.
+    Told {
+        /// On which channel.
+        channel: &'a str,
+        /// What about.
+        payload: &'a str,
+    },
+}
+
 impl Database {
-    /// Listens on channels, on a connection of its own, until it breaks; whatever is told wakes `changed`.
+    /// Listens on channels, on a connection of its own, until it breaks.
     ///
     /// # Errors
     /// `Unavailable`: there is no connection, or no more.
-    pub async fn listen(&self, channels: &[&str], changed: &Notify) -> Result<(), DatabaseError> {
+    pub(crate) async fn listen(
+        &self,
+        channels: &[&str],
+        heard: impl Fn(Heard<'_>),
+    ) -> Result<(), DatabaseError> {
         let lost = || DatabaseError::Unavailable("the connection was closed".into());
         let (client, mut connection) = self.link.connect().await?;
         let listening = async {
             client.batch_execute(&format!("LISTEN {}", channels.join("; LISTEN "))).await?;
-            // What happened before this moment was not announced to us.
-            changed.notify_one();
+            heard(Heard::Listening);
             // The client must live, or the connection closes.
             std::future::pending::<()>().await;
             Ok::<(), DatabaseError>(())
@@ -27,7 +43,9 @@ impl Database {
             // Ends with the connection only.
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
-                    Some(Ok(AsyncMessage::Notification(_))) => changed.notify_one(),
+                    Some(Ok(AsyncMessage::Notification(told))) => {
+                        heard(Heard::Told { channel: told.channel(), payload: told.payload() });
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(DatabaseError::from(error)),
                     None => return Err(lost()),

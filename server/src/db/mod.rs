@@ -24,6 +24,7 @@ pub(crate) use batch::Batch;
 pub(crate) use columns::{read_digest, read_json, read_text, to_bigint, to_integer};
 pub use connect::{Address, External};
 pub use error::DatabaseError;
+pub(crate) use listen::Heard;
 pub(crate) use lists::{Conditions, ListSource};
 
 pub(crate) mod embedded {

@@ -58,7 +58,7 @@ async fn the_server_works_as_a_role_that_owns_nothing_and_is_told_why_something_
         .unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("cavs_server", false));
     client
-        .batch_execute("INSERT INTO students (id, number, name) VALUES (gen_random_uuid(), '1', 'A')")
+        .batch_execute("INSERT INTO students (site_id, id, number, name) SELECT id, gen_random_uuid(), '1', 'A' FROM sites")
         .await
         .unwrap();
     drop(client);

@@ -6,8 +6,9 @@ mod store;
 
 pub use model::{
     ALIVE_FOR, Admission, CameraRefusal, CameraStanding, ConnectedTwice, Device, DeviceChange, DeviceKey,
-    DevicePosition, DeviceReport, HOLDS_FOR, Health, Heartbeat, NewDevice, ONLINE_FOR, ProxiedCamera,
-    ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport, Standing, TOKENS, message_proves_two,
+    DevicePosition, DeviceReport, HOLDS_FOR, Health, Heartbeat, NewDevice, NotAdmitted, ONLINE_FOR,
+    ProxiedCamera, ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport, Standing, TOKENS,
+    message_proves_two,
 };
 pub(crate) use service::refused;
 pub use service::{DeviceStreams, Devices};

@@ -5,28 +5,41 @@ use cavs_types::Role;
 pub(super) enum Access {
     /// Anybody.
     Public,
-    /// Users whose role includes this one.
+    /// Whoever is logged in: the method is about no site.
+    Anyone,
+    /// Operators: the method is about the sites themselves.
+    Operator,
+    /// Users whose role in the site includes this one; in archived sites, too.
     Role(Role),
+    /// The same, where the site is not archived: the method changes something, or needs what is open.
+    Active(Role),
 }
 
 /// Who may call the method of a path. What is not listed is nobody's.
 pub(super) fn access(path: &str) -> Option<Access> {
-    use Access::Public;
+    use Access::{Active, Anyone, Operator, Public};
     let viewer = Access::Role(Role::Viewer);
     let reviewer = Access::Role(Role::Reviewer);
-    let admin = Access::Role(Role::Admin);
+    let admin = Active(Role::Admin);
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     Some(match (service, method) {
         ("grpc.health.v1.Health", _) => Public,
         ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", _) => Public,
         ("cavs.v1.AuthService", "Login") => Public,
-        ("cavs.v1.AuthService", "Logout" | "WhoAmI") => viewer,
+        ("cavs.v1.AuthService", "Logout" | "WhoAmI") => Anyone,
+        ("cavs.v1.SiteService", "GetSite" | "ListSites") => Anyone,
+        ("cavs.v1.SiteService", "CreateSite" | "RenameSite" | "ArchiveSite") => Operator,
         ("cavs.v1.StudentService", "GetStudent" | "ListStudents" | "GetErasure") => viewer,
-        ("cavs.v1.StudentService", "CreateStudent" | "EraseStudent") => admin,
+        ("cavs.v1.StudentService", "CreateStudent") => admin,
+        // Who asks to be forgotten is, wherever they were known.
+        ("cavs.v1.StudentService", "EraseStudent") => Access::Role(Role::Admin),
         ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,
-        ("cavs.v1.GalleryService", "GetGallery" | "SuggestThreshold" | "ListThresholds") => viewer,
-        ("cavs.v1.GalleryService", "PreviewThresholds") => viewer,
+        // An archived site's gallery is closed.
+        ("cavs.v1.GalleryService", "GetGallery" | "SuggestThreshold" | "ListThresholds") => {
+            Active(Role::Viewer)
+        }
+        ("cavs.v1.GalleryService", "PreviewThresholds") => Active(Role::Viewer),
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
         ("cavs.v1.DeviceService", "GetDevice" | "ListDevices") => viewer,
         ("cavs.v1.DeviceService", "CreateDevice" | "UpdateDevice" | "ReplaceDevice") => admin,
@@ -35,7 +48,7 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
         ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem") => reviewer,
         // Of whose verdicts is for the service to say.
-        ("cavs.v1.ReviewService", "ReviewSighting" | "WithdrawReview") => reviewer,
+        ("cavs.v1.ReviewService", "ReviewSighting" | "WithdrawReview") => Active(Role::Reviewer),
         _ => return None,
     })
 }

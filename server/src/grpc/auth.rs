@@ -1,27 +1,31 @@
 use std::sync::Arc;
 
 use cavs_net::{Peer, Refusals};
-use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
+use cavs_proto::{status_of, to_timestamp, v1};
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
-use super::convert::caller;
+use super::convert::account;
 use crate::{
     biometrics::Keys,
     error::ServiceError,
-    people::Accounts,
-    people::{Credentials, User},
+    people::{Accounts, Credentials, Sites, User},
 };
 
 pub(super) struct AuthApi {
     accounts: Accounts,
+    sites: Sites,
     keys: Arc<Keys>,
     refusals: Arc<Refusals>,
 }
 
 impl AuthApi {
-    pub(super) fn new(accounts: Accounts, keys: Arc<Keys>, refusals: Arc<Refusals>) -> Self {
-        Self { accounts, keys, refusals }
+    pub(super) fn new(accounts: Accounts, sites: Sites, keys: Arc<Keys>, refusals: Arc<Refusals>) -> Self {
+        Self { accounts, sites, keys, refusals }
+    }
+
+    async fn sites_of(&self, user: &User) -> Result<Vec<v1::Site>, ServiceError> {
+        Ok(self.sites.named_with(user).await?.into_iter().map(Into::into).collect())
     }
 
     /// Says that a login failed: whose, by a pseudonym that is the same each time.
@@ -43,6 +47,7 @@ impl v1::auth_service_server::AuthService for AuthApi {
         Ok(Response::new(v1::LoginResponse {
             access_token: session.token.expose_secret().to_owned(),
             expire_time: Some(to_timestamp(session.expires_at)),
+            sites: self.sites_of(&session.user).await?,
             user: Some(session.user.into()),
         }))
     }
@@ -51,7 +56,7 @@ impl v1::auth_service_server::AuthService for AuthApi {
         &self,
         request: Request<v1::LogoutRequest>,
     ) -> Result<Response<v1::LogoutResponse>, Status> {
-        self.accounts.log_out(caller(&request)?.token.expose_secret()).await?;
+        self.accounts.log_out(account(&request)?.token.expose_secret()).await?;
         Ok(Response::new(v1::LogoutResponse {}))
     }
 
@@ -59,12 +64,14 @@ impl v1::auth_service_server::AuthService for AuthApi {
         &self,
         request: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
-        Ok(Response::new(v1::WhoAmIResponse { user: Some(caller(&request)?.user.into()) }))
+        let user = account(&request)?.user;
+        let sites = self.sites_of(&user).await?;
+        Ok(Response::new(v1::WhoAmIResponse { user: Some(user.into()), sites }))
     }
 }
 
 impl From<User> for v1::User {
     fn from(user: User) -> Self {
-        Self { id: user.id.to_string(), username: user.username, role: enum_to_wire(user.role) }
+        Self { id: user.id.to_string(), username: user.username, operator: user.is_operator }
     }
 }

@@ -5,7 +5,7 @@ use cavs_types::{ErrorReason, ProtocolError, SightingId, StudentId};
 use tonic::{Request, Status};
 use v1::capture_clock::Trust;
 
-use super::layer::Caller;
+use super::layer::{Account, Caller};
 
 use crate::{
     page::{ListName, PageRequest, Total},
@@ -14,9 +14,15 @@ use crate::{
     text::lookup_name,
 };
 
-/// Who is calling, as the layer found out.
+/// Who is calling in which site, as the layer found out.
 pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let found = request.extensions().get::<Caller>().cloned();
+    let found = request.extensions().get::<Caller>().copied();
+    found.ok_or_else(|| cavs_proto::status(ErrorReason::Unauthenticated, "no user"))
+}
+
+/// Who is calling a method that is about no site, as the layer found out.
+pub(super) fn account<T>(request: &Request<T>) -> Result<Account, Status> {
+    let found = request.extensions().get::<Account>().cloned();
     found.ok_or_else(|| cavs_proto::status(ErrorReason::Unauthenticated, "no user"))
 }
 

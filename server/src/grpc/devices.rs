@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::{
     convert::{caller, optional_id, page_request, required_id, total_to_wire},
     heartbeat::{heartbeat_to_wire, report_to_wire, settings_to_wire},
+    layer::Caller,
 };
 use crate::{
     fleet::Devices,
@@ -29,25 +30,28 @@ impl v1::device_service_server::DeviceService for DeviceApi {
         &self,
         request: Request<v1::CreateDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
+        let site = caller(&request)?.site;
         let new = NewDevice::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.create_device(&new).await?.into()))
+        Ok(Response::new(self.0.create_device(site, &new).await?.into()))
     }
 
     async fn get_device(
         &self,
         request: Request<v1::GetDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
+        let site = caller(&request)?.site;
         let key = DeviceKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.device(&key).await?.into()))
+        Ok(Response::new(self.0.device(site, &key).await?.into()))
     }
 
     async fn list_devices(
         &self,
         request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        let site = caller(&request)?.site;
         let v1::ListDevicesRequest { page_size, page_token, with_total_size } = request.into_inner();
         let page = page_request(page_size, &page_token, with_total_size, ListName::new("devices"))?;
-        let found = self.0.devices(&page).await?;
+        let found = self.0.devices(site, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListDevicesResponse {
             devices: found.items.into_iter().map(Into::into).collect(),
@@ -61,51 +65,51 @@ impl v1::device_service_server::DeviceService for DeviceApi {
         &self,
         request: Request<v1::UpdateDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let v1::UpdateDeviceRequest { device_id, name, classroom } = request.into_inner();
         let id = required_id("device_id", &device_id).map_err(status_of)?;
         let change = DeviceChange::new(name.as_deref(), classroom.as_deref()).map_err(status_of)?;
-        Ok(Response::new(self.0.update_device(id, &change, by).await?.into()))
+        Ok(Response::new(self.0.update_device(site, id, &change, by).await?.into()))
     }
 
     async fn replace_device(
         &self,
         request: Request<v1::ReplaceDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let old = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
-        Ok(Response::new(self.0.replace_device(old, by).await?.into()))
+        Ok(Response::new(self.0.replace_device(site, old, by).await?.into()))
     }
 
     async fn configure_device(
         &self,
         request: Request<v1::ConfigureDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let request = request.into_inner();
         let id = required_id("device_id", &request.device_id).map_err(status_of)?;
         let change = SettingsChange::try_from(request).map_err(status_of)?;
-        Ok(Response::new(self.0.configure_device(id, &change, by).await?.into()))
+        Ok(Response::new(self.0.configure_device(site, id, &change, by).await?.into()))
     }
 
     async fn assign_camera(
         &self,
         request: Request<v1::AssignCameraRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let v1::AssignCameraRequest { device_id, proxy_id } = request.into_inner();
         let camera = required_id("device_id", &device_id).map_err(status_of)?;
         let proxy = optional_id("proxy_id", &proxy_id).map_err(status_of)?;
-        Ok(Response::new(self.0.assign_camera(camera, proxy, by).await?.into()))
+        Ok(Response::new(self.0.assign_camera(site, camera, proxy, by).await?.into()))
     }
 
     async fn issue_device_token(
         &self,
         request: Request<v1::IssueDeviceTokenRequest>,
     ) -> Result<Response<v1::IssueDeviceTokenResponse>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let camera = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
-        let token = self.0.issue_device_token(camera, by).await?;
+        let token = self.0.issue_device_token(site, camera, by).await?;
         let token = token.expose_secret().to_owned();
         Ok(Response::new(v1::IssueDeviceTokenResponse { token }))
     }
@@ -114,9 +118,9 @@ impl v1::device_service_server::DeviceService for DeviceApi {
         &self,
         request: Request<v1::RevokeDeviceTokensRequest>,
     ) -> Result<Response<v1::RevokeDeviceTokensResponse>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let camera = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
-        let revoked = self.0.revoke_device_tokens(camera, by).await?;
+        let revoked = self.0.revoke_device_tokens(site, camera, by).await?;
         let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
         Ok(Response::new(v1::RevokeDeviceTokensResponse { revoked }))
     }
@@ -125,9 +129,9 @@ impl v1::device_service_server::DeviceService for DeviceApi {
         &self,
         request: Request<v1::RevokeDeviceRequest>,
     ) -> Result<Response<v1::Device>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let id = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
-        Ok(Response::new(self.0.revoke_device(id, by).await?.into()))
+        Ok(Response::new(self.0.revoke_device(site, id, by).await?.into()))
     }
 }
 

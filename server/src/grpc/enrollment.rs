@@ -1,14 +1,17 @@
 use std::{pin::Pin, time::Duration};
 
 use cavs_proto::{status_of, to_timestamp, v1};
-use cavs_types::{ErrorReason, StudentId};
+use cavs_types::{ErrorReason, SiteId, StudentId};
 use futures_util::{Stream, stream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
 
-use super::{convert::required_id, layer::in_time};
+use super::{
+    convert::{caller, required_id},
+    layer::in_time,
+};
 use crate::{biometrics::TemplateInfo, people::Enrollment};
 
 /// Longest silence of a caller.
@@ -36,6 +39,7 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         request: Request<Streaming<v1::EnrollFromImagesRequest>>,
     ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
         let session = Session {
+            site: caller(&request)?.site,
             enrollment: self.enrollment.clone(),
             shutdown: self.shutdown.clone(),
             inbound: request.into_inner(),
@@ -49,8 +53,9 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         &self,
         request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
+        let site = caller(&request)?.site;
         let student = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        let templates = self.enrollment.templates(student).await?.into_iter().map(Into::into).collect();
+        let templates = self.enrollment.templates(site, student).await?.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListTemplatesResponse { templates }))
     }
 
@@ -58,11 +63,9 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         &self,
         request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
-        self.enrollment
-            .delete_template(
-                required_id("template_id", &request.into_inner().template_id).map_err(status_of)?,
-            )
-            .await?;
+        let site = caller(&request)?.site;
+        let id = required_id("template_id", &request.into_inner().template_id).map_err(status_of)?;
+        self.enrollment.delete_template(site, id).await?;
         Ok(Response::new(v1::DeleteTemplateResponse {}))
     }
 }
@@ -80,6 +83,7 @@ impl From<TemplateInfo> for v1::Template {
 }
 
 struct Session {
+    site: SiteId,
     enrollment: Enrollment,
     shutdown: CancellationToken,
     inbound: Streaming<v1::EnrollFromImagesRequest>,
@@ -95,7 +99,7 @@ impl Session {
             match (message.message, self.student) {
                 (Some(Message::StudentId(text)), None) => {
                     let id = required_id("student_id", &text).map_err(status_of)?;
-                    self.enrollment.check_enrollable(id).await?;
+                    self.enrollment.check_enrollable(self.site, id).await?;
                     self.student = Some(id);
                 }
                 (Some(Message::Image(image)), Some(student)) => {
@@ -129,7 +133,7 @@ impl Session {
         image: v1::EnrollmentImage,
     ) -> Result<v1::ImageVerdict, Status> {
         let v1::EnrollmentImage { name, data } = image;
-        Ok(match self.enrollment.enroll(student, data).await? {
+        Ok(match self.enrollment.enroll(self.site, student, data).await? {
             Ok(enrolled) => v1::ImageVerdict {
                 name,
                 template_id: enrolled.template.to_string(),

@@ -5,22 +5,28 @@ use cavs_proto::{status_of, to_timestamp, v1};
 use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
-use super::convert::caller;
+use super::{convert::caller, layer::Caller};
 use crate::{
     recognition::{
-        Calibrated, GalleryReport, Recognition, Suggestion, ThresholdChange, ThresholdVersion, Thresholds,
+        Calibrated, Galleries, GalleryReport, Recognition, Suggestion, ThresholdChange, ThresholdVersion,
+        Thresholds,
     },
     sightings::{DecisionCounts, Reviews, ThresholdEffect},
 };
 
 pub(super) struct GalleryApi {
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     reviews: Reviews,
 }
 
 impl GalleryApi {
-    pub(super) fn new(recognition: Arc<Recognition>, reviews: Reviews) -> Self {
-        Self { recognition, reviews }
+    pub(super) fn new(galleries: Arc<Galleries>, reviews: Reviews) -> Self {
+        Self { galleries, reviews }
+    }
+
+    /// The gallery of the site that a call is about.
+    async fn gallery<T>(&self, request: &Request<T>) -> Result<Arc<Recognition>, Status> {
+        Ok(self.galleries.of(caller(request)?.site).await?)
     }
 }
 
@@ -28,39 +34,41 @@ impl GalleryApi {
 impl v1::gallery_service_server::GalleryService for GalleryApi {
     async fn get_gallery(
         &self,
-        _request: Request<v1::GetGalleryRequest>,
+        request: Request<v1::GetGalleryRequest>,
     ) -> Result<Response<v1::Gallery>, Status> {
-        Ok(Response::new(self.recognition.report().await?.into()))
+        Ok(Response::new(self.gallery(&request).await?.report().await?.into()))
     }
 
     async fn suggest_threshold(
         &self,
         request: Request<v1::SuggestThresholdRequest>,
     ) -> Result<Response<v1::SuggestThresholdResponse>, Status> {
+        let gallery = self.gallery(&request).await?;
         let wanted = request.into_inner().false_matches_per_thousand;
-        Ok(Response::new(self.recognition.suggest_threshold(wanted).await?.into()))
+        Ok(Response::new(gallery.suggest_threshold(wanted).await?.into()))
     }
 
     async fn preview_thresholds(
         &self,
         request: Request<v1::PreviewThresholdsRequest>,
     ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
+        let gallery = self.gallery(&request).await?;
         let v1::PreviewThresholdsRequest { accept, review, margin } = request.into_inner();
         let change = ThresholdChange { accept, review, margin };
-        Ok(Response::new(self.reviews.preview_thresholds(&self.recognition, change).await?.into()))
+        Ok(Response::new(self.reviews.preview_thresholds(&gallery, change).await?.into()))
     }
 
     async fn set_thresholds(
         &self,
         request: Request<v1::SetThresholdsRequest>,
     ) -> Result<Response<v1::SetThresholdsResponse>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let v1::SetThresholdsRequest { accept, review, margin, expected_version } = request.into_inner();
         let change = ThresholdChange { accept, review, margin };
         let expected = expected_version
             .ok_or(ProtocolError::Missing { field: "expected_version" })
             .map_err(status_of)?;
-        let (before, after) = self.recognition.set_thresholds(change, expected, by).await?;
+        let (before, after) = self.galleries.of(site).await?.set_thresholds(change, expected, by).await?;
         Ok(Response::new(v1::SetThresholdsResponse {
             before: Some(before.into()),
             after: Some(after.into()),
@@ -69,9 +77,10 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
 
     async fn list_thresholds(
         &self,
-        _request: Request<v1::ListThresholdsRequest>,
+        request: Request<v1::ListThresholdsRequest>,
     ) -> Result<Response<v1::ListThresholdsResponse>, Status> {
-        let thresholds = self.recognition.threshold_versions().await?.into_iter().map(Into::into).collect();
+        let versions = self.gallery(&request).await?.threshold_versions().await?;
+        let thresholds = versions.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListThresholdsResponse { thresholds }))
     }
 }

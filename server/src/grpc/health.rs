@@ -9,16 +9,17 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     AuthServiceServer, DeviceServiceServer, EnrollmentServiceServer, GalleryServiceServer,
-    ReviewServiceServer, SightingServiceServer, StudentServiceServer, auth, devices, enrollment, gallery,
-    review, sightings, students,
+    ReviewServiceServer, SightingServiceServer, SiteServiceServer, StudentServiceServer, auth, devices,
+    enrollment, gallery, review, sightings, sites, students,
 };
 
 use crate::db::Database;
 
 /// The services of the API listener. The empty name is the server as a whole, by the protocol's convention.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "",
     AuthServiceServer::<auth::AuthApi>::NAME,
+    SiteServiceServer::<sites::SiteApi>::NAME,
     StudentServiceServer::<students::StudentApi>::NAME,
     DeviceServiceServer::<devices::DeviceApi>::NAME,
     EnrollmentServiceServer::<enrollment::EnrollmentApi>::NAME,

@@ -4,7 +4,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cavs_proto::{status_of, to_timestamp, v1};
-use cavs_types::{DeviceId, ErrorReason, ProtocolError};
+use cavs_types::{DeviceId, ErrorReason, ProtocolError, SiteId};
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use tokio::{
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     fleet::{DeviceStreams, ProxiedCamera, RunId},
     monitoring::{Metrics, OpenStream},
-    recognition::Recognition,
+    recognition::Galleries,
     services::Services,
     sightings::{CapturedSighting, Ingest, StoreOutcome},
     text::printable,
@@ -50,7 +50,7 @@ const TWICE: &str = "the device is connected twice: another agent uses the same 
 pub(super) struct IngestApi {
     devices: DeviceStreams,
     sightings: Ingest,
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     /// Those that have yet to say hello: they take nobody's place but that of their like.
@@ -64,7 +64,7 @@ impl IngestApi {
         Self {
             devices: services.device_streams.clone(),
             sightings: services.ingest.clone(),
-            recognition: Arc::clone(&services.recognition),
+            galleries: Arc::clone(&services.galleries),
             metrics: Arc::clone(&services.metrics),
             shutdown,
             greeting: Streams::default(),
@@ -85,11 +85,12 @@ impl v1::ingest_service_server::IngestService for IngestApi {
             .extensions()
             .get()
             .ok_or_else(|| cavs_proto::status(ErrorReason::DeviceIdentityMissing, "no client certificate"))?;
-        self.devices.admit(device).await?;
+        let site = self.devices.admit(device).await?.site;
         let session = Session {
+            site,
             devices: self.devices.clone(),
             sightings: self.sightings.clone(),
-            recognition: Arc::clone(&self.recognition),
+            galleries: Arc::clone(&self.galleries),
             metrics: Arc::clone(&self.metrics),
             device,
             shutdown: self.shutdown.clone(),
@@ -110,9 +111,11 @@ impl v1::ingest_service_server::IngestService for IngestApi {
 }
 
 struct Session {
+    /// The device's site, which it never leaves.
+    site: SiteId,
     devices: DeviceStreams,
     sightings: Ingest,
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     metrics: Arc<Metrics>,
     device: DeviceId,
     shutdown: CancellationToken,
@@ -243,7 +246,7 @@ impl Session {
         if !self.proxy {
             return Ok(None);
         }
-        let cameras = self.devices.proxied_cameras(self.device).await?;
+        let cameras = self.devices.proxied_cameras(self.site, self.device).await?;
         if self.cameras.as_ref() == Some(&cameras) {
             return Ok(None);
         }
@@ -314,15 +317,15 @@ impl Session {
             let problem = format!("{} sightings, at most {MAX_BATCH}", batch.sightings.len());
             return Err(status_of(ProtocolError::invalid("sightings", problem)));
         }
-        let dimension = self.recognition.dimension();
-        let pack = self.recognition.pack();
+        let dimension = self.galleries.dimension();
+        let pack = self.galleries.pack();
         let read: Vec<Result<CapturedSighting, Rejection>> =
             batch.sightings.iter().map(|s| captured(s, pack, dimension)).collect();
         let good: Vec<CapturedSighting> = read.iter().filter_map(|r| r.as_ref().ok()).cloned().collect();
-        let mut outcomes = self.sightings.ingest(self.device, &good).await?.into_iter();
+        let mut outcomes = self.sightings.ingest(self.site, self.device, &good).await?.into_iter();
         let of_cameras: Vec<_> =
             good.iter().filter_map(|s| Some((s.camera?, s.numbered_under(), s.key))).collect();
-        let mut answers = self.sightings.answers(self.device, &of_cameras).await;
+        let mut answers = self.sightings.answers(self.site, self.device, &of_cameras).await;
         let results = batch
             .sightings
             .iter()

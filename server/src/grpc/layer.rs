@@ -5,7 +5,7 @@ use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration, time::Instan
 use cavs_certs::device_id_of;
 use cavs_net::{Peer, Refusals};
 use cavs_proto::{complete_error, error_reason};
-use cavs_types::{DeviceId, ErrorReason};
+use cavs_types::{DeviceId, ErrorReason, Role, SiteId, UserId};
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::access::{Access, access};
 use crate::{
     error::ServiceError,
-    people::{Accounts, User},
+    people::{Accounts, SiteKey, SiteRole, User},
+    text::printable,
 };
 
 /// Longest work on a call, or on a message of a stream. A query ends before it (`statement_timeout`),
@@ -40,13 +41,27 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Status>
     })
 }
 
-/// Who is calling: an extension of every request that needs a user.
+/// Names the site that a call is about, by its id or its name; percent-encoded where that is not ASCII.
+const SITE: &str = "cavs-site";
+
+/// Who is calling: an extension of every request that needs a user and is about no site.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
+pub(super) struct Account {
     /// The user.
     pub(super) user: User,
     /// The token in use.
     pub(super) token: Arc<secrecy::SecretString>,
+}
+
+/// Who is calling in which site: an extension of every request that is about a site.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    /// The user.
+    pub(super) user: UserId,
+    /// The site: all that the call is told and does is of it.
+    pub(super) site: SiteId,
+    /// What the user may do there.
+    pub(super) role: Role,
 }
 
 /// Which device is calling: an extension of every request on the device listener.
@@ -90,25 +105,61 @@ impl Check for UserCheck {
         parts: &mut Parts,
         name: &mut Option<String>,
     ) -> Result<Standing, Status> {
-        let path = parts.uri.path();
-        let role = match access(path) {
+        let access = match access(parts.uri.path()) {
             None => return Err(cavs_proto::status(ErrorReason::Unimplemented, "no such method")),
             Some(Access::Public) => return Ok(Standing::Anybody),
-            Some(Access::Role(role)) => role,
+            Some(access) => access,
         };
         let token = bearer(&parts.headers)
             .ok_or_else(|| cavs_proto::status(ErrorReason::Unauthenticated, "no token: log in first"))?;
-        let user = self.0.authenticate(token).await?;
-        *name = Some(user.id.to_string());
-        if !user.role.includes(role) {
-            let message =
-                format!("{} needs a role that includes {role:?}", path.rsplit('/').next().unwrap_or(path));
-            return Err(ServiceError::refused(ErrorReason::RoleInsufficient, message).into());
-        }
-        let token = Arc::new(token.to_owned().into());
-        parts.extensions.insert(Caller { user, token });
+        let session = self.0.authenticate(token, named_site(&parts.headers)).await?;
+        *name = Some(session.user.id.to_string());
+        let (role, changes) = match access {
+            Access::Public | Access::Anyone | Access::Operator => {
+                if access == Access::Operator && !session.user.is_operator {
+                    return Err(insufficient(parts.uri.path(), "an operator"));
+                }
+                let token = Arc::new(token.to_owned().into());
+                parts.extensions.insert(Account { user: session.user, token });
+                return Ok(Standing::Known);
+            }
+            Access::Role(role) => (role, false),
+            Access::Active(role) => (role, true),
+        };
+        let user = session.user.id;
+        let found = session.site()?;
+        permit(parts.uri.path(), &found, role, changes)?;
+        parts.extensions.insert(Caller { user, site: found.site.id, role: found.role });
         Ok(Standing::Known)
     }
+}
+
+/// Whether somebody with a role in a site may call a method there.
+fn permit(path: &str, found: &SiteRole, needed: Role, active: bool) -> Result<(), Status> {
+    if !found.role.includes(needed) {
+        return Err(insufficient(path, &format!("a role that includes {needed:?}")));
+    }
+    if active && found.site.archived_at.is_some() {
+        let message = "the site was archived: it can be looked at, and nothing of it can be changed";
+        return Err(cavs_proto::status(ErrorReason::SiteArchived, message));
+    }
+    Ok(())
+}
+
+fn insufficient(path: &str, needed: &str) -> Status {
+    let message = format!("{} needs {needed}", path.rsplit('/').next().unwrap_or(path));
+    ServiceError::refused(ErrorReason::RoleInsufficient, message).into()
+}
+
+/// The site that a request names. What no site can be called is a name that none has.
+fn named_site(headers: &HeaderMap) -> Option<SiteKey> {
+    let value = headers.get(SITE)?.as_bytes();
+    let text = percent_encoding::percent_decode(value).decode_utf8_lossy();
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    Some(SiteKey::read(SITE, text).unwrap_or_else(|_| SiteKey::Name(printable(text, 100))))
 }
 
 /// The token of a request. The scheme's case does not matter (RFC 9110, 11.1).
@@ -272,6 +323,18 @@ mod tests {
         for text in ["abc", "Basic abc", "Bearerabc", ""] {
             assert_eq!(bearer(&headers("authorization", text)), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_site_is_named_by_id_or_name() {
+        let id = SiteId::generate();
+        let named = |text: &str| named_site(&headers(SITE, text));
+        assert_eq!(named(&id.to_string()), Some(SiteKey::Id(id)));
+        assert_eq!(named("North%20Campus"), Some(SiteKey::Name("North Campus".to_owned())));
+        assert_eq!(named(" Zo%C3%AB "), Some(SiteKey::Name("Zo\u{eb}".to_owned())));
+        assert_eq!(named("%FF"), Some(SiteKey::Name("\u{fffd}".to_owned())));
+        assert_eq!(named("%20"), None);
+        assert_eq!(named_site(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod proxy_to_wire;
 mod review;
 mod sighting_from_wire;
 mod sightings;
+mod sites;
 mod status;
 mod streams;
 mod students;
@@ -28,7 +29,8 @@ use cavs_proto::{
         auth_service_server::AuthServiceServer, device_service_server::DeviceServiceServer,
         enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
         ingest_service_server::IngestServiceServer, review_service_server::ReviewServiceServer,
-        sighting_service_server::SightingServiceServer, student_service_server::StudentServiceServer,
+        sighting_service_server::SightingServiceServer, site_service_server::SiteServiceServer,
+        student_service_server::StudentServiceServer,
     },
 };
 use http::{Request, Response};
@@ -75,18 +77,19 @@ pub async fn serve_api(
     shutdown: CancellationToken,
 ) -> Result<(), tonic_reflection::server::Error> {
     let database = services.database().clone();
-    let Services { accounts, students, enrollment, devices, reviews, recognition, keys, .. } =
+    let Services { accounts, sites, students, enrollment, devices, reviews, galleries, keys, .. } =
         services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let enrollment = enrollment::EnrollmentApi::new(enrollment, shutdown.clone());
-    let auth = auth::AuthApi::new(accounts.clone(), keys, listener.refusals());
+    let auth = auth::AuthApi::new(accounts.clone(), sites.clone(), keys, listener.refusals());
     let mut api = Api::default();
     api.add(health_service)
         .add(AuthServiceServer::new(auth))
+        .add(SiteServiceServer::new(sites::SiteApi::new(sites)))
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
         .add(DeviceServiceServer::new(devices::DeviceApi::new(devices)))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
-        .add(GalleryServiceServer::new(gallery::GalleryApi::new(recognition, reviews.clone())))
+        .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone())))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews)));
     let serving = serve(listener, api.with_reflection()?, layer::UserCheck(accounts), shutdown.clone());

@@ -2,7 +2,10 @@ use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
 use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
-use super::convert::{caller, page_request, required_id, total_to_wire};
+use super::{
+    convert::{caller, page_request, required_id, total_to_wire},
+    layer::Caller,
+};
 use crate::{
     biometrics::Erasure,
     people::Students,
@@ -24,28 +27,31 @@ impl v1::student_service_server::StudentService for StudentApi {
         &self,
         request: Request<v1::CreateStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
+        let site = caller(&request)?.site;
         let v1::CreateStudentRequest { number, name, section } = request.into_inner();
         let new = NewStudent::new(&number, &name, &section).map_err(status_of)?;
-        Ok(Response::new(self.0.create(&new).await?.into()))
+        Ok(Response::new(self.0.create(site, &new).await?.into()))
     }
 
     async fn get_student(
         &self,
         request: Request<v1::GetStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
+        let site = caller(&request)?.site;
         let key = StudentKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.get(&key).await?.into()))
+        Ok(Response::new(self.0.get(site, &key).await?.into()))
     }
 
     async fn list_students(
         &self,
         request: Request<v1::ListStudentsRequest>,
     ) -> Result<Response<v1::ListStudentsResponse>, Status> {
+        let site = caller(&request)?.site;
         let v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size } =
             request.into_inner();
         let filter = StudentFilter::new(&section, &name).map_err(status_of)?;
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name())?;
-        let found = self.0.list(&filter, &page).await?;
+        let found = self.0.list(site, &filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListStudentsResponse {
             students: found.items.into_iter().map(Into::into).collect(),
@@ -59,9 +65,9 @@ impl v1::student_service_server::StudentService for StudentApi {
         &self,
         request: Request<v1::EraseStudentRequest>,
     ) -> Result<Response<v1::EraseStudentResponse>, Status> {
-        let by = caller(&request)?.user.id;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        let student = v1::Student::from(self.0.erase(id, by).await?);
+        let student = v1::Student::from(self.0.erase(site, id, by).await?);
         let erasure = student.erasure.clone();
         Ok(Response::new(v1::EraseStudentResponse { student: Some(student), erasure }))
     }
@@ -70,8 +76,9 @@ impl v1::student_service_server::StudentService for StudentApi {
         &self,
         request: Request<v1::GetErasureRequest>,
     ) -> Result<Response<v1::Erasure>, Status> {
+        let site = caller(&request)?.site;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        Ok(Response::new(self.0.erasure(id).await?.into()))
+        Ok(Response::new(self.0.erasure(site, id).await?.into()))
     }
 }
 

@@ -19,10 +19,12 @@ use prometheus_client::{
 };
 
 use crate::db::Connections;
-use cavs_types::Decision;
+use cavs_types::{Decision, SiteId};
 
 /// One label with one of a few values.
 type Label = [(&'static str, &'static str); 1];
+/// The id of a site: operators make them, and they are few.
+type SiteLabel = [(&'static str, String); 1];
 /// Two of them.
 type Labels = [(&'static str, &'static str); 2];
 
@@ -44,35 +46,44 @@ pub struct Metrics {
     gallery: Family<Label, Gauge>,
     gallery_bytes: Gauge,
     quarantined: Gauge,
-    sequence: Gauge,
-    threshold: Gauge<f64, AtomicU64>,
-    threshold_version: Gauge,
-    false_matches: Gauge<f64, AtomicU64>,
+    sequence: Family<SiteLabel, Gauge>,
+    threshold: Family<SiteLabel, Gauge<f64, AtomicU64>>,
+    threshold_version: Family<SiteLabel, Gauge>,
+    false_matches: Family<SiteLabel, Gauge<f64, AtomicU64>>,
     connections: Family<Labels, Gauge>,
     certificates: Family<Label, Gauge>,
 }
 
 /// What is read when monitoring asks, rather than counted as it happens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Observed {
-    /// Templates and students in the gallery, and templates in its graph.
+    /// Templates and students in the galleries, and templates in their graphs.
     pub sizes: [usize; 3],
-    /// Bytes of the exact store.
+    /// Bytes of the exact stores.
     pub bytes: usize,
     /// Templates that are left out.
     pub quarantined: usize,
-    /// Number of the latest change in the gallery.
-    pub sequence: i64,
     /// How searches were answered.
     pub searches: Counters,
-    /// Version of the thresholds in force.
+    /// What each site has of its own.
+    pub sites: Vec<ObservedSite>,
+    /// To the database, by whom they are for.
+    pub connections: [(&'static str, Connections); 3],
+}
+
+/// What a site has of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedSite {
+    /// Which.
+    pub site: SiteId,
+    /// Number of the latest change in its gallery.
+    pub sequence: i64,
+    /// Version of its thresholds in force.
     pub threshold_version: u32,
-    /// The accept threshold in force.
+    /// Its accept threshold in force.
     pub accept: f32,
     /// Expected false matches per 1,000 strangers, where that is known.
     pub false_matches: Option<f64>,
-    /// To the database, by whom they are for.
-    pub connections: [(&'static str, Connections); 3],
 }
 
 impl Default for Metrics {
@@ -145,16 +156,16 @@ impl Default for Metrics {
             sequence: add(
                 r,
                 "gallery_sequence",
-                "Number of the latest change in the gallery",
-                Gauge::default(),
+                "Number of the latest change in a site's gallery",
+                Family::default(),
             ),
-            threshold: add(r, "accept_threshold", "Accept threshold in force", Gauge::default()),
-            threshold_version: add(r, "threshold_version", "Version of the thresholds", Gauge::default()),
+            threshold: add(r, "accept_threshold", "Accept threshold in force", Family::default()),
+            threshold_version: add(r, "threshold_version", "Version of the thresholds", Family::default()),
             false_matches: add(
                 r,
                 "false_matches_per_thousand",
                 "Strangers, of 1,000, expected to be accepted; NaN where the gallery is too small to say",
-                Gauge::default(),
+                Family::default(),
             ),
             connections: add(r, "database_connections", "Connections to the database", Family::default()),
             certificates: add(
@@ -248,10 +259,18 @@ impl Metrics {
         }
         self.gallery_bytes.set(observed.bytes as i64);
         self.quarantined.set(observed.quarantined as i64);
-        self.sequence.set(observed.sequence);
-        self.threshold.set(observed.accept.into());
-        self.threshold_version.set(observed.threshold_version.into());
-        self.false_matches.set(observed.false_matches.unwrap_or(f64::NAN));
+        // An archived site is no longer there.
+        self.sequence.clear();
+        self.threshold.clear();
+        self.threshold_version.clear();
+        self.false_matches.clear();
+        for one in &observed.sites {
+            let site = [("site", one.site.to_string())];
+            self.sequence.get_or_create(&site).set(one.sequence);
+            self.threshold.get_or_create(&site).set(one.accept.into());
+            self.threshold_version.get_or_create(&site).set(one.threshold_version.into());
+            self.false_matches.get_or_create(&site).set(one.false_matches.unwrap_or(f64::NAN));
+        }
         for (of, Connections { open, idle, most, waiting }) in observed.connections {
             for (state, count) in [("open", open), ("idle", idle), ("most", most), ("waited_for", waiting)] {
                 self.connections.get_or_create(&[("of", of), ("state", state)]).set(count as i64);
@@ -298,11 +317,14 @@ mod tests {
             sizes: [20, 5, 0],
             bytes: 1000,
             quarantined: 1,
-            sequence: 25,
             searches,
-            threshold_version: 2,
-            accept: 0.5,
-            false_matches: None,
+            sites: vec![ObservedSite {
+                site: uuid::Uuid::nil().into(),
+                sequence: 25,
+                threshold_version: 2,
+                accept: 0.5,
+                false_matches: None,
+            }],
             connections: ["people", "devices", "background"]
                 .map(|of| (of, Connections { open: 3, idle: 2, most: 16, waiting: 0 })),
         };
@@ -318,8 +340,8 @@ mod tests {
             "cavs_gallery_confirmations_changed_total 1",
             "cavs_gallery_size{of=\"students\"} 5",
             "cavs_gallery_quarantined 1",
-            "cavs_accept_threshold 0.5",
-            "cavs_false_matches_per_thousand NaN",
+            "cavs_accept_threshold{site=\"00000000-0000-0000-0000-000000000000\"} 0.5",
+            "cavs_false_matches_per_thousand{site=\"00000000-0000-0000-0000-000000000000\"} NaN",
             "cavs_database_connections{of=\"devices\",state=\"most\"} 16",
             "cavs_certificate_not_after_timestamp_seconds{of=\"server\"} 0",
             "# EOF",

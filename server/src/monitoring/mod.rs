@@ -18,9 +18,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{db::Database, services::Services};
+use crate::{
+    db::Database,
+    recognition::{GalleryState, Recognition},
+    services::Services,
+};
 
-pub use metrics::{Metrics, Observed, OpenStream};
+pub use metrics::{Metrics, Observed, ObservedSite, OpenStream};
 
 /// Connections at a time: the newest ones.
 const LIMITS: Limits = Limits { connections: 16, of_address: 16, newcomers: 16, newcomers_of_address: 16 };
@@ -148,24 +152,33 @@ impl Monitor {
 
     fn observe(&self) -> Option<Observed> {
         let services = self.services.get()?;
-        let recognition = &services.recognition;
-        let (state, thresholds) = (recognition.state(), recognition.thresholds());
-        let accept = thresholds.thresholds.accept;
-        let calibrated = recognition.last_calibration();
+        let galleries = services.galleries.all();
+        let states: Vec<_> = galleries.iter().map(|gallery| gallery.state()).collect();
+        let sum = |of: fn(&GalleryState) -> usize| states.iter().map(of).sum::<usize>();
         Some(Observed {
             sizes: [
-                state.stats.templates,
-                state.stats.students,
-                state.stats.graph.map_or(0, |graph| graph.templates),
+                sum(|state| state.stats.templates),
+                sum(|state| state.stats.students),
+                sum(|state| state.stats.graph.map_or(0, |graph| graph.templates)),
             ],
-            bytes: state.stats.memory,
-            quarantined: state.quarantined,
-            sequence: recognition.sequence(),
-            searches: state.stats.counters,
-            threshold_version: thresholds.version,
-            accept: accept.get(),
-            false_matches: calibrated.map(|c| c.calibration.false_matches_per_thousand(accept)),
+            bytes: sum(|state| state.stats.memory),
+            quarantined: sum(|state| state.quarantined),
+            searches: services.galleries.searches(),
+            sites: galleries.iter().map(|gallery| observe_site(gallery)).collect(),
             connections: services.connections(),
         })
+    }
+}
+
+fn observe_site(gallery: &Recognition) -> ObservedSite {
+    let thresholds = gallery.thresholds();
+    let accept = thresholds.thresholds.accept;
+    let calibrated = gallery.last_calibration();
+    ObservedSite {
+        site: gallery.site(),
+        sequence: gallery.sequence(),
+        threshold_version: thresholds.version,
+        accept: accept.get(),
+        false_matches: calibrated.map(|c| c.calibration.false_matches_per_thousand(accept)),
     }
 }

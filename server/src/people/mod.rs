@@ -1,13 +1,17 @@
-//! People: those who are recognised, and those who log in.
+//! People: those who are recognised, those who log in, and the sites that they belong to.
 
 mod model;
 mod service;
 mod store;
 
-pub use model::{Credentials, NewStudent, Student, StudentFilter, StudentKey, StudentRef, User, pseudonym};
+pub use model::{
+    Credentials, Grant, NewStudent, NoSite, Site, SiteKey, SiteRole, Student, StudentFilter, StudentKey,
+    StudentRef, User, only_site, pseudonym, site_name,
+};
 pub use service::{
-    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Students, create_user, portrait,
+    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Session, Sites, Students,
+    create_user, grant, portrait,
 };
 #[cfg(test)]
 pub(crate) use store::{BY_NUMBER, SORTED};
-pub use store::{StudentStore, UserStore};
+pub use store::{SiteStore, StudentStore, UserStore};

@@ -8,6 +8,7 @@ pub use model::{
     Candidate, Judged, Match, Policy, Prediction, Probe, ThresholdChange, ThresholdVersion, Thresholds,
 };
 pub use service::{
-    Calibrated, GalleryReport, GalleryState, Recognition, RecognitionSetup, Suggestion, Vision, VisionFailure,
+    Calibrated, Galleries, GalleryReport, GalleryState, Recognition, RecognitionSetup, Suggestion, Vision,
+    VisionFailure,
 };
 pub use store::ThresholdStore;

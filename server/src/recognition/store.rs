@@ -1,8 +1,9 @@
-//! Thresholds of model packs, in versions, and what they would have decided.
+//! Thresholds of sites and model packs, in versions; and which sites have a gallery.
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::UserId;
+use cavs_types::{SiteId, UserId};
 use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
 
 use crate::{
     db::{Database, DatabaseError, to_integer},
@@ -11,7 +12,7 @@ use crate::{
 
 const SELECT: &str = "
     SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
-    FROM thresholds t JOIN users u ON u.id = t.set_by WHERE t.pack_digest = $1";
+    FROM thresholds t JOIN users u ON u.id = t.set_by WHERE t.site_id = $1 AND t.pack_digest = $2";
 
 /// Thresholds in the database.
 #[derive(Clone)]
@@ -26,29 +27,32 @@ impl ThresholdStore {
         Self { db: db.clone() }
     }
 
-    /// The versions of a pack, newest first.
+    /// The versions of a site and a pack, newest first.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn thresholds(
         &self,
+        site: SiteId,
         pack: PackDigest,
         most: u32,
     ) -> Result<Vec<ThresholdVersion>, DatabaseError> {
         let client = self.db.client().await?;
-        let sql = format!("{SELECT} ORDER BY t.version DESC LIMIT $2");
+        let sql = format!("{SELECT} ORDER BY t.version DESC LIMIT $3");
         let statement = client.prepare_cached(&sql).await?;
-        let rows = client.query(&statement, &[&pack.as_bytes().as_slice(), &i64::from(most)]).await?;
+        let (pack, most) = (pack.as_bytes().as_slice(), i64::from(most));
+        let rows = client.query(&statement, &[&site.uuid(), &pack, &most]).await?;
         rows.iter().map(version).collect()
     }
 
-    /// Sets a pack's thresholds, if `expected` is still the latest version (0 where there is none): the new
+    /// Sets a site's thresholds of a pack, if `expected` is still the latest version (0 where there is none): the new
     /// version, or `None` where another one came first.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn set_thresholds(
         &self,
+        site: SiteId,
         pack: PackDigest,
         expected: u32,
         thresholds: &Thresholds,
@@ -56,14 +60,15 @@ impl ThresholdStore {
     ) -> Result<Option<ThresholdVersion>, DatabaseError> {
         let sql = "
             WITH t AS (
-                INSERT INTO thresholds (pack_digest, version, accept, review, margin, set_by)
-                SELECT $1, $2 + 1, $3, $4, $5, $6 WHERE $2 =
-                    coalesce((SELECT max(version) FROM thresholds WHERE pack_digest = $1), 0)
+                INSERT INTO thresholds (site_id, pack_digest, version, accept, review, margin, set_by)
+                SELECT $1, $2, $3 + 1, $4, $5, $6, $7 WHERE $3 = coalesce(
+                    (SELECT max(version) FROM thresholds WHERE site_id = $1 AND pack_digest = $2), 0)
                 RETURNING *)
             SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
             FROM t JOIN users u ON u.id = t.set_by";
         let Thresholds { accept, review, margin } = thresholds;
-        let parameters: [&(dyn ToSql + Sync); 6] = [
+        let parameters: [&(dyn ToSql + Sync); 7] = [
+            &site.uuid(),
             &pack.as_bytes().as_slice(),
             &to_integer(expected),
             &accept.get(),
@@ -78,6 +83,36 @@ impl ThresholdStore {
             Err(DatabaseError::Taken) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The sites that have a gallery: those that are not archived.
+pub(super) struct ServedSites {
+    db: Database,
+}
+
+impl ServedSites {
+    pub(super) fn new(db: &Database) -> Self {
+        Self { db: db.clone() }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn all(&self) -> Result<Vec<SiteId>, DatabaseError> {
+        let sql = "SELECT id FROM sites WHERE archived_at IS NULL ORDER BY id";
+        let rows = self.db.client().await?.query(sql, &[]).await?;
+        rows.iter().map(|row| Ok(row.try_get::<_, Uuid>(0)?.into())).collect()
+    }
+
+    /// Whether a site is one of them.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn is_served(&self, site: SiteId) -> Result<bool, DatabaseError> {
+        let sql = "SELECT FROM sites WHERE id = $1 AND archived_at IS NULL";
+        Ok(self.db.client().await?.query_opt(sql, &[&site.uuid()]).await?.is_some())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     people::pseudonym,
     services::Services,
     sightings::{CapturedSighting, NewReview},
-    testing::{TestDatabase, face, sighting},
+    testing::{MAIN, TestDatabase, face, sighting},
 };
 
 /// What nothing may be left of: faces of erased students, their names, and their keys.
@@ -46,7 +46,7 @@ async fn count(client: &Client, table: &str) -> i64 {
 
 async fn camera(app: &Services, name: &str) -> DeviceId {
     let new = NewDevice { name: name.into(), kind: DeviceKind::Agent, classroom: String::new() };
-    app.devices.create_device(&new).await.unwrap().id
+    app.devices.create_device(MAIN, &new).await.unwrap().id
 }
 
 fn pictured(sequence: u64, number: u32) -> CapturedSighting {
@@ -68,11 +68,11 @@ async fn an_erasure_under_way_is_waited_for_and_holds() {
     let (device, user) = (camera(&app, "camera").await, database.user("admin").await);
     let student = database.student(&app, "1").await;
     let template = database.template(student, &face(1)).await;
-    app.recognition.bring_into_force(&[template]).await.unwrap();
+    app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
     // One accepted and one left to a person, which are then rejected; one of nobody.
     let hours = jiff::SignedDuration::from_hours(100 * 24);
     let late = CapturedSighting { captured_at: Timestamp::now() - hours, ..pictured(4, 1) };
-    app.ingest.ingest(device, &[pictured(1, 1), pictured(2, 50), late]).await.unwrap();
+    app.ingest.ingest(MAIN, device, &[pictured(1, 1), pictured(2, 50), late]).await.unwrap();
     let mut behind = database.connect().await;
     let observer = database.connect().await;
     let ids: Vec<SightingId> = behind
@@ -83,7 +83,7 @@ async fn an_erasure_under_way_is_waited_for_and_holds() {
         .map(|row| row.get::<_, Uuid>(0).into())
         .collect();
     for rejected in [ids[0], ids[2]] {
-        app.reviews.review(&verdict(rejected, Verdict::Rejected, None), user).await.unwrap();
+        app.reviews.review(MAIN, &verdict(rejected, Verdict::Rejected, None), user).await.unwrap();
     }
     assert_eq!((count(&observer, "probes").await, count(&observer, "evidence").await), (3, 3));
 
@@ -96,31 +96,31 @@ async fn an_erasure_under_way_is_waited_for_and_holds() {
     transaction.execute(&erase, &[]).await.unwrap();
     let ingesting = tokio::spawn({
         let app = app.clone();
-        async move { app.ingest.ingest(device, &[pictured(3, 1)]).await }
+        async move { app.ingest.ingest(MAIN, device, &[pictured(3, 1)]).await }
     });
     let reviewing = tokio::spawn({
         let (app, review) = (app.clone(), verdict(ids[1], Verdict::Approved, Some(student)));
-        async move { app.reviews.review(&review, user).await }
+        async move { app.reviews.review(MAIN, &review, user).await }
     });
     let approving = tokio::spawn({
         let (app, review) = (app.clone(), verdict(ids[0], Verdict::Approved, None));
-        async move { app.reviews.review(&review, user).await }
+        async move { app.reviews.review(MAIN, &review, user).await }
     });
     waiting(&observer, 3).await;
     transaction.commit().await.unwrap();
     assert!(ingesting.await.unwrap().is_ok(), "what was acknowledged is stored");
     assert_eq!(reason(reviewing.await.unwrap()), ErrorReason::StudentErased);
     assert_eq!(reason(approving.await.unwrap()), ErrorReason::StudentErased);
-    assert_eq!(reason(database.try_template(student, &face(9)).await), ErrorReason::StudentErased);
+    assert_eq!(reason(database.try_template(MAIN, student, &face(9)).await), ErrorReason::StudentErased);
     // The last one came without its face; those rejected are nobody's whom anybody knows.
     assert_eq!(count(&observer, "sightings").await, 4);
     assert_eq!((count(&observer, "probes").await, count(&observer, "evidence").await), (3, 3));
 
     // The rest of the erasure; and the state holds against whatever comes.
-    app.students.erase(student, user).await.unwrap();
+    app.students.erase(MAIN, student, user).await.unwrap();
     assert_eq!(texts(&observer, LEFT_OF_ERASED).await, Vec::<String>::new());
     // Sent back, the accepted one would be the erased student's again; the other would wait as theirs.
-    let flag = async |id| app.reviews.review(&verdict(id, Verdict::Flagged, None), user).await;
+    let flag = async |id| app.reviews.review(MAIN, &verdict(id, Verdict::Flagged, None), user).await;
     assert_eq!(reason(flag(ids[0]).await), ErrorReason::StudentErased);
     flag(ids[2]).await.unwrap();
     assert_eq!(texts(&observer, LEFT_OF_ERASED).await, Vec::<String>::new());
@@ -199,14 +199,15 @@ impl Case<'_> {
                     evidence: bytes::Bytes::from_static(b"a picture"),
                     ..sighting((self.number as u64) << 32 | at as u64, looks(*who))
                 };
-                app.ingest.ingest(self.device, &[seen]).await.map(drop)
+                app.ingest.ingest(MAIN, self.device, &[seen]).await.map(drop)
             }
             Deed::Enroll { who } => {
-                let template = self.database.try_template(self.students[*who], &looks(*who as u32)).await?;
+                let template =
+                    self.database.try_template(MAIN, self.students[*who], &looks(*who as u32)).await?;
                 // The other server does not hear of it: its predictions are late, as they can be.
-                app.recognition.bring_into_force(&[template]).await
+                app.galleries.bring_into_force(MAIN, &[template]).await
             }
-            Deed::Erase { who } => app.students.erase(self.students[*who], self.user).await.map(drop),
+            Deed::Erase { who } => app.students.erase(MAIN, self.students[*who], self.user).await.map(drop),
             Deed::Judge { which, verdict: said, corrected } => {
                 let sql = "SELECT id FROM sightings WHERE device_id = $1 ORDER BY id";
                 let seen = behind.query(sql, &[&self.device.uuid()]).await.unwrap();
@@ -215,7 +216,7 @@ impl Case<'_> {
                 }
                 let id: Uuid = seen[which.index(seen.len())].get(0);
                 let corrected = corrected.map(|who| self.students[who]);
-                app.reviews.review(&verdict(id.into(), *said, corrected), self.user).await.map(drop)
+                app.reviews.review(MAIN, &verdict(id.into(), *said, corrected), self.user).await.map(drop)
             }
             Deed::Retain { days } => {
                 let now = Timestamp::now() + jiff::SignedDuration::from_hours(24 * i64::from(*days));
@@ -298,13 +299,13 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
     let (device, user) = (camera(&app, "camera").await, database.user("admin").await);
     let student = database.student(&app, "1").await;
     let template = database.template(student, &face(1)).await;
-    app.recognition.bring_into_force(&[template]).await.unwrap();
+    app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
     let observer = database.connect().await;
     // Accepted, of nobody, and sent to the queue: before there is any partition.
-    app.ingest.ingest(device, &[pictured(1, 1), pictured(2, 50), pictured(3, 1)]).await.unwrap();
+    app.ingest.ingest(MAIN, device, &[pictured(1, 1), pictured(2, 50), pictured(3, 1)]).await.unwrap();
     let sql = "SELECT id FROM sightings WHERE sequence = 3";
     let flagged: SightingId = observer.query_one(sql, &[]).await.unwrap().get::<_, Uuid>(0).into();
-    app.reviews.review(&verdict(flagged, Verdict::Flagged, None), user).await.unwrap();
+    app.reviews.review(MAIN, &verdict(flagged, Verdict::Flagged, None), user).await.unwrap();
     assert_eq!(count(&observer, "probes_default").await, 3);
 
     let store = BiometricStore::new(&database.store);
@@ -316,9 +317,9 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
     assert_eq!(store.make_partitions(today).await.unwrap(), Some(0));
     assert_eq!((count(&observer, "probes_default").await, count(&observer, "probes").await), (0, 3));
     assert_eq!(count(&observer, "portraits_default").await, 0);
-    app.ingest.ingest(device, &[pictured(4, 50)]).await.unwrap();
+    app.ingest.ingest(MAIN, device, &[pictured(4, 50)]).await.unwrap();
     assert_eq!(count(&observer, "probes_default").await, 0);
-    let (shown, picture) = app.reviews.review_item(flagged).await.unwrap();
+    let (shown, picture) = app.reviews.review_item(MAIN, flagged).await.unwrap();
     assert!(shown.has_evidence && &picture[..] == b"a picture");
 
     let policy = RetentionPolicy { portraits: Some(40), ..RetentionPolicy::default() };
@@ -357,7 +358,7 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
     let runs = texts(&observer, "SELECT DISTINCT state FROM retention_runs").await;
     assert_eq!((runs, count(&observer, "retention_runs").await), (vec!["done".to_owned()], 9));
     // What a run has left behind is no run that goes on.
-    tokio::time::timeout(Duration::from_secs(5), app.ingest.ingest(device, &[pictured(5, 50)]))
+    tokio::time::timeout(Duration::from_secs(5), app.ingest.ingest(MAIN, device, &[pictured(5, 50)]))
         .await
         .unwrap()
         .unwrap();

@@ -1,6 +1,6 @@
 //! What statements do to each other, against a real database.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cavs_types::{DeviceId, DeviceKind, ErrorReason, SightingId, Verdict};
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use crate::{
     recognition::ThresholdChange,
     services::Services,
     sightings::NewReview,
-    testing::{TestDatabase, face, sighting},
+    testing::{MAIN, TestDatabase, face, sighting},
 };
 
 /// Far below what a statement may take.
@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 async fn device(app: &Services, name: &str) -> DeviceId {
     let new = NewDevice { name: name.into(), kind: DeviceKind::Agent, classroom: String::new() };
-    app.devices.create_device(&new).await.unwrap().id
+    app.devices.create_device(MAIN, &new).await.unwrap().id
 }
 
 fn reason<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> ErrorReason {
@@ -47,7 +47,8 @@ async fn templates_are_counted_by_statement_and_erasure_holds_nobody_up() {
     let mut behind = database.connect().await;
     let transaction = behind.transaction().await.unwrap();
     let statements = [
-        "INSERT INTO templates SELECT gen_random_uuid(), student_id, pack_digest, embedding, source, quality
+        "INSERT INTO templates (site_id, id, student_id, pack_digest, embedding, source, quality)
+         SELECT site_id, gen_random_uuid(), student_id, pack_digest, embedding, source, quality
          FROM templates, generate_series(1, 40)",
         "UPDATE templates SET quality = quality",
         "DELETE FROM templates WHERE false",
@@ -76,17 +77,17 @@ async fn templates_are_counted_by_statement_and_erasure_holds_nobody_up() {
     // Somebody holds the probe of a sighting of the student's: the erasure waits for it, and an enrollment does not
     // wait for the erasure.
     let camera = device(&app, "camera").await;
-    app.recognition.bring_into_force(&[]).await.unwrap();
-    app.ingest.ingest(camera, &[sighting(1, face(0))]).await.unwrap();
+    app.galleries.bring_into_force(MAIN, &[]).await.unwrap();
+    app.ingest.ingest(MAIN, camera, &[sighting(1, face(0))]).await.unwrap();
     let transaction = behind.transaction().await.unwrap();
     assert_eq!(transaction.query("SELECT FROM probes FOR UPDATE", &[]).await.unwrap().len(), 1);
     let user = database.user("admin").await;
     let erasing = tokio::spawn({
         let app = app.clone();
-        async move { app.students.erase(erased, user).await }
+        async move { app.students.erase(MAIN, erased, user).await }
     });
     waiting(&database.connect().await, 1).await;
-    let enrolled = timeout(SOON, database.try_template(other, &face(9))).await;
+    let enrolled = timeout(SOON, database.try_template(MAIN, other, &face(9))).await;
     assert!(enrolled.is_ok_and(|done| done.is_ok()), "an enrollment waits for an erasure");
     transaction.commit().await.unwrap();
     let done = erasing.await.unwrap().unwrap().erasure.unwrap();
@@ -99,14 +100,14 @@ async fn two_streams_of_a_device_take_turns() {
     let app = database.app().await;
     let camera = device(&app, "camera").await;
     // The first batch makes the month's key.
-    app.ingest.ingest(camera, &[sighting(0, face(0))]).await.unwrap();
+    app.ingest.ingest(MAIN, camera, &[sighting(0, face(0))]).await.unwrap();
     let mut behind = database.connect().await;
     let transaction = behind.transaction().await.unwrap();
     transaction.query("SELECT FROM devices FOR SHARE", &[]).await.unwrap();
     let streams: Vec<_> = (1..=2)
         .map(|sequence| {
             let app = app.clone();
-            tokio::spawn(async move { app.ingest.ingest(camera, &[sighting(sequence, face(0))]).await })
+            tokio::spawn(async move { app.ingest.ingest(MAIN, camera, &[sighting(sequence, face(0))]).await })
         })
         .collect();
     // Both are as far as they come.
@@ -127,15 +128,22 @@ async fn people_and_devices_have_connections_of_their_own_and_no_token_costs_non
     let held = people.client().await.unwrap();
     let ingested = timeout(SOON, async {
         app.device_streams.admit(camera).await.unwrap();
-        app.ingest.ingest(camera, &[sighting(1, face(0))]).await
+        app.ingest.ingest(MAIN, camera, &[sighting(1, face(0))]).await
     });
     assert!(ingested.await.is_ok_and(|stored| stored.is_ok()), "a sighting waits for people's connections");
     // There is no connection: whatever asks the database finds none.
     for token in ["", "x", "Bearer", &"g".repeat(64), &"0".repeat(65)] {
-        assert_eq!(reason(app.accounts.authenticate(token).await), ErrorReason::Unauthenticated, "{token}");
+        assert_eq!(
+            reason(app.accounts.authenticate(token, None).await),
+            ErrorReason::Unauthenticated,
+            "{token}"
+        );
     }
     people.close();
-    assert_eq!(reason(app.accounts.authenticate(&"0".repeat(64)).await), ErrorReason::DatabaseUnavailable);
+    assert_eq!(
+        reason(app.accounts.authenticate(&"0".repeat(64), None).await),
+        ErrorReason::DatabaseUnavailable
+    );
     drop(held);
 }
 
@@ -145,9 +153,9 @@ async fn a_verdict_takes_one_answer_of_the_database() {
     let app = database.app().await;
     let (camera, student) = (device(&app, "camera").await, database.student(&app, "1").await);
     let template = database.template(student, &face(1)).await;
-    app.recognition.bring_into_force(&[template]).await.unwrap();
+    app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
     app.ingest
-        .ingest(camera, &[sighting(1, face(1)), sighting(2, face(1)), sighting(3, face(50))])
+        .ingest(MAIN, camera, &[sighting(1, face(1)), sighting(2, face(1)), sighting(3, face(50))])
         .await
         .unwrap();
     let reviewer = database.user("reviewer").await;
@@ -162,9 +170,9 @@ async fn a_verdict_takes_one_answer_of_the_database() {
     };
     let approve = |sighting| review(sighting, Verdict::Approved, None, false);
     // Statements are prepared once for each connection.
-    app.reviews.review(&approve(ids[0]), reviewer).await.unwrap();
+    app.reviews.review(MAIN, &approve(ids[0]), reviewer).await.unwrap();
     trips.forget();
-    let reviewed = app.reviews.review(&approve(ids[1]), reviewer).await.unwrap();
+    let reviewed = app.reviews.review(MAIN, &approve(ids[1]), reviewer).await.unwrap();
     assert!(trips.count() <= 2, "{} round trips", trips.count());
     assert_eq!(reviewed.student.map(|student| student.id), Some(student));
     let told = reviewed.review.unwrap();
@@ -173,19 +181,25 @@ async fn a_verdict_takes_one_answer_of_the_database() {
         (Verdict::Approved, "reviewer", "seen")
     );
 
-    assert_eq!(reason(app.reviews.review(&approve(ids[1]), reviewer).await), ErrorReason::AlreadyReviewed);
+    assert_eq!(
+        reason(app.reviews.review(MAIN, &approve(ids[1]), reviewer).await),
+        ErrorReason::AlreadyReviewed
+    );
     let rejected =
-        app.reviews.review(&review(ids[1], Verdict::Rejected, None, true), reviewer).await.unwrap();
+        app.reviews.review(MAIN, &review(ids[1], Verdict::Rejected, None, true), reviewer).await.unwrap();
     assert_eq!((rejected.student, rejected.review.unwrap().verdict), (None, Verdict::Rejected));
-    assert_eq!(reason(app.reviews.review(&approve(ids[2]), reviewer).await), ErrorReason::InvalidArgument);
+    assert_eq!(
+        reason(app.reviews.review(MAIN, &approve(ids[2]), reviewer).await),
+        ErrorReason::InvalidArgument
+    );
     let nobody = Some(cavs_types::StudentId::generate());
     let unknown = review(ids[2], Verdict::Approved, nobody, false);
-    assert_eq!(reason(app.reviews.review(&unknown, reviewer).await), ErrorReason::StudentNotFound);
+    assert_eq!(reason(app.reviews.review(MAIN, &unknown, reviewer).await), ErrorReason::StudentNotFound);
     let corrected = review(ids[2], Verdict::Approved, Some(student), false);
-    let corrected = app.reviews.review(&corrected, reviewer).await.unwrap();
+    let corrected = app.reviews.review(MAIN, &corrected, reviewer).await.unwrap();
     assert_eq!(corrected.student.map(|student| student.number).as_deref(), Some("1"));
     assert_eq!(
-        reason(app.reviews.review(&approve(SightingId::generate()), reviewer).await),
+        reason(app.reviews.review(MAIN, &approve(SightingId::generate()), reviewer).await),
         ErrorReason::SightingNotFound
     );
 }
@@ -194,24 +208,25 @@ async fn a_verdict_takes_one_answer_of_the_database() {
 async fn nobody_overwrites_thresholds_unseen() {
     let database = TestDatabase::start().await;
     let app = database.app().await;
+    let gallery = app.galleries.of(MAIN).await.unwrap();
     let user = database.user("admin").await;
     let change = |accept, margin| ThresholdChange { accept, review: None, margin };
-    let (before, after) = app.recognition.set_thresholds(change(Some(0.6), None), 0, user).await.unwrap();
+    let (before, after) = gallery.set_thresholds(change(Some(0.6), None), 0, user).await.unwrap();
     assert_eq!((before.version, after.version, after.thresholds.accept.get()), (0, 1, 0.6));
     // Who has seen version 0 would take the accept threshold back.
-    let unseen = app.recognition.set_thresholds(change(None, Some(0.1)), 0, user).await;
+    let unseen = gallery.set_thresholds(change(None, Some(0.1)), 0, user).await;
     assert_eq!(reason(unseen), ErrorReason::ThresholdsChanged);
-    let effect = app.reviews.preview_thresholds(&app.recognition, change(None, Some(0.1))).await.unwrap();
+    let effect = app.reviews.preview_thresholds(&gallery, change(None, Some(0.1))).await.unwrap();
     assert_eq!((effect.before.version, effect.after.version), (1, 0));
-    assert_eq!(app.recognition.thresholds().version, 1, "a preview sets nothing");
+    assert_eq!(gallery.thresholds().version, 1, "a preview sets nothing");
 
     // Eight who have seen the same version: one sets the next, and keeps what it does not name.
     let setting: Vec<_> = (0..8)
         .map(|n| {
-            let app = app.clone();
-            tokio::spawn(async move {
-                app.recognition.set_thresholds(change(None, Some(0.01 * n as f32)), 1, user).await
-            })
+            let gallery = Arc::clone(&gallery);
+            tokio::spawn(
+                async move { gallery.set_thresholds(change(None, Some(0.01 * n as f32)), 1, user).await },
+            )
         })
         .collect();
     let mut outcomes = Vec::new();
@@ -219,7 +234,7 @@ async fn nobody_overwrites_thresholds_unseen() {
         outcomes.push(one.await.unwrap());
     }
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    let versions = app.recognition.threshold_versions().await.unwrap();
+    let versions = gallery.threshold_versions().await.unwrap();
     let numbers: BTreeSet<u32> = versions.iter().map(|version| version.version).collect();
     assert_eq!((numbers, versions[0].thresholds.accept.get()), (BTreeSet::from([0, 1, 2]), 0.6));
 }

@@ -23,23 +23,26 @@ use std::{
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{Grouping, Mode, Options};
 use cavs_pg_cluster::{Cluster, Durability};
-use cavs_types::{ClockTrust, Decision, Quality, Role, StudentId, TemplateId, UserId};
+use cavs_types::{ClockTrust, Decision, Quality, Role, SiteId, StudentId, TemplateId, UserId};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
+use uuid::Uuid;
 
 use crate::{
     biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner, RetentionPolicy},
     db::{Address, Database},
     error::ServiceError,
     monitoring::Metrics,
-    people::{Credentials, EnrollmentLimits, NewStudent, create_user},
-    recognition::{Probe, Recognition, RecognitionSetup, Thresholds, Vision},
+    people::{Credentials, EnrollmentLimits, Grant, NewStudent, create_user},
+    recognition::{Galleries, Probe, RecognitionSetup, Thresholds, Vision},
     services::{Parts, Services},
     sightings::{BoundingBox, CapturedSighting, Clock, EvidencePolicy, SightingKey},
 };
 
 pub(crate) const PACK: PackDigest = PackDigest::from_bytes([7; 32]);
 const DIMENSION: usize = 64;
+/// The site that every database begins with.
+pub(crate) const MAIN: SiteId = SiteId::from_uuid(Uuid::from_u128(0x7000_8000_0000_0000_0001));
 
 /// A private cluster with the schema, gone when dropped.
 pub(crate) struct TestDatabase {
@@ -85,7 +88,7 @@ impl TestDatabase {
         (Database::new(&Address::Url(&url), 1).unwrap(), trips)
     }
 
-    pub(crate) async fn recognition(&self) -> Recognition {
+    pub(crate) async fn galleries(&self) -> Galleries {
         let thresholds =
             Thresholds { accept: Similarity::clamped(0.5), review: Similarity::clamped(0.3), margin: 0.05 };
         let setup = RecognitionSetup {
@@ -98,7 +101,7 @@ impl TestDatabase {
             options: Options::default(),
         };
         let background = self.store.with_own_connections(4).unwrap();
-        Recognition::load(setup, &background, Arc::clone(&self.keys), Arc::default()).await.unwrap()
+        Galleries::open(setup, &background, Arc::clone(&self.keys), Arc::default()).await.unwrap()
     }
 
     /// An application whose pictures show nobody.
@@ -112,7 +115,7 @@ impl TestDatabase {
             people: store,
             devices: self.store.with_own_connections(4).unwrap(),
             keys: Arc::clone(&self.keys),
-            recognition: Arc::new(self.recognition().await),
+            galleries: Arc::new(self.galleries().await),
             vision: Vision::blind().unwrap(),
             evidence: EvidencePolicy { keep: Decision::ALL.to_vec() },
             enrollment: EnrollmentLimits {
@@ -127,36 +130,41 @@ impl TestDatabase {
         })
     }
 
-    /// Adds a student; the number is the name.
+    /// Adds a student to the main site; the number is the name.
     pub(crate) async fn student(&self, app: &Services, number: &str) -> StudentId {
+        self.student_of(app, MAIN, number).await
+    }
+
+    pub(crate) async fn student_of(&self, app: &Services, site: SiteId, number: &str) -> StudentId {
         let new = NewStudent { number: number.into(), name: number.into(), section: String::new() };
-        app.students.create(&new).await.unwrap().id
+        app.students.create(site, &new).await.unwrap().id
     }
 
     /// Stores a template as enrollment does, without telling any gallery.
     pub(crate) async fn template(&self, student: StudentId, face: &UnitEmbedding) -> TemplateId {
-        self.try_template(student, face).await.unwrap()
+        self.try_template(MAIN, student, face).await.unwrap()
     }
 
     pub(crate) async fn try_template(
         &self,
+        site: SiteId,
         student: StudentId,
         face: &UnitEmbedding,
     ) -> Result<TemplateId, ServiceError> {
         let id = TemplateId::generate();
         let biometrics = BiometricStore::new(&self.store);
-        let key = self.keys.student_key(&biometrics, student).await?;
+        let key = self.keys.student_key(&biometrics, site, student).await?;
         let sealed = key.seal(Owner::Template(id, PACK), &face.to_le_bytes())?;
         let portrait = key.seal(Owner::Portrait(id), b"a picture")?;
         let portrait = Some(portrait.as_slice());
         let new = NewTemplate { id, student, pack: PACK, sealed: &sealed, quality: quality(), portrait };
-        assert!(biometrics.create_template(&new, 1000).await?);
+        assert!(biometrics.create_template(site, &new, 1000).await?);
         Ok(id)
     }
 
     pub(crate) async fn user(&self, name: &str) -> UserId {
         let credentials = Credentials::new(name, "a long password".to_owned()).unwrap();
-        create_user(&self.store, credentials, Role::Admin).await.unwrap().id
+        create_user(&self.store, credentials, Grant::Role(Role::Admin, None)).await.unwrap().id
     }
 }
 

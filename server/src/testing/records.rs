@@ -16,12 +16,14 @@ use crate::{
     fleet::{DeviceChange, DeviceKey, DevicePosition, DeviceStore, NewDevice, SettingsChange},
     page::{COUNTED, ListName, PageRequest, Total},
     people::{
-        BY_NUMBER, NewStudent, SORTED, Student, StudentFilter, StudentKey, StudentStore, UserStore, pseudonym,
+        BY_NUMBER, Grant, NewStudent, SORTED, Student, StudentFilter, StudentKey, StudentStore, UserStore,
+        pseudonym,
     },
     sightings::{
         SightingFilter, SightingPosition, SightingStore,
         store::queries::{Filter, LATEST_JUDGED, LISTED, List},
     },
+    testing::MAIN,
 };
 
 struct Records {
@@ -50,15 +52,16 @@ impl Records {
 /// A camera in each of 50 rooms, and 30,000 sightings of 300 students: of a hundred, the machine left 3 to a
 /// person and took 7 for nobody.
 const SIGHTINGS: &str = "
-    INSERT INTO devices (id, name, kind, classroom)
-    SELECT ('01890000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'camera ' || n, 'agent', 'Room ' || n
-    FROM generate_series(1, 50) n;
-    INSERT INTO students (id, number, name, name_words)
-    SELECT ('01890000-0000-7000-8001-' || lpad(n::text, 12, '0'))::uuid, n::text, 'Ada ' || n,
-        array_to_tsvector(ARRAY['ada', 'n' || n]) FROM generate_series(1, 5000) n;
-    INSERT INTO sightings (id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at, frame,
-        clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, pack_digest, decision, reason, predicted_student_id, threshold, candidates)
-    SELECT gen_random_uuid(), d.id, d.id, 1, n, d.classroom,
+    INSERT INTO devices (site_id, id, name, kind, classroom)
+    SELECT main.id, ('01890000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'camera ' || n, 'agent', 'Room ' || n
+    FROM generate_series(1, 50) n, sites main;
+    INSERT INTO students (site_id, id, number, name, name_words)
+    SELECT main.id, ('01890000-0000-7000-8001-' || lpad(n::text, 12, '0'))::uuid, n::text, 'Ada ' || n,
+        array_to_tsvector(ARRAY['ada', 'n' || n]) FROM generate_series(1, 5000) n, sites main;
+    INSERT INTO sightings (site_id, id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at,
+        frame, clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, pack_digest,
+        decision, reason, predicted_student_id, threshold, candidates)
+    SELECT d.site_id, gen_random_uuid(), d.id, d.id, 1, n, d.classroom,
         '2026-03-01T08:00:00Z'::timestamptz + n * interval '1 s', '2026-03-02T08:00:00Z', '', 'unknown',
         0, 0, 1, 1, 1, good.quality,
         decode(repeat(CASE n % 1000 WHEN 0 THEN '02' ELSE '01' END, 32), 'hex'),
@@ -125,7 +128,7 @@ async fn each_list_has_its_index() {
         (List::Queue, of_student(), "sightings_student"),
     ];
     for (list, filter, index) in &cases {
-        let filter = Filter::new(filter);
+        let filter = Filter::new(MAIN, filter);
         let position = ("2026-03-01T10:00:00Z".parse::<jiff::Timestamp>().unwrap(), uuid::Uuid::nil());
         for page in 1..=2 {
             let mut chosen = filter.conditions(*list);
@@ -146,18 +149,18 @@ async fn each_list_has_its_index() {
 
     let pack = PackDigest::from_bytes([2; 32]);
     let explain = format!("EXPLAIN (COSTS OFF) {LATEST_JUDGED}");
-    let plan = client.query(&explain, &[&pack.as_bytes().as_slice(), &10_i64]).await.unwrap();
+    let plan = client.query(&explain, &[&MAIN.uuid(), &pack.as_bytes().as_slice(), &10_i64]).await.unwrap();
     assert!(plan.iter().any(|row| row.get::<_, &str>(0).contains("using sightings_pack")), "{plan:?}");
 
     let filter = StudentFilter::new("", "N7 ada").unwrap();
     let request = |size, token: &str, with_total| {
         PageRequest::new(size, token, with_total, filter.list_name()).unwrap()
     };
-    let found = StudentStore::new(db).list(&filter, &request(2, "", true)).await.unwrap();
+    let found = StudentStore::new(db).list(MAIN, &filter, &request(2, "", true)).await.unwrap();
     assert_eq!(found.total, Some(Total { items: 111, exact: true }), "7, 70 to 79, 700 to 799");
     let numbers = |students: &[Student]| students.iter().map(|s| s.number.clone()).collect::<Vec<_>>();
     assert_eq!(numbers(&found.items), ["7", "70"]);
-    let found = StudentStore::new(db).list(&filter, &request(2, &found.next, false)).await.unwrap();
+    let found = StudentStore::new(db).list(MAIN, &filter, &request(2, &found.next, false)).await.unwrap();
     assert_eq!((numbers(&found.items), found.total), (vec!["700".to_owned(), "701".to_owned()], None));
     students_and_devices_have_theirs(&client).await;
 
@@ -165,11 +168,11 @@ async fn each_list_has_its_index() {
     let request = |with_total| {
         PageRequest::<SightingPosition>::new(10, "", with_total, all().list_name("sightings")).unwrap()
     };
-    let newest = SightingStore::new(db).sightings(&all(), &request(true)).await.unwrap();
+    let newest = SightingStore::new(db).sightings(MAIN, &all(), &request(true)).await.unwrap();
     assert_eq!(newest.total, Some(Total { items: COUNTED, exact: false }));
-    let queue = SightingStore::new(db).review_queue(&all(), &request(true)).await.unwrap();
+    let queue = SightingStore::new(db).review_queue(MAIN, &all(), &request(true)).await.unwrap();
     assert_eq!(queue.total, Some(Total { items: 937, exact: true }));
-    assert_eq!(SightingStore::new(db).sightings(&all(), &request(false)).await.unwrap().total, None);
+    assert_eq!(SightingStore::new(db).sightings(MAIN, &all(), &request(false)).await.unwrap().total, None);
 
     // A time that can't be does not stay at the head of the list.
     assert_eq!(newest.items[0].key.sequence, 30_000);
@@ -179,11 +182,11 @@ async fn each_list_has_its_index() {
              WHERE sequence = 30000",
         )
         .await;
-    let newest = SightingStore::new(db).sightings(&all(), &request(false)).await.unwrap();
+    let newest = SightingStore::new(db).sightings(MAIN, &all(), &request(false)).await.unwrap();
     assert_eq!(newest.items[0].key.sequence, 29_999);
     let month = "2026-03-01T00:00:01Z".parse().unwrap();
     let early = SightingFilter { until: Some(month), ..all() };
-    let found = SightingStore::new(db).sightings(&early, &request(false)).await.unwrap();
+    let found = SightingStore::new(db).sightings(MAIN, &early, &request(false)).await.unwrap();
     assert!(found.items.len() == 1 && found.items[0].time_implausible, "{found:?}");
 }
 
@@ -194,8 +197,10 @@ async fn students_and_devices_have_theirs(client: &deadpool_postgres::Object) {
     let (few, many) = (Some("'n7':*".to_owned()), Some("'ada':*".to_owned()));
     let section = Some("7b".to_owned());
     let select = "SELECT s.id FROM students s";
+    let site = MAIN.uuid();
     let of = |words| {
         let mut chosen = Conditions::default();
+        chosen.with("s.site_id = ?", &[(&site, Type::UUID)]);
         chosen.with_value("s.name_words @@ ?::tsquery", words, Type::TEXT);
         chosen
     };
@@ -205,16 +210,19 @@ async fn students_and_devices_have_theirs(client: &deadpool_postgres::Object) {
     client.batch_execute("SET enable_seqscan = off").await.unwrap();
     let sorted = of(&few).plan(client, select, SORTED).await;
     let mut of_section = Conditions::default();
+    of_section.with("s.site_id = ?", &[(&site, Type::UUID)]);
     of_section.with_value("s.section = ?", &section, Type::TEXT);
     let of_section = of_section.plan(client, select, BY_NUMBER).await;
-    let devices = Conditions::default().plan(client, "SELECT d.id FROM devices d", "d.name, d.id").await;
+    let mut devices = Conditions::default();
+    devices.with("d.site_id = ?", &[(&site, Type::UUID)]);
+    let devices = devices.plan(client, "SELECT d.id FROM devices d", "d.name, d.id").await;
     // Of so few, all that are wanted are sorted faster.
     client.batch_execute("SET enable_bitmapscan = off").await.unwrap();
     let by_number = of(&many).plan(client, select, BY_NUMBER).await;
     client.batch_execute("RESET enable_bitmapscan; RESET enable_seqscan").await.unwrap();
     assert!(sorted.contains("Sort") && sorted.contains("students_name_words"), "{sorted}");
-    assert!(!by_number.contains("Sort") && by_number.contains("students_number_key"), "{by_number}");
-    assert!(of_section.contains("students_section_number"), "{of_section}");
+    assert!(!by_number.contains("Sort") && by_number.contains("students_number"), "{by_number}");
+    assert!(of_section.contains("students_section"), "{of_section}");
     assert!(!devices.contains("Sort") && devices.contains("devices_name_id"), "{devices}");
 }
 
@@ -240,55 +248,56 @@ async fn a_slow_statement_is_no_database_that_is_gone(db: &Database) {
 
 async fn devices(db: &Database) {
     let store = DeviceStore::new(db);
-    let by: UserId = UserStore::new(db).create_user("ada", "", Role::Admin).await.unwrap().id;
+    let by: UserId =
+        UserStore::new(db).create_user("ada", "", &Grant::Role(Role::Admin, MAIN)).await.unwrap().id;
     let new = |name, kind| NewDevice::new(name, kind, "Room 1").unwrap();
-    let proxy = store.create_device(&new("proxy", DeviceKind::Agent)).await.unwrap();
-    let camera = store.create_device(&new("door", DeviceKind::Esp32Cam)).await.unwrap();
-    store.assign_camera(camera.id, Some(proxy.id)).await.unwrap();
+    let proxy = store.create_device(MAIN, &new("proxy", DeviceKind::Agent)).await.unwrap();
+    let camera = store.create_device(MAIN, &new("door", DeviceKind::Esp32Cam)).await.unwrap();
+    store.assign_camera(MAIN, camera.id, Some(proxy.id)).await.unwrap();
     let setting = BTreeMap::from([("source.rate".to_owned(), "2".to_owned())]);
     for rate in ["1", "2"] {
         let setting = BTreeMap::from([("source.rate".to_owned(), rate.to_owned())]);
         let change = SettingsChange::new(false, vec![], setting).unwrap();
-        store.configure_device(proxy.id, &change, by).await.unwrap();
+        store.configure_device(MAIN, proxy.id, &change, by).await.unwrap();
     }
-    let taken = store.create_device(&new("proxy", DeviceKind::Agent)).await;
+    let taken = store.create_device(MAIN, &new("proxy", DeviceKind::Agent)).await;
     assert!(matches!(taken, Err(DatabaseError::Taken)), "{taken:?}");
 
     // Another machine in the place of the one that burnt down.
-    let id = store.replace_device(proxy.id, by).await.unwrap();
-    let replaced = store.device(&DeviceKey::Name("proxy".into())).await.unwrap().unwrap();
+    let id = store.replace_device(MAIN, proxy.id, by).await.unwrap();
+    let replaced = store.device(MAIN, &DeviceKey::Name("proxy".into())).await.unwrap().unwrap();
     assert_eq!((replaced.id, replaced.classroom.as_str()), (id, "Room 1"));
     assert_eq!(replaced.wanted.unwrap().settings, setting);
-    assert_eq!(store.proxied_cameras(id).await.unwrap()[0].id, camera.id);
-    let old = store.device(&DeviceKey::Id(proxy.id)).await.unwrap().unwrap();
+    assert_eq!(store.proxied_cameras(MAIN, id).await.unwrap()[0].id, camera.id);
+    let old = store.device(MAIN, &DeviceKey::Id(proxy.id)).await.unwrap().unwrap();
     assert_eq!((old.status, old.name.as_str()), (DeviceStatus::Revoked, "proxy"));
-    let again = store.replace_device(proxy.id, by).await;
+    let again = store.replace_device(MAIN, proxy.id, by).await;
     assert!(matches!(again, Err(DatabaseError::Taken)), "{again:?}");
-    let nobody = store.replace_device(DeviceId::generate(), by).await;
+    let nobody = store.replace_device(MAIN, DeviceId::generate(), by).await;
     assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
 
     // A revoked device's name is free, and still finds it while nobody else has it.
-    store.revoke_device(camera.id).await.unwrap();
+    store.revoke_device(MAIN, camera.id).await.unwrap();
     let door = DeviceKey::Name("door".into());
-    assert_eq!(store.device(&door).await.unwrap().unwrap().id, camera.id);
-    let second = store.create_device(&new("door", DeviceKind::Esp32Cam)).await.unwrap();
-    assert_eq!(store.device(&door).await.unwrap().unwrap().id, second.id);
+    assert_eq!(store.device(MAIN, &door).await.unwrap().unwrap().id, camera.id);
+    let second = store.create_device(MAIN, &new("door", DeviceKind::Esp32Cam)).await.unwrap();
+    assert_eq!(store.device(MAIN, &door).await.unwrap().unwrap().id, second.id);
 
     let change = |name, room| DeviceChange::new(name, room).unwrap();
-    store.update_device(second.id, &change(Some(" back door "), None)).await.unwrap();
-    store.update_device(second.id, &change(None, Some("Room 2"))).await.unwrap();
-    let moved = store.device(&DeviceKey::Id(second.id)).await.unwrap().unwrap();
+    store.update_device(MAIN, second.id, &change(Some(" back door "), None)).await.unwrap();
+    store.update_device(MAIN, second.id, &change(None, Some("Room 2"))).await.unwrap();
+    let moved = store.device(MAIN, &DeviceKey::Id(second.id)).await.unwrap().unwrap();
     assert_eq!((moved.name.as_str(), moved.classroom.as_str()), ("back door", "Room 2"));
-    let taken = store.update_device(second.id, &change(Some("proxy"), None)).await;
+    let taken = store.update_device(MAIN, second.id, &change(Some("proxy"), None)).await;
     assert!(matches!(taken, Err(DatabaseError::Taken)), "{taken:?}");
-    let nobody = store.update_device(DeviceId::generate(), &change(None, None)).await;
+    let nobody = store.update_device(MAIN, DeviceId::generate(), &change(None, None)).await;
     assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
 
     // Pages go through all of them, those of one name too.
     let (mut names, mut token) = (Vec::new(), String::new());
     loop {
         let request = PageRequest::<DevicePosition>::new(1, &token, false, ListName::new("devices")).unwrap();
-        let page = store.devices(&request).await.unwrap();
+        let page = store.devices(MAIN, &request).await.unwrap();
         names.extend(page.items.into_iter().map(|device| device.name));
         token = page.next;
         if token.is_empty() {
@@ -306,7 +315,7 @@ async fn students(database: &Records) {
         let new = NewStudent::new(number, name, "7b").unwrap();
         let id = StudentId::generate();
         let key = keys.new_student_key(id).unwrap();
-        store.create(id, &new, &key).await
+        store.create(MAIN, id, &new, &key).await
     };
     let gone = add("Ｚ-１７", "Zebulon Quagmire").await.unwrap();
     assert_eq!(gone.number, "Z-17");
@@ -316,14 +325,15 @@ async fn students(database: &Records) {
     database.execute("ANALYZE; CHECKPOINT").await;
     assert!(contains(database.folder(), b"Quagmire"));
 
-    let by: UserId = UserStore::new(db).create_user("eraser", "", Role::Admin).await.unwrap().id;
+    let by: UserId =
+        UserStore::new(db).create_user("eraser", "", &Grant::Role(Role::Admin, MAIN)).await.unwrap().id;
     // Whoever still sees the name keeps the erasure from being done, and is named: a backup, for one.
     let mut reader = database.within.as_owner().await;
     reader.batch_execute("SET application_name = 'old reader'").await.unwrap();
     let old =
         reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await.unwrap();
     old.query_one("SELECT count(*) FROM students", &[]).await.unwrap();
-    store.erase(gone.id, by).await.unwrap();
+    store.erase(MAIN, gone.id, by).await.unwrap();
     let biometrics = BiometricStore::new(db);
     let erasure = async || biometrics.erasure(gone.id).await.unwrap().unwrap();
     let begun = erasure().await;
@@ -341,23 +351,23 @@ async fn students(database: &Records) {
         (done.state, done.purged_at.is_some(), done.waits_for.as_str()),
         (ErasureState::Purged, true, "")
     );
-    let erased = store.get(&StudentKey::Id(gone.id)).await.unwrap().unwrap();
+    let erased = store.get(MAIN, &StudentKey::Id(gone.id)).await.unwrap().unwrap();
     assert_eq!(
         (erased.number, erased.name, erased.section),
         (pseudonym(gone.id), String::new(), String::new())
     );
     assert!(erased.erased_at.is_some());
-    assert_eq!(store.get(&StudentKey::Number("Z-17".into())).await.unwrap(), None);
+    assert_eq!(store.get(MAIN, &StudentKey::Number("Z-17".into())).await.unwrap(), None);
     database.execute("CHECKPOINT").await;
     assert!(!contains(&database.folder().join("data/base"), b"Quagmire"));
     assert!(!contains(&database.folder().join("data/base"), b"quagmire"));
 
     // The number may be given again, to the same person or another.
     let fresh = add("Z-17", "Zebulon Quagmire").await.unwrap();
-    assert_eq!(store.get(&StudentKey::Number("Z-17".into())).await.unwrap().unwrap().id, fresh.id);
-    store.erase(gone.id, by).await.unwrap();
+    assert_eq!(store.get(MAIN, &StudentKey::Number("Z-17".into())).await.unwrap().unwrap().id, fresh.id);
+    store.erase(MAIN, gone.id, by).await.unwrap();
     assert_eq!(erasure().await.state, ErasureState::Purged, "nothing more was destroyed");
-    assert_eq!(store.get(&StudentKey::Id(fresh.id)).await.unwrap().unwrap().name, "Zebulon Quagmire");
+    assert_eq!(store.get(MAIN, &StudentKey::Id(fresh.id)).await.unwrap().unwrap().name, "Zebulon Quagmire");
 }
 
 /// Whether any file below a folder contains the bytes.

@@ -11,7 +11,7 @@ use crate::{
     fleet::NewDevice,
     services::Services,
     sightings::{NewReview, NewWithdrawal, Sighting},
-    testing::{TestDatabase, face, sighting},
+    testing::{MAIN, TestDatabase, face, sighting},
 };
 
 /// What somebody does to a sighting.
@@ -58,12 +58,12 @@ impl Class {
         }
         let students = vec![database.student(&app, "0").await, database.student(&app, "1").await];
         let template = database.template(students[0], &face(1)).await;
-        app.recognition.bring_into_force(&[template]).await.unwrap();
+        app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
         let new = NewDevice { name: "camera".into(), kind: DeviceKind::Agent, classroom: String::new() };
-        let camera = app.devices.create_device(&new).await.unwrap().id;
+        let camera = app.devices.create_device(MAIN, &new).await.unwrap().id;
         let seen: Vec<_> =
             (0..sightings).map(|n| sighting(n, face(if n % 2 == 1 { 1 } else { 50 }))).collect();
-        app.ingest.ingest(camera, &seen).await.unwrap();
+        app.ingest.ingest(MAIN, camera, &seen).await.unwrap();
         let owner = database.connect().await;
         let rows = owner.query("SELECT id FROM sightings ORDER BY sequence", &[]).await.unwrap();
         let sightings = rows.iter().map(|row| row.get::<_, uuid::Uuid>(0).into()).collect();
@@ -77,7 +77,7 @@ impl Class {
             Action::Review { by, verdict, corrected, replace } => {
                 let student = corrected.map(|index| self.students[index]);
                 let new = NewReview::new(id, verdict, "said", student, replace).unwrap();
-                let done = self.app.reviews.review(&new, self.reviewers[by]).await;
+                let done = self.app.reviews.review(MAIN, &new, self.reviewers[by]).await;
                 let stands = in_force.is_some_and(|at| model[at].verdict != Verdict::Flagged);
                 let refused = if stands && !replace {
                     Some(ErrorReason::AlreadyReviewed)
@@ -91,7 +91,7 @@ impl Class {
             }
             Action::Withdraw { by, of_anybody } => {
                 let new = NewWithdrawal::new(id, "", of_anybody).unwrap();
-                let done = self.app.reviews.withdraw(&new, self.reviewers[by]).await;
+                let done = self.app.reviews.withdraw(MAIN, &new, self.reviewers[by]).await;
                 let refused = match in_force {
                     None => Some(ErrorReason::NotReviewed),
                     Some(at) if !of_anybody && model[at].by != by => Some(ErrorReason::RoleInsufficient),
@@ -144,7 +144,7 @@ async fn the_newest_verdict_that_was_not_taken_back_is_in_force() {
         for action in actions().new_tree(&mut runner).unwrap().current() {
             class.act(*id, known, &mut model, &action).await;
         }
-        class.assert_as_in(&model, known, &class.app.reviews.sighting(*id).await.unwrap());
+        class.assert_as_in(&model, known, &class.app.reviews.sighting(MAIN, *id).await.unwrap());
     }
     // Nothing of it was lost: as many rows as verdicts and withdrawals, numbered without gaps.
     let owner = class.database.connect().await;
@@ -173,20 +173,20 @@ async fn reviewers_take_turns_and_nobody_changes_what_was_said() {
     // Of those who have not seen each other's verdict, one is heard.
     let approve = |app: Services, id, by| {
         let new = NewReview::new(id, Verdict::Approved, "", None, false).unwrap();
-        tokio::spawn(async move { app.reviews.review(&new, by).await.is_ok() })
+        tokio::spawn(async move { app.reviews.review(MAIN, &new, by).await.is_ok() })
     };
     assert_eq!(at_once(approve).await, 1);
     let replace = |app: Services, id, by| {
         let new = NewReview::new(id, Verdict::Rejected, "", None, true).unwrap();
-        tokio::spawn(async move { app.reviews.review(&new, by).await.is_ok() })
+        tokio::spawn(async move { app.reviews.review(MAIN, &new, by).await.is_ok() })
     };
     assert_eq!(at_once(replace).await, 9);
     let withdraw = |app: Services, id, by| {
         let new = NewWithdrawal::new(id, "", true).unwrap();
-        tokio::spawn(async move { app.reviews.withdraw(&new, by).await.is_ok() })
+        tokio::spawn(async move { app.reviews.withdraw(MAIN, &new, by).await.is_ok() })
     };
     assert_eq!((at_once(withdraw).await, at_once(withdraw).await), (9, 1));
-    let sighting = class.app.reviews.sighting(id).await.unwrap();
+    let sighting = class.app.reviews.sighting(MAIN, id).await.unwrap();
     assert_eq!((&sighting.review, sighting.reviews.len()), (&None, 10));
     assert!(sighting.reviews.iter().all(|review| review.withdrawal.is_some()), "{sighting:?}");
 

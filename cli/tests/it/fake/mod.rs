@@ -169,6 +169,7 @@ impl v1::auth_service_server::AuthService for Service {
             access_token: TOKEN.to_owned(),
             expire_time: Some(to_timestamp(jiff::Timestamp::MAX)),
             user: Some(user()),
+            sites: vec![site("main")],
         }))
     }
 
@@ -186,7 +187,7 @@ impl v1::auth_service_server::AuthService for Service {
         request: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
         self.authorise(&request)?;
-        Ok(Response::new(v1::WhoAmIResponse { user: Some(user()) }))
+        Ok(Response::new(v1::WhoAmIResponse { user: Some(user()), sites: vec![site("main")] }))
     }
 }
 
@@ -194,6 +195,16 @@ fn user() -> v1::User {
     v1::User {
         id: "01890000-0000-7000-8000-000000000001".to_owned(),
         username: "admin".to_owned(),
+        operator: false,
+    }
+}
+
+fn site(name: &str) -> v1::Site {
+    v1::Site {
+        id: "01890000-0000-7000-8000-0000000000a1".to_owned(),
+        name: name.to_owned(),
+        create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
+        archive_time: None,
         role: v1::Role::Admin.into(),
     }
 }

@@ -1,7 +1,7 @@
 //! How a server follows the changes that any server makes to the templates.
 
 use cavs_embedding::PackDigest;
-use cavs_types::{StudentId, TemplateId};
+use cavs_types::{SiteId, StudentId, TemplateId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -13,12 +13,10 @@ use crate::db::DatabaseError;
 
 /// Changes that are read at a time.
 pub const CHANGES: i64 = 1024;
-/// Channels that tell of changes of templates and of thresholds.
-pub const GALLERY_CHANGES: &[&str] = &["cavs_gallery", "cavs_thresholds"];
 /// How long changes are remembered: whoever was away for longer loads everything again.
 const REMEMBERED: &str = "30 days";
 
-/// A change of the templates.
+/// A change of a site's templates.
 #[derive(Debug)]
 pub struct GalleryChange {
     /// Its number: one more than the change's before.
@@ -41,27 +39,30 @@ impl BiometricStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn delete_old_gallery_changes(&self) -> Result<(), DatabaseError> {
-        let sql = format!("DELETE FROM gallery_changes WHERE changed_at < now() - interval '{REMEMBERED}'");
-        self.db.client().await?.execute(&sql, &[]).await?;
+    pub async fn delete_old_gallery_changes(&self, site: SiteId) -> Result<(), DatabaseError> {
+        let sql = format!(
+            "DELETE FROM gallery_changes WHERE site_id = $1 AND changed_at < now() - interval '{REMEMBERED}'"
+        );
+        self.db.client().await?.execute(&sql, &[&site.uuid()]).await?;
         Ok(())
     }
 
-    /// The number of the latest change.
+    /// The number of a site's latest change.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn gallery_sequence(&self) -> Result<i64, DatabaseError> {
-        let client = self.db.client().await?;
-        Ok(client.query_one("SELECT sequence FROM gallery_clock", &[]).await?.try_get(0)?)
+    pub async fn gallery_sequence(&self, site: SiteId) -> Result<i64, DatabaseError> {
+        let sql = "SELECT sequence FROM gallery_clock WHERE site_id = $1";
+        Ok(self.db.client().await?.query_one(sql, &[&site.uuid()]).await?.try_get(0)?)
     }
 
-    /// The number of the latest change, and up to [`CHANGES`] changes after a number, in order.
+    /// The number of a site's latest change, and up to [`CHANGES`] changes after a number, in order.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn gallery_changes(
         &self,
+        site: SiteId,
         after: i64,
         pack: PackDigest,
     ) -> Result<(i64, Vec<GalleryChange>), DatabaseError> {
@@ -71,13 +72,14 @@ impl BiometricStore {
             .prepare_cached(&format!(
                 "SELECT g.sequence AS latest, c.sequence, c.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM gallery_clock g
-                 LEFT JOIN gallery_changes c ON c.sequence > $1
+                 LEFT JOIN gallery_changes c ON c.site_id = g.site_id AND c.sequence > $2
                  LEFT JOIN (templates t JOIN data_keys k USING (student_id))
-                     ON t.id = c.template_id AND t.pack_digest = $2
-                 ORDER BY c.sequence LIMIT $3"
+                     ON t.site_id = c.site_id AND t.id = c.template_id AND t.pack_digest = $3
+                 WHERE g.site_id = $1 ORDER BY c.sequence LIMIT $4"
             ))
             .await?;
-        let rows = client.query(&statement, &[&after, &pack.as_bytes().as_slice(), &CHANGES]).await?;
+        let pack = pack.as_bytes().as_slice();
+        let rows = client.query(&statement, &[&site.uuid(), &after, &pack, &CHANGES]).await?;
         // There is always a row, as there is always a clock; without it, nothing is as it was.
         let latest = rows.first().map_or(Ok(0), |row| row.try_get("latest"))?;
         let mut changes = Vec::with_capacity(rows.len());
@@ -88,12 +90,13 @@ impl BiometricStore {
         Ok((latest, changes))
     }
 
-    /// Some templates as they are now, whatever was changed before.
+    /// Some templates of a site as they are now, whatever was changed before.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn template_states(
         &self,
+        site: SiteId,
         templates: &[TemplateId],
         pack: PackDigest,
     ) -> Result<Vec<TemplateState>, DatabaseError> {
@@ -102,12 +105,12 @@ impl BiometricStore {
         let statement = client
             .prepare_cached(&format!(
                 "SELECT w.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
-                 FROM unnest($1::uuid[]) AS w (template_id)
+                 FROM unnest($2::uuid[]) AS w (template_id)
                  LEFT JOIN (templates t JOIN data_keys k USING (student_id))
-                     ON t.id = w.template_id AND t.pack_digest = $2"
+                     ON t.site_id = $1 AND t.id = w.template_id AND t.pack_digest = $3"
             ))
             .await?;
-        let rows = client.query(&statement, &[&ids, &pack.as_bytes().as_slice()]).await?;
+        let rows = client.query(&statement, &[&site.uuid(), &ids, &pack.as_bytes().as_slice()]).await?;
         rows.iter().map(template_state).collect()
     }
 }

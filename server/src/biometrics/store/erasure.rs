@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cavs_types::{ErasureState, StudentId, TemplateId, UserId};
+use cavs_types::{ErasureState, SiteId, StudentId, TemplateId, UserId};
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio_postgres::{Client, Row, error::SqlState};
@@ -23,8 +23,8 @@ const PURGE_LOCK: i64 = 0x65_7261_7365;
 
 /// Sightings that show the student, as far as anybody knows: those that are theirs, and those that wait for a
 /// person while the machine thinks of them.
-const FACES: &str = "SELECT day, id FROM sightings WHERE student_id = $1
-    UNION SELECT day, id FROM sightings WHERE in_queue AND predicted_student_id = $1";
+const FACES: &str = "SELECT day, id FROM sightings WHERE site_id = $1 AND student_id = $2
+    UNION SELECT day, id FROM sightings WHERE site_id = $1 AND in_queue AND predicted_student_id = $2";
 
 /// Columns of the row `e` of a student's erasure: NULL where there is none.
 pub(crate) const ERASURE: &str = "e.id AS erasure_id, e.requested_at AS erasure_requested_at,
@@ -51,26 +51,27 @@ pub(crate) fn read_erasure(row: &Row) -> Result<Option<Erasure>, DatabaseError> 
 /// row, and says that it is an erased student's.
 pub(crate) async fn erase_faces(
     transaction: &Transaction<'_>,
+    site: SiteId,
     student: StudentId,
     by: UserId,
 ) -> Result<Vec<TemplateId>, DatabaseError> {
     destroy_student_key(transaction, student).await?;
-    let student = student.uuid();
+    let (site, student) = (site.uuid(), student.uuid());
     let mut sightings: HashSet<Uuid> = HashSet::new();
     for table in ["evidence", "probes"] {
         let sql = format!(
             "WITH shown AS ({FACES}) DELETE FROM {table} f USING shown
              WHERE f.day = shown.day AND f.sighting_id = shown.id RETURNING f.sighting_id"
         );
-        for row in transaction.query(&sql, &[&student]).await? {
+        for row in transaction.query(&sql, &[&site, &student]).await? {
             sightings.insert(row.try_get(0)?);
         }
     }
     transaction.execute("DELETE FROM portraits WHERE student_id = $1", &[&student]).await?;
     // Last of the faces: from here to the commit, nobody else changes a template.
-    let sql = "DELETE FROM templates WHERE student_id = $1 RETURNING id";
+    let sql = "DELETE FROM templates WHERE site_id = $1 AND student_id = $2 RETURNING id";
     let templates: Vec<TemplateId> = transaction
-        .query(sql, &[&student])
+        .query(sql, &[&site, &student])
         .await?
         .iter()
         .map(|row| row.try_get::<_, Uuid>(0).map(Into::into))

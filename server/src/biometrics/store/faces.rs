@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cavs_types::SightingId;
+use cavs_types::{SightingId, SiteId};
 use deadpool_postgres::{Object, Transaction};
 use futures_util::future::try_join;
 use jiff::civil::Date;
@@ -86,8 +86,7 @@ pub(crate) async fn sightings_with_evidence(
 
 /// Whether a sighting has a picture. Takes one answer of the database on a connection that was asked before.
 pub(crate) async fn has_evidence(client: &Object, sighting: SightingId) -> Result<bool, DatabaseError> {
-    let sql =
-        "SELECT FROM evidence WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE id = $1)";
+    let sql = "SELECT FROM evidence WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE site_id = $2 AND id = $1)";
     let statement = client.prepare_cached(sql).await?;
     Ok(client.query_opt(&statement, &[&sighting.uuid()]).await?.is_some())
 }
@@ -97,12 +96,12 @@ impl BiometricStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn evidence(&self, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
+    pub async fn evidence(&self, site: SiteId, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
         let sql = "SELECT sealed FROM evidence
-                   WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE id = $1)";
+                   WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE site_id = $2 AND id = $1)";
         let client = self.db.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let row = client.query_opt(&statement, &[&id.uuid()]).await?;
+        let row = client.query_opt(&statement, &[&id.uuid(), &site.uuid()]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 }

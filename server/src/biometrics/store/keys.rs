@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cavs_types::{DataKeyId, StudentId};
+use cavs_types::{DataKeyId, SiteId, StudentId};
 use deadpool_postgres::{Object, Transaction};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{Client, Row};
@@ -218,9 +218,12 @@ impl BiometricStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn student_key(&self, id: StudentId) -> Result<Option<StoredKey>, DatabaseError> {
-        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.student_id = $1");
-        let row = self.db.client().await?.query_opt(&sql, &[&id.uuid()]).await?;
+    pub async fn student_key(&self, site: SiteId, id: StudentId) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!(
+            "SELECT {KEY_COLUMNS} FROM data_keys k JOIN students s ON s.id = k.student_id
+             WHERE s.site_id = $1 AND s.id = $2"
+        );
+        let row = self.db.client().await?.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await?;
         row.as_ref().map(stored_key).transpose()
     }
 

@@ -12,7 +12,7 @@ use jiff::civil::Date;
 
 use crate::db::{Database, DatabaseError};
 
-pub use changes::{CHANGES, GALLERY_CHANGES, GalleryChange, TemplateState};
+pub use changes::{CHANGES, GalleryChange, TemplateState};
 pub(crate) use erasure::{ERASURE, erase_faces, read_erasure};
 pub use faces::SealedFace;
 pub(crate) use faces::{has_evidence, sightings_with_evidence, store_faces};

@@ -1,8 +1,11 @@
 use cavs_embedding::PackDigest;
-use cavs_types::{Quality, StudentId, TemplateId};
+use cavs_types::{Quality, SiteId, StudentId, TemplateId};
 use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
-use tokio_postgres::{Row, types::Json};
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql},
+};
 use uuid::Uuid;
 
 use super::{
@@ -45,35 +48,41 @@ pub struct StoredTemplate {
 }
 
 impl BiometricStore {
-    /// Stores a template, unless the student has `most` of the pack already.
+    /// Stores a template of a student of the site, unless they have `most` of the pack already.
     ///
     /// # Errors
     /// `NotFound`: the student; `Erased`.
-    pub async fn create_template(&self, new: &NewTemplate<'_>, most: u32) -> Result<bool, DatabaseError> {
+    pub async fn create_template(
+        &self,
+        site: SiteId,
+        new: &NewTemplate<'_>,
+        most: u32,
+    ) -> Result<bool, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        let student = new.student.uuid();
+        let (site, student) = (site.uuid(), new.student.uuid());
         let pack = new.pack.as_bytes().as_slice();
         // Enrollments of one student take turns, or two would both see room for the last one.
         transaction
             .query_opt(
                 // The key's row, too: without its key, what is stored now would never open.
                 "SELECT 1 FROM students s JOIN data_keys k ON k.student_id = s.id
-                 WHERE s.id = $1 FOR UPDATE OF s, k",
-                &[&student],
+                 WHERE s.site_id = $1 AND s.id = $2 FOR UPDATE OF s, k",
+                &[&site, &student],
             )
             .await?
             .ok_or(DatabaseError::NotFound)?;
-        let sql = "SELECT count(*) FROM templates WHERE student_id = $1 AND pack_digest = $2";
-        let count: i64 = transaction.query_one(sql, &[&student, &pack]).await?.try_get(0)?;
+        let sql =
+            "SELECT count(*) FROM templates WHERE site_id = $1 AND student_id = $2 AND pack_digest = $3";
+        let count: i64 = transaction.query_one(sql, &[&site, &student, &pack]).await?.try_get(0)?;
         if count >= i64::from(most) {
             return Ok(false);
         }
         transaction
             .execute(
-                "INSERT INTO templates (id, student_id, pack_digest, embedding, source, quality)
-                 VALUES ($1, $2, $3, $4, 'image', $5)",
-                &[&new.id.uuid(), &student, &pack, &new.sealed, &Json(new.quality)],
+                "INSERT INTO templates (site_id, id, student_id, pack_digest, embedding, source, quality)
+                 VALUES ($1, $2, $3, $4, $5, 'image', $6)",
+                &[&site, &new.id.uuid(), &student, &pack, &new.sealed, &Json(new.quality)],
             )
             .await?;
         if let Some(portrait) = new.portrait {
@@ -89,10 +98,14 @@ impl BiometricStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn student_templates(&self, student: StudentId) -> Result<Vec<TemplateInfo>, DatabaseError> {
-        let sql =
-            "SELECT id, pack_digest, quality, created_at FROM templates WHERE student_id = $1 ORDER BY id";
-        let rows = self.db.client().await?.query(sql, &[&student.uuid()]).await?;
+    pub async fn student_templates(
+        &self,
+        site: SiteId,
+        student: StudentId,
+    ) -> Result<Vec<TemplateInfo>, DatabaseError> {
+        let sql = "SELECT id, pack_digest, quality, created_at FROM templates
+                   WHERE site_id = $1 AND student_id = $2 ORDER BY id";
+        let rows = self.db.client().await?.query(sql, &[&site.uuid(), &student.uuid()]).await?;
         rows.iter()
             .map(|row| {
                 Ok(TemplateInfo {
@@ -106,21 +119,22 @@ impl BiometricStore {
             .collect()
     }
 
-    /// Deletes a template; whether it was there.
+    /// Deletes a template of the site; whether it was there.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn delete_template(&self, id: TemplateId) -> Result<bool, DatabaseError> {
-        let sql = "DELETE FROM templates WHERE id = $1";
-        Ok(self.db.client().await?.execute(sql, &[&id.uuid()]).await? > 0)
+    pub async fn delete_template(&self, site: SiteId, id: TemplateId) -> Result<bool, DatabaseError> {
+        let sql = "DELETE FROM templates WHERE site_id = $1 AND id = $2";
+        Ok(self.db.client().await?.execute(sql, &[&site.uuid(), &id.uuid()]).await? > 0)
     }
 
-    /// All templates of a pack, as they lie: mostly those of a student together.
+    /// All templates of a site and a pack, as they lie: mostly those of a student together.
     ///
     /// # Errors
     /// `Unavailable`, at the start or in the middle.
     pub async fn templates(
         &self,
+        site: SiteId,
         pack: PackDigest,
     ) -> Result<impl Stream<Item = Result<StoredTemplate, DatabaseError>> + use<>, DatabaseError> {
         // A connection of its own: its settings go with it, and the stream ends with it. The keys are held in
@@ -129,9 +143,12 @@ impl BiometricStore {
         client.batch_execute("SET statement_timeout = '10min'; SET work_mem = '256MB'").await?;
         let sql = format!(
             "SELECT t.id, t.student_id, t.embedding, {KEY_COLUMNS}
-             FROM templates t JOIN data_keys k USING (student_id) WHERE t.pack_digest = $1"
+             FROM templates t JOIN data_keys k USING (student_id)
+             WHERE t.site_id = $1 AND t.pack_digest = $2"
         );
-        let rows = client.query_raw(&sql, [pack.as_bytes().as_slice()]).await?;
+        let (site, pack) = (site.uuid(), pack.as_bytes().as_slice());
+        let parameters: [&(dyn ToSql + Sync); 2] = [&site, &pack];
+        let rows = client.query_raw(&sql, parameters).await?;
         Ok(rows.map(move |row| {
             let _held = &client;
             template(&row?)

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use cavs_embedding::PackDigest;
-use cavs_types::{DeviceId, DeviceKind, DeviceStatus, ProtocolError, setting};
+use cavs_types::{DeviceId, DeviceKind, DeviceStatus, ProtocolError, SiteId, setting};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,11 @@ pub const ONLINE_FOR: Duration = Duration::from_secs(45);
 /// An agent or a camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Device {
+    /// The site that it belongs to, for ever.
+    pub site: SiteId,
     /// Ours; its certificate carries it.
     pub id: DeviceId,
-    /// Unique among the devices that are active.
+    /// Unique among the devices of the site that are active.
     pub name: String,
     /// What it is.
     pub kind: DeviceKind,
@@ -38,6 +40,31 @@ pub struct Device {
     pub tokens: u32,
     /// Where two starts of its agent were ever found alive at once.
     pub twice: Option<ConnectedTwice>,
+}
+
+/// Why a device may not speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// It is not registered.
+    Unknown,
+    /// It was revoked.
+    Revoked,
+    /// Its site was archived.
+    SiteArchived,
+}
+
+impl NotAdmitted {
+    /// Whether a device of this status may speak.
+    ///
+    /// # Errors
+    /// Why not.
+    pub const fn judge(status: DeviceStatus, site_is_archived: bool) -> Result<(), Self> {
+        match status {
+            DeviceStatus::Revoked => Err(Self::Revoked),
+            DeviceStatus::Active if site_is_archived => Err(Self::SiteArchived),
+            DeviceStatus::Active => Ok(()),
+        }
+    }
 }
 
 /// A device's certificate is, or was, in use in two places.

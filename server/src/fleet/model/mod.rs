@@ -6,7 +6,7 @@ mod run;
 
 pub use device::{
     ConnectedTwice, Device, DeviceChange, DeviceKey, DevicePosition, DeviceReport, Health, Heartbeat,
-    NewDevice, ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
+    NewDevice, NotAdmitted, ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
 };
 pub use proxy::{CameraRefusal, CameraStanding, ProxiedCamera, ProxyRef, TOKENS};
 pub use run::{ALIVE_FOR, Admission, HOLDS_FOR, RunId, Standing, message_proves_two};

@@ -1,4 +1,4 @@
-use cavs_types::{DeviceId, ErrorReason, UserId};
+use cavs_types::{DeviceId, ErrorReason, SiteId, UserId};
 use tracing::info;
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     page::{Page, PageRequest},
 };
 
-/// Devices as people administer them.
+/// Devices as people administer them, each of one site.
 #[derive(Clone)]
 pub struct Devices {
     pub(super) store: DeviceStore,
@@ -21,12 +21,13 @@ impl Devices {
         Self { store: DeviceStore::new(db) }
     }
 
-    /// Registers a device.
+    /// Registers a device of the site.
     ///
     /// # Errors
     /// `DEVICE_EXISTS`.
-    pub async fn create_device(&self, new: &NewDevice) -> Result<Device, ServiceError> {
-        let device = self.store.create_device(new).await.map_err(|error| name_taken(error, &new.name))?;
+    pub async fn create_device(&self, site: SiteId, new: &NewDevice) -> Result<Device, ServiceError> {
+        let device =
+            self.store.create_device(site, new).await.map_err(|error| name_taken(error, &new.name))?;
         info!(device = %device.id, "registered a device");
         Ok(device)
     }
@@ -35,8 +36,8 @@ impl Devices {
     ///
     /// # Errors
     /// `DEVICE_NOT_FOUND`.
-    pub async fn device(&self, key: &DeviceKey) -> Result<Device, ServiceError> {
-        self.store.device(key).await?.ok_or_else(|| {
+    pub async fn device(&self, site: SiteId, key: &DeviceKey) -> Result<Device, ServiceError> {
+        self.store.device(site, key).await?.ok_or_else(|| {
             let message = match key {
                 DeviceKey::Id(id) => format!("no device has the id {id}"),
                 DeviceKey::Name(name) => format!("no device is named {name:?}"),
@@ -51,26 +52,32 @@ impl Devices {
     /// `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`.
     pub async fn update_device(
         &self,
+        site: SiteId,
         id: DeviceId,
         change: &DeviceChange,
         by: UserId,
     ) -> Result<Device, ServiceError> {
-        let device = self.device(&DeviceKey::Id(id)).await?;
+        let device = self.device(site, &DeviceKey::Id(id)).await?;
         let name = change.name.as_deref().unwrap_or(&device.name);
-        self.store.update_device(id, change).await.map_err(|error| name_taken(error, name))?;
+        self.store.update_device(site, id, change).await.map_err(|error| name_taken(error, name))?;
         info!(device = %id, %by, "changed a device");
-        self.device(&DeviceKey::Id(id)).await
+        self.device(site, &DeviceKey::Id(id)).await
     }
 
     /// Revokes a device and registers another one in its place.
     ///
     /// # Errors
     /// `DEVICE_NOT_FOUND`; `DEVICE_EXISTS`: it was revoked before, and its name given again.
-    pub async fn replace_device(&self, old: DeviceId, by: UserId) -> Result<Device, ServiceError> {
-        let device = self.device(&DeviceKey::Id(old)).await?;
-        let new = self.store.replace_device(old, by).await.map_err(|e| name_taken(e, &device.name))?;
+    pub async fn replace_device(
+        &self,
+        site: SiteId,
+        old: DeviceId,
+        by: UserId,
+    ) -> Result<Device, ServiceError> {
+        let device = self.device(site, &DeviceKey::Id(old)).await?;
+        let new = self.store.replace_device(site, old, by).await.map_err(|e| name_taken(e, &device.name))?;
         info!(device = %old, %new, %by, "replaced a device");
-        self.device(&DeviceKey::Id(new)).await
+        self.device(site, &DeviceKey::Id(new)).await
     }
 
     /// Changes the settings that are pushed to a device; its stream takes them within a heartbeat.
@@ -79,12 +86,13 @@ impl Devices {
     /// `DEVICE_NOT_FOUND`.
     pub async fn configure_device(
         &self,
+        site: SiteId,
         id: DeviceId,
         change: &SettingsChange,
         by: UserId,
     ) -> Result<Device, ServiceError> {
-        let version = self.store.configure_device(id, change, by).await?;
-        let device = self.device(&DeviceKey::Id(id)).await?;
+        let version = self.store.configure_device(site, id, change, by).await?;
+        let device = self.device(site, &DeviceKey::Id(id)).await?;
         info!(device = %id, version, %by, "configured a device");
         Ok(device)
     }
@@ -93,8 +101,12 @@ impl Devices {
     ///
     /// # Errors
     /// `Database`.
-    pub async fn devices(&self, page: &PageRequest<DevicePosition>) -> Result<Page<Device>, ServiceError> {
-        Ok(self.store.devices(page).await?)
+    pub async fn devices(
+        &self,
+        site: SiteId,
+        page: &PageRequest<DevicePosition>,
+    ) -> Result<Page<Device>, ServiceError> {
+        Ok(self.store.devices(site, page).await?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cavs_embedding::PackDigest;
-use cavs_types::{DeviceId, DeviceStatus, ErrorReason};
+use cavs_types::{DeviceId, ErrorReason, SiteId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -12,11 +12,11 @@ use crate::{
     db::Database,
     error::ServiceError,
     fleet::{
-        Admission, Device, DeviceKey, DeviceStore, Heartbeat, ProxiedCamera, PushedSettings, RunId,
+        Admission, Device, DeviceStore, Heartbeat, NotAdmitted, ProxiedCamera, PushedSettings, RunId,
         SettingsReport,
     },
     monitoring::Metrics,
-    recognition::Recognition,
+    recognition::Galleries,
 };
 
 /// The channel that tells of changes of devices: who may speak, and who for whom.
@@ -24,12 +24,13 @@ const DEVICE_CHANGES: &[&str] = &["cavs_devices"];
 /// How long to wait before listening again after the connection broke.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
-/// Devices as they speak for themselves.
+/// Devices as they speak for themselves. Their certificate names one of whichever site; what it is let do is of
+/// that site alone.
 #[derive(Clone)]
 pub struct DeviceStreams {
     db: Database,
     store: DeviceStore,
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     metrics: Arc<Metrics>,
     changed: Arc<DevicesChanged>,
 }
@@ -37,11 +38,11 @@ pub struct DeviceStreams {
 impl DeviceStreams {
     /// Over these connections to the database.
     #[must_use]
-    pub fn new(db: &Database, recognition: &Arc<Recognition>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(db: &Database, galleries: &Arc<Galleries>, metrics: &Arc<Metrics>) -> Self {
         Self {
             db: db.clone(),
             store: DeviceStore::new(db),
-            recognition: Arc::clone(recognition),
+            galleries: Arc::clone(galleries),
             metrics: Arc::clone(metrics),
             changed: Arc::default(),
         }
@@ -56,14 +57,12 @@ impl DeviceStreams {
     /// The device that a certificate names, if it may speak.
     ///
     /// # Errors
-    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Database`.
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `SITE_ARCHIVED`, `Database`.
     pub async fn admit(&self, id: DeviceId) -> Result<Device, ServiceError> {
-        let device = self.store.device(&DeviceKey::Id(id)).await?;
-        device
-            .as_ref()
-            .map(|d| d.status)
-            .map_or(Err(refused(id, None)), |status| may_speak(id, Some(status)))?;
-        device.ok_or_else(|| refused(id, None))
+        let found = self.store.certified_device(id).await?;
+        let (device, site_is_archived) = found.ok_or_else(|| refused(id, NotAdmitted::Unknown))?;
+        NotAdmitted::judge(device.status, site_is_archived).map_err(|why| refused(id, why))?;
+        Ok(device)
     }
 
     /// Takes note of what a start of a device's agent says at the beginning; gives the settings that it
@@ -117,7 +116,7 @@ impl DeviceStreams {
     }
 
     fn check_pack(&self, pack: PackDigest) -> Result<(), ServiceError> {
-        let served = self.recognition.pack();
+        let served = self.galleries.pack();
         if pack == served {
             return Ok(());
         }
@@ -151,20 +150,24 @@ impl DeviceStreams {
             }
             return Err(connected_twice());
         };
-        may_speak(id, Some(status))?;
+        NotAdmitted::judge(status, false).map_err(|why| refused(id, why))?;
         if version > pushed { self.pushed_settings(id).await } else { Ok(None) }
     }
 
     async fn pushed_settings(&self, id: DeviceId) -> Result<Option<PushedSettings>, ServiceError> {
-        Ok(self.store.device(&DeviceKey::Id(id)).await?.and_then(|device| device.wanted))
+        Ok(self.store.certified_device(id).await?.and_then(|(device, _)| device.wanted))
     }
 
     /// The cameras that a proxy speaks for.
     ///
     /// # Errors
     /// `Database`.
-    pub async fn proxied_cameras(&self, proxy: DeviceId) -> Result<Vec<ProxiedCamera>, ServiceError> {
-        Ok(self.store.proxied_cameras(proxy).await?)
+    pub async fn proxied_cameras(
+        &self,
+        site: SiteId,
+        proxy: DeviceId,
+    ) -> Result<Vec<ProxiedCamera>, ServiceError> {
+        Ok(self.store.proxied_cameras(site, proxy).await?)
     }
 
     /// Follows changes of devices until `shutdown`, those of other servers too.
@@ -172,7 +175,7 @@ impl DeviceStreams {
         let heard = Notify::new();
         let listening = async {
             loop {
-                if let Err(cause) = self.db.listen(DEVICE_CHANGES, &heard).await {
+                if let Err(cause) = self.db.listen(DEVICE_CHANGES, |_| heard.notify_one()).await {
                     warn!(%cause, "does not hear of changes of devices");
                 }
                 tokio::time::sleep(LISTEN_AGAIN).await;
@@ -219,21 +222,19 @@ fn connected_twice() -> ServiceError {
     ServiceError::refused(ErrorReason::DeviceConnectedTwice, message)
 }
 
-fn may_speak(id: DeviceId, status: Option<DeviceStatus>) -> Result<(), ServiceError> {
-    match status {
-        Some(DeviceStatus::Active) => Ok(()),
-        other => Err(refused(id, other)),
-    }
-}
-
-pub(crate) fn refused(id: DeviceId, status: Option<DeviceStatus>) -> ServiceError {
-    match status {
-        Some(DeviceStatus::Revoked) => {
-            ServiceError::refused(ErrorReason::DeviceRevoked, format!("device {id} is revoked"))
-        }
-        Some(DeviceStatus::Active) | None => {
+/// What a device is told that may not speak.
+pub(crate) fn refused(id: DeviceId, why: NotAdmitted) -> ServiceError {
+    match why {
+        NotAdmitted::Unknown => {
             let message = format!("device {id} is not registered: run `cavs devices add`");
             ServiceError::refused(ErrorReason::DeviceUnknown, message)
+        }
+        NotAdmitted::Revoked => {
+            ServiceError::refused(ErrorReason::DeviceRevoked, format!("device {id} is revoked"))
+        }
+        NotAdmitted::SiteArchived => {
+            let message = format!("the site of device {id} was archived");
+            ServiceError::refused(ErrorReason::SiteArchived, message)
         }
     }
 }

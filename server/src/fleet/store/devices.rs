@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use cavs_embedding::PackDigest;
-use cavs_types::{DeviceId, DeviceStatus, UserId};
+use cavs_types::{DeviceId, DeviceStatus, SiteId, UserId};
 use serde_json::Value;
 use tokio_postgres::{
     Row,
@@ -21,12 +21,13 @@ use crate::{
 
 /// A device with the newest settings that were pushed to it, and who speaks for it.
 const SELECT: &str = "
-    SELECT d.id, d.name, d.kind, d.classroom, d.status, d.created_at, d.last_seen_at, d.agent_version,
+    SELECT d.site_id, d.id, d.name, d.kind, d.classroom, d.status, d.created_at, d.last_seen_at, d.agent_version,
         d.pack_digest, d.spooled, d.lost, d.heartbeat, d.settings_running, d.settings_on_trial,
         d.settings_rejected, d.settings_rejection, d.proxy_id, d.twice_at, d.twice_count,
         p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
-        (SELECT count(*) FROM device_tokens t WHERE t.device_id = d.id AND t.revoked_at IS NULL) AS tokens
-    FROM devices d LEFT JOIN devices x ON x.id = d.proxy_id LEFT JOIN LATERAL (
+        (SELECT count(*) FROM device_tokens t WHERE t.device_id = d.id AND t.revoked_at IS NULL) AS tokens,
+        (SELECT s.archived_at IS NOT NULL FROM sites s WHERE s.id = d.site_id) AS archived
+    FROM devices d LEFT JOIN devices x ON x.site_id = d.site_id AND x.id = d.proxy_id LEFT JOIN LATERAL (
         SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by
         FROM device_settings s JOIN users u ON u.id = s.pushed_by
         WHERE s.device_id = d.id ORDER BY s.version DESC LIMIT 1
@@ -37,30 +38,43 @@ impl DeviceStore {
     ///
     /// # Errors
     /// `Taken`: the name.
-    pub async fn create_device(&self, new: &NewDevice) -> Result<Device, DatabaseError> {
+    pub async fn create_device(&self, site: SiteId, new: &NewDevice) -> Result<Device, DatabaseError> {
         let id = DeviceId::generate();
-        let sql = "INSERT INTO devices (id, name, kind, classroom) VALUES ($1, $2, $3, $4)";
-        let client = self.db.client().await?;
-        client.execute(sql, &[&id.uuid(), &new.name, &new.kind.as_str(), &new.classroom]).await?;
-        device(&client.query_one(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?)
+        let sql = "INSERT INTO devices (site_id, id, name, kind, classroom) VALUES ($1, $2, $3, $4, $5)";
+        let (client, site) = (self.db.client().await?, site.uuid());
+        client.execute(sql, &[&site, &id.uuid(), &new.name, &new.kind.as_str(), &new.classroom]).await?;
+        let sql = format!("{SELECT} WHERE d.site_id = $1 AND d.id = $2");
+        device(&client.query_one(&sql, &[&site, &id.uuid()]).await?)
     }
 
     /// One device.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn device(&self, key: &DeviceKey) -> Result<Option<Device>, DatabaseError> {
-        let client = self.db.client().await?;
+    pub async fn device(&self, site: SiteId, key: &DeviceKey) -> Result<Option<Device>, DatabaseError> {
+        let (client, site) = (self.db.client().await?, site.uuid());
         let row = match key {
             DeviceKey::Id(id) => {
-                client.query_opt(&format!("{SELECT} WHERE d.id = $1"), &[&id.uuid()]).await?
+                let sql = format!("{SELECT} WHERE d.site_id = $1 AND d.id = $2");
+                client.query_opt(&sql, &[&site, &id.uuid()]).await?
             }
             DeviceKey::Name(name) => {
-                let sql = format!("{SELECT} WHERE d.name = $1 ORDER BY d.status, d.id DESC LIMIT 1");
-                client.query_opt(&sql, &[name]).await?
+                let order = "ORDER BY d.status, d.id DESC LIMIT 1";
+                let sql = format!("{SELECT} WHERE d.site_id = $1 AND d.name = $2 {order}");
+                client.query_opt(&sql, &[&site, name]).await?
             }
         };
         row.as_ref().map(device).transpose()
+    }
+
+    /// The device that a certificate names, of whichever site: it says which, and whether that was archived.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn certified_device(&self, id: DeviceId) -> Result<Option<(Device, bool)>, DatabaseError> {
+        let sql = format!("{SELECT} WHERE d.id = $1");
+        let row = self.db.client().await?.query_opt(&sql, &[&id.uuid()]).await?;
+        row.map(|row| Ok((device(&row)?, row.try_get("archived")?))).transpose()
     }
 
     /// Devices by name.
@@ -69,11 +83,13 @@ impl DeviceStore {
     /// `Unavailable`, `TooSlow`.
     pub async fn devices(
         &self,
+        site: SiteId,
         request: &PageRequest<DevicePosition>,
     ) -> Result<Page<Device>, DatabaseError> {
-        let client = self.db.client().await?;
+        let (client, site) = (self.db.client().await?, site.uuid());
         let after = request.after.as_ref().map(|after| (after.name.as_str(), after.id.uuid()));
         let mut chosen = Conditions::default();
+        chosen.with("d.site_id = ?", &[(&site, Type::UUID)]);
         let total = match request.with_total {
             true => Some(chosen.count(&client, "devices d").await?),
             false => None,
@@ -90,11 +106,16 @@ impl DeviceStore {
     ///
     /// # Errors
     /// `NotFound`: the device. `Taken`: the name.
-    pub async fn update_device(&self, id: DeviceId, change: &DeviceChange) -> Result<(), DatabaseError> {
-        let sql = "UPDATE devices SET name = coalesce($2, name), classroom = coalesce($3, classroom)
-                   WHERE id = $1";
+    pub async fn update_device(
+        &self,
+        site: SiteId,
+        id: DeviceId,
+        change: &DeviceChange,
+    ) -> Result<(), DatabaseError> {
+        let sql = "UPDATE devices SET name = coalesce($3, name), classroom = coalesce($4, classroom)
+                   WHERE site_id = $1 AND id = $2";
         let client = self.db.client().await?;
-        match client.execute(sql, &[&id.uuid(), &change.name, &change.classroom]).await? {
+        match client.execute(sql, &[&site.uuid(), &id.uuid(), &change.name, &change.classroom]).await? {
             0 => Err(DatabaseError::NotFound),
             _ => Ok(()),
         }
@@ -105,21 +126,27 @@ impl DeviceStore {
     ///
     /// # Errors
     /// `NotFound`: the device. `Taken`: another active device has its name meanwhile.
-    pub async fn replace_device(&self, old: DeviceId, by: UserId) -> Result<DeviceId, DatabaseError> {
+    pub async fn replace_device(
+        &self,
+        site: SiteId,
+        old: DeviceId,
+        by: UserId,
+    ) -> Result<DeviceId, DatabaseError> {
         let new = DeviceId::generate();
-        let (old, fresh) = (old.uuid(), new.uuid());
+        let (site, old, fresh) = (site.uuid(), old.uuid(), new.uuid());
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         // First, as the new one takes the name that this frees.
-        let sql = "UPDATE devices SET status = 'revoked' WHERE id = $1";
-        if transaction.execute(sql, &[&old]).await? == 0 {
+        let sql = "UPDATE devices SET status = 'revoked' WHERE site_id = $1 AND id = $2";
+        if transaction.execute(sql, &[&site, &old]).await? == 0 {
             return Err(DatabaseError::NotFound);
         }
-        let sql = "INSERT INTO devices (id, name, kind, classroom, proxy_id)
-                   SELECT $2, name, kind, classroom, proxy_id FROM devices WHERE id = $1";
-        transaction.execute(sql, &[&old, &fresh]).await?;
-        let sql = "UPDATE devices SET proxy_id = $2 WHERE proxy_id = $1";
-        transaction.execute(sql, &[&old, &fresh]).await?;
+        let sql = "INSERT INTO devices (site_id, id, name, kind, classroom, proxy_id)
+                   SELECT site_id, $3, name, kind, classroom, proxy_id FROM devices
+                   WHERE site_id = $1 AND id = $2";
+        transaction.execute(sql, &[&site, &old, &fresh]).await?;
+        let sql = "UPDATE devices SET proxy_id = $3 WHERE site_id = $1 AND proxy_id = $2";
+        transaction.execute(sql, &[&site, &old, &fresh]).await?;
         let sql = "INSERT INTO device_settings (device_id, version, settings, pushed_by)
                    SELECT $2, 1, settings, $3 FROM device_settings
                    WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
@@ -182,6 +209,7 @@ impl DeviceStore {
     /// `Unavailable`.
     pub async fn configure_device(
         &self,
+        site: SiteId,
         id: DeviceId,
         change: &SettingsChange,
         by: UserId,
@@ -189,8 +217,8 @@ impl DeviceStore {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         // Two changes at once take turns.
-        let lock = "SELECT FROM devices WHERE id = $1 FOR UPDATE";
-        if transaction.query_opt(lock, &[&id.uuid()]).await?.is_none() {
+        let lock = "SELECT FROM devices WHERE site_id = $1 AND id = $2 FOR UPDATE";
+        if transaction.query_opt(lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
             return Ok(None);
         }
         let newest = "SELECT version, settings FROM device_settings WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
@@ -249,6 +277,7 @@ fn device(row: &Row) -> Result<Device, DatabaseError> {
         _ => None,
     };
     Ok(Device {
+        site: row.try_get::<_, Uuid>("site_id")?.into(),
         id: row.try_get::<_, Uuid>("id")?.into(),
         name: row.try_get("name")?,
         kind: read_text(row, TABLE, "kind")?,

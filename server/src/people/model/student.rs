@@ -8,7 +8,7 @@ use crate::{biometrics::Erasure, page::ListName, text};
 pub struct Student {
     /// Ours.
     pub id: StudentId,
-    /// The site's own number; unique.
+    /// The site's own number; unique in it.
     pub number: String,
     /// As people call them.
     pub name: String,

@@ -1,6 +1,7 @@
 use cavs_types::{ProtocolError, Role, UserId};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::SiteKey;
 use crate::text;
 
 /// Somebody who logs in.
@@ -10,8 +11,17 @@ pub struct User {
     pub id: UserId,
     /// Unique.
     pub username: String,
-    /// What they may do.
-    pub role: Role,
+    /// They may do everything in all sites, and alone manage them.
+    pub is_operator: bool,
+}
+
+/// What a user is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant<S = Option<SiteKey>> {
+    /// Everything in all sites, and to manage them.
+    Operator,
+    /// A role in a site: in the only one where none is named.
+    Role(Role, S),
 }
 
 /// A user name and a password.

@@ -8,17 +8,19 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use cavs_types::{ErrorReason, ProtocolError, Role};
+use cavs_types::{ErrorReason, ProtocolError, SiteId};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tracing::info;
 
+use super::sites::no_site;
 use crate::{
     biometrics::SealError,
     db::{Database, DatabaseError},
     error::{ServiceError, blocking},
-    people::{Credentials, User, UserStore},
+    people::{Credentials, Grant, NoSite, SiteKey, SiteRole, User, UserStore, only_site},
+    text,
     token::{hash_token, is_token, new_token},
 };
 
@@ -56,6 +58,37 @@ pub struct LoggedIn {
     pub expires_at: Timestamp,
     /// Whose it is.
     pub user: User,
+}
+
+/// Who is calling, and which site they may mean.
+#[derive(Debug)]
+pub struct Session {
+    /// Who.
+    pub user: User,
+    /// The site that they say.
+    named: Option<SiteKey>,
+    /// Two at most.
+    meant: Vec<SiteRole>,
+}
+
+impl Session {
+    /// The site of the call, and what the caller may do there.
+    ///
+    /// # Errors
+    /// `SITE_NOT_FOUND`, also where there is one that the caller has no role in; `SITE_REQUIRED`.
+    pub fn site(self) -> Result<SiteRole, ServiceError> {
+        only_site(self.meant).map_err(|why| match (why, self.named) {
+            (NoSite::None, Some(key)) => no_site(&key),
+            (NoSite::None, None) => {
+                ServiceError::refused(ErrorReason::SiteNotFound, "you have a role in no site")
+            }
+            (NoSite::Several, _) => {
+                let message = "you have several sites: name one in the request's metadata `cavs-site`, by its id \
+                               or its name (`--site` or CAVS_SITE of `cavs`)";
+                ServiceError::refused(ErrorReason::SiteRequired, message)
+            }
+        })
+    }
 }
 
 impl Default for Attempts {
@@ -126,20 +159,21 @@ impl Accounts {
         Ok(LoggedIn { token, expires_at, user })
     }
 
-    /// Whose token it is.
+    /// Whose token it is, and which site they may mean; `named` is the one that they say.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`.
-    pub async fn authenticate(&self, token: &str) -> Result<User, ServiceError> {
+    pub async fn authenticate(&self, token: &str, named: Option<SiteKey>) -> Result<Session, ServiceError> {
         // What was never a token costs the database nothing.
-        let user = match is_token(token) {
-            true => self.store.session_user(&hash_token(token)).await?,
+        let session = match is_token(token) {
+            true => self.store.session(&hash_token(token), named.as_ref()).await?,
             false => None,
         };
-        user.ok_or_else(|| {
+        let (user, meant) = session.ok_or_else(|| {
             let message = "the session has ended or never was; log in";
             ServiceError::refused(ErrorReason::Unauthenticated, message)
-        })
+        })?;
+        Ok(Session { user, named, meant })
     }
 
     /// Ends a session.
@@ -151,25 +185,69 @@ impl Accounts {
     }
 }
 
-/// Adds a user; needs the database only, so that the first administrator can be made.
+/// Adds a user; needs the database only, so that the first one can be made.
 ///
 /// # Errors
-/// `Protocol`: a weak password or a taken name. `Database`.
-pub async fn create_user(db: &Database, credentials: Credentials, role: Role) -> Result<User, ServiceError> {
+/// `Protocol`: a weak password or a taken name; `SITE_NOT_FOUND`, `SITE_REQUIRED`. `Database`.
+pub async fn create_user(
+    db: &Database,
+    credentials: Credentials,
+    grant: Grant,
+) -> Result<User, ServiceError> {
     if !credentials.is_strong() {
         return Err(ProtocolError::invalid("password", "at least 8 characters").into());
     }
     let Credentials { username, password } = credentials;
+    let store = UserStore::new(db);
+    let grant = in_a_site(&store, grant).await?;
     let hash = blocking(move || {
         Argon2::default().hash_password(password.expose_secret().as_bytes()).map(|hash| hash.to_string())
     })
     .await?
     .map_err(|_| SealError::NoRandomness)?;
-    match UserStore::new(db).create_user(&username, &hash, role).await {
+    match store.create_user(&username, &hash, &grant).await {
         Err(DatabaseError::Taken) => {
             Err(ProtocolError::invalid("username", format_args!("{username:?} is taken")).into())
         }
         created => Ok(created?),
+    }
+}
+
+/// Gives somebody a role in a site, in the place of the one that they had there, or makes them an operator.
+///
+/// # Errors
+/// `Protocol`: no such user; `SITE_NOT_FOUND`, `SITE_REQUIRED`. `Database`.
+pub async fn grant(db: &Database, username: &str, grant: Grant) -> Result<(), ServiceError> {
+    let username = text::required("username", text::identifier("username", username, 64)?)?;
+    let store = UserStore::new(db);
+    let grant = in_a_site(&store, grant).await?;
+    match store.grant(&username, &grant).await {
+        Err(DatabaseError::NotFound) => {
+            Err(ProtocolError::invalid("username", format_args!("nobody is called {username:?}")).into())
+        }
+        granted => Ok(granted?),
+    }
+}
+
+/// Finds the site of a role.
+async fn in_a_site(store: &UserStore, grant: Grant) -> Result<Grant<SiteId>, ServiceError> {
+    let (role, named) = match grant {
+        Grant::Operator => return Ok(Grant::Operator),
+        Grant::Role(role, named) => (role, named),
+    };
+    let found = store.sites(named.as_ref()).await?;
+    match (found.as_slice(), named) {
+        ([site], _) => Ok(Grant::Role(role, *site)),
+        (_, None) => {
+            Err(ServiceError::refused(ErrorReason::SiteRequired, "say in which site: give --site NAME"))
+        }
+        (_, Some(SiteKey::Id(id))) => {
+            Err(ServiceError::refused(ErrorReason::SiteNotFound, format!("no active site has the id {id}")))
+        }
+        (_, Some(SiteKey::Name(name))) => {
+            let message = format!("no active site is named {name:?}");
+            Err(ServiceError::refused(ErrorReason::SiteNotFound, message))
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cavs_embedding::Similarity;
 use cavs_models::{BoundingBox, DecodeLimits, Face, Image, ImageError, Upright};
-use cavs_types::{ErrorReason, Quality, StudentId, TemplateId};
+use cavs_types::{ErrorReason, Quality, SiteId, StudentId, TemplateId};
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -13,7 +13,7 @@ use crate::{
     db::{Database, DatabaseError},
     error::{ServiceError, blocking},
     people::StudentKey,
-    recognition::{Recognition, Vision, VisionFailure},
+    recognition::{Galleries, Recognition, Vision, VisionFailure},
 };
 
 /// Limits of enrollment.
@@ -73,7 +73,7 @@ pub struct Enrollment {
     students: Students,
     store: BiometricStore,
     keys: Arc<Keys>,
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     vision: Vision,
     limits: EnrollmentLimits,
 }
@@ -85,7 +85,7 @@ impl Enrollment {
         db: &Database,
         students: &Students,
         keys: &Arc<Keys>,
-        recognition: &Arc<Recognition>,
+        galleries: &Arc<Galleries>,
         vision: &Vision,
         limits: EnrollmentLimits,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Enrollment {
             students: students.clone(),
             store: BiometricStore::new(db),
             keys: Arc::clone(keys),
-            recognition: Arc::clone(recognition),
+            galleries: Arc::clone(galleries),
             vision: vision.clone(),
             limits,
         }
@@ -103,8 +103,8 @@ impl Enrollment {
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`, `STUDENT_ERASED`.
-    pub async fn check_enrollable(&self, id: StudentId) -> Result<(), ServiceError> {
-        match self.students.get(&StudentKey::Id(id)).await?.erased_at {
+    pub async fn check_enrollable(&self, site: SiteId, id: StudentId) -> Result<(), ServiceError> {
+        match self.students.get(site, &StudentKey::Id(id)).await?.erased_at {
             None => Ok(()),
             Some(at) => {
                 let message = format!("the student's face was erased at {at}");
@@ -120,6 +120,7 @@ impl Enrollment {
     /// `STUDENT_NOT_FOUND`, `Database`, `Stopped`.
     pub async fn enroll(
         &self,
+        site: SiteId,
         student: StudentId,
         image: Bytes,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
@@ -131,17 +132,18 @@ impl Enrollment {
             },
             Err(failure) => return Ok(Err(unreadable(&failure))),
         };
+        let gallery = self.galleries.of(site).await?;
         let quality = face.quality;
         let refuse = |reason, message| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
-        if let Some(likeness) = self.recognition.likeness(&face.embedding, student).await?
+        if let Some(likeness) = gallery.likeness(&face.embedding, student).await?
             && likeness >= self.limits.same_picture
         {
             return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
         }
-        let same_person = self.limits.same_person(self.recognition.thresholds().thresholds.accept);
-        let others = self.recognition.others_like(&face.embedding, same_person, student).await?;
+        let same_person = self.limits.same_person(gallery.thresholds().thresholds.accept);
+        let others = gallery.others_like(&face.embedding, same_person, student).await?;
         if let Some(other) = others.first() {
-            let known = self.students.find(&StudentKey::Id(other.student)).await?;
+            let known = self.students.find(site, &StudentKey::Id(other.student)).await?;
             let number = known.map_or_else(|| other.student.to_string(), |student| student.number);
             let message = format!(
                 "the face looks like student {number}'s (similarity {:.2}): is it the right person?",
@@ -156,7 +158,7 @@ impl Enrollment {
                 Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
             },
         };
-        match self.store_template(student, face, quality, crop).await? {
+        match self.store_template(&gallery, student, face, quality, crop).await? {
             Some(template) => Ok(Ok(Enrolled { template, quality })),
             None => refuse(
                 "TOO_MANY_TEMPLATES",
@@ -172,45 +174,50 @@ impl Enrollment {
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`.
-    pub async fn templates(&self, student: StudentId) -> Result<Vec<TemplateInfo>, ServiceError> {
-        self.students.get(&StudentKey::Id(student)).await?;
-        Ok(self.store.student_templates(student).await?)
+    pub async fn templates(
+        &self,
+        site: SiteId,
+        student: StudentId,
+    ) -> Result<Vec<TemplateInfo>, ServiceError> {
+        self.students.get(site, &StudentKey::Id(student)).await?;
+        Ok(self.store.student_templates(site, student).await?)
     }
 
     /// Deletes a template: when this returns, it is never found again here.
     ///
     /// # Errors
     /// `TEMPLATE_NOT_FOUND`.
-    pub async fn delete_template(&self, id: TemplateId) -> Result<(), ServiceError> {
-        if !self.store.delete_template(id).await? {
+    pub async fn delete_template(&self, site: SiteId, id: TemplateId) -> Result<(), ServiceError> {
+        if !self.store.delete_template(site, id).await? {
             let message = format!("no template has the id {id}");
             return Err(ServiceError::refused(ErrorReason::TemplateNotFound, message));
         }
-        self.recognition.bring_into_force(&[id]).await?;
+        self.galleries.bring_into_force(site, &[id]).await?;
         info!(template = %id, "deleted a template");
         Ok(())
     }
 
     async fn store_template(
         &self,
+        gallery: &Recognition,
         student: StudentId,
         face: Face,
         quality: Quality,
         crop: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Option<TemplateId>, ServiceError> {
         let id = TemplateId::generate();
-        let pack = self.recognition.pack();
-        let key = self.keys.student_key(&self.store, student).await?;
+        let (site, pack) = (gallery.site(), gallery.pack());
+        let key = self.keys.student_key(&self.store, site, student).await?;
         let owner = Owner::Template(id, pack);
         let sealed = key.seal(owner, &Zeroizing::new(face.embedding.to_le_bytes()))?;
         let portrait = crop.map(|crop| key.seal(Owner::Portrait(id), &crop)).transpose()?;
         let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait: portrait.as_deref() };
-        let stored = self.store.create_template(&new, self.limits.templates_per_student).await;
+        let stored = self.store.create_template(site, &new, self.limits.templates_per_student).await;
         match stored {
             Ok(false) => Ok(None),
             Ok(true) => {
                 // In force here before it is acknowledged; other servers follow within a second.
-                self.recognition.bring_into_force(&[id]).await?;
+                gallery.bring_into_force(&[id]).await?;
                 info!(%student, template = %id, "enrolled a template");
                 Ok(Some(id))
             }

@@ -1,7 +1,9 @@
 mod accounts;
 mod enrollment;
+mod sites;
 mod students;
 
-pub use accounts::{Accounts, LoggedIn, create_user};
+pub use accounts::{Accounts, LoggedIn, Session, create_user, grant};
 pub use enrollment::{Enrolled, Enrollment, EnrollmentLimits, Refusal, portrait};
+pub use sites::Sites;
 pub use students::Students;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cavs_types::{ErrorReason, StudentId, UserId};
+use cavs_types::{ErrorReason, SiteId, StudentId, UserId};
 use tracing::info;
 
 use crate::{
@@ -9,16 +9,16 @@ use crate::{
     error::ServiceError,
     page::{Page, PageRequest},
     people::{NewStudent, Student, StudentFilter, StudentKey, StudentStore},
-    recognition::Recognition,
+    recognition::Galleries,
 };
 
-/// Students: who they are, and how they are forgotten.
+/// Students, each of one site: who they are, and how they are forgotten.
 #[derive(Clone)]
 pub struct Students {
     store: StudentStore,
     biometrics: BiometricStore,
     keys: Arc<Keys>,
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     maintenance: Arc<Maintenance>,
 }
 
@@ -28,14 +28,14 @@ impl Students {
     pub fn new(
         db: &Database,
         keys: &Arc<Keys>,
-        recognition: &Arc<Recognition>,
+        galleries: &Arc<Galleries>,
         maintenance: &Arc<Maintenance>,
     ) -> Self {
         Self {
             store: StudentStore::new(db),
             biometrics: BiometricStore::new(db),
             keys: Arc::clone(keys),
-            recognition: Arc::clone(recognition),
+            galleries: Arc::clone(galleries),
             maintenance: Arc::clone(maintenance),
         }
     }
@@ -44,13 +44,13 @@ impl Students {
     ///
     /// # Errors
     /// `STUDENT_EXISTS`.
-    pub async fn create(&self, new: &NewStudent) -> Result<Student, ServiceError> {
+    pub async fn create(&self, site: SiteId, new: &NewStudent) -> Result<Student, ServiceError> {
         let id = StudentId::generate();
-        let mut created = self.store.create(id, new, &self.keys.new_student_key(id)?).await;
+        let mut created = self.store.create(site, id, new, &self.keys.new_student_key(id)?).await;
         if matches!(created, Err(DatabaseError::EpochRetired)) {
             // Another server has rotated the keyring.
             self.keys.refresh().await?;
-            created = self.store.create(id, new, &self.keys.new_student_key(id)?).await;
+            created = self.store.create(site, id, new, &self.keys.new_student_key(id)?).await;
         }
         let student = created.map_err(|error| {
             let message = || format!("student number {:?} is taken", new.number);
@@ -64,16 +64,16 @@ impl Students {
     ///
     /// # Errors
     /// `Database`.
-    pub async fn find(&self, key: &StudentKey) -> Result<Option<Student>, ServiceError> {
-        Ok(self.store.get(key).await?)
+    pub async fn find(&self, site: SiteId, key: &StudentKey) -> Result<Option<Student>, ServiceError> {
+        Ok(self.store.get(site, key).await?)
     }
 
     /// One student.
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`.
-    pub async fn get(&self, key: &StudentKey) -> Result<Student, ServiceError> {
-        self.find(key).await?.ok_or_else(|| {
+    pub async fn get(&self, site: SiteId, key: &StudentKey) -> Result<Student, ServiceError> {
+        self.find(site, key).await?.ok_or_else(|| {
             let message = match key {
                 StudentKey::Id(id) => format!("no student has the id {id}"),
                 StudentKey::Number(number) => format!("no student has the number {number:?}"),
@@ -88,10 +88,11 @@ impl Students {
     /// `Database`.
     pub async fn list(
         &self,
+        site: SiteId,
         filter: &StudentFilter,
         page: &PageRequest<String>,
     ) -> Result<Page<Student>, ServiceError> {
-        Ok(self.store.list(filter, page).await?)
+        Ok(self.store.list(site, filter, page).await?)
     }
 
     /// Destroys a student's face, number and name for good; the sightings stay, without them. When this returns,
@@ -100,22 +101,23 @@ impl Students {
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`.
-    pub async fn erase(&self, id: StudentId, by: UserId) -> Result<Student, ServiceError> {
+    pub async fn erase(&self, site: SiteId, id: StudentId, by: UserId) -> Result<Student, ServiceError> {
         let key = StudentKey::Id(id);
         // Names the one who is not there.
-        self.get(&key).await?;
-        let templates = self.store.erase(id, by).await?;
+        self.get(site, &key).await?;
+        let templates = self.store.erase(site, id, by).await?;
         self.maintenance.wake();
-        self.recognition.bring_into_force(&templates).await?;
+        self.galleries.bring_into_force(site, &templates).await?;
         info!(student = %id, %by, templates = templates.len(), "erased a student");
-        self.get(&key).await
+        self.get(site, &key).await
     }
 
     /// How far a student's erasure is.
     ///
     /// # Errors
     /// `NOT_FOUND`: nobody has erased the student.
-    pub async fn erasure(&self, id: StudentId) -> Result<Erasure, ServiceError> {
+    pub async fn erasure(&self, site: SiteId, id: StudentId) -> Result<Erasure, ServiceError> {
+        self.get(site, &StudentKey::Id(id)).await?;
         self.biometrics.erasure(id).await?.ok_or_else(|| {
             ServiceError::refused(ErrorReason::NotFound, format!("the student {id} was not erased"))
         })

@@ -1,4 +1,4 @@
-use cavs_types::{StudentId, TemplateId, UserId};
+use cavs_types::{SiteId, StudentId, TemplateId, UserId};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
 fn select() -> String {
     format!(
         "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
-             (SELECT count(*) FROM templates t WHERE t.student_id = s.id) AS template_count, {ERASURE}
+             (SELECT count(*) FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id) AS template_count, {ERASURE}
          FROM students s LEFT JOIN erasures e ON e.student_id = s.id"
     )
 }
@@ -25,7 +25,7 @@ pub(crate) const SORTED: &str = "s.number || ''";
 /// As many are sorted in a few milliseconds; where more are wanted, a page of them is soon found.
 const FEW: i64 = 2000;
 
-/// Students in the database.
+/// Students in the database, each of one site.
 #[derive(Clone)]
 pub struct StudentStore {
     db: Database,
@@ -44,6 +44,7 @@ impl StudentStore {
     /// `Taken`: the number.
     pub async fn create(
         &self,
+        site: SiteId,
         id: StudentId,
         new: &NewStudent,
         key: &NewDataKey,
@@ -52,14 +53,14 @@ impl StudentStore {
         let transaction = client.transaction().await?;
         transaction
             .execute(
-                "INSERT INTO students (id, number, name, section, name_words)
-                 VALUES ($1, $2, $3, $4, array_to_tsvector($5))",
-                &[&id.uuid(), &new.number, &new.name, &new.section, &new.name_words()],
+                "INSERT INTO students (site_id, id, number, name, section, name_words)
+                 VALUES ($1, $2, $3, $4, $5, array_to_tsvector($6))",
+                &[&site.uuid(), &id.uuid(), &new.number, &new.name, &new.section, &new.name_words()],
             )
             .await?;
         insert_key(&transaction, key).await?;
-        let sql = format!("{} WHERE s.id = $1", select());
-        let created = student(&transaction.query_one(&sql, &[&id.uuid()]).await?)?;
+        let sql = format!("{} WHERE s.site_id = $1 AND s.id = $2", select());
+        let created = student(&transaction.query_one(&sql, &[&site.uuid(), &id.uuid()]).await?)?;
         transaction.commit().await?;
         Ok(created)
     }
@@ -68,33 +69,34 @@ impl StudentStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn get(&self, key: &StudentKey) -> Result<Option<Student>, DatabaseError> {
-        let client = self.db.client().await?;
+    pub async fn get(&self, site: SiteId, key: &StudentKey) -> Result<Option<Student>, DatabaseError> {
+        let (client, site) = (self.db.client().await?, site.uuid());
         let row = match key {
             StudentKey::Id(id) => {
-                let sql = format!("{} WHERE s.id = $1", select());
-                client.query_opt(&sql, &[&id.uuid()]).await?
+                let sql = format!("{} WHERE s.site_id = $1 AND s.id = $2", select());
+                client.query_opt(&sql, &[&site, &id.uuid()]).await?
             }
             StudentKey::Number(number) => {
-                let sql = format!("{} WHERE s.number = $1", select());
-                client.query_opt(&sql, &[number]).await?
+                let sql = format!("{} WHERE s.site_id = $1 AND s.number = $2", select());
+                client.query_opt(&sql, &[&site, number]).await?
             }
         };
         row.as_ref().map(student).transpose()
     }
 
-    /// Students by number, those of a filter.
+    /// Students of a site by number, those of a filter.
     ///
     /// # Errors
     /// `Unavailable`, `TooSlow`.
     pub async fn list(
         &self,
+        site: SiteId,
         filter: &StudentFilter,
         request: &PageRequest<String>,
     ) -> Result<Page<Student>, DatabaseError> {
-        let client = self.db.client().await?;
+        let (client, site) = (self.db.client().await?, site.uuid());
         let words = (!filter.words.is_empty()).then(|| begins_words(&filter.words));
-        let mut chosen = conditions(filter, &words);
+        let mut chosen = conditions(&site, filter, &words);
         let total = match request.with_total {
             true => Some(chosen.count(&client, "students s").await?),
             false => None,
@@ -114,23 +116,29 @@ impl StudentStore {
     ///
     /// # Errors
     /// `NotFound`: the student.
-    pub(crate) async fn erase(&self, id: StudentId, by: UserId) -> Result<Vec<TemplateId>, DatabaseError> {
+    pub(crate) async fn erase(
+        &self,
+        site: SiteId,
+        id: StudentId,
+        by: UserId,
+    ) -> Result<Vec<TemplateId>, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         // Whoever attaches a face or a name to the student shares this row: they are through, or find an erased one.
-        let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()), number = $2, name = '',
-                   section = '', name_words = '' WHERE id = $1";
-        if transaction.execute(sql, &[&id.uuid(), &pseudonym(id)]).await? == 0 {
+        let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()), number = $3, name = '',
+                   section = '', name_words = '' WHERE site_id = $1 AND id = $2";
+        if transaction.execute(sql, &[&site.uuid(), &id.uuid(), &pseudonym(id)]).await? == 0 {
             return Err(DatabaseError::NotFound);
         }
-        let erased = erase_faces(&transaction, id, by).await?;
+        let erased = erase_faces(&transaction, site, id, by).await?;
         transaction.commit().await?;
         Ok(erased)
     }
 }
 
-fn conditions<'a>(filter: &'a StudentFilter, words: &'a Option<String>) -> Conditions<'a> {
+fn conditions<'a>(site: &'a Uuid, filter: &'a StudentFilter, words: &'a Option<String>) -> Conditions<'a> {
     let mut conditions = Conditions::default();
+    conditions.with("s.site_id = ?", &[(site, Type::UUID)]);
     conditions.with_value("s.section = ?", &filter.section, Type::TEXT);
     conditions.with_value("s.name_words @@ ?::tsquery", words, Type::TEXT);
     conditions

@@ -7,7 +7,6 @@ use std::{
 
 use cavs_gallery::{Calibration, Gallery};
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
 
 /// Templates that are looked up: the rate at which one in 1,000 strangers is accepted is known to about a third.
 const SAMPLES: usize = 1000;
-/// How often the job looks whether the gallery is another one.
+/// How long a calibration holds while little changes.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// A calibration of the running gallery.
@@ -49,28 +48,24 @@ impl Measured {
 }
 
 impl Recognition {
-    /// Calibrates the gallery until `shutdown`, so that monitoring knows the rate of false matches.
-    pub async fn calibrate_regularly(&self, shutdown: CancellationToken) {
-        let calibrating = async {
-            loop {
-                match self.calibration().await {
-                    Ok(Some(now)) => {
-                        let thresholds = self.thresholds();
-                        let rate = now.calibration.false_matches_per_thousand(thresholds.thresholds.accept);
-                        info!(
-                            version = thresholds.version,
-                            accept = thresholds.thresholds.accept.get(),
-                            rate,
-                            "expected false matches per 1,000 strangers"
-                        );
-                    }
-                    Ok(None) => {}
-                    Err(cause) => warn!(%cause, "the gallery was not calibrated"),
-                }
-                tokio::time::sleep(INTERVAL).await;
+    /// Calibrates the gallery, and says the rate of false matches in the log.
+    pub(super) async fn calibrate_and_tell(&self) {
+        match self.calibration().await {
+            Ok(Some(now)) => {
+                let thresholds = self.thresholds();
+                let accept = thresholds.thresholds.accept;
+                let rate = now.calibration.false_matches_per_thousand(accept);
+                info!(
+                    site = %self.site(),
+                    version = thresholds.version,
+                    accept = accept.get(),
+                    rate,
+                    "expected false matches per 1,000 strangers"
+                );
             }
-        };
-        shutdown.run_until_cancelled(calibrating).await;
+            Ok(None) => {}
+            Err(cause) => warn!(%cause, site = %self.site(), "the gallery was not calibrated"),
+        }
     }
 
     /// How similar the gallery's students are to each other; `None` where there are too few. Measured anew
@@ -86,7 +81,7 @@ impl Recognition {
         if let Some(last) = self.last_calibration().filter(|last| last.of.holds(&of, last.since.elapsed())) {
             return Ok(Some(last));
         }
-        let grouping = self.setup.grouping;
+        let grouping = self.shared.setup.grouping;
         let found = blocking(move || gallery.calibrate(SAMPLES, grouping)).await?;
         let found = found.map(|calibration| {
             Arc::new(Calibrated { calibration, at: Timestamp::now(), since: Instant::now(), of })

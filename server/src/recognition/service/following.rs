@@ -12,15 +12,15 @@ use tracing::{info, warn};
 
 use super::loading::{Opener, Quarantine};
 use crate::{
-    biometrics::{GALLERY_CHANGES, TemplateState},
+    biometrics::TemplateState,
     error::{ServiceError, blocking},
     recognition::{Recognition, RecognitionSetup},
 };
 
 /// How often the database is asked for changes though none was announced.
 const POLL: Duration = Duration::from_secs(10);
-/// How long to wait before listening again after the connection broke.
-const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+/// How long to wait before trying again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// A gallery, and what of the database is left out of it.
 #[derive(Clone)]
@@ -41,16 +41,13 @@ enum Progress {
 }
 
 impl Recognition {
-    /// Follows the database until `shutdown`: every change that any server commits.
-    pub async fn follow(&self, shutdown: CancellationToken) {
-        let listening = async {
-            loop {
-                if let Err(cause) = self.db.listen(GALLERY_CHANGES, &self.changed).await {
-                    warn!(%cause, "does not hear of changes; they are polled");
-                }
-                tokio::time::sleep(LISTEN_AGAIN).await;
-            }
-        };
+    /// Has the task that follows look for changes.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Follows the site in the database until `shutdown`: every change that any server commits.
+    pub(super) async fn follow(&self, shutdown: CancellationToken) {
         let applying = async {
             loop {
                 let _ = tokio::time::timeout(POLL, self.changed.notified()).await;
@@ -60,16 +57,13 @@ impl Recognition {
                     self.catch_up().await
                 };
                 if let Err(cause) = followed.await {
-                    warn!(%cause, "can't follow the database's changes; trying again");
-                    tokio::time::sleep(LISTEN_AGAIN).await;
+                    warn!(%cause, site = %self.site, "can't follow the database's changes; trying again");
+                    tokio::time::sleep(TRY_AGAIN).await;
                     self.changed.notify_one();
                 }
             }
         };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = async { tokio::join!(listening, applying); } => {}
-        }
+        shutdown.run_until_cancelled(applying).await;
     }
 
     /// Brings committed changes of some templates into force: when this returns, they are. It never waits
@@ -85,7 +79,7 @@ impl Recognition {
         }
         // The rest is for the task that follows, which comes to these templates again: a change that is
         // applied twice does no harm. While the lock is held, no older state of them can come later.
-        let states = self.templates.template_states(templates, self.pack()).await?;
+        let states = self.templates.template_states(self.site, templates, self.pack()).await?;
         let applied = self.apply(&replica, states).await;
         self.changed.notify_one();
         applied
@@ -103,7 +97,7 @@ impl Recognition {
                 Progress::UpToDate => return Ok(()),
                 Progress::Behind => {}
                 Progress::Lost => {
-                    warn!(applied = self.sequence(), "gallery changes are missing; loading everything again");
+                    warn!(site = %self.site, applied = self.sequence(), "gallery changes are missing; loading everything again");
                     self.reload_and_refresh_thresholds().await?;
                 }
             }
@@ -138,7 +132,8 @@ impl Recognition {
 
     /// Reads the next changes, and applies them.
     async fn step(&self, replica: &Replica, follower: &mut Follower) -> Result<Progress, ServiceError> {
-        let (latest, changes) = self.templates.gallery_changes(follower.applied(), self.pack()).await?;
+        let (latest, changes) =
+            self.templates.gallery_changes(self.site, follower.applied(), self.pack()).await?;
         match follower.step(latest, changes.iter().map(|change| change.sequence)) {
             Step::Done => Ok(Progress::UpToDate),
             Step::Reload => Ok(Progress::Lost),
@@ -172,11 +167,11 @@ impl Recognition {
     /// and taking in changes meanwhile.
     pub(super) async fn reload(&self) -> Result<(), ServiceError> {
         let begun = Instant::now();
-        self.templates.delete_old_gallery_changes().await?;
+        self.templates.delete_old_gallery_changes(self.site).await?;
         // Later changes may be in what is read, too: applying a change twice does no harm.
         let mut loaded = Follower::default();
-        loaded.advance(self.templates.gallery_sequence().await?);
-        let RecognitionSetup { mode, dimension, options, .. } = self.setup;
+        loaded.advance(self.templates.gallery_sequence(self.site).await?);
+        let RecognitionSetup { mode, dimension, options, .. } = self.shared.setup;
         let gallery = cavs_gallery::open(mode, dimension, options)?;
         let replica = Replica { gallery, quarantine: Arc::default() };
         self.opener(&replica).fill(&replica.gallery, &self.templates).await?;
@@ -186,7 +181,7 @@ impl Recognition {
         while self.step(&replica, &mut loaded).await? == Progress::Behind {}
         let (stats, damaged) = (replica.gallery.stats(), replica.quarantine.len());
         let (seconds, sequence) = (begun.elapsed().as_secs_f32(), loaded.applied());
-        info!(pack = %self.pack(), templates = stats.templates, students = stats.students, damaged, sequence, seconds, "loaded the gallery");
+        info!(site = %self.site, pack = %self.pack(), templates = stats.templates, students = stats.students, damaged, sequence, seconds, "loaded the gallery");
         let replaced = {
             let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
             let before = running.replica.gallery.stats().counters;
@@ -203,7 +198,8 @@ impl Recognition {
 
     fn opener(&self, replica: &Replica) -> Opener {
         Opener {
-            keys: Arc::clone(&self.keys),
+            site: self.site,
+            keys: Arc::clone(&self.shared.keys),
             pack: self.pack(),
             dimension: self.dimension(),
             quarantine: Arc::clone(&replica.quarantine),

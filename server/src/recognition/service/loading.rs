@@ -7,7 +7,7 @@ use std::{
 
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_gallery::{Change, Gallery, Template, TemplateId};
-use cavs_types::StudentId;
+use cavs_types::{SiteId, StudentId};
 use futures_util::TryStreamExt;
 use tracing::error;
 
@@ -22,9 +22,10 @@ const BATCH: usize = 1024;
 /// Batches that are worked on at a time, while the database sends the next ones.
 const AHEAD: usize = 4;
 
-/// Opens sealed templates of one pack.
+/// Opens sealed templates of one site and pack.
 #[derive(Clone)]
 pub(super) struct Opener {
+    pub(super) site: SiteId,
     pub(super) keys: Arc<Keys>,
     pub(super) pack: PackDigest,
     pub(super) dimension: usize,
@@ -51,7 +52,7 @@ impl Quarantine {
 }
 
 impl Opener {
-    /// Fills an empty gallery with all templates of the database. The graph begins afterwards, so that the
+    /// Fills an empty gallery with all templates of the site. The graph begins afterwards, so that the
     /// scan answers as soon as may be.
     pub(super) async fn fill(
         &self,
@@ -59,7 +60,7 @@ impl Opener {
         store: &BiometricStore,
     ) -> Result<(), ServiceError> {
         gallery.hold();
-        let stored = store.templates(self.pack).await?;
+        let stored = store.templates(self.site, self.pack).await?;
         let filled = stored
             .map_err(ServiceError::from)
             .try_chunks(BATCH)

@@ -1,6 +1,7 @@
 mod calibrating;
 mod executor;
 mod following;
+mod galleries;
 mod loading;
 mod reports;
 #[cfg(test)]
@@ -19,41 +20,34 @@ use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{
     Counters, Decisive, Follower, Gallery, Grouping, Mode, Options, Query, Stats, StudentKey,
 };
-use cavs_types::StudentId;
+use cavs_types::{SiteId, StudentId};
 use tokio::sync::{Mutex, Notify};
 use tracing::info;
 use uuid::Uuid;
 
-use self::{
-    executor::{Executor, Lane},
-    following::Replica,
-};
+use self::{executor::Lane, following::Replica, galleries::Shared};
 use crate::{
-    biometrics::{BiometricStore, Keys},
-    db::{Connections, Database},
+    biometrics::BiometricStore,
     error::ServiceError,
-    monitoring::Metrics,
     recognition::{Match, Policy, Prediction, Probe, ThresholdStore, ThresholdVersion, Thresholds},
 };
 
 pub use calibrating::Calibrated;
+pub use galleries::Galleries;
 pub use reports::{GalleryReport, Suggestion};
 pub use vision::{Vision, VisionFailure};
 
 /// Candidates that are kept with a prediction.
 const CANDIDATES: usize = 5;
 
-/// Says who somebody is: the gallery of one model pack, and the policy that goes with it.
+/// Says who of a site somebody is: the site's gallery of one model pack, and the policy that goes with it.
 ///
 /// The database is the truth: gallery and thresholds are read from it, and follow its changes.
 pub struct Recognition {
-    setup: RecognitionSetup,
-    db: Database,
+    site: SiteId,
+    shared: Shared,
     templates: BiometricStore,
     threshold_store: ThresholdStore,
-    keys: Arc<Keys>,
-    metrics: Arc<Metrics>,
-    executor: Executor,
     running: RwLock<Running>,
     /// How far the running gallery is. Held while some changes are applied to it, never while all is loaded.
     follower: Mutex<Follower>,
@@ -114,27 +108,20 @@ pub struct GalleryState {
 }
 
 impl Recognition {
-    /// A gallery with all templates of the database. A template that does not open, or holds no
+    /// A gallery with all templates of a site. A template that does not open, or holds no
     /// unit embedding of the right length, is left out, counted, and named by its id.
     ///
     /// # Errors
     /// `Database`: the database does not answer. `Gallery`.
-    pub async fn load(
-        setup: RecognitionSetup,
-        db: &Database,
-        keys: Arc<Keys>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, ServiceError> {
+    async fn load(site: SiteId, shared: &Shared) -> Result<Self, ServiceError> {
+        let Shared { setup, db, .. } = shared;
         let gallery = cavs_gallery::open(setup.mode, setup.dimension, setup.options)?;
         let in_force = RwLock::new(setup.configured());
         let new = Self {
-            setup,
-            db: db.clone(),
+            site,
+            shared: shared.clone(),
             templates: BiometricStore::new(db),
             threshold_store: ThresholdStore::new(db),
-            keys,
-            metrics,
-            executor: Executor::new(),
             running: RwLock::new(Running {
                 replica: Replica { gallery, quarantine: Arc::default() },
                 loads: 0,
@@ -152,16 +139,22 @@ impl Recognition {
         Ok(new)
     }
 
+    /// The site whose people it knows.
+    #[must_use]
+    pub const fn site(&self) -> SiteId {
+        self.site
+    }
+
     /// The pack whose embeddings are compared.
     #[must_use]
     pub const fn pack(&self) -> PackDigest {
-        self.setup.pack
+        self.shared.setup.pack
     }
 
     /// Number of components of its embeddings.
     #[must_use]
     pub const fn dimension(&self) -> usize {
-        self.setup.dimension
+        self.shared.setup.dimension
     }
 
     /// The thresholds in force.
@@ -173,14 +166,14 @@ impl Recognition {
     /// What the server's configuration and the model pack say: version 0.
     #[must_use]
     pub const fn configured_thresholds(&self) -> ThresholdVersion {
-        self.setup.configured()
+        self.shared.setup.configured()
     }
 
     /// When a match is believed, by these thresholds.
     #[must_use]
     pub fn policy(&self, thresholds: &ThresholdVersion) -> Policy {
         let ThresholdVersion { version, thresholds, set: _ } = *thresholds;
-        Policy { thresholds, version, min_quality: self.setup.min_quality }
+        Policy { thresholds, version, min_quality: self.shared.setup.min_quality }
     }
 
     /// What the gallery is like.
@@ -191,19 +184,13 @@ impl Recognition {
         let mut stats = gallery.stats();
         stats.counters += running.before;
         let (epoch, quarantined) = (gallery.epoch(), quarantine.len());
-        GalleryState { setup: self.setup.clone(), stats, epoch, quarantined }
+        GalleryState { setup: self.shared.setup.clone(), stats, epoch, quarantined }
     }
 
     /// The number of the latest change that is surely in the gallery.
     #[must_use]
     pub fn sequence(&self) -> i64 {
         self.applied.load(Ordering::Relaxed)
-    }
-
-    /// How its connections to the database are used.
-    #[must_use]
-    pub fn connections(&self) -> Connections {
-        self.db.connections()
     }
 
     fn replica(&self) -> Replica {
@@ -220,7 +207,7 @@ impl Recognition {
     /// # Errors
     /// `Database`.
     pub async fn refresh_thresholds(&self) -> Result<(), ServiceError> {
-        let Some(latest) = self.threshold_store.thresholds(self.pack(), 1).await?.pop() else {
+        let Some(latest) = self.threshold_store.thresholds(self.site, self.pack(), 1).await?.pop() else {
             return Ok(());
         };
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
@@ -229,6 +216,7 @@ impl Recognition {
             let Thresholds { accept, review, margin } = latest.thresholds;
             let (accept, review) = (accept.get(), review.get());
             info!(
+                site = %self.site,
                 version = latest.version,
                 accept, review, margin, "thresholds of the database are in force"
             );
@@ -251,7 +239,7 @@ impl Recognition {
         let policy = self.policy(&self.thresholds());
         let Thresholds { accept, margin, .. } = policy.thresholds;
         let query = Query::top(CANDIDATES)
-            .grouped_by(self.setup.grouping)
+            .grouped_by(self.shared.setup.grouping)
             .unless_decisive(Decisive { accept, margin });
         let work = move || {
             let begun = Instant::now();
@@ -259,7 +247,7 @@ impl Recognition {
         };
         let (answers, time) = self.compute(Lane::Devices, work).await?;
         let answers = answers?;
-        self.metrics.matched(count, time);
+        self.shared.metrics.matched(count, time);
         let mut answers = answers.into_iter();
         Ok(probes
             .iter()
@@ -312,9 +300,9 @@ impl Recognition {
         lane: Lane,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        self.executor.run(lane, work).await.inspect_err(|error| {
+        self.shared.executor.run(lane, work).await.inspect_err(|error| {
             if matches!(error, ServiceError::Busy { .. }) {
-                self.metrics.turned_away();
+                self.shared.metrics.turned_away();
             }
         })
     }

@@ -87,7 +87,7 @@ impl Recognition {
         let before = self.thresholds();
         let thresholds = change.apply(&before.thresholds)?;
         let set = if before.version == expected {
-            self.threshold_store.set_thresholds(self.pack(), expected, &thresholds, by).await?
+            self.threshold_store.set_thresholds(self.site, self.pack(), expected, &thresholds, by).await?
         } else {
             None
         };
@@ -98,7 +98,7 @@ impl Recognition {
                 format!("version {now} of the thresholds is in force, not {expected}: nothing was set");
             ServiceError::refused(ErrorReason::ThresholdsChanged, message)
         })?;
-        info!(version = set.version, accept = thresholds.accept.get(), %by, "set thresholds");
+        info!(site = %self.site, version = set.version, accept = thresholds.accept.get(), %by, "set thresholds");
         Ok((before, set))
     }
 
@@ -107,7 +107,7 @@ impl Recognition {
     /// # Errors
     /// `Database`.
     pub async fn threshold_versions(&self) -> Result<Vec<ThresholdVersion>, ServiceError> {
-        let mut versions = self.threshold_store.thresholds(self.pack(), VERSIONS).await?;
+        let mut versions = self.threshold_store.thresholds(self.site, self.pack(), VERSIONS).await?;
         versions.push(self.configured_thresholds());
         Ok(versions)
     }

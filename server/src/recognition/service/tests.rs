@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::recognition::ThresholdStore;
-use crate::testing::{TestDatabase, face};
+use crate::testing::{MAIN, TestDatabase, face};
 
 /// Far below what a statement may take.
 const SOON: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ async fn knows(recognition: &Recognition, number: u32) -> bool {
 async fn a_change_is_in_force_while_everything_is_loaded_again() {
     let database = TestDatabase::start().await;
     let app = database.app().await;
-    let recognition = &app.recognition;
+    let recognition = &app.galleries.of(MAIN).await.unwrap();
     let student = database.student(&app, "1").await;
     let first = database.template(student, &face(1)).await;
     recognition.bring_into_force(&[first]).await.unwrap();
@@ -32,8 +32,8 @@ async fn a_change_is_in_force_while_everything_is_loaded_again() {
     behind
         .batch_execute(
             "UPDATE gallery_clock SET sequence = sequence + 5;
-             INSERT INTO gallery_changes
-                 VALUES (-1, 'insert', gen_random_uuid(), gen_random_uuid(), '2020-01-01')",
+             INSERT INTO gallery_changes (site_id, sequence, kind, template_id, student_id, changed_at)
+                 SELECT id, -1, 'insert', gen_random_uuid(), gen_random_uuid(), '2020-01-01' FROM sites",
         )
         .await
         .unwrap();
@@ -41,7 +41,7 @@ async fn a_change_is_in_force_while_everything_is_loaded_again() {
     behind.batch_execute(hold).await.unwrap();
     let (follower, shutdown) = (app.clone(), tokio_util::sync::CancellationToken::new());
     let until = shutdown.clone();
-    let following = tokio::spawn(async move { follower.recognition.follow(until).await });
+    let following = tokio::spawn(async move { follower.galleries.follow(until).await });
     let observer = database.connect().await;
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM gallery_changes%'";
@@ -53,14 +53,14 @@ async fn a_change_is_in_force_while_everything_is_loaded_again() {
     let enrolled = timeout(SOON, recognition.bring_into_force(&[second])).await;
     assert!(enrolled.is_ok_and(|done| done.is_ok()), "an enrollment waits for the load");
     assert!(knows(recognition, 2).await, "an enrolled face is not found");
-    assert!(timeout(SOON, app.enrollment.delete_template(first)).await.is_ok_and(|done| done.is_ok()));
+    assert!(timeout(SOON, app.enrollment.delete_template(MAIN, first)).await.is_ok_and(|done| done.is_ok()));
     assert!(!knows(recognition, 1).await, "a deleted face is found");
 
     // Another server sets thresholds.
     let thresholds = recognition.thresholds().thresholds;
     let user = database.user("admin").await;
     ThresholdStore::new(&database.store)
-        .set_thresholds(recognition.pack(), 0, &thresholds, user)
+        .set_thresholds(MAIN, recognition.pack(), 0, &thresholds, user)
         .await
         .unwrap();
     let in_force = async {
@@ -91,11 +91,12 @@ async fn an_unchanged_gallery_is_calibrated_once() {
         let student = database.student(&app, &number.to_string()).await;
         templates.push(database.template(student, &face(number)).await);
     }
-    app.recognition.bring_into_force(&templates).await.unwrap();
-    let first = app.recognition.calibration().await.unwrap().unwrap();
-    let second = app.recognition.calibration().await.unwrap().unwrap();
+    app.galleries.bring_into_force(MAIN, &templates).await.unwrap();
+    let gallery = app.galleries.of(MAIN).await.unwrap();
+    let first = gallery.calibration().await.unwrap().unwrap();
+    let second = gallery.calibration().await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&first, &second));
-    app.enrollment.delete_template(templates[0]).await.unwrap();
-    let third = app.recognition.calibration().await.unwrap().unwrap();
+    app.enrollment.delete_template(MAIN, templates[0]).await.unwrap();
+    let third = gallery.calibration().await.unwrap().unwrap();
     assert!(!Arc::ptr_eq(&first, &third), "a gallery that has changed by more than a hundredth");
 }

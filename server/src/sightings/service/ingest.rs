@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use cavs_types::{Decision, DeviceId, PredictionReason, SightingId};
+use cavs_types::{Decision, DeviceId, PredictionReason, SightingId, SiteId};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tracing::warn;
 
@@ -10,7 +10,7 @@ use crate::{
     error::ServiceError,
     fleet::{RunId, refused},
     monitoring::Metrics,
-    recognition::{Prediction, Probe, Recognition},
+    recognition::{Galleries, Prediction, Probe},
     sightings::{
         CapturedSighting, SightingAnswer, SightingKey, SightingStore, SightingToStore, StoreOutcome,
     },
@@ -29,7 +29,7 @@ pub struct Ingest {
     store: SightingStore,
     biometrics: BiometricStore,
     keys: Arc<Keys>,
-    recognition: Arc<Recognition>,
+    galleries: Arc<Galleries>,
     evidence: Arc<EvidencePolicy>,
     metrics: Arc<Metrics>,
 }
@@ -40,7 +40,7 @@ impl Ingest {
     pub fn new(
         db: &Database,
         keys: &Arc<Keys>,
-        recognition: &Arc<Recognition>,
+        galleries: &Arc<Galleries>,
         evidence: EvidencePolicy,
         metrics: &Arc<Metrics>,
     ) -> Self {
@@ -48,7 +48,7 @@ impl Ingest {
             store: SightingStore::new(db),
             biometrics: BiometricStore::new(db),
             keys: Arc::clone(keys),
-            recognition: Arc::clone(recognition),
+            galleries: Arc::clone(galleries),
             evidence: Arc::new(evidence),
             metrics: Arc::clone(metrics),
         }
@@ -58,29 +58,32 @@ impl Ingest {
     /// the database, nothing is said of them.
     pub async fn answers(
         &self,
+        site: SiteId,
         proxy: DeviceId,
         wanted: &[(DeviceId, RunId, SightingKey)],
     ) -> HashMap<(DeviceId, SightingKey), SightingAnswer> {
         if wanted.is_empty() {
             return HashMap::new();
         }
-        self.store.answers(proxy, wanted).await.unwrap_or_else(|cause| {
+        self.store.answers(site, proxy, wanted).await.unwrap_or_else(|cause| {
             warn!(%cause, %proxy, "cameras are not told what was made of their sightings");
             HashMap::new()
         })
     }
 
-    /// Matches and commits a batch; when this returns, it is in the database, once.
+    /// Matches a batch of a device of the site with the site's people, and commits it; when this returns, it is in the database, once.
     ///
     /// # Errors
-    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `Database`: nothing is acknowledged then.
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `SITE_ARCHIVED`, `Database`: nothing is acknowledged then.
     pub async fn ingest(
         &self,
+        site: SiteId,
         device: DeviceId,
         sightings: &[CapturedSighting],
     ) -> Result<Vec<StoreOutcome>, ServiceError> {
+        let gallery = self.galleries.of(site).await?;
         let mut predictions =
-            self.recognition.predict(&sightings.iter().map(|s| &s.probe).collect::<Vec<&Probe>>()).await?;
+            gallery.predict(&sightings.iter().map(|s| &s.probe).collect::<Vec<&Probe>>()).await?;
         let received_at = now_in_microseconds();
         for (captured, prediction) in sightings.iter().zip(&mut predictions) {
             if !captured.time_is_plausible(received_at) {
@@ -94,8 +97,8 @@ impl Ingest {
             .zip(&predictions)
             .map(|(captured, prediction)| self.seal(captured, prediction, received_at, day, &key))
             .collect::<Result<_, _>>()?;
-        let outcomes =
-            self.store.store_sightings(device, &batch).await?.map_err(|status| refused(device, status))?;
+        let stored = self.store.store_sightings(site, device, &batch).await?;
+        let outcomes = stored.map_err(|why| refused(device, why))?;
         self.count(&outcomes, &predictions);
         Ok(outcomes)
     }

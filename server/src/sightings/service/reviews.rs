@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cavs_types::{ErrorReason, ProtocolError, SightingId, UserId, Verdict};
+use cavs_types::{ErrorReason, ProtocolError, SightingId, SiteId, UserId, Verdict};
 use tracing::info;
 
 use crate::{
@@ -33,10 +33,11 @@ impl Reviews {
     /// `Database`.
     pub async fn sightings(
         &self,
+        site: SiteId,
         filter: &SightingFilter,
         page: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, ServiceError> {
-        Ok(self.store.sightings(filter, page).await?)
+        Ok(self.store.sightings(site, filter, page).await?)
     }
 
     /// Sightings that wait for a person, oldest first.
@@ -45,19 +46,20 @@ impl Reviews {
     /// `Database`.
     pub async fn review_queue(
         &self,
+        site: SiteId,
         filter: &SightingFilter,
         page: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, ServiceError> {
-        Ok(self.store.review_queue(filter, page).await?)
+        Ok(self.store.review_queue(site, filter, page).await?)
     }
 
     /// One sighting with its reviews, and its evidence where some was kept.
     ///
     /// # Errors
     /// `SIGHTING_NOT_FOUND`, `DATA_DAMAGED`.
-    pub async fn review_item(&self, id: SightingId) -> Result<(Sighting, Bytes), ServiceError> {
-        let sighting = self.sighting(id).await?;
-        let evidence = match self.biometrics.evidence(id).await? {
+    pub async fn review_item(&self, site: SiteId, id: SightingId) -> Result<(Sighting, Bytes), ServiceError> {
+        let sighting = self.sighting(site, id).await?;
+        let evidence = match self.biometrics.evidence(site, id).await? {
             None => Bytes::new(),
             Some(sealed) => {
                 let mut plain = self.keys.unseal(&self.biometrics, Owner::Evidence(id), &sealed).await?;
@@ -72,14 +74,21 @@ impl Reviews {
     /// # Errors
     /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `STUDENT_ERASED`, `ALREADY_REVIEWED`; `INVALID_ARGUMENT` where
     /// there is nobody to approve.
-    pub async fn review(&self, review: &NewReview, reviewer: UserId) -> Result<Sighting, ServiceError> {
+    pub async fn review(
+        &self,
+        site: SiteId,
+        review: &NewReview,
+        reviewer: UserId,
+    ) -> Result<Sighting, ServiceError> {
         let (recorded, sighting) =
-            self.store.review(review, reviewer).await.map_err(|error| match (error, review.corrected) {
-                (DatabaseError::NotFound, Some(student)) => {
-                    let message = format!("no student has the id {student}");
-                    ServiceError::refused(ErrorReason::StudentNotFound, message)
+            self.store.review(site, review, reviewer).await.map_err(|error| {
+                match (error, review.corrected) {
+                    (DatabaseError::NotFound, Some(student)) => {
+                        let message = format!("no student has the id {student}");
+                        ServiceError::refused(ErrorReason::StudentNotFound, message)
+                    }
+                    (error, _) => error.into(),
                 }
-                (error, _) => error.into(),
             })?;
         let sighting = sighting.ok_or_else(|| not_found(review.sighting))?;
         if recorded {
@@ -100,8 +109,13 @@ impl Reviews {
     ///
     /// # Errors
     /// `SIGHTING_NOT_FOUND`, `NOT_REVIEWED`; `ROLE_INSUFFICIENT` where the verdict is somebody else's.
-    pub async fn withdraw(&self, withdrawal: &NewWithdrawal, by: UserId) -> Result<Sighting, ServiceError> {
-        let (recorded, sighting) = self.store.withdraw_review(withdrawal, by).await?;
+    pub async fn withdraw(
+        &self,
+        site: SiteId,
+        withdrawal: &NewWithdrawal,
+        by: UserId,
+    ) -> Result<Sighting, ServiceError> {
+        let (recorded, sighting) = self.store.withdraw_review(site, withdrawal, by).await?;
         let sighting = sighting.ok_or_else(|| not_found(withdrawal.sighting))?;
         if recorded {
             info!(sighting = %withdrawal.sighting, %by, "took a verdict back");
@@ -120,8 +134,8 @@ impl Reviews {
     ///
     /// # Errors
     /// `SIGHTING_NOT_FOUND`.
-    pub async fn sighting(&self, id: SightingId) -> Result<Sighting, ServiceError> {
-        self.store.sighting(id).await?.ok_or_else(|| not_found(id))
+    pub async fn sighting(&self, site: SiteId, id: SightingId) -> Result<Sighting, ServiceError> {
+        self.store.sighting(site, id).await?.ok_or_else(|| not_found(id))
     }
 }
 

@@ -65,7 +65,7 @@ impl Reviews {
         recognition.refresh_thresholds().await?;
         let before = recognition.thresholds();
         let thresholds = change.apply(&before.thresholds)?;
-        let faces = self.store.latest_judged(recognition.pack(), TRIED).await?;
+        let faces = self.store.latest_judged(recognition.site(), recognition.pack(), TRIED).await?;
         let after = ThresholdVersion { version: 0, thresholds, set: None };
         let decisions = [&before, &after].map(|t| DecisionCounts::of(&faces, &recognition.policy(t)));
         let calibration = recognition.calibration().await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cavs_types::{DeviceId, DeviceStatus, SightingId};
+use cavs_types::{DeviceId, SightingId, SiteId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Json;
@@ -12,7 +12,7 @@ use super::SightingStore;
 use crate::{
     biometrics::{SealedFace, store_faces},
     db::{Batch, DatabaseError, to_bigint, to_integer},
-    fleet::{CameraRefusal, CameraStanding, lock_standings, note_refusals},
+    fleet::{CameraRefusal, CameraStanding, NotAdmitted, lock_standings, note_refusals},
     recognition::{Candidate, Prediction},
     sightings::CapturedSighting,
 };
@@ -54,24 +54,25 @@ pub enum StoreOutcome {
 
 impl SightingStore {
     /// Commits a batch of one device in one transaction, if the device may speak; of cameras that it may
-    /// not speak for, only that it did. A repeated sighting changes nothing. `Ok(Err(status))`: nothing was stored, as the device is revoked
-    /// or (`None`) not known.
+    /// not speak for, only that it did. A repeated sighting changes nothing. `Ok(Err(_))`: nothing was stored, as
+    /// the device may not speak.
     ///
     /// # Errors
     /// `Unavailable`; nothing was stored then, or all of it, and sending it again is right.
     pub async fn store_sightings(
         &self,
+        site: SiteId,
         device: DeviceId,
         batch: &[SightingToStore<'_>],
-    ) -> Result<Result<Vec<StoreOutcome>, Option<DeviceStatus>>, DatabaseError> {
+    ) -> Result<Result<Vec<StoreOutcome>, NotAdmitted>, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         let cameras: BTreeSet<Uuid> =
             batch.iter().filter_map(|sighting| sighting.captured.camera).map(DeviceId::uuid).collect();
         let cameras: Vec<Uuid> = cameras.into_iter().collect();
-        let (status, standings) = lock_standings(&transaction, device, &cameras).await?;
-        if status != Some(DeviceStatus::Active) {
-            return Ok(Err(status));
+        let (admitted, standings) = lock_standings(&transaction, site, device, &cameras).await?;
+        if let Err(refused) = admitted {
+            return Ok(Err(refused));
         }
         let refusal = |sighting: &SightingToStore<'_>| {
             let camera = sighting.captured.camera?;
@@ -80,7 +81,7 @@ impl SightingStore {
         };
         let (offered, refused): (Vec<_>, Vec<_>) =
             batch.iter().partition(|sighting| refusal(sighting).is_none());
-        let stored = insert_sightings(&transaction, device, &offered).await?;
+        let stored = insert_sightings(&transaction, site, device, &offered).await?;
         let new = offered.iter().filter(|sighting| stored.contains(&sighting.id.uuid()));
         let faces: Vec<_> = new.map(|sighting| (sighting.id, &sighting.face)).collect();
         store_faces(&transaction, &faces).await?;
@@ -89,9 +90,10 @@ impl SightingStore {
             .into_iter()
             .filter_map(refusal)
             .for_each(|refused| *refusals.entry(refused).or_default() += 1);
-        note_refusals(&transaction, device, &refusals).await?;
-        let sql = "UPDATE devices SET last_seen_at = now() WHERE id = $1 OR (id = ANY($2) AND proxy_id = $1)";
-        transaction.execute(sql, &[&device.uuid(), &cameras]).await?;
+        note_refusals(&transaction, site, device, &refusals).await?;
+        let sql = "UPDATE devices SET last_seen_at = now()
+                   WHERE site_id = $3 AND (id = $1 OR (id = ANY($2) AND proxy_id = $1))";
+        transaction.execute(sql, &[&device.uuid(), &cameras, &site.uuid()]).await?;
         transaction.commit().await?;
         let outcome = |sighting: &SightingToStore<'_>| match refusal(sighting) {
             Some((_, refusal)) => StoreOutcome::Refused(refusal),
@@ -105,12 +107,14 @@ impl SightingStore {
 /// Inserts what is not there yet, in one statement; the ids of those that were not.
 async fn insert_sightings(
     transaction: &deadpool_postgres::Transaction<'_>,
+    site: SiteId,
     device: DeviceId,
     sightings: &[&SightingToStore<'_>],
 ) -> Result<HashSet<Uuid>, DatabaseError> {
     let seen_by = |s: &SightingToStore<'_>| s.captured.camera.unwrap_or(device).uuid();
     let track = |s: &SightingToStore<'_>| s.captured.track;
     let batch = Batch::of(sightings)
+        .column("site_id", |_| site.uuid())
         .column("id", |s| s.id.uuid())
         .column("device_id", |s| seen_by(s))
         .column("via", |_| device.uuid())
@@ -148,15 +152,15 @@ async fn insert_sightings(
     let source = batch.source();
     let sql = format!(
         "INSERT INTO sightings (classroom, {columns}) SELECT d.classroom, {values}
-         FROM {source} JOIN devices d ON d.id = given.device_id
+         FROM {source} JOIN devices d ON d.site_id = given.site_id AND d.id = given.device_id
          WHERE NOT (given.without_run AND EXISTS (
              -- Stored before there were run ids, and offered again by an agent that has none.
-             SELECT FROM sightings s WHERE s.device_id = given.device_id AND s.via = given.via
-                 AND s.boot_epoch = given.boot_epoch AND s.sequence = given.sequence
+             SELECT FROM sightings s WHERE s.site_id = given.site_id AND s.device_id = given.device_id
+                 AND s.via = given.via AND s.boot_epoch = given.boot_epoch AND s.sequence = given.sequence
                  AND s.run_id = '00000000-0000-0000-0000-000000000000' AND s.frame = given.frame
                  AND s.box_x = given.box_x AND s.box_y = given.box_y
                  AND s.detection_score = given.detection_score))
-         ON CONFLICT (device_id, via, run_id, boot_epoch, sequence) DO NOTHING
+         ON CONFLICT (site_id, device_id, via, run_id, boot_epoch, sequence) DO NOTHING
          RETURNING id"
     );
     let insert = transaction.prepare_cached(&sql).await?;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{DeviceId, Quality, SightingId, StudentId};
+use cavs_types::{DeviceId, Quality, SightingId, SiteId, StudentId};
 use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
@@ -34,7 +34,7 @@ const COLUMNS: &str = "
         s.corrected_student_id, d.name AS device_name, u.username AS reviewer, s.day";
 
 /// To a sighting `s`.
-const JOINED: &str = "JOIN devices d ON d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
+const JOINED: &str = "JOIN devices d ON d.site_id = s.site_id AND d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
 
 /// What lists of sightings are read from.
 pub(crate) const LISTED: ListSource<'_> =
@@ -65,8 +65,9 @@ impl List {
     }
 }
 
-/// A filter as its columns are.
+/// A filter of a site's sightings, as its columns are.
 pub(crate) struct Filter<'a> {
+    site: Uuid,
     device: Option<Uuid>,
     classroom: &'a Option<String>,
     student: Option<Uuid>,
@@ -76,8 +77,9 @@ pub(crate) struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    pub(crate) fn new(filter: &'a SightingFilter) -> Self {
+    pub(crate) fn new(site: SiteId, filter: &'a SightingFilter) -> Self {
         Self {
+            site: site.uuid(),
             device: filter.device.map(|id| id.uuid()),
             classroom: &filter.classroom,
             student: filter.student.map(|id| id.uuid()),
@@ -89,6 +91,7 @@ impl<'a> Filter<'a> {
 
     pub(crate) fn conditions(&self, list: List) -> Conditions<'_> {
         let mut conditions = Conditions::default();
+        conditions.with("s.site_id = ?", &[(&self.site, Type::UUID)]);
         if list == List::Queue {
             conditions.also("s.in_queue");
         }
@@ -102,10 +105,10 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Of a pack's latest sightings.
+/// Of the latest sightings of a site and a pack.
 pub(crate) const LATEST_JUDGED: &str = "
     SELECT similarity, margin, quality FROM sightings
-    WHERE pack_digest = $1 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $2";
+    WHERE site_id = $1 AND pack_digest = $2 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $3";
 
 impl SightingStore {
     /// Sightings, newest first.
@@ -114,10 +117,11 @@ impl SightingStore {
     /// `Unavailable`, `TooSlow`.
     pub async fn sightings(
         &self,
+        site: SiteId,
         filter: &SightingFilter,
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, DatabaseError> {
-        self.list(List::Newest, filter, request).await
+        self.list(List::Newest, site, filter, request).await
     }
 
     /// Sightings that wait for a person, oldest first.
@@ -126,20 +130,22 @@ impl SightingStore {
     /// `Unavailable`, `TooSlow`.
     pub async fn review_queue(
         &self,
+        site: SiteId,
         filter: &SightingFilter,
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, DatabaseError> {
-        self.list(List::Queue, filter, request).await
+        self.list(List::Queue, site, filter, request).await
     }
 
     async fn list(
         &self,
         list: List,
+        site: SiteId,
         filter: &SightingFilter,
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, DatabaseError> {
         let client = self.db.client().await?;
-        let filter = Filter::new(filter);
+        let filter = Filter::new(site, filter);
         let after = request.after.map(|after| (after.listed_at, after.id.uuid()));
         let mut chosen = filter.conditions(list);
         let total = match request.with_total {
@@ -150,7 +156,7 @@ impl SightingStore {
             chosen.with(list.follows(), &[(time, Type::TIMESTAMPTZ), (id, Type::UUID)]);
         }
         let rows = chosen.joined_rows(&client, &LISTED, list.order(), request.fetch()).await?;
-        let items = read_all(&client, &rows).await?;
+        let items = read_all(&client, site, &rows).await?;
         Ok(Page { total, ..request.page(items, Sighting::position) })
     }
 
@@ -158,17 +164,23 @@ impl SightingStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn sighting(&self, id: SightingId) -> Result<Option<Sighting>, DatabaseError> {
-        read_one(&self.db.client().await?, id).await
+    pub async fn sighting(&self, site: SiteId, id: SightingId) -> Result<Option<Sighting>, DatabaseError> {
+        read_one(&self.db.client().await?, site, id).await
     }
 
-    /// What decisions on the latest sightings of a pack depended on.
+    /// What decisions on the latest sightings of a site and a pack depended on.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn latest_judged(&self, pack: PackDigest, most: u32) -> Result<Vec<Judged>, DatabaseError> {
+    pub async fn latest_judged(
+        &self,
+        site: SiteId,
+        pack: PackDigest,
+        most: u32,
+    ) -> Result<Vec<Judged>, DatabaseError> {
         let client = self.db.client().await?;
-        let rows = client.query(LATEST_JUDGED, &[&pack.as_bytes().as_slice(), &i64::from(most)]).await?;
+        let (pack, most) = (pack.as_bytes().as_slice(), i64::from(most));
+        let rows = client.query(LATEST_JUDGED, &[&site.uuid(), &pack, &most]).await?;
         rows.iter()
             .map(|row| {
                 let Json(quality) = row.try_get::<_, Json<Quality>>("quality")?;
@@ -188,6 +200,7 @@ impl SightingStore {
     /// `Unavailable`.
     pub async fn answers(
         &self,
+        site: SiteId,
         proxy: DeviceId,
         wanted: &[(DeviceId, RunId, SightingKey)],
     ) -> Result<HashMap<(DeviceId, SightingKey), SightingAnswer>, DatabaseError> {
@@ -202,12 +215,13 @@ impl SightingStore {
                      s.threshold, p.id AS student_id, p.number, p.name
                  FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::uuid[])
                      AS w (camera, epoch, sequence, run)
-                 JOIN sightings s ON s.device_id = w.camera AND s.via = $1 AND s.run_id = w.run
+                 JOIN sightings s ON s.site_id = $6 AND s.device_id = w.camera AND s.via = $1 AND s.run_id = w.run
                      AND s.boot_epoch = w.epoch AND s.sequence = w.sequence
-                 LEFT JOIN students p ON p.id = s.predicted_student_id",
+                 LEFT JOIN students p ON p.site_id = s.site_id AND p.id = s.predicted_student_id",
             )
             .await?;
-        let rows = client.query(&statement, &[&proxy.uuid(), &cameras, &epochs, &sequences, &runs]).await?;
+        let (site, proxy) = (site.uuid(), proxy.uuid());
+        let rows = client.query(&statement, &[&proxy, &cameras, &epochs, &sequences, &runs, &site]).await?;
         rows.iter().map(answer).collect()
     }
 }
@@ -234,11 +248,11 @@ fn answer(row: &tokio_postgres::Row) -> Result<((DeviceId, SightingKey), Sightin
 
 /// The students that a sighting names.
 const STUDENTS_OF_ONE: &str = "
-    SELECT p.id, p.number, p.name FROM students p WHERE p.id IN (
-        SELECT s.student_id FROM sightings s WHERE s.id = $1
-        UNION SELECT r.corrected_student_id FROM reviews r WHERE r.sighting_id = $1
+    SELECT p.id, p.number, p.name FROM students p WHERE p.site_id = $1 AND p.id IN (
+        SELECT s.student_id FROM sightings s WHERE s.site_id = $1 AND s.id = $2
+        UNION SELECT r.corrected_student_id FROM reviews r WHERE r.site_id = $1 AND r.sighting_id = $2
         UNION SELECT (c->>'student_id')::uuid FROM sightings s, jsonb_array_elements(s.candidates) c
-            WHERE s.id = $1)";
+            WHERE s.site_id = $1 AND s.id = $2)";
 
 /// The last verdicts on a sighting, newest first, with who took them back.
 const REVIEWS_OF_ONE: &str = "
@@ -247,14 +261,15 @@ const REVIEWS_OF_ONE: &str = "
     FROM reviews r JOIN users u ON u.id = r.reviewer_id
         LEFT JOIN (reviews w JOIN users x ON x.id = w.reviewer_id)
             ON w.sighting_id = r.sighting_id AND w.withdraws = r.number
-    WHERE r.sighting_id = $1 AND r.verdict <> 'withdrawn' ORDER BY r.number DESC LIMIT 100";
+    WHERE r.site_id = $1 AND r.sighting_id = $2 AND r.verdict <> 'withdrawn' ORDER BY r.number DESC LIMIT 100";
 
 /// Reads one sighting with its reviews. The statements go out together.
 pub(crate) async fn read_one(
     client: &deadpool_postgres::Object,
+    site: SiteId,
     id: SightingId,
 ) -> Result<Option<Sighting>, DatabaseError> {
-    let select = format!("SELECT {COLUMNS} FROM sightings s {JOINED} WHERE s.id = $1");
+    let select = format!("SELECT {COLUMNS} FROM sightings s {JOINED} WHERE s.site_id = $1 AND s.id = $2");
     let (select, students, reviews) = try_join3(
         client.prepare_cached(&select),
         client.prepare_cached(STUDENTS_OF_ONE),
@@ -262,8 +277,8 @@ pub(crate) async fn read_one(
     )
     .await?;
     let has_evidence = has_evidence(client, id);
-    let id = id.uuid();
-    let parameters: [&(dyn ToSql + Sync); 1] = [&id];
+    let (site, id) = (site.uuid(), id.uuid());
+    let parameters: [&(dyn ToSql + Sync); 2] = [&site, &id];
     let read_row = async { Ok(client.query_opt(&select, &parameters).await?) };
     let read_students = async { Ok(client.query(&students, &parameters).await?) };
     let read_reviews = async { Ok(client.query(&reviews, &parameters).await?) };
@@ -289,7 +304,11 @@ pub(crate) async fn read_one(
 
 /// Reads rows of [`COLUMNS`], and in two further queries, which go out together, the students they name and which
 /// of them have pictures.
-async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Vec<Sighting>, DatabaseError> {
+async fn read_all(
+    client: &deadpool_postgres::Object,
+    site: SiteId,
+    rows: &[Row],
+) -> Result<Vec<Sighting>, DatabaseError> {
     let candidates: Vec<Vec<CandidateColumn>> =
         rows.iter().map(|row| read_json(row, "sightings", "candidates")).collect::<Result<_, _>>()?;
     let mut ids: Vec<Uuid> = candidates.iter().flatten().map(|c| c.student_id).collect();
@@ -300,8 +319,10 @@ async fn read_all(client: &deadpool_postgres::Object, rows: &[Row]) -> Result<Ve
     }
     ids.sort_unstable();
     ids.dedup();
-    let sql = "SELECT id, number, name FROM students WHERE id = ANY($1)";
-    let named = async { Ok(client.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?) };
+    let sql = "SELECT id, number, name FROM students WHERE site_id = $1 AND id = ANY($2)";
+    let site = site.uuid();
+    let named =
+        async { Ok(client.query_typed(sql, &[(&site, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?) };
     let sightings: Vec<Uuid> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
     let mut days: Vec<Date> = rows.iter().map(|row| row.try_get("day")).collect::<Result<_, _>>()?;
     days.sort_unstable();

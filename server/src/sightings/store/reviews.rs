@@ -1,7 +1,7 @@
 //! People's verdicts on sightings: rows of `reviews`. The database's triggers number them and keep what is in
 //! force on the sighting.
 
-use cavs_types::{ReviewId, SightingId, StudentId, UserId};
+use cavs_types::{ReviewId, SightingId, SiteId, StudentId, UserId};
 use tokio_postgres::types::ToSql;
 
 use super::{SightingStore, queries::read_one};
@@ -13,17 +13,17 @@ use crate::{
 /// An approval or a rejection stands unless it is to be replaced, and nobody can approve where nobody is named.
 /// Who waits for another's verdict judges by what that has left.
 const REVIEW: &str = "
-    INSERT INTO reviews (id, sighting_id, verdict, reviewer_id, notes, corrected_student_id)
-    SELECT $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid FROM sightings s
-    WHERE s.id = $1 AND ($7 OR s.verdict IS NULL OR s.verdict = 'flagged')
+    INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id, notes, corrected_student_id)
+    SELECT s.site_id, $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid FROM sightings s
+    WHERE s.site_id = $8 AND s.id = $1 AND ($7 OR s.verdict IS NULL OR s.verdict = 'flagged')
         AND ($3 <> 'approved' OR $6 IS NOT NULL OR s.decision <> 'unknown')
     FOR NO KEY UPDATE";
 
 /// Somebody's own verdict, or with `$5` anybody's.
 const WITHDRAW: &str = "
-    INSERT INTO reviews (id, sighting_id, verdict, reviewer_id, notes)
-    SELECT $2::uuid, s.id, 'withdrawn', $3::uuid, $4::text FROM sightings s
-    WHERE s.id = $1 AND s.verdict IS NOT NULL AND ($5 OR s.reviewer_id = $3)
+    INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id, notes)
+    SELECT s.site_id, $2::uuid, s.id, 'withdrawn', $3::uuid, $4::text FROM sightings s
+    WHERE s.site_id = $6 AND s.id = $1 AND s.verdict IS NOT NULL AND ($5 OR s.reviewer_id = $3)
     FOR NO KEY UPDATE";
 
 impl SightingStore {
@@ -33,15 +33,24 @@ impl SightingStore {
     /// `NotFound`: the corrected student.
     pub async fn review(
         &self,
+        site: SiteId,
         review: &NewReview,
         reviewer: UserId,
     ) -> Result<(bool, Option<Sighting>), DatabaseError> {
         let NewReview { sighting, verdict, notes, corrected, replace } = review;
         let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
         let corrected = corrected.map(StudentId::uuid);
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&sighting_id, &id, &verdict.as_str(), &reviewer.uuid(), notes, &corrected, replace];
-        self.add_review(REVIEW, &parameters, *sighting).await
+        let parameters: [&(dyn ToSql + Sync); 8] = [
+            &sighting_id,
+            &id,
+            &verdict.as_str(),
+            &reviewer.uuid(),
+            notes,
+            &corrected,
+            replace,
+            &site.uuid(),
+        ];
+        self.add_review(site, REVIEW, &parameters, *sighting).await
     }
 
     /// Takes back the verdict in force: whether there was one that the person may take back, and the sighting
@@ -51,18 +60,21 @@ impl SightingStore {
     /// `Unavailable`.
     pub async fn withdraw_review(
         &self,
+        site: SiteId,
         withdrawal: &NewWithdrawal,
         reviewer: UserId,
     ) -> Result<(bool, Option<Sighting>), DatabaseError> {
         let NewWithdrawal { sighting, notes, of_anybody } = withdrawal;
         let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
-        let parameters: [&(dyn ToSql + Sync); 5] = [&sighting_id, &id, &reviewer.uuid(), notes, of_anybody];
-        self.add_review(WITHDRAW, &parameters, *sighting).await
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&sighting_id, &id, &reviewer.uuid(), notes, of_anybody, &site.uuid()];
+        self.add_review(site, WITHDRAW, &parameters, *sighting).await
     }
 
     /// The statements go out together, so that a reviewer waits for one answer of the database.
     async fn add_review(
         &self,
+        site: SiteId,
         insert: &str,
         parameters: &[&(dyn ToSql + Sync)],
         sighting: SightingId,
@@ -70,7 +82,8 @@ impl SightingStore {
         let client = self.db.client().await?;
         let insert = client.prepare_cached(insert).await?;
         // In this order on the connection: what is read is what the insert has left.
-        let (inserted, read) = tokio::join!(client.execute(&insert, parameters), read_one(&client, sighting));
+        let (inserted, read) =
+            tokio::join!(client.execute(&insert, parameters), read_one(&client, site, sighting));
         Ok((inserted? > 0, read?))
     }
 }

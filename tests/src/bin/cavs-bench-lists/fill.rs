@@ -138,12 +138,13 @@ async fn people(client: &Client, size: Size) {
     let count = FIRST_NAMES.len();
     client
         .batch_execute(&format!(
-            "INSERT INTO devices (id, name, kind, classroom)
-             SELECT {camera}, 'camera ' || n, 'agent', 'Room ' || n FROM generate_series(0, {cameras} - 1) n;
-             INSERT INTO students (id, number, name, section, name_words)
-             SELECT {student}, n::text, first || ' ' || last, 'Class ' || n / 30,
+            "INSERT INTO devices (site_id, id, name, kind, classroom)
+             SELECT main.id, {camera}, 'camera ' || n, 'agent', 'Room ' || n
+             FROM generate_series(0, {cameras} - 1) n, sites main;
+             INSERT INTO students (site_id, id, number, name, section, name_words)
+             SELECT main.id, {student}, n::text, first || ' ' || last, 'Class ' || n / 30,
                  array_to_tsvector(ARRAY[lower(first), lower(last)])
-             FROM generate_series(0, {students} - 1) n,
+             FROM sites main, generate_series(0, {students} - 1) n,
                  LATERAL (SELECT (ARRAY[{names}])[n % {count} + 1] AS first, 'Name' || n / {count} AS last) AS named",
             cameras = size.cameras(),
             students = size.students,
@@ -159,11 +160,11 @@ fn sightings(size: Size, from: u64, until: u64) -> String {
     let of_site = (size.students / size.sites).max(1);
     let sites = size.sites;
     format!(
-        "INSERT INTO sightings (id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at,
+        "INSERT INTO sightings (site_id, id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at,
              frame, clock_trust, box_x, box_y, box_width, box_height, detection_score, quality,
              pack_digest, decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
              verdict, reviewer_id, reviewed_at)
-         SELECT {id}, camera.id, camera.id, 1, n, 'Room ' || camera_number, seen_at, seen_at + interval '1 s',
+         SELECT main.id, {id}, camera.id, camera.id, 1, n, 'Room ' || camera_number, seen_at, seen_at + interval '1 s',
              'frame ' || n, 'synchronised', 600, 400, 120, 150, 0.93, quality.good,
              decode(repeat('01', 32), 'hex'), decision,
              CASE decision WHEN 'accepted' THEN 'MATCHED' WHEN 'pending' THEN 'NARROW_MARGIN' ELSE 'LOW_SIMILARITY' END,
@@ -173,7 +174,7 @@ fn sightings(size: Size, from: u64, until: u64) -> String {
              CASE WHEN reviewed THEN CASE hash % 10 WHEN 0 THEN 'rejected' ELSE 'approved' END END,
              CASE WHEN reviewed THEN reviewer.id END,
              CASE WHEN reviewed THEN seen_at + interval '1 h' END
-         FROM generate_series({from}::bigint, {until}::bigint - 1) n,
+         FROM sites main, generate_series({from}::bigint, {until}::bigint - 1) n,
              (SELECT id FROM users LIMIT 1) AS reviewer,
              (SELECT jsonb_object_agg(name, 90) AS good FROM unnest(ARRAY['unified_score', 'inter_eye_distance',
                  'head_size', 'sharpness', 'under_exposure_prevention', 'over_exposure_prevention',
@@ -196,7 +197,7 @@ fn sightings(size: Size, from: u64, until: u64) -> String {
 
 /// The rows behind the verdicts that sightings have.
 fn reviews() -> String {
-    "INSERT INTO reviews (id, sighting_id, number, verdict, reviewer_id, reviewed_at)
-     SELECT gen_random_uuid(), id, 1, verdict, reviewer_id, reviewed_at FROM sightings WHERE verdict IS NOT NULL"
+    "INSERT INTO reviews (site_id, id, sighting_id, number, verdict, reviewer_id, reviewed_at)
+     SELECT site_id, gen_random_uuid(), id, 1, verdict, reviewer_id, reviewed_at FROM sightings WHERE verdict IS NOT NULL"
         .to_owned()
 }
