@@ -24,8 +24,8 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong use or a refused value, 3 not found, \
 4 not logged in or not allowed, 5 server unavailable.\n\n\
 Configuration: flags go before environment variables, these before the file, and that before the last \
-login. The file is $XDG_CONFIG_HOME/cavs/config.toml or ~/.config/cavs/config.toml and may hold `server` \
-and `ca`. The session of `cavs login` is kept beside it; CAVS_TOKEN goes before it.";
+login. The file is $XDG_CONFIG_HOME/cavs/config.toml or ~/.config/cavs/config.toml and may hold `server`, \
+`ca` and `site`. The session of `cavs login` is kept beside it; CAVS_TOKEN goes before it.";
 
 /// Options of all commands.
 #[derive(Debug, Clone, Args)]
@@ -43,6 +43,9 @@ pub struct GlobalArgs {
     /// The site's root certificate, PEM
     #[arg(long, global = true, env = "CAVS_CA", value_name = "FILE", hide_env_values = true)]
     pub ca: Option<PathBuf>,
+    /// The site that a command is about, by name or id; needed by whoever has several
+    #[arg(long, global = true, env = "CAVS_SITE", value_name = "SITE", hide_env_values = true)]
+    pub site: Option<String>,
     /// Configuration file
     #[arg(long, global = true, env = "CAVS_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
@@ -66,6 +69,9 @@ pub enum Command {
     Logout,
     /// Show who is logged in
     Whoami,
+    /// Schools and company locations
+    #[command(subcommand)]
+    Sites(commands::sites::SitesCommand),
     /// The people who are recognised
     #[command(subcommand)]
     Students(commands::students::StudentsCommand),
@@ -100,6 +106,7 @@ impl GlobalArgs {
     pub fn normalised(mut self) -> Self {
         self.server = self.server.filter(|text| !text.is_empty());
         self.ca = self.ca.filter(|path| !path.as_os_str().is_empty());
+        self.site = self.site.filter(|text| !text.is_empty());
         self.config = self.config.filter(|path| !path.as_os_str().is_empty());
         self
     }

@@ -12,9 +12,10 @@ use cavs_proto::v1::{
     auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
     enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
     review_service_client::ReviewServiceClient, sighting_service_client::SightingServiceClient,
-    student_service_client::StudentServiceClient,
+    site_service_client::SiteServiceClient, student_service_client::StudentServiceClient,
 };
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -35,24 +36,33 @@ const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 /// A dead connection is noticed even while a stream says nothing.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-type Authorised = InterceptedService<Channel, Bearer>;
+/// What a character of a site's name is that the metadata can't hold as it is.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+type Authorised = InterceptedService<Channel, Identity>;
 
 /// The server, ready for calls.
 pub struct Api {
     channel: Channel,
-    bearer: Bearer,
+    identity: Identity,
     server: ServerUrl,
     timeout: Duration,
 }
 
-/// Puts the token, where there is one, into every request.
+/// Puts the token and the site, where there are any, into every request.
 #[derive(Clone)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Identity {
+    bearer: Option<MetadataValue<Ascii>>,
+    site: Option<MetadataValue<Ascii>>,
+}
 
-impl Interceptor for Bearer {
+impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
+        if let Some(token) = &self.bearer {
             request.metadata_mut().insert("authorization", token.clone());
+        }
+        if let Some(site) = &self.site {
+            request.metadata_mut().insert("cavs-site", site.clone());
         }
         Ok(request)
     }
@@ -64,7 +74,7 @@ macro_rules! services {
             #[doc = concat!("A `", stringify!($client), "`.")]
             #[must_use]
             pub fn $name(&self) -> $client<Authorised> {
-                $client::with_interceptor(self.channel.clone(), self.bearer.clone())
+                $client::with_interceptor(self.channel.clone(), self.identity.clone())
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
             }
         )*}
@@ -78,6 +88,7 @@ services! {
     galleries: GalleryServiceClient,
     reviews: ReviewServiceClient,
     sightings: SightingServiceClient,
+    sites: SiteServiceClient,
     students: StudentServiceClient,
 }
 
@@ -92,7 +103,8 @@ impl Api {
         let mut bearer = MetadataValue::try_from(text)
             .map_err(|_| CliError::usage("the session token holds characters that no token has"))?;
         bearer.set_sensitive(true);
-        Self::open(config, Bearer(Some(bearer))).await
+        let site = config.site.as_deref().map(site_value).transpose()?;
+        Self::open(config, Identity { bearer: Some(bearer), site }).await
     }
 
     /// Connects as nobody.
@@ -100,10 +112,10 @@ impl Api {
     /// # Errors
     /// Where the server can't be reached or trusted.
     pub async fn connect_anonymously(config: &Config) -> Result<Self, CliError> {
-        Self::open(config, Bearer(None)).await
+        Self::open(config, Identity { bearer: None, site: None }).await
     }
 
-    async fn open(config: &Config, bearer: Bearer) -> Result<Self, CliError> {
+    async fn open(config: &Config, identity: Identity) -> Result<Self, CliError> {
         let pem = read_roots(&config.ca)?;
         // The site's root alone: a certificate of any public authority is no proof here.
         let tls = ClientTlsConfig::new()
@@ -121,7 +133,7 @@ impl Api {
             Ok(connected) => connected.map_err(|error| connect_error(&error, config))?,
             Err(_) => return Err(timed_out(&config.server, config.timeout)),
         };
-        Ok(Self { channel, bearer, server: config.server.clone(), timeout: config.timeout })
+        Ok(Self { channel, identity, server: config.server.clone(), timeout: config.timeout })
     }
 
     /// Waits for an answer, but not for ever.
@@ -155,6 +167,12 @@ impl Api {
             None => CliError::rpc(status),
         }
     }
+}
+
+/// A site's name or id as metadata hold it.
+fn site_value(site: &str) -> Result<MetadataValue<Ascii>, CliError> {
+    let text = utf8_percent_encode(site, ESCAPED).to_string();
+    text.parse().map_err(|_| CliError::usage(format!("site {site:?}: no site is called so")))
 }
 
 /// The token for this server: from the environment, or of a session with this very server.

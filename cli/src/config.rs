@@ -25,6 +25,7 @@ const MAX_CONFIG_BYTES: u64 = 64 * 1024;
 struct RawConfig {
     server: Option<String>,
     ca: Option<PathBuf>,
+    site: Option<String>,
 }
 
 /// What a command needs to speak to the server.
@@ -34,6 +35,8 @@ pub struct Config {
     pub server: ServerUrl,
     /// The site's root certificate.
     pub ca: PathBuf,
+    /// The site that commands are about; the server says it where there is only one.
+    pub site: Option<String>,
     /// A token from the environment; it goes before a saved session.
     pub token: Option<SecretString>,
     /// The session of the last login.
@@ -128,9 +131,13 @@ impl Config {
                 path.display()
             )));
         };
+        let site = (args.site.clone())
+            .or_else(|| raw.site.filter(|site| !site.is_empty()))
+            .or_else(|| session.as_ref().filter(|s| s.server == server.to_string())?.site.clone());
         // Not an option: command lines can be read by everybody on the machine.
         let token = env::var("CAVS_TOKEN").ok().filter(|token| !token.is_empty()).map(SecretString::from);
-        Ok(Self { server, ca, token, session, session_file, timeout: Duration::from_secs(args.timeout) })
+        let timeout = Duration::from_secs(args.timeout);
+        Ok(Self { server, ca, site, token, session, session_file, timeout })
     }
 }
 

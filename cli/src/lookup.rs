@@ -1,6 +1,6 @@
 //! People say numbers and names; the server wants ids.
 
-use cavs_proto::v1::{self, get_device_request, get_student_request};
+use cavs_proto::v1::{self, get_device_request, get_site_request, get_student_request};
 use cavs_types::{ErrorReason, StudentId};
 
 use crate::{client::Api, error::CliError};
@@ -36,6 +36,14 @@ pub(crate) async fn device(api: &Api, text: &str) -> Result<v1::Device, CliError
         }
     }
     get(Key::Name(text.to_owned())).await.map_err(|error| error.about(text))
+}
+
+/// The site of an id or a name: none is named like an id.
+pub(crate) async fn site(api: &Api, text: &str) -> Result<v1::Site, CliError> {
+    use get_site_request::Key;
+    let key = if is_id(text) { Key::Id(text.to_owned()) } else { Key::Name(text.to_owned()) };
+    let request = v1::GetSiteRequest { key: Some(key) };
+    api.call(api.sites().get_site(request)).await.map_err(|error| error.about(text))
 }
 
 /// The id of a student, where one was given.

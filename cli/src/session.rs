@@ -19,6 +19,8 @@ pub struct Session {
     pub server: String,
     /// The root certificate that was in use, absolute.
     pub ca: PathBuf,
+    /// The site that was chosen with the login, where one was.
+    pub site: Option<String>,
     /// Who logged in.
     pub username: String,
     /// When the token ends.
@@ -32,6 +34,8 @@ pub struct Session {
 struct RawSession {
     server: String,
     ca: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    site: Option<String>,
     username: String,
     expires: Option<Timestamp>,
     token: String,
@@ -71,8 +75,8 @@ impl SessionFile {
                 format!("{self}: holds no session; remove it and run: cavs login"),
             )
         })?;
-        let RawSession { server, ca, username, expires, token } = raw;
-        Ok(Some(Session { server, ca, username, expires, token: token.into() }))
+        let RawSession { server, ca, site, username, expires, token } = raw;
+        Ok(Some(Session { server, ca, site, username, expires, token: token.into() }))
     }
 
     /// Keeps a session in the place of an earlier one.
@@ -91,6 +95,7 @@ impl SessionFile {
         let raw = RawSession {
             server: session.server.clone(),
             ca: session.ca.clone(),
+            site: session.site.clone(),
             username: session.username.clone(),
             expires: session.expires,
             token: session.token.expose_secret().to_owned(),
@@ -127,6 +132,7 @@ mod tests {
         Session {
             server: "https://cavs.example:8443".to_owned(),
             ca: "/etc/cavs/ca.pem".into(),
+            site: None,
             username: "admin".to_owned(),
             expires: Some("2026-03-01T10:00:00Z".parse().unwrap()),
             token: "secret".into(),

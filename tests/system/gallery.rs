@@ -78,7 +78,7 @@ fn thresholds_are_suggested_tried_and_set_on_all_servers() {
     assert!(site.cli.fails(2, &["gallery", "set-threshold", "--accept", "0.05"]).contains("review"));
 
     for line in [
-        "cavs_threshold_version 1",
+        "cavs_threshold_version{site=\"00000000-0000-7000-8000-000000000001\"} 1",
         "cavs_sightings_total{outcome=\"stored\"} 2",
         "cavs_decisions_total{decision=\"pending\"} 1",
         "cavs_gallery_size{of=\"templates\"} 23",

@@ -44,6 +44,7 @@ pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -
     let session = Session {
         server: config.server.to_string(),
         ca,
+        site: config.site,
         username: args.username,
         expires: from_timestamp("expire_time", response.expire_time.as_ref()).ok(),
         token: response.access_token.into(),

@@ -8,6 +8,7 @@ pub mod login;
 pub mod models;
 pub mod review;
 pub mod sightings;
+pub mod sites;
 pub mod students;
 pub mod templates;
 
@@ -29,6 +30,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Login(args) => login::log_in(args, config()?, printer).await,
         Command::Logout => login::log_out(config()?, printer).await,
         Command::Whoami => login::who_am_i(config()?, printer).await,
+        Command::Sites(command) => sites::run(command, &config()?, printer).await,
         Command::Students(command) => students::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,

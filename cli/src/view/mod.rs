@@ -8,6 +8,7 @@ mod gallery;
 mod layout;
 mod pack;
 mod sighting;
+mod site;
 mod student;
 mod template;
 mod user;
@@ -28,9 +29,10 @@ pub use gallery::{
 };
 pub use pack::PackView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
+pub use site::{SiteList, SiteView};
 pub use student::{ErasureView, StudentErased, StudentList, StudentRefView, StudentView};
 pub use template::{TemplateDeleted, TemplateList, TemplateView};
-pub use user::{LoggedIn, LoggedOut, UserView, WhoAmI};
+pub use user::{LoggedIn, LoggedOut, SiteRoleView, UserView, WhoAmI};
 
 /// A point in time from the wire; none where the server says nothing that is one.
 fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<Timestamp> {

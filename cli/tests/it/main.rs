@@ -10,5 +10,6 @@ mod models;
 mod program;
 mod records;
 mod session;
+mod sites;
 mod templates;
 mod usage;

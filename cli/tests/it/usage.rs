@@ -113,6 +113,8 @@ fn the_help_is_stable() {
     for arguments in [
         &["--help"] as &[&str],
         &["login", "--help"],
+        &["sites", "--help"],
+        &["sites", "archive", "--help"],
         &["students", "add", "--help"],
         &["students", "list", "--help"],
         &["enroll", "--help"],

@@ -2,6 +2,7 @@
 
 mod gallery;
 mod records;
+mod sites;
 
 use std::{
     path::Path,
@@ -37,6 +38,10 @@ const PAGE: usize = 2;
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) logged_in: bool,
+    /// The site that the last request named.
+    pub(crate) site: Option<String>,
+    /// Those beside the first one.
+    pub(crate) sites: Vec<v1::Site>,
     pub(crate) students: Vec<v1::Student>,
     pub(crate) sightings: Vec<v1::Sighting>,
     pub(crate) filters: Vec<v1::SightingFilter>,
@@ -66,6 +71,8 @@ impl Service {
     }
 
     fn authorise<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let site = request.metadata().get("cavs-site").map(|site| site.to_str().unwrap().to_owned());
+        self.state().site = site;
         let token = request.metadata().get("authorization").and_then(|token| token.to_str().ok());
         if token == Some(&format!("Bearer {TOKEN}")) && self.state().logged_in {
             Ok(())
@@ -92,6 +99,7 @@ impl Fake {
             .tls_config(ServerTlsConfig::new().identity(identity))
             .unwrap()
             .add_service(v1::auth_service_server::AuthServiceServer::new(service.clone()))
+            .add_service(v1::site_service_server::SiteServiceServer::new(service.clone()))
             .add_service(v1::student_service_server::StudentServiceServer::new(service.clone()))
             .add_service(v1::enrollment_service_server::EnrollmentServiceServer::new(service.clone()))
             .add_service(v1::gallery_service_server::GalleryServiceServer::new(service.clone()))
@@ -169,7 +177,7 @@ impl v1::auth_service_server::AuthService for Service {
             access_token: TOKEN.to_owned(),
             expire_time: Some(to_timestamp(jiff::Timestamp::MAX)),
             user: Some(user()),
-            sites: vec![site("main")],
+            sites: self.sites(),
         }))
     }
 
@@ -187,7 +195,7 @@ impl v1::auth_service_server::AuthService for Service {
         request: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
         self.authorise(&request)?;
-        Ok(Response::new(v1::WhoAmIResponse { user: Some(user()), sites: vec![site("main")] }))
+        Ok(Response::new(v1::WhoAmIResponse { user: Some(user()), sites: self.sites() }))
     }
 }
 
@@ -196,16 +204,6 @@ fn user() -> v1::User {
         id: "01890000-0000-7000-8000-000000000001".to_owned(),
         username: "admin".to_owned(),
         operator: false,
-    }
-}
-
-fn site(name: &str) -> v1::Site {
-    v1::Site {
-        id: "01890000-0000-7000-8000-0000000000a1".to_owned(),
-        name: name.to_owned(),
-        create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
-        archive_time: None,
-        role: v1::Role::Admin.into(),
     }
 }
 

@@ -1,0 +1,93 @@
+//! `cavs sites`
+
+use cavs_proto::v1;
+
+use crate::{
+    client::Api,
+    config::Config,
+    error::CliError,
+    lookup,
+    paging::{self, Extent, Page, PageQuery},
+    printer::Printer,
+    view::{SiteList, SiteView},
+};
+
+/// What `cavs sites` does.
+#[derive(Debug, clap::Subcommand)]
+#[command(
+    after_help = "A site is a school or a company location. Students, devices, sightings, gallery and thresholds \
+are a site's own. Whoever has a role in one site only never has to name it; others choose with --site, CAVS_SITE, `site` in \
+the configuration file, or `cavs login --site SITE`, in this order. Sites are added, renamed and archived by operators: \
+see `cavs-server user add --role operator` and `cavs-server user grant`."
+)]
+pub enum SitesCommand {
+    /// Add a site; operators only
+    Add {
+        /// Its name; unique
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List the sites in which you have a role, by name
+    List {
+        /// How many.
+        #[command(flatten)]
+        extent: Extent,
+    },
+    /// Show a site
+    Show {
+        /// Name or id
+        #[arg(value_name = "SITE")]
+        which: String,
+    },
+    /// Give a site another name; operators only
+    Rename {
+        /// Name or id
+        #[arg(value_name = "SITE")]
+        which: String,
+        /// The new name; unique
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Archive a site for good: it can be looked at, and its devices are not admitted; operators only
+    Archive {
+        /// Name or id
+        #[arg(value_name = "SITE")]
+        which: String,
+        /// Says that it is meant: nobody can undo it
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+pub(crate) async fn run(command: SitesCommand, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    let api = Api::connect(config).await?;
+    let site = match command {
+        SitesCommand::List { extent } => {
+            return paging::list::<SiteList, _>(extent, printer, async |query| {
+                let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
+                let request = v1::ListSitesRequest { page_size, page_token, with_total_size };
+                let page = api.call(api.sites().list_sites(request)).await?;
+                Ok(Page {
+                    items: page.sites,
+                    next: page.next_page_token,
+                    total: page.total_size,
+                    total_exact: page.total_size_exact,
+                })
+            })
+            .await;
+        }
+        SitesCommand::Add { name } => {
+            api.call(api.sites().create_site(v1::CreateSiteRequest { name })).await?
+        }
+        SitesCommand::Show { which } => lookup::site(&api, &which).await?,
+        SitesCommand::Rename { which, name } => {
+            let site_id = lookup::site(&api, &which).await?.id;
+            api.call(api.sites().rename_site(v1::RenameSiteRequest { site_id, name })).await?
+        }
+        SitesCommand::Archive { which, yes: _ } => {
+            let site_id = lookup::site(&api, &which).await?.id;
+            api.call(api.sites().archive_site(v1::ArchiveSiteRequest { site_id })).await?
+        }
+    };
+    printer.report(&SiteView::from(site))
+}
