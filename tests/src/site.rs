@@ -82,9 +82,21 @@ impl Site {
 
     /// Adds a user through the server's own command.
     pub fn add_user(&self, username: &str, role: &str, password: &str) {
+        self.add_user_with(&["--role", role, username], password);
+    }
+
+    /// As [`Self::add_user`], with a role in the site of a name, where there are several.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn add_user_in(&self, username: &str, role: &str, site: &str, password: &str) {
+        self.add_user_with(&["--role", role, "--site", site, username], password);
+    }
+
+    fn add_user_with(&self, arguments: &[&str], password: &str) {
         let mut child = Command::new(binary("cavs-server"))
             .args(["user", "add", "--config", self.path("server.toml").to_str().unwrap()])
-            .args(["--role", role, username])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -97,6 +109,21 @@ impl Site {
     /// Logs the command line in.
     pub fn log_in(&self, username: &str, password: &str) {
         log_in(&self.cli, username, password);
+    }
+
+    /// The command line of another user, logged in.
+    ///
+    /// # Panics
+    /// It fails.
+    #[must_use]
+    pub fn cli_of(&self, username: &str, password: &str) -> Cli {
+        let directory = self.path(&format!("cli-of-{username}"));
+        fs::create_dir(&directory).unwrap();
+        let config = directory.join("config.toml");
+        fs::write(&config, "").unwrap();
+        let cli = Cli { config, ..self.cli.clone() };
+        log_in(&cli, username, password);
+        cli
     }
 
     /// Starts the server, waits until it serves, and logs the administrator in.
@@ -192,7 +219,16 @@ impl Site {
     /// Registers a device and issues its certificate.
     #[must_use]
     pub fn add_device(&self, name: &str) -> Device {
-        let added = self.cli.json(&["devices", "add", name, "--classroom", "Room 1"]);
+        self.add_device_of(&self.cli, name)
+    }
+
+    /// As [`Self::add_device`], as somebody else, in their site.
+    ///
+    /// # Panics
+    /// It fails.
+    #[must_use]
+    pub fn add_device_of(&self, cli: &Cli, name: &str) -> Device {
+        let added = cli.json(&["devices", "add", name, "--classroom", "Room 1"]);
         let id = added["id"].as_str().unwrap().to_owned();
         let directory = self.path(name);
         fs::create_dir_all(&directory).unwrap();

@@ -23,5 +23,6 @@ mod secrets;
 mod security;
 mod service;
 mod several_servers;
+mod sites;
 mod torture;
 mod turned;

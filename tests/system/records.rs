@@ -13,7 +13,12 @@ use v1::device_message::Message::Sightings;
 use super::bad_input::{converse, device_channel, hello, sighting};
 
 /// A good picture's sighting of whoever is on it.
-fn seen(site: &Site, portrait: &Path, sequence: u64, captured_at: Timestamp) -> v1::CapturedSighting {
+pub(crate) fn seen(
+    site: &Site,
+    portrait: &Path,
+    sequence: u64,
+    captured_at: Timestamp,
+) -> v1::CapturedSighting {
     let pack = Pack::open_or_built_in(None).unwrap();
     let mut pipeline = FacePipeline::new(&pack, PipelineOptions::default()).unwrap();
     let image = Image::decode(&std::fs::read(portrait).unwrap(), &DecodeLimits::default()).unwrap();

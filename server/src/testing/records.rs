@@ -215,9 +215,9 @@ async fn students_and_devices_have_theirs(client: &deadpool_postgres::Object) {
     let of_section = of_section.plan(client, select, BY_NUMBER).await;
     let mut devices = Conditions::default();
     devices.with("d.site_id = ?", &[(&site, Type::UUID)]);
-    let devices = devices.plan(client, "SELECT d.id FROM devices d", "d.name, d.id").await;
     // Of so few, all that are wanted are sorted faster.
     client.batch_execute("SET enable_bitmapscan = off").await.unwrap();
+    let devices = devices.plan(client, "SELECT d.id FROM devices d", "d.name, d.id").await;
     let by_number = of(&many).plan(client, select, BY_NUMBER).await;
     client.batch_execute("RESET enable_bitmapscan; RESET enable_seqscan").await.unwrap();
     assert!(sorted.contains("Sort") && sorted.contains("students_name_words"), "{sorted}");
