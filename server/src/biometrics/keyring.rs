@@ -239,7 +239,7 @@ impl Source {
     }
 
     fn read(&self) -> Result<Epochs, KeyError> {
-        parse(&*self.text()?, &self.place())
+        parse(&self.text()?, &self.place())
     }
 
     fn text(&self) -> Result<Zeroizing<String>, KeyError> {
