@@ -60,7 +60,7 @@ impl Services {
     pub fn new(parts: Parts) -> Self {
         let Parts { people, devices, keys, galleries, vision, evidence, enrollment, retention, metrics } =
             parts;
-        let maintenance = Arc::new(Maintenance::new(&people, retention));
+        let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
         let students = Students::new(&people, &keys, &galleries, &maintenance);
         Self {
             accounts: Accounts::new(&people),

@@ -1,6 +1,9 @@
 //! What has to be done about faces while nobody asks.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::sync::Notify;
@@ -8,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    biometrics::{BiometricStore, RetentionPolicy},
+    biometrics::{BiometricStore, Keys, RetentionPolicy},
     db::{Database, DatabaseError},
+    error::ServiceError,
 };
 
 /// How long after a try to finish an erasure the next one follows, at first and at most.
@@ -23,6 +27,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
 /// Makes partitions ahead, finishes erasures and deletes what is kept no longer. Every server has one; each job is done by one at a time.
 pub struct Maintenance {
     store: BiometricStore,
+    keys: Arc<Keys>,
     retention: RetentionPolicy,
     wake: Notify,
 }
@@ -30,8 +35,8 @@ pub struct Maintenance {
 impl Maintenance {
     /// On these connections to the database.
     #[must_use]
-    pub fn new(db: &Database, retention: RetentionPolicy) -> Self {
-        Self { store: BiometricStore::new(db), retention, wake: Notify::new() }
+    pub fn new(db: &Database, keys: &Arc<Keys>, retention: RetentionPolicy) -> Self {
+        Self { store: BiometricStore::new(db), keys: Arc::clone(keys), retention, wake: Notify::new() }
     }
 
     /// Says that there is something to do now.
@@ -54,6 +59,7 @@ impl Maintenance {
                 tell("faces are kept for longer than the policy says", retention);
                 kept_up = Some(Instant::now());
             }
+            tell("keys of erased students are still in the keyring", self.forget_erased_keys().await);
             let purged =
                 tell("what was erased is still in the database's files", self.store.purge_erased().await);
             if purged == Some(false) {
@@ -67,6 +73,14 @@ impl Maintenance {
         }
     }
 
+    /// Rotates the keyring where an erasure waits for that, and the server can.
+    async fn forget_erased_keys(&self) -> Result<(), ServiceError> {
+        if self.keys.can_rotate() && self.store.erasures_need_rotation().await? {
+            self.keys.rotate(&self.store).await?;
+        }
+        Ok(())
+    }
+
     async fn make_partitions(&self) -> Result<(), DatabaseError> {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         if let Some(made @ 1..) = self.store.make_partitions(today).await? {
@@ -77,6 +91,6 @@ impl Maintenance {
 }
 
 /// Tells the log of a failure; what was not done is tried again.
-fn tell<T>(consequence: &str, done: Result<T, DatabaseError>) -> Option<T> {
+fn tell<T>(consequence: &str, done: Result<T, impl std::fmt::Display>) -> Option<T> {
     done.map_err(|cause| warn!(%cause, "{consequence}")).ok()
 }

@@ -22,5 +22,6 @@ pub use store::{
     StoredTemplate, TemplateState,
 };
 pub(crate) use store::{
-    ERASURE, erase_faces, has_evidence, insert_key, read_erasure, sightings_with_evidence, store_faces,
+    ERASURE, TEMPLATE_COUNT, erase_faces, has_evidence, insert_key, read_erasure, sightings_with_evidence,
+    store_faces,
 };

@@ -6,7 +6,7 @@ use std::{
 
 use cavs_secrets::Locked;
 use cavs_types::{DataKeyId, ErrorReason, SiteId, StudentId};
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -173,18 +173,6 @@ impl Keys {
             self.rotate(store).await?;
         }
         Ok(is_due)
-    }
-
-    /// Whether nothing that was wrapped at a time opens any more: all epochs of then are destroyed.
-    ///
-    /// # Errors
-    /// `Database`.
-    pub async fn epochs_are_destroyed_since(
-        &self,
-        store: &BiometricStore,
-        time: Timestamp,
-    ) -> Result<bool, ServiceError> {
-        Ok(store.live_epochs_of(time).await? == 0)
     }
 
     async fn make_day_key(&self, store: &BiometricStore, day: Date) -> Result<StoredKey, ServiceError> {

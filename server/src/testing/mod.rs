@@ -55,11 +55,17 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     pub(crate) async fn start() -> Self {
-        Self::start_with(Keyring::of_key(&[9; 32])).await
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keyring");
+        Keyring::generate(&file).unwrap();
+        Self::start_in(directory, Keyring::load(Some(&file)).unwrap()).await
     }
 
     pub(crate) async fn start_with(keyring: Keyring) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), keyring).await
+    }
+
+    async fn start_in(directory: TempDir, keyring: Keyring) -> Self {
         // PostgreSQL runs as another user when this is root, and must be able to pass.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let cluster = Cluster::start(&directory.path().join("db"), Durability::Disposable).unwrap();

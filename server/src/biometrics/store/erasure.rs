@@ -143,7 +143,7 @@ impl BiometricStore {
             return Ok(false);
         }
         if !erased_keys_are_destroyed(&owner).await? {
-            note_purging(&owner, &ready, "the destruction of the keys that wrapped the student's").await?;
+            note_purging(&owner, &ready, "a rotation of the keyring (`cavs-server key rotate`), so that the student's keys are noise in backups").await?;
             return Ok(false);
         }
         note_purged(&owner, &ready).await?;

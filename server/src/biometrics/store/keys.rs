@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cavs_types::{DataKeyId, SiteId, StudentId};
 use deadpool_postgres::{Object, Transaction};
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -156,13 +156,13 @@ impl BiometricStore {
         Ok(row.map(|row| row.try_get(0)).transpose()?.map(Duration::from_secs_f64))
     }
 
-    /// How many epochs that were in use at a time are still in the keyring.
+    /// Whether the keyring has to be rotated, so that erasures under way come to their end.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn live_epochs_of(&self, time: Timestamp) -> Result<i64, DatabaseError> {
-        let sql = "SELECT count(*) FROM key_epochs WHERE created_at <= $1 AND destroyed_at IS NULL";
-        Ok(self.db.client().await?.query_one(sql, &[&time]).await?.try_get(0)?)
+    pub async fn erasures_need_rotation(&self) -> Result<bool, DatabaseError> {
+        let client = self.db.client().await?;
+        Ok(!erased_keys_are_destroyed(&client).await?)
     }
 
     /// Waits for the turn to rotate the keyring.
@@ -257,9 +257,10 @@ pub(super) async fn destroy_student_key(
     Ok(())
 }
 
-/// Sees to it that the keys of erased students can't be found in the database any more; whether that is so. An
-/// erasure is not done before: this is the place for whoever has it wait for the epochs that wrapped them, too.
-pub(super) async fn erased_keys_are_destroyed(owner: &Client) -> Result<bool, DatabaseError> {
-    owner.batch_execute("VACUUM FULL data_keys").await?;
-    Ok(true)
+/// Whether no epoch of the keyring is left that has wrapped keys of students whose erasure is under way: whatever
+/// copy of their rows there is, in backups or in what the database has left on its disk, it opens no more.
+pub(super) async fn erased_keys_are_destroyed(client: &Client) -> Result<bool, DatabaseError> {
+    let sql = "SELECT NOT EXISTS (SELECT FROM erasures e JOIN key_epochs k ON k.created_at <= e.requested_at
+                   WHERE e.state <> 'purged' AND k.destroyed_at IS NULL)";
+    Ok(client.query_one(sql, &[]).await?.try_get(0)?)
 }

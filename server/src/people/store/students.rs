@@ -3,7 +3,7 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use crate::{
-    biometrics::{ERASURE, NewDataKey, erase_faces, insert_key, read_erasure},
+    biometrics::{ERASURE, NewDataKey, TEMPLATE_COUNT, erase_faces, insert_key, read_erasure},
     db::{Conditions, Database, DatabaseError},
     page::{Page, PageRequest},
     people::{NewStudent, Student, StudentFilter, StudentKey, pseudonym},
@@ -12,7 +12,7 @@ use crate::{
 fn select() -> String {
     format!(
         "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
-             (SELECT count(*) FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id) AS template_count, {ERASURE}
+             {TEMPLATE_COUNT}, {ERASURE}
          FROM students s LEFT JOIN erasures e ON e.student_id = s.id"
     )
 }
