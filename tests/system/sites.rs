@@ -166,6 +166,10 @@ impl Known {
     }
 
     /// A request about what is known; of each choice, the one of this number.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "fields of all other kinds keep what the protocol gives them"
+    )]
     fn request(&self, of: &MessageDescriptor, choice: usize) -> DynamicMessage {
         let mut message = DynamicMessage::new(of.clone());
         for field in of.fields() {

@@ -18,8 +18,7 @@ use crate::{
 };
 
 /// How many templates a student of `students s` has, as the column `template_count`.
-pub(crate) const TEMPLATE_COUNT: &str =
-    "(SELECT count(*) FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id) AS template_count";
+pub(crate) const TEMPLATE_COUNT: &str = "(SELECT count(*) FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id) AS template_count";
 
 /// A template to be stored.
 #[derive(Debug)]

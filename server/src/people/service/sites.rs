@@ -104,10 +104,7 @@ fn not_found(
     id: SiteId,
     otherwise: impl FnOnce(DatabaseError) -> ServiceError,
 ) -> ServiceError {
-    match error {
-        DatabaseError::NotFound => no_site(&SiteKey::Id(id)),
-        other => otherwise(other),
-    }
+    if matches!(error, DatabaseError::NotFound) { no_site(&SiteKey::Id(id)) } else { otherwise(error) }
 }
 
 fn name_taken(error: DatabaseError, name: &str) -> ServiceError {
