@@ -86,7 +86,8 @@ pub(crate) async fn sightings_with_evidence(
 
 /// Whether a sighting has a picture. Takes one answer of the database on a connection that was asked before.
 pub(crate) async fn has_evidence(client: &Object, sighting: SightingId) -> Result<bool, DatabaseError> {
-    let sql = "SELECT FROM evidence WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE site_id = $2 AND id = $1)";
+    let sql =
+        "SELECT FROM evidence WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE id = $1)";
     let statement = client.prepare_cached(sql).await?;
     Ok(client.query_opt(&statement, &[&sighting.uuid()]).await?.is_some())
 }
