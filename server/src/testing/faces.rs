@@ -341,6 +341,8 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
         (401, ([0, 0], 1)),
     ]);
     assert_eq!(after, expected);
+    // Nothing lives under the day's key any more: it is gone, too.
+    assert!(texts(&observer, "SELECT id::text FROM data_keys WHERE day IS NOT NULL").await.is_empty());
     assert_eq!(on_day(401).await, None, "once a day");
     assert_eq!(count(&observer, "portraits").await, 0);
     assert_eq!(count(&observer, "templates").await, 1);

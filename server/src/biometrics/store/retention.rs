@@ -126,6 +126,11 @@ async fn delete(
         let (rows, whole) = (&mut deleted.evidence, &mut deleted.partitions);
         delete_faces(owner, policy, Kept::Evidence, &partition, today, rows, whole).await?;
     }
+    // A key that nothing lives under goes; sightings of today and yesterday may still come under theirs.
+    let sql = "DELETE FROM data_keys k WHERE k.day < $1
+                   AND NOT EXISTS (SELECT FROM probes p WHERE p.day = k.day)
+                   AND NOT EXISTS (SELECT FROM evidence e WHERE e.day = k.day)";
+    owner.execute(sql, &[&today.saturating_sub(2.days())]).await?;
     if let Some(days) = policy.portraits {
         let until = today.saturating_sub(i64::from(days).days());
         for partition in partitions(owner, FaceTable::Portraits).await? {
