@@ -70,7 +70,7 @@ pub enum Command {
     /// Show who is logged in
     Whoami,
     /// Schools and company locations
-    #[command(subcommand)]
+    #[command(subcommand, after_help = commands::sites::ABOUT_SITES)]
     Sites(commands::sites::SitesCommand),
     /// The people who are recognised
     #[command(subcommand)]

@@ -310,7 +310,11 @@ async fn devices(db: &Database) {
 async fn students(database: &Records) {
     let db = &database.db;
     let store = StudentStore::new(db);
-    let keys = Keys::verified(Keyring::of_key(&[9; 32]), &BiometricStore::new(db)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keyring");
+    Keyring::generate(&file).unwrap();
+    let keyring = Keyring::load(Some(&file)).unwrap();
+    let keys = Keys::verified(keyring, &BiometricStore::new(db)).await.unwrap();
     let add = async |number: &str, name: &str| {
         let new = NewStudent::new(number, name, "7b").unwrap();
         let id = StudentId::generate();
@@ -343,6 +347,13 @@ async fn students(database: &Records) {
     assert_eq!((waiting.state, waiting.purged_at), (ErasureState::Purging, None));
     assert!(waiting.waits_for.starts_with("old reader (process "), "{}", waiting.waits_for);
     old.commit().await.unwrap();
+    // And so does the epoch of the keyring that wrapped the student's key: a backup would open with it.
+    let waits_for_keys = async || erasure().await.waits_for.starts_with("a rotation of the keyring");
+    while !waits_for_keys().await {
+        assert!(!biometrics.purge_erased().await.unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    keys.rotate(&biometrics).await.unwrap();
     while !biometrics.purge_erased().await.unwrap() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
