@@ -1,8 +1,8 @@
 //! The life of a face, against a real database: erased is erased in every order, and nothing is kept too long.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cavs_types::{DeviceId, DeviceKind, ErrorReason, SightingId, StudentId, UserId, Verdict};
+use cavs_types::{DeviceId, DeviceKind, ErasureState, ErrorReason, SightingId, StudentId, UserId, Verdict};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use proptest::{
     prelude::*,
@@ -10,18 +10,20 @@ use proptest::{
 };
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::locks::waiting;
 use crate::{
-    biometrics::{BiometricStore, RetentionPolicy},
+    biometrics::{BiometricStore, Keyring, Keys, Owner, RetentionPolicy, StoredKey},
     db::DatabaseError,
     error::ServiceError,
     fleet::NewDevice,
+    page::PageRequest,
     people::pseudonym,
     services::Services,
-    sightings::{CapturedSighting, NewReview},
-    testing::{MAIN, TestDatabase, face, sighting},
+    sightings::{CapturedSighting, NewReview, SightingFilter},
+    testing::{MAIN, PACK, TestDatabase, face, sighting},
 };
 
 /// What nothing may be left of: faces of erased students, their names, and their keys.
@@ -365,4 +367,72 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
         .unwrap()
         .unwrap();
     assert_eq!(count(&observer, "probes_default").await, 1);
+}
+
+/// A backup is the rows of before: sealed faces, and the data keys that sealed them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let (device, user) = (camera(&app, "camera").await, database.user("admin").await);
+    let (gone, stays) = (database.student(&app, "1").await, database.student(&app, "2").await);
+    let templates = [database.template(gone, &face(1)).await, database.template(stays, &face(2)).await];
+    app.galleries.bring_into_force(MAIN, &templates).await.unwrap();
+    app.ingest.ingest(MAIN, device, &[pictured(1, 1), pictured(2, 2)]).await.unwrap();
+
+    let (observer, store) = (database.connect().await, BiometricStore::new(&database.store));
+    let sealed = async |sql: &str| -> (Uuid, Vec<u8>) {
+        let row = observer.query_one(sql, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    };
+    let of_sighting = |table: &str| {
+        format!(
+            "SELECT f.sighting_id, f.sealed FROM {table} f JOIN sightings s ON s.id = f.sighting_id
+                 WHERE s.sequence = 1"
+        )
+    };
+    let template = sealed(
+        "SELECT t.id, t.embedding FROM templates t JOIN students s ON s.id = t.student_id
+                           WHERE s.number = '1'",
+    )
+    .await;
+    let (probe, picture) = (sealed(&of_sighting("probes")).await, sealed(&of_sighting("evidence")).await);
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let of_student = store.student_key(gone).await.unwrap().unwrap();
+    let of_day = store.day_key(today).await.unwrap().unwrap();
+    let faces = [
+        (&of_student, Owner::Template(template.0.into(), PACK), &template.1),
+        (&of_day, Owner::Probe(probe.0.into(), PACK), &probe.1),
+        (&of_day, Owner::Evidence(picture.0.into()), &picture.1),
+    ];
+    let opened = |keys: &Keys| {
+        let open = |(key, owner, sealed): &(&StoredKey, Owner, &Vec<u8>)| {
+            keys.open(key).and_then(|key| key.open(*owner, sealed)).is_ok()
+        };
+        faces.iter().filter(|face| open(face)).count()
+    };
+    assert_eq!(opened(&database.keys), 3, "the backup opens with the keyring of its time");
+
+    app.students.erase(MAIN, gone, user).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let (maintenance, until) = (Arc::clone(&app.maintenance), shutdown.clone());
+    let working = tokio::spawn(async move { maintenance.run(until).await });
+    let purged = async {
+        while store.erasure(gone).await.unwrap().unwrap().state != ErasureState::Purged {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), purged).await.expect("the erasure comes to its end");
+    shutdown.cancel();
+    working.await.unwrap();
+
+    assert_eq!(opened(&database.keys), 0);
+    let today = Keys::verified(Keyring::load(Some(&database.keyring_file())).unwrap(), &store).await.unwrap();
+    assert_eq!(opened(&today), 0);
+    // Whoever was not erased is as before.
+    today.open(&store.student_key(stays).await.unwrap().unwrap()).unwrap();
+    let shown = SightingFilter { student: Some(stays), ..SightingFilter::default() };
+    let page = PageRequest::new(1, "", false, shown.list_name("sightings")).unwrap();
+    let shown = app.reviews.sightings(MAIN, &shown, &page).await.unwrap().items.remove(0);
+    assert_eq!(&app.reviews.review_item(MAIN, shown.id).await.unwrap().1[..], b"a picture");
 }

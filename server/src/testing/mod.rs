@@ -75,6 +75,11 @@ impl TestDatabase {
         Self { store, keys, cluster, directory }
     }
 
+    /// Where its keyring is.
+    pub(crate) fn keyring_file(&self) -> std::path::PathBuf {
+        self.directory.path().join("keyring")
+    }
+
     /// A connection behind the store's back.
     pub(crate) async fn connect(&self) -> tokio_postgres::Client {
         let mut config = tokio_postgres::Config::new();

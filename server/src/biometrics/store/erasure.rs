@@ -138,12 +138,16 @@ impl BiometricStore {
         if ready.is_empty() {
             return Ok(false);
         }
-        if !rewrite_students(&owner).await? {
+        if !rewrite(&owner, "students").await? {
             note_purging(&owner, &ready, "somebody who uses the table of the students").await?;
             return Ok(false);
         }
         if !erased_keys_are_destroyed(&owner).await? {
             note_purging(&owner, &ready, "a rotation of the keyring (`cavs-server key rotate`), so that the student's keys are noise in backups").await?;
+            return Ok(false);
+        }
+        if !rewrite(&owner, "data_keys").await? {
+            note_purging(&owner, &ready, "somebody who uses the table of the data keys").await?;
             return Ok(false);
         }
         note_purged(&owner, &ready).await?;
@@ -176,13 +180,13 @@ async fn note_purging(owner: &Client, erasures: &[Uuid], waits_for: &str) -> Res
     Ok(())
 }
 
-/// Rewrites the table of the students, so that its files hold no name that was erased. It has a short row for each
-/// student. Whether it was done: not where somebody uses the table for long.
-async fn rewrite_students(owner: &Client) -> Result<bool, DatabaseError> {
+/// Rewrites a table with a short row for each student, so that its files hold nothing that was erased. Whether it
+/// was done: not where somebody uses the table for long.
+async fn rewrite(owner: &Client, table: &str) -> Result<bool, DatabaseError> {
     // Everybody waits behind whoever waits for a table of their own: not for long.
     owner.batch_execute("SET lock_timeout = '3s'; SET statement_timeout = 0").await?;
     // None of them may be part of a transaction.
-    match owner.batch_execute("VACUUM FULL students").await {
+    match owner.batch_execute(&format!("VACUUM FULL {table}")).await {
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
         done => Ok(done.map(|()| true)?),
     }

@@ -160,6 +160,8 @@ async fn insert_sightings(
                  AND s.run_id = '00000000-0000-0000-0000-000000000000' AND s.frame = given.frame
                  AND s.box_x = given.box_x AND s.box_y = given.box_y
                  AND s.detection_score = given.detection_score))
+         -- As they came: of two alike, the first is stored. Their ids were made in this order.
+         ORDER BY given.id
          ON CONFLICT (site_id, device_id, via, run_id, boot_epoch, sequence) DO NOTHING
          RETURNING id"
     );
