@@ -137,7 +137,7 @@ impl Known {
 
     fn of_nothing() -> Self {
         let id = || SightingId::generate().to_string();
-        let text = ["nothing", "Nothing At All", "nothing-door", "Nothing School"].map(str::to_owned);
+        let text = ["nil-7", "Nobody At All", "nothing-door", "Nowhere School"].map(str::to_owned);
         Self { student: id(), template: id(), device: id(), sighting: id(), site: id(), text }
     }
 
