@@ -398,7 +398,7 @@ async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today()
     .await;
     let (probe, picture) = (sealed(&of_sighting("probes")).await, sealed(&of_sighting("evidence")).await);
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let of_student = store.student_key(gone).await.unwrap().unwrap();
+    let of_student = store.student_key(MAIN, gone).await.unwrap().unwrap();
     let of_day = store.day_key(today).await.unwrap().unwrap();
     let faces = [
         (&of_student, Owner::Template(template.0.into(), PACK), &template.1),
@@ -430,7 +430,7 @@ async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today()
     let today = Keys::verified(Keyring::load(Some(&database.keyring_file())).unwrap(), &store).await.unwrap();
     assert_eq!(opened(&today), 0);
     // Whoever was not erased is as before.
-    today.open(&store.student_key(stays).await.unwrap().unwrap()).unwrap();
+    today.open(&store.student_key(MAIN, stays).await.unwrap().unwrap()).unwrap();
     let shown = SightingFilter { student: Some(stays), ..SightingFilter::default() };
     let page = PageRequest::new(1, "", false, shown.list_name("sightings")).unwrap();
     let shown = app.reviews.sightings(MAIN, &shown, &page).await.unwrap().items.remove(0);
