@@ -62,7 +62,7 @@ impl Galleries {
     /// Opens the galleries of all sites that are not archived, with all their templates.
     ///
     /// # Errors
-    /// As [`Recognition::load`].
+    /// `Database`: it does not answer. `Gallery`.
     pub async fn open(
         setup: RecognitionSetup,
         db: &Database,
