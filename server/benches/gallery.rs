@@ -174,17 +174,7 @@ fn id(student: u64, what: u64) -> Uuid {
 }
 
 fn quality() -> Quality {
-    Quality {
-        unified_score: 90,
-        inter_eye_distance: 90,
-        head_size: 90,
-        sharpness: 90,
-        under_exposure_prevention: 90,
-        over_exposure_prevention: 90,
-        head_pose_yaw: 90,
-        head_pose_pitch: 90,
-        head_pose_roll: 90,
-    }
+    Quality::uniform(90)
 }
 
 fn probe(embedding: UnitEmbedding) -> Probe {

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    biometrics::{BiometricStore, KeyError, Keyring, Keys, SealError},
+    biometrics::{BiometricStore, KeyError, Keyring, Keys, RotationDue, SealError},
     config::{Config, DatabaseConfig, DatabasePlace},
     db::{Address, Database, DatabaseError},
     error::ServiceError,
@@ -385,7 +385,7 @@ async fn keep_keys(keys: &Keys, store: &BiometricStore, rotate_after: Option<Dur
         let kept = async {
             keys.refresh().await?;
             match rotate_after.filter(|_| keys.can_rotate()) {
-                Some(longest) => keys.rotate_if_older(store, longest).await.map(drop),
+                Some(longest) => keys.rotate_if(store, RotationDue::OlderThan(longest)).await.map(drop),
                 None => Ok(()),
             }
         };

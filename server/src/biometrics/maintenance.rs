@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    biometrics::{BiometricStore, Keys, RetentionPolicy},
+    biometrics::{BiometricStore, Keys, RetentionPolicy, RotationDue},
     db::{Database, DatabaseError},
     error::ServiceError,
 };
@@ -75,8 +75,8 @@ impl Maintenance {
 
     /// Rotates the keyring where an erasure waits for that, and the server can.
     async fn forget_erased_keys(&self) -> Result<(), ServiceError> {
-        if self.keys.can_rotate() && self.store.erasures_need_rotation().await? {
-            self.keys.rotate(&self.store).await?;
+        if self.keys.can_rotate() {
+            self.keys.rotate_if(&self.store, RotationDue::ErasuresWait).await?;
         }
         Ok(())
     }

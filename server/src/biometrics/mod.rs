@@ -16,7 +16,7 @@ pub use maintenance::Maintenance;
 pub use model::{Erasure, TemplateInfo};
 pub use retention::{Kept, RetentionPolicy, Standing, WAITING_DAYS};
 pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
-pub use service::Keys;
+pub use service::{Keys, RotationDue};
 pub use store::{
     BiometricStore, CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace, StoredKey,
     StoredTemplate, TemplateState,

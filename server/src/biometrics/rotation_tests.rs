@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use cavs_types::{ErrorReason, StudentId};
 
-use super::{BiometricStore, Keyring, Keys, Owner, SealError, StoredKey};
+use super::{BiometricStore, Keyring, Keys, Owner, RotationDue, SealError, StoredKey};
 use crate::{
     error::ServiceError,
     people::{NewStudent, Students},
@@ -116,6 +116,51 @@ async fn a_rotation_that_was_cut_off_is_finished_by_the_next() {
     assert_eq!(keys.rotate(&store).await.unwrap(), 3);
     assert_eq!(store.live_epochs().await.unwrap().iter().map(|e| e.epoch).collect::<Vec<_>>(), [3]);
     keys.open(&store.student_key(MAIN, student).await.unwrap().unwrap()).unwrap();
+    // The epoch is gone from the keyring, and the database has not heard of it: that locks nobody out.
+    let behind = database.connect().await;
+    behind.execute("UPDATE key_epochs SET destroyed_at = NULL", &[]).await.unwrap();
+    let keys = Keys::verified(keyring(&file), &store).await.unwrap();
+    // A damaged key holds up no rotation, and so no erasure.
+    let damaged = database.student(&app, "2").await;
+    let sql = "UPDATE data_keys SET wrapped = set_byte(wrapped, 40, get_byte(wrapped, 40) # 1) WHERE student_id = $1";
+    assert_eq!(behind.execute(sql, &[&damaged.uuid()]).await.unwrap(), 1);
+    assert_eq!(keys.rotate(&store).await.unwrap(), 4);
+    assert_eq!(store.live_epochs().await.unwrap().iter().map(|e| e.epoch).collect::<Vec<_>>(), [4]);
+    keys.open(&store.student_key(MAIN, student).await.unwrap().unwrap()).unwrap();
+    assert!(keys.open(&store.student_key(MAIN, damaged).await.unwrap().unwrap()).is_err());
+    assert!(
+        !keys.rotate_if(&store, RotationDue::ErasuresWait).await.unwrap() && keys.can_rotate(),
+        "nothing was erased"
+    );
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_keyring_leaves_nothing_in_the_database_and_a_copy_left_behind_makes_no_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, copy, other] = ["keyring", "copy", "other"].map(|name| folder.path().join(name));
+    Keyring::generate(&file).unwrap();
+    fs::copy(&file, &copy).unwrap();
+    let database = TestDatabase::start_with(keyring(&file)).await;
+    let store = BiometricStore::new(&database.store);
+    let app = database.app().await;
+    let student = database.student(&app, "1").await;
+
+    // Of another server, and with more epochs than this one has.
+    Keyring::generate(&other).unwrap();
+    keyring(&other).add().unwrap();
+    let wrong = Keys::verified(keyring(&other), &store).await;
+    assert!(matches!(wrong, Err(ServiceError::Seal(SealError::DoesNotOpen))));
+    let epochs = async || store.live_epochs().await.unwrap().iter().map(|e| e.epoch).collect::<Vec<_>>();
+    assert_eq!(epochs().await, [1]);
+
+    // A server with a copy that nobody has brought up to date since.
+    let behind = Keys::verified(keyring(&copy), &store).await.unwrap();
+    assert_eq!(database.keys.rotate(&store).await.unwrap(), 2);
+    let refused = behind.rotate(&store).await;
+    assert!(matches!(refused, Err(ServiceError::Seal(SealError::NoSuchEpoch(2)))), "{refused:?}");
+    assert_eq!(keyring(&copy).numbers(), [1]);
+    let keys = Keys::verified(keyring(&file), &store).await.unwrap();
+    keys.open(&store.student_key(MAIN, student).await.unwrap().unwrap()).unwrap();
 }

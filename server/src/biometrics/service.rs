@@ -7,7 +7,7 @@ use std::{
 use cavs_secrets::Locked;
 use cavs_types::{DataKeyId, ErrorReason, SiteId, StudentId};
 use jiff::civil::Date;
-use tracing::info;
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -31,6 +31,24 @@ pub struct Keys {
     days: Mutex<HashMap<Date, Arc<Locked<Key>>>>,
 }
 
+/// When a server rotates the keyring by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationDue {
+    /// The newest epoch has been in use for so long.
+    OlderThan(Duration),
+    /// Erasures can't come to their end before.
+    ErasuresWait,
+}
+
+impl RotationDue {
+    async fn is_met(self, store: &BiometricStore) -> Result<bool, DatabaseError> {
+        match self {
+            Self::OlderThan(longest) => Ok(store.newest_epoch_age().await?.is_some_and(|age| age >= longest)),
+            Self::ErasuresWait => store.erasures_need_rotation().await,
+        }
+    }
+}
+
 impl Keys {
     /// Takes the keyring, if it is the database's: it has every epoch that something may be wrapped by, and each
     /// is the right one. The first keyring of a database becomes its own.
@@ -39,17 +57,26 @@ impl Keys {
     /// `Seal(DoesNotOpen)`: an epoch is another one. `Seal(NoSuchEpoch)`. `Database`.
     pub async fn verified(keyring: Keyring, store: &BiometricStore) -> Result<Self, ServiceError> {
         let keys = Self { keyring: Arc::new(keyring), days: Mutex::default() };
+        // Before anything is made known: nothing of another keyring may get into the database.
+        keys.verify(store).await?;
         // Epochs that were added to the file, if only a moment before a power cut.
         for epoch in keys.keyring.numbers() {
             keys.register(store, epoch).await?;
         }
+        // The first of several servers that start on an empty database says whose keyring it is.
+        keys.verify(store).await?;
+        Ok(keys)
+    }
+
+    /// Whether the keyring has every epoch that something may be wrapped by, and each is the right one.
+    async fn verify(&self, store: &BiometricStore) -> Result<(), ServiceError> {
         for Epoch { epoch, proof } in store.live_epochs().await? {
-            let opened = keys.keyring.with(epoch, |key| key.open(Owner::Proof, &proof))?;
+            let opened = self.keyring.with(epoch, |key| key.open(Owner::Proof, &proof))?;
             if opened.as_slice() != PROOF {
                 return Err(SealError::DoesNotOpen.into());
             }
         }
-        Ok(keys)
+        Ok(())
     }
 
     /// What a name is called in logs: the same each time while an epoch lasts, and of no use without its key.
@@ -130,6 +157,14 @@ impl Keys {
         self.keyring.changeable()?;
         // One at a time, of all servers; what another one has made is seen then.
         let _turn = store.rotation_turn().await?;
+        self.rotate_in_turn(store).await
+    }
+
+    async fn rotate_in_turn(&self, store: &BiometricStore) -> Result<u32, ServiceError> {
+        self.refresh().await?;
+        // A copy of the keyring that was left behind must not go on from there: its next epoch would have the number
+        // of another one.
+        self.verify(store).await?;
         let keyring = Arc::clone(&self.keyring);
         let epoch = blocking(move || keyring.add()).await??;
         self.register(store, epoch).await?;
@@ -159,20 +194,22 @@ impl Keys {
         self.keyring.changeable().is_ok()
     }
 
-    /// Rotates the keyring where its newest epoch has been in use for longer than `longest`; whether it did.
+    /// Rotates the keyring where that is due; whether it did.
     ///
     /// # Errors
     /// As [`Self::rotate`].
-    pub async fn rotate_if_older(
-        &self,
-        store: &BiometricStore,
-        longest: Duration,
-    ) -> Result<bool, ServiceError> {
-        let is_due = store.newest_epoch_age().await?.is_some_and(|age| age >= longest);
-        if is_due {
-            self.rotate(store).await?;
+    pub async fn rotate_if(&self, store: &BiometricStore, due: RotationDue) -> Result<bool, ServiceError> {
+        if !due.is_met(store).await? {
+            return Ok(false);
         }
-        Ok(is_due)
+        self.keyring.changeable()?;
+        let _turn = store.rotation_turn().await?;
+        // Another server may have had the same thought.
+        let still = due.is_met(store).await?;
+        if still {
+            self.rotate_in_turn(store).await?;
+        }
+        Ok(still)
     }
 
     async fn make_day_key(&self, store: &BiometricStore, day: Date) -> Result<StoredKey, ServiceError> {
@@ -200,20 +237,27 @@ impl Keys {
 
     /// Wraps by an epoch all that is wrapped by those before; how many data keys.
     async fn rewrap(&self, store: &BiometricStore, epoch: u32) -> Result<u64, ServiceError> {
-        let mut count = 0;
+        let (mut count, mut after) = (0, None);
         loop {
-            let stored = store.data_keys_before(epoch, BATCH).await?;
-            if stored.is_empty() {
-                return Ok(count);
-            }
+            let stored = store.data_keys_before(epoch, after, BATCH).await?;
+            let Some(last) = stored.last() else { return Ok(count) };
+            after = Some(last.id);
             let keyring = Arc::clone(&self.keyring);
             let rewrapped = blocking(move || {
                 let rewrap = |StoredKey { id, of, epoch: before, wrapped }: StoredKey| {
-                    let plain = keyring.with(before, |key| key.open(of.owner(), &wrapped))?;
-                    let wrapped = keyring.with(epoch, |key| key.seal(of.owner(), &plain))?;
-                    Ok(StoredKey { id, of, epoch, wrapped })
+                    let rewrapped = keyring
+                        .with(before, |old| keyring.with(epoch, |new| old.rewrap(new, of.owner(), &wrapped)));
+                    match rewrapped {
+                        Ok(wrapped) => Ok(Some(StoredKey { id, of, epoch, wrapped })),
+                        // It opens with no key: nobody loses anything with its epoch, and others need not wait.
+                        Err(SealError::DoesNotOpen) => {
+                            error!(data_key = %id, "a data key is damaged, and is left behind");
+                            Ok(None)
+                        }
+                        Err(other @ (SealError::NoSuchEpoch(_) | SealError::NoRandomness)) => Err(other),
+                    }
                 };
-                stored.into_iter().map(rewrap).collect::<Result<Vec<_>, SealError>>()
+                stored.into_iter().filter_map(|key| rewrap(key).transpose()).collect::<Result<Vec<_>, _>>()
             })
             .await??;
             count += store.rewrap(&rewrapped).await?;

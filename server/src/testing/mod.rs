@@ -194,17 +194,7 @@ pub(crate) fn face(number: u32) -> UnitEmbedding {
 }
 
 pub(crate) fn quality() -> Quality {
-    Quality {
-        unified_score: 90,
-        inter_eye_distance: 100,
-        head_size: 100,
-        sharpness: 100,
-        under_exposure_prevention: 100,
-        over_exposure_prevention: 100,
-        head_pose_yaw: 100,
-        head_pose_pitch: 100,
-        head_pose_roll: 100,
-    }
+    Quality { unified_score: 90, ..Quality::uniform(100) }
 }
 
 /// A sighting of a made-up face.

@@ -76,11 +76,13 @@ pub(crate) async fn erase_faces(
         .iter()
         .map(|row| row.try_get::<_, Uuid>(0).map(Into::into))
         .collect::<Result<_, _>>()?;
-    // Nothing begins anew where there was nothing more to destroy.
-    let sql = "INSERT INTO erasures AS e (id, student_id, requested_by, templates, sightings)
-               VALUES ($1, $2, $3, $4, $5)
+    // Nothing begins anew where there was nothing more to destroy. The time is of after the key's destruction, which
+    // no rotation can overtake: no epoch that is made later has ever wrapped it.
+    let sql = "INSERT INTO erasures AS e (id, student_id, requested_by, requested_at, templates, sightings)
+               VALUES ($1, $2, $3, clock_timestamp(), $4, $5)
                ON CONFLICT (student_id) DO UPDATE SET templates = e.templates + excluded.templates,
-                   sightings = e.sightings + excluded.sightings, xid = excluded.xid, state = 'pending',
+                   sightings = e.sightings + excluded.sightings, requested_by = excluded.requested_by,
+                   requested_at = excluded.requested_at, xid = excluded.xid, state = 'pending',
                    purged_at = NULL, waits_for = ''
                WHERE excluded.templates + excluded.sightings > 0";
     let (templates_gone, sightings_gone) = (templates.len() as i64, sightings.len() as i64);
@@ -138,12 +140,15 @@ impl BiometricStore {
         if ready.is_empty() {
             return Ok(false);
         }
-        if !rewrite(&owner, "students").await? {
-            note_purging(&owner, &ready, "somebody who uses the table of the students").await?;
+        // What costs nothing first: nobody should find the tables locked again and again while it is awaited.
+        if !erased_keys_are_destroyed(&owner).await? {
+            let rotation = "a rotation of the keyring (`cavs-server key rotate`), so that the student's keys are noise \
+                            in backups";
+            note_purging(&owner, &ready, rotation).await?;
             return Ok(false);
         }
-        if !erased_keys_are_destroyed(&owner).await? {
-            note_purging(&owner, &ready, "a rotation of the keyring (`cavs-server key rotate`), so that the student's keys are noise in backups").await?;
+        if !rewrite(&owner, "students").await? {
+            note_purging(&owner, &ready, "somebody who uses the table of the students").await?;
             return Ok(false);
         }
         if !rewrite(&owner, "data_keys").await? {

@@ -102,12 +102,15 @@ pub(crate) struct RotationTurn(
 );
 
 impl BiometricStore {
-    /// The epochs that something may be wrapped by, in order.
+    /// The epochs that something may be wrapped by, in order: not one that is retired and has nothing under it, as
+    /// a rotation that was cut off may have taken it from the keyring.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn live_epochs(&self) -> Result<Vec<Epoch>, DatabaseError> {
-        let sql = "SELECT epoch, proof FROM key_epochs WHERE destroyed_at IS NULL ORDER BY epoch";
+        let sql =
+            "SELECT e.epoch, e.proof FROM key_epochs e WHERE e.destroyed_at IS NULL AND (e.retired_at IS NULL
+                       OR EXISTS (SELECT FROM data_keys k WHERE k.epoch = e.epoch)) ORDER BY e.epoch";
         let rows = self.db.client().await?.query(sql, &[]).await?;
         let epoch = |row: &Row| {
             Ok(Epoch { epoch: row.try_get::<_, i32>("epoch")?.unsigned_abs(), proof: row.try_get("proof")? })
@@ -177,15 +180,21 @@ impl BiometricStore {
         Ok(RotationTurn(client))
     }
 
-    /// Data keys that are wrapped by epochs before this one.
+    /// Data keys that are wrapped by epochs before this one, by id, after one of them.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn data_keys_before(&self, epoch: u32, most: i64) -> Result<Vec<StoredKey>, DatabaseError> {
+    pub async fn data_keys_before(
+        &self,
+        epoch: u32,
+        after: Option<DataKeyId>,
+        most: i64,
+    ) -> Result<Vec<StoredKey>, DatabaseError> {
         let sql = format!(
-            "SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.epoch < $1 ORDER BY k.epoch, k.id LIMIT $2"
+            "SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.epoch < $1 AND k.id > $2 ORDER BY k.id LIMIT $3"
         );
-        let rows = self.db.client().await?.query(&sql, &[&to_integer(epoch), &most]).await?;
+        let after = after.map_or(Uuid::nil(), DataKeyId::uuid);
+        let rows = self.db.client().await?.query(&sql, &[&to_integer(epoch), &after, &most]).await?;
         rows.iter().map(stored_key).collect()
     }
 

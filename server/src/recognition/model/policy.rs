@@ -98,17 +98,7 @@ mod tests {
     }
 
     fn quality(unified_score: u8) -> Quality {
-        Quality {
-            unified_score,
-            inter_eye_distance: 100,
-            head_size: 100,
-            sharpness: 100,
-            under_exposure_prevention: 100,
-            over_exposure_prevention: 100,
-            head_pose_yaw: 100,
-            head_pose_pitch: 100,
-            head_pose_roll: 100,
-        }
+        Quality { unified_score, ..Quality::uniform(100) }
     }
 
     fn decide(similarities: &[f32], unified_score: u8) -> (Decision, PredictionReason) {

@@ -281,17 +281,7 @@ mod tests {
     use super::*;
 
     fn captured(captured_at: Timestamp) -> CapturedSighting {
-        let quality = Quality {
-            unified_score: 90,
-            inter_eye_distance: 90,
-            head_size: 90,
-            sharpness: 90,
-            under_exposure_prevention: 90,
-            over_exposure_prevention: 90,
-            head_pose_yaw: 90,
-            head_pose_pitch: 90,
-            head_pose_roll: 90,
-        };
+        let quality = Quality::uniform(90);
         CapturedSighting {
             key: SightingKey { boot_epoch: 1, sequence: 1 },
             run: None,
