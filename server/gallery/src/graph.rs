@@ -26,7 +26,7 @@ const LAYERS: usize = 16;
 /// Components beyond so many standard deviations of a random unit vector are clipped.
 const CLIP_DEVIATIONS: f32 = 5.0;
 
-/// Distance of an erased point from all others: that of opposite codes.
+/// Distance of an erased point from all others, also from another erased one: that of opposite codes.
 const MAX_DISTANCE: f32 = 2.0;
 
 /// A navigable graph over the i8 codes of templates (Malkov and Yashunin, arXiv:1603.09320).
@@ -85,7 +85,7 @@ impl Distance<Point> for CodeDistance {
         let ([a], [b]) = (a, b) else { return MAX_DISTANCE };
         // A point may be compared with itself while somebody waits to erase it.
         let (a, b) = (a.0.read_recursive(), b.0.read_recursive());
-        if a.len() != b.len() {
+        if a.is_empty() || a.len() != b.len() {
             return MAX_DISTANCE;
         }
         // `hnsw_rs` asserts that distances are not negative.
@@ -174,3 +174,27 @@ impl Graph {
 
 /// A registered point that has yet to be linked; `None` where one of the same code is.
 pub(crate) struct Unlinked(Option<(Point, usize)>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIMENSION: usize = 128;
+
+    /// Templates may be removed between their registration and their linking.
+    #[test]
+    fn erased_points_are_linked_among_erased_ones() {
+        let graph = Graph::new(DIMENSION, 40);
+        let code = |n: u32| {
+            graph.encode((0..DIMENSION as u32).map(|i| ((n * 31 + i * 17) % 97) as f32 / 970.0 - 0.05))
+        };
+        for n in 0..40_u32 {
+            let unlinked = graph.register(TemplateId(n.into()), code(n));
+            if n % 4 > 0 {
+                graph.remove(TemplateId(n.into()));
+            }
+            graph.link(unlinked);
+        }
+        assert!(graph.nearest(code(8), 40).contains(&TemplateId(8)));
+    }
+}
