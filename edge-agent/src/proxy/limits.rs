@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cavs_net::Place;
+use cavs_net::Slot;
 use cavs_types::{DeviceId, ErrorReason};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{
@@ -65,7 +65,7 @@ pub(super) struct MeteredBody {
     pub(super) hold: HeldBytes,
     /// Bytes that may still come; `None` where each message has a limit of its own.
     left: Option<usize>,
-    deadline: Option<(Pin<Box<Sleep>>, Arc<Place>)>,
+    deadline: Option<(Pin<Box<Sleep>>, Arc<Slot>)>,
 }
 
 impl MeteredBody {
@@ -75,9 +75,9 @@ impl MeteredBody {
         budget: &ByteBudget,
         most: usize,
         limit: Duration,
-        place: &Arc<Place>,
+        slot: &Arc<Slot>,
     ) -> Self {
-        let deadline = Some((Box::pin(sleep(limit)), Arc::clone(place)));
+        let deadline = Some((Box::pin(sleep(limit)), Arc::clone(slot)));
         Self { inner, budget: budget.clone(), hold: HeldBytes::default(), left: Some(most), deadline }
     }
 
@@ -110,10 +110,10 @@ impl Body for MeteredBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some((deadline, place)) = &mut self.deadline
+        if let Some((deadline, slot)) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()
         {
-            place.too_slow();
+            slot.too_slow();
             return Poll::Ready(Some(Err(too_slow().into())));
         }
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use cavs_certs::device_id_of;
-use cavs_net::{Http, Limits, Patience, Peer, fixed_tls, raise_descriptors};
+use cavs_net::{Deadlines, Http, Limits, Peer, fixed_tls, raise_descriptors};
 use cavs_secrets::{read_public, read_secret};
 use cavs_types::DeviceId;
 use hyper::service::service_fn;
@@ -53,9 +53,9 @@ impl Listener {
             tracing::warn!(most, "fewer connections than proxy.max_connections: the limit of open files");
         }
         let limits = Limits::of(config.max_connections.min(most));
-        let patience = Patience { idle: Some(Patience::default().newcomer), ..Patience::default() };
+        let deadlines = Deadlines { idle: Some(Deadlines::default().newcomer), ..Deadlines::default() };
         let (secure, refusals) = (tls.is_some(), router.refusals());
-        let listener = cavs_net::Listener::bind(config.address, tls, limits, patience, refusals)
+        let listener = cavs_net::Listener::bind(config.address, tls, limits, deadlines, refusals)
             .await
             .map_err(|source| ProxyError::Listen { address: config.address, source })?;
         tracing::info!(address = %listener.address(), tls = secure, "takes frames");

@@ -90,7 +90,7 @@ impl Router {
                 return refused(kind, web, &refusal, true);
             }
         };
-        let (place, busy) = (&peer.place, peer.place.begin());
+        let (slot, busy) = (&peer.slot, peer.slot.authorised());
         // Streams are counted frame by frame.
         if kind != Kind::Stream
             && let Err(refusal) = self.intake.admit(camera.id)
@@ -102,7 +102,7 @@ impl Router {
             Kind::Stream => MeteredBody::stream(body, &self.budget),
             Kind::Plain | Kind::Unary => {
                 let most = limits.max_frame_bytes + AROUND;
-                MeteredBody::whole(body, &self.budget, most, self.config.body_timeout, place)
+                MeteredBody::whole(body, &self.budget, most, self.config.body_timeout, slot)
             }
         };
         match kind {

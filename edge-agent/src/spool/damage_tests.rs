@@ -16,9 +16,9 @@ use crate::{
 const ALL: BatchLimits = BatchLimits { count: 100_000, bytes: usize::MAX };
 
 /// A small generator, so that a seed says everything about a run.
-struct Dice(u64);
+struct RandomSource(u64);
 
-impl Dice {
+impl RandomSource {
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % bound.max(1)
@@ -56,9 +56,9 @@ fn fill(dir: &Path, rows: usize) -> Contents {
     contents(&mut spool)
 }
 
-fn damage(dir: &Path, dice: &mut Dice) {
+fn damage(dir: &Path, random: &mut RandomSource) {
     let path = dir.join("spool.db");
-    let target = match dice.below(10) {
+    let target = match random.below(10) {
         0 => with_suffix(&path, "-wal"),
         1 => with_suffix(&path, ".key"),
         2 => with_suffix(&path, ".epoch"),
@@ -68,19 +68,19 @@ fn damage(dir: &Path, dice: &mut Dice) {
     if bytes.is_empty() {
         return;
     }
-    match dice.below(5) {
-        0 => bytes.truncate(dice.below(bytes.len())),
+    match random.below(5) {
+        0 => bytes.truncate(random.below(bytes.len())),
         1 => {
-            let (from, length) = (dice.below(bytes.len()), dice.below(20_000));
+            let (from, length) = (random.below(bytes.len()), random.below(20_000));
             let to = (from + length).min(bytes.len());
-            bytes[from..to].fill(dice.below(256) as u8);
+            bytes[from..to].fill(random.below(256) as u8);
         }
         // The header and the first pages are where a single bit does most.
         kind => {
             let range = if kind == 2 { bytes.len().min(200) } else { bytes.len() };
-            for _ in 0..=dice.below(16) {
-                let at = dice.below(range);
-                bytes[at] ^= 1 << dice.below(8);
+            for _ in 0..=random.below(16) {
+                let at = random.below(range);
+                bytes[at] ^= 1 << random.below(8);
             }
         }
     }
@@ -95,7 +95,7 @@ fn survive(seed: u64, template: &Path, before: &Contents) -> usize {
         let entry = entry.unwrap();
         fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
-    damage(dir.path(), &mut Dice(seed));
+    damage(dir.path(), &mut RandomSource(seed));
     let mut spool = open(dir.path());
     spool.writer.append(&[record("new".to_owned(), 10)]).unwrap();
     let after = contents(&mut spool);
@@ -166,9 +166,9 @@ fn a_damaged_journal_does_not_keep_the_agent_from_starting() {
         }
         let journal = copy.path().join("spool.db-wal");
         let mut bytes = fs::read(&journal).unwrap();
-        let mut dice = Dice(seed);
-        let at = dice.below(bytes.len());
-        bytes[at] ^= 1 << dice.below(8);
+        let mut random = RandomSource(seed);
+        let at = random.below(bytes.len());
+        bytes[at] ^= 1 << random.below(8);
         fs::write(&journal, bytes).unwrap();
         let mut survivor = open(copy.path());
         survivor.writer.append(&[record("new".to_owned(), 10)]).unwrap();

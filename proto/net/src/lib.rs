@@ -6,9 +6,9 @@
 //! kind, and nobody who works.
 
 mod listener;
-mod places;
 mod refusals;
+mod slots;
 
 pub use listener::{Http, Listener, Peer, TlsSource, fixed_tls, raise_descriptors};
-pub use places::{Busy, Limits, Patience, Place, Places};
 pub use refusals::{Refusals, SECURITY};
+pub use slots::{Busy, Deadlines, Limits, Slot, Slots};

@@ -24,7 +24,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::{Limits, Patience, Place, Places, Refusals};
+use super::{Deadlines, Limits, Refusals, Slot, Slots};
 
 /// How long nothing is accepted where that has failed: descriptors do not come back at once.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -82,8 +82,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The certificates that were shown, the peer's own first.
     pub certificates: Option<Arc<[CertificateDer<'static>]>>,
-    /// Its connection's place among all of the listener: when somebody proves who they are, or is slow, it is told.
-    pub place: Arc<Place>,
+    /// Its connection's slot: when somebody proves who they are, or is slow, it is told.
+    pub slot: Arc<Slot>,
 }
 
 /// A bound address, and the bounds of its connections.
@@ -92,7 +92,7 @@ pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsSource>,
-    places: Places,
+    slots: Slots,
     /// Permits of the handshakes that may compute at a time.
     handshakes: Arc<Semaphore>,
     refusals: Arc<Refusals>,
@@ -107,7 +107,7 @@ impl Listener {
         address: SocketAddr,
         tls: Option<TlsSource>,
         limits: Limits,
-        patience: Patience,
+        deadlines: Deadlines,
         refusals: Arc<Refusals>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
@@ -115,7 +115,7 @@ impl Listener {
         // A core is left to those who are connected.
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let handshakes = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Ok(Self { listener, address, tls, places: Places::new(limits, patience), handshakes, refusals })
+        Ok(Self { listener, address, tls, slots: Slots::new(limits, deadlines), handshakes, refusals })
     }
 
     /// The bound address, with the port that the system chose where 0 was asked for.
@@ -130,10 +130,10 @@ impl Listener {
         Arc::clone(&self.refusals)
     }
 
-    /// Its places, for who counts its connections.
+    /// Its slots, for who counts its connections.
     #[must_use]
-    pub fn places(&self) -> &Places {
-        &self.places
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Serves connections until `shutdown`, and returns when all of them have ended. `make` gives the
@@ -164,12 +164,12 @@ impl Listener {
                         warn!(%error, listener = %self.address, "can't accept connections");
                         logged = Some(Instant::now());
                     }
-                    self.places.make_room();
+                    self.slots.make_room();
                     sleep(PAUSE).await;
                     continue;
                 }
             };
-            let Some(place) = self.places.enter(address.ip()) else {
+            let Some(slot) = self.slots.enter(address.ip()) else {
                 self.refusals.log(address, "TOO_MANY_CONNECTIONS", None, "a connection was refused");
                 continue;
             };
@@ -179,7 +179,7 @@ impl Listener {
                 handshakes: Arc::clone(&self.handshakes),
                 refusals: Arc::clone(&self.refusals),
                 address,
-                place: Arc::clone(&place),
+                slot: Arc::clone(&slot),
                 http,
                 shutdown: shutdown.clone(),
             };
@@ -187,7 +187,7 @@ impl Listener {
             tasks.spawn(async move {
                 tokio::select! {
                     () = serving => {}
-                    () = place.ended() => {}
+                    () = slot.ended() => {}
                 }
             });
         }
@@ -203,7 +203,7 @@ struct Connection {
     handshakes: Arc<Semaphore>,
     refusals: Arc<Refusals>,
     address: SocketAddr,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     http: Http,
     shutdown: CancellationToken,
 }
@@ -219,17 +219,17 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let mut peer = Peer { address: self.address, certificates: None, place: Arc::clone(&self.place) };
+        let mut peer = Peer { address: self.address, certificates: None, slot: Arc::clone(&self.slot) };
         let Some(tls) = self.tls else {
             return serve_http(stream, self.http, make(peer), &self.shutdown).await;
         };
-        match accept_tls(stream, tls, &self.handshakes, &self.place).await {
+        match accept_tls(stream, tls, &self.handshakes, &self.slot).await {
             Ok(stream) => {
                 peer.certificates =
                     stream.get_ref().1.peer_certificates().map(|chain| {
                         chain.iter().map(|certificate| certificate.clone().into_owned()).collect()
                     });
-                self.place.heard();
+                self.slot.made_progress();
                 serve_http(stream, self.http, make(peer), &self.shutdown).await;
             }
             // Who goes away without a word has scanned ports, or looks whether somebody is there.
@@ -250,10 +250,10 @@ async fn accept_tls(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     handshakes: &Semaphore,
-    place: &Arc<Place>,
+    slot: &Arc<Slot>,
 ) -> io::Result<TlsStream<TcpStream>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let waits_for_us = place.our_turn();
+    let waits_for_us = slot.processing();
     let permit = handshakes.acquire().await.map_err(io::Error::other)?;
     let mut rest = pin!(hello.into_stream(config));
     // Up to where the other side's answer is needed.
@@ -300,7 +300,7 @@ fn builder(http: Http) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // Who has sent everything may close its side and still wait for the answer.
         .half_close(true)
-        .header_read_timeout(Patience::default().newcomer)
+        .header_read_timeout(Deadlines::default().newcomer)
         .max_buf_size(usize::try_from(http.head_bytes).unwrap_or(usize::MAX))
         .max_headers(http.headers);
     builder

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::places::network;
+use super::slots::network;
 
 /// The target of these lines, for filters (`info,cavs::security=off`).
 pub const SECURITY: &str = "cavs::security";

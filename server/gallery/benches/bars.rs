@@ -90,10 +90,10 @@ impl Bench {
                 "graph" => {
                     // Only now, so that nothing builds in the background of what was measured before.
                     let all = Change { insert: std::mem::take(&mut self.all), ..Change::default() };
-                    hybrid.hold();
+                    hybrid.pause_background();
                     hybrid.apply(&all).unwrap();
                     let (start, before) = (Instant::now(), resident());
-                    hybrid.release();
+                    hybrid.resume_background();
                     assert!(hybrid.wait_idle(Duration::from_secs(36_000)));
                     let bytes = resident().saturating_sub(before) as f64 / hybrid.len() as f64;
                     println!("{:.1} {bytes:.0}", start.elapsed().as_secs_f64());

@@ -176,9 +176,9 @@ impl Gallery for ExactGallery {
     /// Removed templates are erased at once; there is nothing to do.
     fn compact(&self) {}
 
-    fn hold(&self) {}
+    fn pause_background(&self) {}
 
-    fn release(&self) {}
+    fn resume_background(&self) {}
 
     fn wait_idle(&self, _timeout: Duration) -> bool {
         true

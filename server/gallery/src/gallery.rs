@@ -57,12 +57,12 @@ pub trait Gallery: Send + Sync {
     /// itself where there are many of them.
     fn compact(&self);
 
-    /// Keeps the background thread from beginning anything until [`release`](Self::release): a gallery that
+    /// Keeps the background thread from beginning anything until [`resume_background`](Self::resume_background): a gallery that
     /// is being filled is ready sooner so.
-    fn hold(&self);
+    fn pause_background(&self);
 
     /// Lets the background thread begin.
-    fn release(&self);
+    fn resume_background(&self);
 
     /// Waits until the background thread has nothing to do; false where `timeout` passed before.
     fn wait_idle(&self, timeout: Duration) -> bool;

@@ -230,12 +230,12 @@ impl Gallery for HybridGallery {
         self.shared.exact.calibrate(samples, grouping)
     }
 
-    fn hold(&self) {
-        self.shared.control.hold(true);
+    fn pause_background(&self) {
+        self.shared.control.pause(true);
     }
 
-    fn release(&self) {
-        self.shared.control.hold(false);
+    fn resume_background(&self) {
+        self.shared.control.pause(false);
     }
 
     fn compact(&self) {

@@ -45,7 +45,7 @@ impl WorkerControl {
         });
     }
 
-    pub(crate) fn hold(&self, paused: bool) {
+    pub(crate) fn pause(&self, paused: bool) {
         self.update(|state| state.paused = paused);
     }
 

@@ -28,10 +28,10 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
     let student = database.student(&app, "1").await;
     let template = database.template(student, &face(1)).await;
     let day = "2026-03-02".parse().unwrap();
-    keys.day_key(&store, day).await.unwrap();
+    keys.day_key(&store, MAIN, day).await.unwrap();
 
     // A backup: rows as they are now.
-    let backup = [store.student_key(MAIN, student).await.unwrap(), store.day_key(day).await.unwrap()];
+    let backup = [store.student_key(MAIN, student).await.unwrap(), store.day_key(MAIN, day).await.unwrap()];
     let backup: Vec<StoredKey> = backup.into_iter().flatten().collect();
     assert_eq!(backup.iter().map(|key| key.epoch).collect::<Vec<_>>(), [1, 1]);
     let sealed: Vec<u8> =

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use cavs_embedding::PackDigest;
-use cavs_types::{DataKeyId, SightingId, StudentId, TemplateId};
+use cavs_types::{DataKeyId, SightingId, SiteId, StudentId, TemplateId};
 use jiff::civil::Date;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -97,8 +97,8 @@ pub enum Owner {
     Proof,
     /// The data key of a student.
     StudentKey(StudentId),
-    /// The data key of the sightings that came on a day.
-    DayKey(Date),
+    /// The data key of a site's sightings that came on a day.
+    DayKey(SiteId, Date),
     /// A template of a pack.
     Template(TemplateId, PackDigest),
     /// The picture that a template was made of.
@@ -115,7 +115,7 @@ impl Owner {
         match self {
             Self::Proof => "cavs.v1:proof".to_owned(),
             Self::StudentKey(id) => format!("cavs.v1:student-key:{id}"),
-            Self::DayKey(day) => format!("cavs.v1:day-key:{day}"),
+            Self::DayKey(site, day) => format!("cavs.v1:day-key:{site}:{day}"),
             Self::Template(id, pack) => format!("cavs.v1:template:{id}:{pack}"),
             Self::Portrait(id) => format!("cavs.v1:portrait:{id}"),
             Self::Probe(id, pack) => format!("cavs.v1:probe:{id}:{pack}"),
@@ -323,7 +323,7 @@ mod tests {
         };
         assert_eq!(opens(&key(1), &wrapped).unwrap(), b"x");
         assert!(opens(&key(2), &wrapped).is_err());
-        assert!(key(1).open_data_key(id, Owner::DayKey(Date::MIN), &wrapped).is_err());
+        assert!(key(1).open_data_key(id, Owner::DayKey(SiteId::generate(), Date::MIN), &wrapped).is_err());
 
         let next = Key::new(KeyName::Epoch(2), &[7; KEY_LEN]);
         let rewrapped = key(1).rewrap(&next, owner, &wrapped).unwrap();

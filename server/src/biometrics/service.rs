@@ -27,8 +27,8 @@ const BATCH: i64 = 1000;
 /// The keyring, and the data keys under it.
 pub struct Keys {
     keyring: Arc<Keyring>,
-    /// Of the days on which sightings came lately, to seal what comes.
-    days: Mutex<HashMap<Date, Arc<Locked<Key>>>>,
+    /// Of the sites and days on which sightings came lately, to seal what comes.
+    days: Mutex<HashMap<(SiteId, Date), Arc<Locked<Key>>>>,
 }
 
 /// When a server rotates the keyring by itself.
@@ -87,14 +87,14 @@ impl Keys {
     }
 
     /// A new data key for a student, to be stored with them.
-    pub(crate) fn new_student_key(&self, id: StudentId) -> Result<NewDataKey, ServiceError> {
-        self.new_key(KeyOf::Student(id))
+    pub(crate) fn new_student_key(&self, site: SiteId, id: StudentId) -> Result<NewDataKey, ServiceError> {
+        self.new_key(site, KeyOf::Student(id))
     }
 
     /// Opens a data key.
     pub(crate) fn open(&self, stored: &StoredKey) -> Result<Key, SealError> {
-        let StoredKey { id, of, epoch, wrapped } = stored;
-        self.keyring.with(*epoch, |key| key.open_data_key(*id, of.owner(), wrapped))
+        let StoredKey { site, id, of, epoch, wrapped } = stored;
+        self.keyring.with(*epoch, |key| key.open_data_key(*id, of.owner(*site), wrapped))
     }
 
     /// A data key of a student of the site.
@@ -110,40 +110,42 @@ impl Keys {
         Ok(self.open(&stored)?)
     }
 
-    /// The data key of the sightings that come on a day (UTC); made where it is missing.
+    /// The data key of a site's sightings that come on a day (UTC); made where it is missing.
     pub(crate) async fn day_key(
         &self,
         store: &BiometricStore,
+        site: SiteId,
         day: Date,
     ) -> Result<Arc<Locked<Key>>, ServiceError> {
-        let cached = self.days.lock().unwrap_or_else(PoisonError::into_inner).get(&day).cloned();
+        let cached = self.days.lock().unwrap_or_else(PoisonError::into_inner).get(&(site, day)).cloned();
         if let Some(key) = cached {
             return Ok(key);
         }
-        let stored = match store.day_key(day).await? {
+        let stored = match store.day_key(site, day).await? {
             Some(stored) => stored,
-            None => self.make_day_key(store, day).await?,
+            None => self.make_day_key(store, site, day).await?,
         };
         let key = Arc::new(Locked::new(self.open(&stored)?));
         let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
         // Days that are over: nothing more is sealed.
-        days.retain(|known, _| *known >= day);
-        days.insert(day, Arc::clone(&key));
+        days.retain(|(_, known), _| *known >= day);
+        days.insert((site, day), Arc::clone(&key));
         Ok(key)
     }
 
-    /// Opens what a data key of the database has sealed.
+    /// Opens what a data key of the site has sealed.
     ///
     /// # Errors
     /// `Seal(DoesNotOpen)`: also where its key was destroyed.
     pub(crate) async fn unseal(
         &self,
         store: &BiometricStore,
+        site: SiteId,
         owner: Owner,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
         let KeyName::Data(id) = KeyName::of(sealed)? else { return Err(SealError::DoesNotOpen.into()) };
-        let stored = store.data_key(id).await?.ok_or(SealError::DoesNotOpen)?;
+        let stored = store.data_key(site, id).await?.ok_or(SealError::DoesNotOpen)?;
         Ok(self.open(&stored)?.open(owner, sealed)?)
     }
 
@@ -212,21 +214,26 @@ impl Keys {
         Ok(still)
     }
 
-    async fn make_day_key(&self, store: &BiometricStore, day: Date) -> Result<StoredKey, ServiceError> {
-        match store.make_day_key(&self.new_key(KeyOf::Day(day))?).await {
+    async fn make_day_key(
+        &self,
+        store: &BiometricStore,
+        site: SiteId,
+        day: Date,
+    ) -> Result<StoredKey, ServiceError> {
+        match store.make_day_key(&self.new_key(site, KeyOf::Day(day))?).await {
             Err(DatabaseError::EpochRetired) => {
                 // Another server has rotated the keyring.
                 self.refresh().await?;
-                Ok(store.make_day_key(&self.new_key(KeyOf::Day(day))?).await?)
+                Ok(store.make_day_key(&self.new_key(site, KeyOf::Day(day))?).await?)
             }
             made => Ok(made?),
         }
     }
 
-    fn new_key(&self, of: KeyOf) -> Result<NewDataKey, ServiceError> {
+    fn new_key(&self, site: SiteId, of: KeyOf) -> Result<NewDataKey, ServiceError> {
         let (id, epoch) = (DataKeyId::generate(), self.keyring.newest());
-        let (_, wrapped) = self.keyring.with(epoch, |key| key.new_data_key(id, of.owner()))?;
-        Ok(StoredKey { id, of, epoch, wrapped })
+        let (_, wrapped) = self.keyring.with(epoch, |key| key.new_data_key(id, of.owner(site)))?;
+        Ok(StoredKey { site, id, of, epoch, wrapped })
     }
 
     /// Makes an epoch known to the database, with a proof of its key.
@@ -241,14 +248,15 @@ impl Keys {
         loop {
             let stored = store.data_keys_before(epoch, after, BATCH).await?;
             let Some(last) = stored.last() else { return Ok(count) };
-            after = Some(last.id);
+            after = Some((last.site, last.id));
             let keyring = Arc::clone(&self.keyring);
             let rewrapped = blocking(move || {
-                let rewrap = |StoredKey { id, of, epoch: before, wrapped }: StoredKey| {
-                    let rewrapped = keyring
-                        .with(before, |old| keyring.with(epoch, |new| old.rewrap(new, of.owner(), &wrapped)));
+                let rewrap = |StoredKey { site, id, of, epoch: before, wrapped }: StoredKey| {
+                    let rewrapped = keyring.with(before, |old| {
+                        keyring.with(epoch, |new| old.rewrap(new, of.owner(site), &wrapped))
+                    });
                     match rewrapped {
-                        Ok(wrapped) => Ok(Some(StoredKey { id, of, epoch, wrapped })),
+                        Ok(wrapped) => Ok(Some(StoredKey { site, id, of, epoch, wrapped })),
                         // It opens with no key: nobody loses anything with its epoch, and others need not wait.
                         Err(SealError::DoesNotOpen) => {
                             error!(data_key = %id, "a data key is damaged, and is left behind");

@@ -226,7 +226,7 @@ impl<C: Check> Context<C> {
             let message = "too many calls at a time on one connection; wait for some, or open another one";
             return cavs_proto::status(ErrorReason::Overloaded, message).into_http();
         };
-        self.peer.place.heard();
+        self.peer.slot.made_progress();
         let (mut parts, body) = request.into_parts();
         let (method, mut name) = (parts.uri.path().to_owned(), None);
         parts.extensions.insert(self.peer.clone());
@@ -236,8 +236,8 @@ impl<C: Check> Context<C> {
             let busy = match standing {
                 Standing::Anybody => None,
                 // Nobody is shut out because we take our time with them.
-                Standing::Claimed => Some(self.peer.place.our_turn()),
-                Standing::Known => Some(self.peer.place.begin()),
+                Standing::Claimed => Some(self.peer.slot.processing()),
+                Standing::Known => Some(self.peer.slot.authorised()),
             };
             let request = Request::from_parts(parts, body);
             let answered: Result<_, Infallible> = self.routes.clone().oneshot(request).await;
@@ -253,7 +253,7 @@ impl<C: Check> Context<C> {
             Some(status) => self.say_refused(&method, &status, name.as_deref(), begun.elapsed()),
             None => {
                 if standing == Standing::Claimed {
-                    busy = Some(self.peer.place.begin());
+                    busy = Some(self.peer.slot.authorised());
                 }
                 debug!(millis = begun.elapsed().as_millis(), "answered");
             }

@@ -1,6 +1,6 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
-use cavs_net::{Limits, Listener, Patience, Refusals, TlsSource, raise_descriptors};
+use cavs_net::{Deadlines, Limits, Listener, Refusals, TlsSource, raise_descriptors};
 
 /// Descriptors that no connection of a listener gets: the database's, files, monitoring.
 const RESERVED: usize = 128;
@@ -44,7 +44,7 @@ pub async fn listen(
     refusals: &Arc<Refusals>,
 ) -> io::Result<Listener> {
     let limits = Limits::of(connections);
-    Listener::bind(address, Some(tls), limits, Patience::default(), Arc::clone(refusals)).await
+    Listener::bind(address, Some(tls), limits, Deadlines::default(), Arc::clone(refusals)).await
 }
 
 #[cfg(test)]

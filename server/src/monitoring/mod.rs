@@ -6,7 +6,7 @@ mod metrics;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use cavs_net::{Limits, Patience, Places};
+use cavs_net::{Deadlines, Limits, Slots};
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
@@ -30,9 +30,9 @@ pub use metrics::{Metrics, Observed, ObservedSite, OpenStream};
 const LIMITS: Limits = Limits { connections: 16, of_address: 16, newcomers: 16, newcomers_of_address: 16 };
 /// How long a connection may take for all it asks.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
-/// The same, as places have it: nobody here proves who they are.
-const PATIENCE: Patience =
-    Patience { newcomer: CONNECTION_LIMIT, newcomer_in_all: CONNECTION_LIMIT, idle: None };
+/// The same, as slots have it: nobody here proves who they are.
+const DEADLINES: Deadlines =
+    Deadlines { newcomer: CONNECTION_LIMIT, newcomer_in_all: CONNECTION_LIMIT, idle: None };
 /// How long a request's header may take.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// How long the database may take to show that it is there.
@@ -74,16 +74,16 @@ impl Monitor {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        let places = Places::new(LIMITS, PATIENCE);
+        let slots = Slots::new(LIMITS, DEADLINES);
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let Some(place) = places.enter(peer.ip()) else { continue };
+                    let Some(slot) = slots.enter(peer.ip()) else { continue };
                     let (monitor, shutdown) = (Arc::clone(&self), self.shutdown.clone());
                     tasks.spawn(async move {
                         tokio::select! {
                             () = monitor.converse(stream) => {}
-                            () = place.ended() => {}
+                            () = slot.ended() => {}
                             () = shutdown.cancelled() => {}
                         }
                     });

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cavs_types::{DeviceId, DeviceKind, ErasureState, ErrorReason, SightingId, StudentId, UserId, Verdict};
+use cavs_types::{
+    DeviceId, DeviceKind, ErasureState, ErrorReason, SightingId, SiteId, StudentId, UserId, Verdict,
+};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use proptest::{
     prelude::*,
@@ -20,7 +22,7 @@ use crate::{
     error::ServiceError,
     fleet::NewDevice,
     page::PageRequest,
-    people::pseudonym,
+    people::{Credentials, Grant, create_user, pseudonym},
     services::Services,
     sightings::{CapturedSighting, NewReview, SightingFilter},
     testing::{MAIN, PACK, TestDatabase, face, sighting},
@@ -131,7 +133,7 @@ async fn an_erasure_under_way_is_waited_for_and_holds() {
         "UPDATE students SET name = 'Ada'",
         "UPDATE students SET number = '1'",
         "UPDATE students SET erased_at = NULL",
-        "INSERT INTO data_keys (id, student_id, epoch, wrapped) SELECT gen_random_uuid(), id, 1, '' FROM students",
+        "INSERT INTO data_keys (site_id, id, student_id, epoch, wrapped) SELECT site_id, gen_random_uuid(), id, 1, '' FROM students",
     ] {
         let refused = observer.execute(sql, &[]).await.unwrap_err();
         assert_eq!(refused.code().map(|state| state.code()), Some("CV101"), "{sql}: {refused}");
@@ -369,6 +371,58 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
     assert_eq!(count(&observer, "probes_default").await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_site_keeps_what_it_wants() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let credentials = Credentials::new("olga", "a long password".to_owned()).unwrap();
+    let user = create_user(&database.store, credentials, Grant::Operator).await.unwrap().id;
+    let north = app.sites.create("North", user).await.unwrap().site.id;
+    let observer = database.connect().await;
+    for site in [MAIN, north] {
+        let new = NewDevice { name: "camera".into(), kind: DeviceKind::Agent, classroom: String::new() };
+        let device = app.devices.create_device(site, &new).await.unwrap().id;
+        app.ingest.ingest(site, device, &[pictured(1, 1), pictured(2, 2)]).await.unwrap();
+    }
+    let sql = "INSERT INTO retention_policies (site_id, unknown_probes, evidence, sightings) VALUES ($1, 20, 0, 30)";
+    observer.execute(sql, &[&north.uuid()]).await.unwrap();
+
+    let (store, now) = (BiometricStore::new(&database.store), Timestamp::now());
+    store.make_partitions(now.to_zoned(TimeZone::UTC).date()).await.unwrap();
+    let left = async |table: &str, site: SiteId| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table} WHERE site_id = $1");
+        observer.query_one(&sql, &[&site.uuid()]).await.unwrap().get(0)
+    };
+    let mut after = Vec::new();
+    for days in [8i64, 21, 31] {
+        let then = now + (24 * days).hours();
+        store.apply_retention(RetentionPolicy::default(), then).await.unwrap().unwrap();
+        for table in ["probes", "evidence", "sightings", "data_keys"] {
+            after.push((days, table, left(table, MAIN).await, left(table, north).await));
+        }
+    }
+    let expected = [
+        (8, "probes", 0, 2),
+        (8, "evidence", 2, 2),
+        (8, "sightings", 2, 2),
+        (8, "data_keys", 1, 1),
+        // Nobody's any more: dropped as a whole.
+        (21, "probes", 0, 0),
+        (21, "evidence", 2, 2),
+        (21, "sightings", 2, 2),
+        (21, "data_keys", 1, 1),
+        (31, "probes", 0, 0),
+        // Pictures are kept for ever in the north, but not without their sightings.
+        (31, "evidence", 0, 0),
+        (31, "sightings", 2, 0),
+        (31, "data_keys", 0, 0),
+    ];
+    assert_eq!(after, expected);
+    let sql = "SELECT (sum(probes), sum(evidence), sum(sightings), count(*))::text FROM retention_runs
+               GROUP BY site_id ORDER BY site_id";
+    assert_eq!(texts(&observer, sql).await, ["(2,2,0,3)", "(2,0,2,3)"]);
+}
+
 /// A backup is the rows of before: sealed faces, and the data keys that sealed them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today() {
@@ -399,7 +453,7 @@ async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today()
     let (probe, picture) = (sealed(&of_sighting("probes")).await, sealed(&of_sighting("evidence")).await);
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let of_student = store.student_key(MAIN, gone).await.unwrap().unwrap();
-    let of_day = store.day_key(today).await.unwrap().unwrap();
+    let of_day = store.day_key(MAIN, today).await.unwrap().unwrap();
     let faces = [
         (&of_student, Owner::Template(template.0.into(), PACK), &template.1),
         (&of_day, Owner::Probe(probe.0.into(), PACK), &probe.1),
@@ -418,7 +472,7 @@ async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today()
     let (maintenance, until) = (Arc::clone(&app.maintenance), shutdown.clone());
     let working = tokio::spawn(async move { maintenance.run(until).await });
     let purged = async {
-        while store.erasure(gone).await.unwrap().unwrap().state != ErasureState::Purged {
+        while store.erasure(MAIN, gone).await.unwrap().unwrap().state != ErasureState::Purged {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

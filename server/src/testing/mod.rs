@@ -4,6 +4,7 @@ mod faces;
 mod locks;
 mod records;
 mod reviews;
+mod schema;
 mod sites;
 
 use std::{

@@ -318,7 +318,7 @@ async fn students(database: &Records) {
     let add = async |number: &str, name: &str| {
         let new = NewStudent::new(number, name, "7b").unwrap();
         let id = StudentId::generate();
-        let key = keys.new_student_key(id).unwrap();
+        let key = keys.new_student_key(MAIN, id).unwrap();
         store.create(MAIN, id, &new, &key).await
     };
     let gone = add("Ｚ-１７", "Zebulon Quagmire").await.unwrap();
@@ -339,7 +339,7 @@ async fn students(database: &Records) {
     old.query_one("SELECT count(*) FROM students", &[]).await.unwrap();
     store.erase(MAIN, gone.id, by).await.unwrap();
     let biometrics = BiometricStore::new(db);
-    let erasure = async || biometrics.erasure(gone.id).await.unwrap().unwrap();
+    let erasure = async || biometrics.erasure(MAIN, gone.id).await.unwrap().unwrap();
     let begun = erasure().await;
     assert_eq!((begun.state, begun.purged_at, begun.waits_for.as_str()), (ErasureState::Pending, None, ""));
     assert!(!biometrics.purge_erased().await.unwrap());

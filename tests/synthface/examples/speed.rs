@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use synthface::{Classroom, Identity, Roster, Sculpture, Settings, View};
+use synthface::{Classroom, HeadMesh, Identity, Roster, Settings, View};
 
 /// Processor time of this process so far, all threads together; Linux only, elsewhere zero.
 fn processor_time() -> Duration {
@@ -28,7 +28,7 @@ fn measure(what: &str, times: u32, mut work: impl FnMut(u64)) {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let people: Vec<Identity> = (0..40).map(Identity::from_seed).collect();
-    measure("sculpture", 40, |i| drop(Sculpture::new(people[i as usize].clone())));
+    measure("head", 40, |i| drop(HeadMesh::new(people[i as usize].clone())));
     measure("portrait of 224 pixels", 40, |i| {
         drop(synthface::render(&people[i as usize], &View::portrait(i), 224));
     });

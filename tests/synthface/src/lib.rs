@@ -21,6 +21,6 @@ pub use identity::{
     Beard, BeardCut, Glasses, Hair, HairCut, Identity, LensShape, PARAMETERS, Parameter, Shape,
 };
 pub use math::Vec3;
-pub use render::{FaceTruth, Rendering, SIZES, Sculpture, render, render_sculpture};
+pub use render::{FaceTruth, HeadMesh, Rendering, SIZES, render, render_head};
 pub use roster::{MOST_PEOPLE, Roster, RosterError, RosterLine, Student};
 pub use view::{Backdrop, Expression, Finish, Framing, Light, Outfit, OutfitKind, Pose, View};

@@ -141,26 +141,26 @@ async fn torture_thirty_two_cameras() {
 }
 
 /// A small generator: the same requests in every run.
-struct Dice(u64);
+struct RandomSource(u64);
 
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
+impl RandomSource {
+    fn below(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % below.max(1)
     }
 
     /// Changes a few bytes, cuts, or repeats.
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.roll(4) {
-            let at = self.roll(bytes.len());
-            match self.roll(5) {
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len());
+            match self.below(5) {
                 0 => bytes.truncate(at.max(1)),
                 1 => {
                     let again = bytes[at..].to_vec();
                     bytes.extend(again.iter().take(300));
                 }
                 2 => drop(bytes.splice(at..at, [0xFF; 5])),
-                _ => bytes[at] = self.roll(256) as u8,
+                _ => bytes[at] = self.below(256) as u8,
             }
         }
     }
@@ -240,7 +240,7 @@ fn torture_mutated_requests() {
     let mut site = ProxySite::start("camera_rate = 1000\n");
     site.start_proxy();
     let camera = site.add_camera("door");
-    let (image, mut dice) = (jpeg_without_face(), Dice(0x2545_F491_4F6C_DD1D));
+    let (image, mut random) = (jpeg_without_face(), RandomSource(0x2545_F491_4F6C_DD1D));
     let send = |bytes: &[u8]| {
         let begun = Instant::now();
         let mut stream = loop {
@@ -270,7 +270,7 @@ fn torture_mutated_requests() {
     for (path, request) in &good {
         for _ in 0..count {
             let mut request = request.clone();
-            dice.mutate(&mut request);
+            random.mutate(&mut request);
             send(&request);
         }
         println!("INFO {count} mutated requests over {path}: {} MiB resident", resident(process) >> 20);

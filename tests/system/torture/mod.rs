@@ -1,11 +1,11 @@
-//! The server and the database are killed again and again while sightings stream in; an oracle keeps
-//! what was spooled, a judge compares. Twenty kills each; `scripts/torture` asks for 200.
+//! The server and the database are killed again and again while sightings stream in; what was spooled is
+//! remembered, and compared. Twenty kills each; `scripts/torture` asks for 200.
 //!
 //! One line `BAR name figure bar ok|SHORT` each.
 
 #![allow(clippy::print_stdout, reason = "bars")]
 
-mod oracle;
+mod expected;
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use oracle::{Judgement, Oracle};
+use expected::{Comparison, Expected};
 
 /// Between two sightings of the stream.
 const PACE: Duration = Duration::from_millis(5);
@@ -43,8 +43,8 @@ fn kills() -> usize {
     env::var("CAVS_TORTURE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
-fn report(what: &str, kills: usize, judgement: Judgement) {
-    let Judgement { spooled, lost, doubled, altered } = judgement;
+fn report(what: &str, kills: usize, comparison: Comparison) {
+    let Comparison { spooled, lost, doubled, altered } = comparison;
     println!("INFO {what}-{kills}-kills-sightings {spooled}");
     for (name, figure) in [("lost", lost), ("doubled", doubled), ("altered", altered)] {
         bar(&format!("{what}-{kills}-kills-{name}"), figure, 0, false);
@@ -104,17 +104,17 @@ async fn torture_server_kills() {
     let cluster = start_cluster(directory.path(), Durability::Durable);
     let mut site = site(&cluster);
     let client = connect(&cluster).await;
-    let oracle = Oracle::start(&site);
-    let device = oracle.device();
-    let streaming = oracle.stream(PACE);
+    let expected = Expected::start(&site);
+    let device = expected.device();
+    let streaming = expected.stream(PACE);
     let mut dice = 0x2545_F491_4F6C_DD1D;
     for _ in 0..kills() {
         let_it_work(&client, device, &mut dice).await;
         site.take_server().kill();
         site.restart_server();
     }
-    let judgement = streaming.stop().judge(&site, &client).await;
-    report("server", kills(), judgement);
+    let comparison = streaming.stop().compare(&site, &client).await;
+    report("server", kills(), comparison);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,9 +122,9 @@ async fn torture_database_kills() {
     let directory = tempfile::tempdir().unwrap();
     let mut cluster = start_cluster(directory.path(), Durability::Durable);
     let site = site(&cluster);
-    let oracle = Oracle::start(&site);
-    let device = oracle.device();
-    let streaming = oracle.stream(PACE);
+    let expected = Expected::start(&site);
+    let device = expected.device();
+    let streaming = expected.stream(PACE);
     let mut dice = 0x9E37_79B9_7F4A_7C15;
     for _ in 0..kills() {
         let client = connect(&cluster).await;
@@ -135,8 +135,8 @@ async fn torture_database_kills() {
         }
         cluster = start_cluster(directory.path(), Durability::Durable);
     }
-    let judgement = streaming.stop().judge(&site, &connect(&cluster).await).await;
-    report("database", kills(), judgement);
+    let comparison = streaming.stop().compare(&site, &connect(&cluster).await).await;
+    report("database", kills(), comparison);
 }
 
 /// The sessions of a postmaster that was killed end by themselves; until then none can start.
@@ -166,18 +166,18 @@ async fn syncs(durability: Durability) -> Result<(usize, usize), String> {
     let mut strace = trace(postmaster(directory.path()), &log)?;
     let site = site(&cluster);
     let client = connect(&cluster).await;
-    let mut oracle = Oracle::start(&site);
-    let device = oracle.device();
+    let mut expected = Expected::start(&site);
+    let device = expected.device();
     let mut spans = Vec::new();
     for count in 1..=TRACED {
         let begun = seconds();
-        oracle.see();
+        expected.see();
         while stored(&client, device).await < count as i64 {
             sleep(Duration::from_millis(2)).await;
         }
         spans.push(begun..seconds());
     }
-    oracle.judge(&site, &client).await;
+    expected.compare(&site, &client).await;
     let _ = kill(Pid::from_raw(strace.id().cast_signed()), Signal::SIGINT);
     let _ = strace.wait();
     let text = fs::read_to_string(&log).unwrap();

@@ -73,7 +73,7 @@ impl BiometricStore {
                 "SELECT g.sequence AS latest, c.sequence, c.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM gallery_clock g
                  LEFT JOIN gallery_changes c ON c.site_id = g.site_id AND c.sequence > $2
-                 LEFT JOIN (templates t JOIN data_keys k USING (student_id))
+                 LEFT JOIN (templates t JOIN data_keys k USING (site_id, student_id))
                      ON t.site_id = c.site_id AND t.id = c.template_id AND t.pack_digest = $3
                  WHERE g.site_id = $1 ORDER BY c.sequence LIMIT $4"
             ))
@@ -106,7 +106,7 @@ impl BiometricStore {
             .prepare_cached(&format!(
                 "SELECT w.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM unnest($2::uuid[]) AS w (template_id)
-                 LEFT JOIN (templates t JOIN data_keys k USING (student_id))
+                 LEFT JOIN (templates t JOIN data_keys k USING (site_id, student_id))
                      ON t.site_id = $1 AND t.id = w.template_id AND t.pack_digest = $3"
             ))
             .await?;

@@ -55,19 +55,20 @@ pub(crate) async fn erase_faces(
     student: StudentId,
     by: UserId,
 ) -> Result<Vec<TemplateId>, DatabaseError> {
-    destroy_student_key(transaction, student).await?;
+    destroy_student_key(transaction, site, student).await?;
     let (site, student) = (site.uuid(), student.uuid());
     let mut sightings: HashSet<Uuid> = HashSet::new();
     for table in ["evidence", "probes"] {
         let sql = format!(
             "WITH shown AS ({FACES}) DELETE FROM {table} f USING shown
-             WHERE f.day = shown.day AND f.sighting_id = shown.id RETURNING f.sighting_id"
+             WHERE f.site_id = $1 AND f.day = shown.day AND f.sighting_id = shown.id RETURNING f.sighting_id"
         );
         for row in transaction.query(&sql, &[&site, &student]).await? {
             sightings.insert(row.try_get(0)?);
         }
     }
-    transaction.execute("DELETE FROM portraits WHERE student_id = $1", &[&student]).await?;
+    let sql = "DELETE FROM portraits WHERE site_id = $1 AND student_id = $2";
+    transaction.execute(sql, &[&site, &student]).await?;
     // Last of the faces: from here to the commit, nobody else changes a template.
     let sql = "DELETE FROM templates WHERE site_id = $1 AND student_id = $2 RETURNING id";
     let templates: Vec<TemplateId> = transaction
@@ -78,16 +79,17 @@ pub(crate) async fn erase_faces(
         .collect::<Result<_, _>>()?;
     // Nothing begins anew where there was nothing more to destroy. The time is of after the key's destruction, which
     // no rotation can overtake: no epoch that is made later has ever wrapped it.
-    let sql = "INSERT INTO erasures AS e (id, student_id, requested_by, requested_at, templates, sightings)
-               VALUES ($1, $2, $3, clock_timestamp(), $4, $5)
-               ON CONFLICT (student_id) DO UPDATE SET templates = e.templates + excluded.templates,
+    let sql = "INSERT INTO erasures AS e
+                   (site_id, id, student_id, requested_by, requested_at, templates, sightings)
+               VALUES ($1, $2, $3, $4, clock_timestamp(), $5, $6)
+               ON CONFLICT (site_id, student_id) DO UPDATE SET templates = e.templates + excluded.templates,
                    sightings = e.sightings + excluded.sightings, requested_by = excluded.requested_by,
                    requested_at = excluded.requested_at, xid = excluded.xid, state = 'pending',
                    purged_at = NULL, waits_for = ''
                WHERE excluded.templates + excluded.sightings > 0";
     let (templates_gone, sightings_gone) = (templates.len() as i64, sightings.len() as i64);
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&Uuid::now_v7(), &student, &by.uuid(), &templates_gone, &sightings_gone];
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&site, &Uuid::now_v7(), &student, &by.uuid(), &templates_gone, &sightings_gone];
     transaction.execute(sql, &parameters).await?;
     Ok(templates)
 }
@@ -113,10 +115,10 @@ impl BiometricStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn erasure(&self, student: StudentId) -> Result<Option<Erasure>, DatabaseError> {
+    pub async fn erasure(&self, site: SiteId, student: StudentId) -> Result<Option<Erasure>, DatabaseError> {
         let client = self.db.client().await?;
-        let sql = format!("SELECT {ERASURE} FROM erasures e WHERE e.student_id = $1");
-        let row = client.query_opt(&sql, &[&student.uuid()]).await?;
+        let sql = format!("SELECT {ERASURE} FROM erasures e WHERE e.site_id = $1 AND e.student_id = $2");
+        let row = client.query_opt(&sql, &[&site.uuid(), &student.uuid()]).await?;
         row.as_ref().map_or(Ok(None), read_erasure)
     }
 

@@ -27,6 +27,7 @@ pub struct SealedFace {
 /// database leaves them out. Both statements go out together, however many faces there are.
 pub(crate) async fn store_faces(
     transaction: &Transaction<'_>,
+    site: SiteId,
     faces: &[(SightingId, &SealedFace)],
 ) -> Result<(), DatabaseError> {
     if faces.is_empty() {
@@ -39,7 +40,8 @@ pub(crate) async fn store_faces(
             pictures.push(face.day, *id, evidence);
         }
     }
-    try_join(probes.insert(transaction, "probes"), pictures.insert(transaction, "evidence")).await?;
+    try_join(probes.insert(transaction, site, "probes"), pictures.insert(transaction, site, "evidence"))
+        .await?;
     Ok(())
 }
 
@@ -58,38 +60,52 @@ impl<'a> Columns<'a> {
         self.sealed.push(sealed);
     }
 
-    async fn insert(&self, transaction: &Transaction<'_>, table: &str) -> Result<(), DatabaseError> {
+    async fn insert(
+        &self,
+        transaction: &Transaction<'_>,
+        site: SiteId,
+        table: &str,
+    ) -> Result<(), DatabaseError> {
         if self.days.is_empty() {
             return Ok(());
         }
         let sql = format!(
-            "INSERT INTO {table} (day, sighting_id, sealed)
-             SELECT * FROM unnest($1::date[], $2::uuid[], $3::bytea[])"
+            "INSERT INTO {table} (site_id, day, sighting_id, sealed)
+             SELECT $4, * FROM unnest($1::date[], $2::uuid[], $3::bytea[])"
         );
         let statement = transaction.prepare_cached(&sql).await?;
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.days, &self.sightings, &self.sealed];
+        let parameters: [&(dyn ToSql + Sync); 4] = [&self.days, &self.sightings, &self.sealed, &site.uuid()];
         transaction.execute(&statement, &parameters).await?;
         Ok(())
     }
 }
 
-/// Which of some sightings have a picture. The days choose the partitions.
+/// Which of some sightings of a site have a picture. The days choose the partitions.
 pub(crate) async fn sightings_with_evidence(
     client: &Object,
+    site: SiteId,
     days: &[Date],
     sightings: &[Uuid],
 ) -> Result<HashSet<Uuid>, DatabaseError> {
-    let sql = "SELECT sighting_id FROM evidence WHERE day = ANY($1) AND sighting_id = ANY($2)";
-    let rows = client.query_typed(sql, &[(&days, Type::DATE_ARRAY), (&sightings, Type::UUID_ARRAY)]).await?;
+    let sql =
+        "SELECT sighting_id FROM evidence WHERE site_id = $1 AND day = ANY($2) AND sighting_id = ANY($3)";
+    let site = site.uuid();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&site, Type::UUID), (&days, Type::DATE_ARRAY), (&sightings, Type::UUID_ARRAY)];
+    let rows = client.query_typed(sql, &parameters).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// Whether a sighting has a picture. Takes one answer of the database on a connection that was asked before.
-pub(crate) async fn has_evidence(client: &Object, sighting: SightingId) -> Result<bool, DatabaseError> {
-    let sql =
-        "SELECT FROM evidence WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE id = $1)";
+pub(crate) async fn has_evidence(
+    client: &Object,
+    site: SiteId,
+    sighting: SightingId,
+) -> Result<bool, DatabaseError> {
+    let sql = "SELECT FROM evidence WHERE site_id = $1 AND sighting_id = $2
+                   AND day = (SELECT day FROM sightings WHERE site_id = $1 AND id = $2)";
     let statement = client.prepare_cached(sql).await?;
-    Ok(client.query_opt(&statement, &[&sighting.uuid()]).await?.is_some())
+    Ok(client.query_opt(&statement, &[&site.uuid(), &sighting.uuid()]).await?.is_some())
 }
 
 impl BiometricStore {
@@ -98,11 +114,11 @@ impl BiometricStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn evidence(&self, site: SiteId, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let sql = "SELECT sealed FROM evidence
-                   WHERE sighting_id = $1 AND day = (SELECT day FROM sightings WHERE site_id = $2 AND id = $1)";
+        let sql = "SELECT sealed FROM evidence WHERE site_id = $1 AND sighting_id = $2
+                       AND day = (SELECT day FROM sightings WHERE site_id = $1 AND id = $2)";
         let client = self.db.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let row = client.query_opt(&statement, &[&id.uuid(), &site.uuid()]).await?;
+        let row = client.query_opt(&statement, &[&site.uuid(), &id.uuid()]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 }

@@ -22,15 +22,15 @@ const ROTATION_LOCK: i64 = 0x6b65_7973;
 pub enum KeyOf {
     /// A student's templates and portraits.
     Student(StudentId),
-    /// Probes and evidence of the sightings that came on a day (UTC).
+    /// Probes and evidence of a site's sightings that came on a day (UTC).
     Day(Date),
 }
 
 impl KeyOf {
-    pub(crate) const fn owner(self) -> Owner {
+    pub(crate) const fn owner(self, site: SiteId) -> Owner {
         match self {
             Self::Student(id) => Owner::StudentKey(id),
-            Self::Day(day) => Owner::DayKey(day),
+            Self::Day(day) => Owner::DayKey(site, day),
         }
     }
 }
@@ -38,6 +38,8 @@ impl KeyOf {
 /// A data key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredKey {
+    /// Whose faces it seals.
+    pub site: SiteId,
     /// In the header of all that it seals.
     pub id: DataKeyId,
     /// What it seals.
@@ -61,8 +63,7 @@ pub struct Epoch {
 }
 
 /// The columns that [`stored_key`] reads, of `data_keys k`.
-pub(crate) const KEY_COLUMNS: &str =
-    "k.id AS key_id, k.student_id AS key_student_id, k.day AS key_day, k.epoch, k.wrapped";
+pub(crate) const KEY_COLUMNS: &str = "k.site_id AS key_site_id, k.id AS key_id, k.student_id AS key_student_id, k.day AS key_day, k.epoch, k.wrapped";
 
 /// Reads a data key.
 pub(crate) fn stored_key(row: &Row) -> Result<StoredKey, DatabaseError> {
@@ -74,6 +75,7 @@ pub(crate) fn stored_key(row: &Row) -> Result<StoredKey, DatabaseError> {
         }
     };
     Ok(StoredKey {
+        site: row.try_get::<_, Uuid>("key_site_id")?.into(),
         id: row.try_get::<_, Uuid>("key_id")?.into(),
         of,
         epoch: row.try_get::<_, i32>("epoch")?.unsigned_abs(),
@@ -90,10 +92,11 @@ pub(crate) async fn insert_key(
         KeyOf::Student(id) => (Some(id.uuid()), None),
         KeyOf::Day(day) => (None, Some(day)),
     };
-    let sql = "INSERT INTO data_keys (id, student_id, day, epoch, wrapped) VALUES ($1, $2, $3, $4, $5)
-               ON CONFLICT (day) DO NOTHING";
-    let epoch = to_integer(new.epoch);
-    Ok(client.execute(sql, &[&new.id.uuid(), &student, &day, &epoch, &new.wrapped]).await?)
+    let sql =
+        "INSERT INTO data_keys (site_id, id, student_id, day, epoch, wrapped) VALUES ($1, $2, $3, $4, $5, $6)
+               ON CONFLICT (site_id, day) DO NOTHING";
+    let (site, id, epoch) = (new.site.uuid(), new.id.uuid(), to_integer(new.epoch));
+    Ok(client.execute(sql, &[&site, &id, &student, &day, &epoch, &new.wrapped]).await?)
 }
 
 /// The turn of a server that rotates the keyring; over when dropped.
@@ -180,21 +183,22 @@ impl BiometricStore {
         Ok(RotationTurn(client))
     }
 
-    /// Data keys that are wrapped by epochs before this one, by id, after one of them.
+    /// Data keys that are wrapped by epochs before this one, by site and id, after one of them.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn data_keys_before(
         &self,
         epoch: u32,
-        after: Option<DataKeyId>,
+        after: Option<(SiteId, DataKeyId)>,
         most: i64,
     ) -> Result<Vec<StoredKey>, DatabaseError> {
         let sql = format!(
-            "SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.epoch < $1 AND k.id > $2 ORDER BY k.id LIMIT $3"
+            "SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.epoch < $1 AND (k.site_id, k.id) > ($2, $3)
+             ORDER BY k.site_id, k.id LIMIT $4"
         );
-        let after = after.map_or(Uuid::nil(), DataKeyId::uuid);
-        let rows = self.db.client().await?.query(&sql, &[&to_integer(epoch), &after, &most]).await?;
+        let (site, id) = after.map_or_else(Default::default, |(site, id)| (site.uuid(), id.uuid()));
+        let rows = self.db.client().await?.query(&sql, &[&to_integer(epoch), &site, &id, &most]).await?;
         rows.iter().map(stored_key).collect()
     }
 
@@ -203,24 +207,25 @@ impl BiometricStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn rewrap(&self, keys: &[StoredKey]) -> Result<u64, DatabaseError> {
+        let sites: Vec<Uuid> = keys.iter().map(|key| key.site.uuid()).collect();
         let ids: Vec<Uuid> = keys.iter().map(|key| key.id.uuid()).collect();
         let epochs: Vec<i32> = keys.iter().map(|key| to_integer(key.epoch)).collect();
         let wrapped: Vec<&[u8]> = keys.iter().map(|key| key.wrapped.as_slice()).collect();
         let sql = "UPDATE data_keys k SET epoch = n.epoch, wrapped = n.wrapped
-                   FROM unnest($1::uuid[], $2::integer[], $3::bytea[]) AS n (id, epoch, wrapped)
-                   WHERE k.id = n.id AND k.epoch < n.epoch";
-        Ok(self.db.client().await?.execute(sql, &[&ids, &epochs, &wrapped]).await?)
+                   FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bytea[]) AS n (site_id, id, epoch, wrapped)
+                   WHERE k.site_id = n.site_id AND k.id = n.id AND k.epoch < n.epoch";
+        Ok(self.db.client().await?.execute(sql, &[&sites, &ids, &epochs, &wrapped]).await?)
     }
 
-    /// A data key.
+    /// A data key of a site.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn data_key(&self, id: DataKeyId) -> Result<Option<StoredKey>, DatabaseError> {
-        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.id = $1");
+    pub async fn data_key(&self, site: SiteId, id: DataKeyId) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.site_id = $1 AND k.id = $2");
         let client = self.db.client().await?;
         let statement = client.prepare_cached(&sql).await?;
-        client.query_opt(&statement, &[&id.uuid()]).await?.as_ref().map(stored_key).transpose()
+        client.query_opt(&statement, &[&site.uuid(), &id.uuid()]).await?.as_ref().map(stored_key).transpose()
     }
 
     /// A student's data key.
@@ -228,41 +233,40 @@ impl BiometricStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn student_key(&self, site: SiteId, id: StudentId) -> Result<Option<StoredKey>, DatabaseError> {
-        let sql = format!(
-            "SELECT {KEY_COLUMNS} FROM data_keys k JOIN students s ON s.id = k.student_id
-             WHERE s.site_id = $1 AND s.id = $2"
-        );
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.site_id = $1 AND k.student_id = $2");
         let row = self.db.client().await?.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await?;
         row.as_ref().map(stored_key).transpose()
     }
 
-    /// The data key of a day.
+    /// A site's data key of a day.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn day_key(&self, day: Date) -> Result<Option<StoredKey>, DatabaseError> {
-        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.day = $1");
-        let row = self.db.client().await?.query_opt(&sql, &[&day]).await?;
+    pub async fn day_key(&self, site: SiteId, day: Date) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.site_id = $1 AND k.day = $2");
+        let row = self.db.client().await?.query_opt(&sql, &[&site.uuid(), &day]).await?;
         row.as_ref().map(stored_key).transpose()
     }
 
-    /// Stores the data key of a day, unless somebody else has; the one that is stored.
+    /// Stores a site's data key of a day, unless somebody else has; the one that is stored.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn make_day_key(&self, new: &NewDataKey) -> Result<StoredKey, DatabaseError> {
         insert_key(&self.db.client().await?, new).await?;
         let KeyOf::Day(day) = new.of else { return Err(DatabaseError::NotFound) };
-        self.day_key(day).await?.ok_or(DatabaseError::NotFound)
+        self.day_key(new.site, day).await?.ok_or(DatabaseError::NotFound)
     }
 }
 
 /// Destroys the data key of a student's templates and portraits, with the commit.
 pub(super) async fn destroy_student_key(
     transaction: &Transaction<'_>,
+    site: SiteId,
     student: StudentId,
 ) -> Result<(), DatabaseError> {
-    transaction.execute("DELETE FROM data_keys WHERE student_id = $1", &[&student.uuid()]).await?;
+    let sql = "DELETE FROM data_keys WHERE site_id = $1 AND student_id = $2";
+    transaction.execute(sql, &[&site.uuid(), &student.uuid()]).await?;
     Ok(())
 }
 

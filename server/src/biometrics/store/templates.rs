@@ -69,7 +69,7 @@ impl BiometricStore {
         transaction
             .query_opt(
                 // The key's row, too: without its key, what is stored now would never open.
-                "SELECT 1 FROM students s JOIN data_keys k ON k.student_id = s.id
+                "SELECT 1 FROM students s JOIN data_keys k ON k.site_id = s.site_id AND k.student_id = s.id
                  WHERE s.site_id = $1 AND s.id = $2 FOR UPDATE OF s, k",
                 &[&site, &student],
             )
@@ -89,9 +89,10 @@ impl BiometricStore {
             )
             .await?;
         if let Some(portrait) = new.portrait {
-            let sql = "INSERT INTO portraits (day, template_id, student_id, sealed)
-                       SELECT (created_at AT TIME ZONE 'UTC')::date, id, student_id, $2 FROM templates WHERE id = $1";
-            transaction.execute(sql, &[&new.id.uuid(), &portrait]).await?;
+            let sql = "INSERT INTO portraits (site_id, day, template_id, student_id, sealed)
+                       SELECT site_id, (created_at AT TIME ZONE 'UTC')::date, id, student_id, $3 FROM templates
+                       WHERE site_id = $1 AND id = $2";
+            transaction.execute(sql, &[&site, &new.id.uuid(), &portrait]).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -146,7 +147,7 @@ impl BiometricStore {
         client.batch_execute("SET statement_timeout = '10min'; SET work_mem = '256MB'").await?;
         let sql = format!(
             "SELECT t.id, t.student_id, t.embedding, {KEY_COLUMNS}
-             FROM templates t JOIN data_keys k USING (student_id)
+             FROM templates t JOIN data_keys k USING (site_id, student_id)
              WHERE t.site_id = $1 AND t.pack_digest = $2"
         );
         let (site, pack) = (site.uuid(), pack.as_bytes().as_slice());

@@ -24,7 +24,8 @@ impl DeviceStore {
     ) -> Result<Vec<ProxiedCamera>, DatabaseError> {
         let sql = "SELECT d.id, d.name, d.classroom, d.status, array(
                        SELECT t.token_hash FROM device_tokens t
-                       WHERE t.device_id = d.id AND t.revoked_at IS NULL ORDER BY t.token_hash) AS hashes
+                       WHERE t.site_id = d.site_id AND t.device_id = d.id AND t.revoked_at IS NULL
+                       ORDER BY t.token_hash) AS hashes
                    FROM devices d WHERE d.site_id = $1 AND d.proxy_id = $2 ORDER BY d.name";
         let rows = self.db.client().await?.query(sql, &[&site.uuid(), &proxy.uuid()]).await?;
         let camera = |row: &tokio_postgres::Row| {
@@ -71,13 +72,14 @@ impl DeviceStore {
         // Two at once take turns, so that one of them counts the other's token.
         let lock = "SELECT FROM devices WHERE site_id = $1 AND id = $2 FOR NO KEY UPDATE";
         transaction.query_opt(lock, &[&site.uuid(), &camera.uuid()]).await?.ok_or(DatabaseError::NotFound)?;
-        let sql = "INSERT INTO device_tokens (token_hash, device_id, issued_at, issued_by)
-                   VALUES ($1, $2, clock_timestamp(), $3)";
-        transaction.execute(sql, &[&hash, &camera.uuid(), &by.uuid()]).await?;
-        let sql = "UPDATE device_tokens SET revoked_at = now() WHERE token_hash IN (
-                       SELECT token_hash FROM device_tokens WHERE device_id = $1 AND revoked_at IS NULL
-                       ORDER BY issued_at DESC OFFSET $2)";
-        transaction.execute(sql, &[&camera.uuid(), &TOKENS]).await?;
+        let sql = "INSERT INTO device_tokens (site_id, token_hash, device_id, issued_at, issued_by)
+                   VALUES ($1, $2, $3, clock_timestamp(), $4)";
+        transaction.execute(sql, &[&site.uuid(), &hash, &camera.uuid(), &by.uuid()]).await?;
+        let sql = "UPDATE device_tokens SET revoked_at = now() WHERE site_id = $1 AND token_hash IN (
+                       SELECT token_hash FROM device_tokens
+                       WHERE site_id = $1 AND device_id = $2 AND revoked_at IS NULL
+                       ORDER BY issued_at DESC OFFSET $3)";
+        transaction.execute(sql, &[&site.uuid(), &camera.uuid(), &TOKENS]).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -86,8 +88,8 @@ impl DeviceStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn revoke_device_tokens(&self, site: SiteId, camera: DeviceId) -> Result<u64, DatabaseError> {
-        let sql = "UPDATE device_tokens t SET revoked_at = now() FROM devices d
-                   WHERE d.site_id = $1 AND d.id = $2 AND t.device_id = d.id AND t.revoked_at IS NULL";
+        let sql = "UPDATE device_tokens SET revoked_at = now()
+                   WHERE site_id = $1 AND device_id = $2 AND revoked_at IS NULL";
         Ok(self.db.client().await?.execute(sql, &[&site.uuid(), &camera.uuid()]).await?)
     }
 
@@ -144,9 +146,9 @@ pub(crate) async fn note_refusals(
     proxy: DeviceId,
     refusals: &HashMap<(DeviceId, CameraRefusal), u64>,
 ) -> Result<(), DatabaseError> {
-    let sql = "INSERT INTO proxy_refusals (proxy_id, camera_id, reason, sightings)
-               VALUES ($1, coalesce((SELECT id FROM devices WHERE site_id = $6 AND id = $2), $5), $3, $4)
-               ON CONFLICT (proxy_id, camera_id, reason, day) DO UPDATE
+    let sql = "INSERT INTO proxy_refusals (site_id, proxy_id, camera_id, reason, sightings)
+               VALUES ($6, $1, coalesce((SELECT id FROM devices WHERE site_id = $6 AND id = $2), $5), $3, $4)
+               ON CONFLICT (site_id, proxy_id, camera_id, reason, day) DO UPDATE
                SET sightings = proxy_refusals.sightings + excluded.sightings, last_at = now()";
     for ((camera, refusal), count) in refusals {
         let (camera, reason, count) = (camera.uuid(), refusal.reason().as_str(), to_bigint(*count));

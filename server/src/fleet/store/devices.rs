@@ -25,12 +25,13 @@ const SELECT: &str = "
         d.pack_digest, d.spooled, d.lost, d.heartbeat, d.settings_running, d.settings_on_trial,
         d.settings_rejected, d.settings_rejection, d.proxy_id, d.twice_at, d.twice_count,
         p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
-        (SELECT count(*) FROM device_tokens t WHERE t.device_id = d.id AND t.revoked_at IS NULL) AS tokens,
+        (SELECT count(*) FROM device_tokens t
+            WHERE t.site_id = d.site_id AND t.device_id = d.id AND t.revoked_at IS NULL) AS tokens,
         (SELECT s.archived_at IS NOT NULL FROM sites s WHERE s.id = d.site_id) AS archived
     FROM devices d LEFT JOIN devices x ON x.site_id = d.site_id AND x.id = d.proxy_id LEFT JOIN LATERAL (
         SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by
         FROM device_settings s JOIN users u ON u.id = s.pushed_by
-        WHERE s.device_id = d.id ORDER BY s.version DESC LIMIT 1
+        WHERE s.site_id = d.site_id AND s.device_id = d.id ORDER BY s.version DESC LIMIT 1
     ) p ON true";
 
 impl DeviceStore {
@@ -147,10 +148,10 @@ impl DeviceStore {
         transaction.execute(sql, &[&site, &old, &fresh]).await?;
         let sql = "UPDATE devices SET proxy_id = $3 WHERE site_id = $1 AND proxy_id = $2";
         transaction.execute(sql, &[&site, &old, &fresh]).await?;
-        let sql = "INSERT INTO device_settings (device_id, version, settings, pushed_by)
-                   SELECT $2, 1, settings, $3 FROM device_settings
-                   WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
-        transaction.execute(sql, &[&old, &fresh, &by.uuid()]).await?;
+        let sql = "INSERT INTO device_settings (site_id, device_id, version, settings, pushed_by)
+                   SELECT site_id, $3, 1, settings, $4 FROM device_settings
+                   WHERE site_id = $1 AND device_id = $2 ORDER BY version DESC LIMIT 1";
+        transaction.execute(sql, &[&site, &old, &fresh, &by.uuid()]).await?;
         transaction.commit().await?;
         Ok(new)
     }
@@ -186,7 +187,8 @@ impl DeviceStore {
                    settings_running = $5, settings_on_trial = $6, settings_rejected = $7,
                    settings_rejection = $8
                    WHERE id = $1 AND run_id = $9 RETURNING status,
-                   (SELECT coalesce(max(version), 0) FROM device_settings WHERE device_id = id)";
+                   (SELECT coalesce(max(version), 0) FROM device_settings s
+                       WHERE s.site_id = devices.site_id AND s.device_id = devices.id)";
         let (spooled, lost) = (to_bigint(heartbeat.spooled), to_bigint(heartbeat.lost));
         let SettingsReport { running, on_trial, rejected, rejection } = settings;
         let (running, rejected) = (to_bigint(*running), to_bigint(*rejected));
@@ -221,8 +223,9 @@ impl DeviceStore {
         if transaction.query_opt(lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
             return Ok(None);
         }
-        let newest = "SELECT version, settings FROM device_settings WHERE device_id = $1 ORDER BY version DESC LIMIT 1";
-        let (version, before) = match transaction.query_opt(newest, &[&id.uuid()]).await? {
+        let newest = "SELECT version, settings FROM device_settings WHERE site_id = $1 AND device_id = $2
+                      ORDER BY version DESC LIMIT 1";
+        let (version, before) = match transaction.query_opt(newest, &[&site.uuid(), &id.uuid()]).await? {
             Some(row) => (row.try_get(0)?, read_json(&row, "device_settings", "settings")?),
             None => (0_i64, BTreeMap::new()),
         };
@@ -230,10 +233,9 @@ impl DeviceStore {
         if after == before {
             return Ok(Some(version.unsigned_abs()));
         }
-        let sql =
-            "INSERT INTO device_settings (device_id, version, settings, pushed_by) VALUES ($1, $2, $3, $4)";
+        let sql = "INSERT INTO device_settings (site_id, device_id, version, settings, pushed_by) VALUES ($1, $2, $3, $4, $5)";
         let next = version + 1;
-        transaction.execute(sql, &[&id.uuid(), &next, &Json(&after), &by.uuid()]).await?;
+        transaction.execute(sql, &[&site.uuid(), &id.uuid(), &next, &Json(&after), &by.uuid()]).await?;
         transaction.commit().await?;
         Ok(Some(next.unsigned_abs()))
     }

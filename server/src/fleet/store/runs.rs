@@ -44,7 +44,8 @@ impl DeviceStore {
                        coalesce(run_since > now() - make_interval(secs => $3)
                            AND last_seen_at > now() - make_interval(secs => $4), false) AS holds,
                        (SELECT greatest(extract(epoch FROM now() - superseded_at), 0)::float8
-                        FROM superseded_runs WHERE device_id = id AND superseded_runs.run_id = $2) AS superseded
+                        FROM superseded_runs s
+                        WHERE s.site_id = devices.site_id AND s.device_id = id AND s.run_id = $2) AS superseded
                    FROM devices WHERE id = $1 FOR NO KEY UPDATE";
         let (holds, alive) = (HOLDS_FOR.as_secs_f64(), ALIVE_FOR.as_secs_f64());
         let row = transaction.query_opt(sql, &[&id.uuid(), &run.uuid(), &holds, &alive]).await?;
@@ -57,13 +58,16 @@ impl DeviceStore {
         let admission = standing.greeted();
         if admission.welcome {
             if standing.other_speaks {
-                let sql = "INSERT INTO superseded_runs (device_id, run_id)
-                           SELECT id, run_id FROM devices WHERE id = $1
-                           ON CONFLICT (device_id, run_id) DO UPDATE SET superseded_at = now()";
+                let sql = "INSERT INTO superseded_runs (site_id, device_id, run_id)
+                           SELECT site_id, id, run_id FROM devices WHERE id = $1
+                           ON CONFLICT (site_id, device_id, run_id) DO UPDATE SET superseded_at = now()";
                 transaction.execute(sql, &[&id.uuid()]).await?;
-                let sql = "DELETE FROM superseded_runs WHERE device_id = $1 AND (run_id = $2 OR run_id IN (
-                               SELECT run_id FROM superseded_runs WHERE device_id = $1
-                               ORDER BY superseded_at DESC OFFSET $3))";
+                let sql = "DELETE FROM superseded_runs r USING devices d
+                           WHERE d.id = $1 AND r.site_id = d.site_id AND r.device_id = d.id
+                               AND (r.run_id = $2 OR r.run_id IN (
+                                   SELECT s.run_id FROM superseded_runs s
+                                   WHERE s.site_id = d.site_id AND s.device_id = d.id
+                                   ORDER BY s.superseded_at DESC OFFSET $3))";
                 transaction.execute(sql, &[&id.uuid(), &run.uuid(), &REMEMBERED]).await?;
             }
             let sql = "UPDATE devices SET run_id = $2, run_since =
@@ -96,8 +100,9 @@ impl DeviceStore {
     pub async fn superseded_run_spoke(&self, id: DeviceId, run: RunId) -> Result<bool, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        let sql = "SELECT greatest(extract(epoch FROM now() - superseded_at), 0)::float8
-                   FROM superseded_runs WHERE device_id = $1 AND run_id = $2";
+        let sql = "SELECT greatest(extract(epoch FROM now() - s.superseded_at), 0)::float8
+                   FROM superseded_runs s JOIN devices d ON d.site_id = s.site_id AND d.id = s.device_id
+                   WHERE d.id = $1 AND s.run_id = $2";
         let parameters: [&(dyn ToSql + Sync); 2] = [&id.uuid(), &run.uuid()];
         let row = transaction.query_opt(sql, &parameters).await?;
         let age = row.map(|row| row.try_get::<_, f64>(0)).transpose()?.map(Duration::from_secs_f64);
@@ -117,8 +122,8 @@ async fn note_twice(
 ) -> Result<(), DatabaseError> {
     let sql = "UPDATE devices SET twice_at = now(), twice_count = twice_count + 1 WHERE id = $1";
     transaction.execute(sql, &[&id.uuid()]).await?;
-    let sql = "INSERT INTO device_conflicts (device_id, noticed) VALUES ($1, 1)
-               ON CONFLICT (device_id, day) DO UPDATE
+    let sql = "INSERT INTO device_conflicts (site_id, device_id, noticed) SELECT site_id, id, 1 FROM devices WHERE id = $1
+               ON CONFLICT (site_id, device_id, day) DO UPDATE
                SET noticed = device_conflicts.noticed + 1, last_at = now()";
     transaction.execute(sql, &[&id.uuid()]).await?;
     transaction.execute("SELECT pg_notify('cavs_devices', '')", &[]).await?;

@@ -46,11 +46,11 @@ impl Students {
     /// `STUDENT_EXISTS`.
     pub async fn create(&self, site: SiteId, new: &NewStudent) -> Result<Student, ServiceError> {
         let id = StudentId::generate();
-        let mut created = self.store.create(site, id, new, &self.keys.new_student_key(id)?).await;
+        let mut created = self.store.create(site, id, new, &self.keys.new_student_key(site, id)?).await;
         if matches!(created, Err(DatabaseError::EpochRetired)) {
             // Another server has rotated the keyring.
             self.keys.refresh().await?;
-            created = self.store.create(site, id, new, &self.keys.new_student_key(id)?).await;
+            created = self.store.create(site, id, new, &self.keys.new_student_key(site, id)?).await;
         }
         let student = created.map_err(|error| {
             let message = || format!("student number {:?} is taken", new.number);
@@ -118,7 +118,7 @@ impl Students {
     /// `NOT_FOUND`: nobody has erased the student.
     pub async fn erasure(&self, site: SiteId, id: StudentId) -> Result<Erasure, ServiceError> {
         self.get(site, &StudentKey::Id(id)).await?;
-        self.biometrics.erasure(id).await?.ok_or_else(|| {
+        self.biometrics.erasure(site, id).await?.ok_or_else(|| {
             ServiceError::refused(ErrorReason::NotFound, format!("the student {id} was not erased"))
         })
     }

@@ -13,7 +13,7 @@ fn select() -> String {
     format!(
         "SELECT s.id, s.number, s.name, s.section, s.created_at, s.erased_at,
              {TEMPLATE_COUNT}, {ERASURE}
-         FROM students s LEFT JOIN erasures e ON e.student_id = s.id"
+         FROM students s LEFT JOIN erasures e ON e.site_id = s.site_id AND e.student_id = s.id"
     )
 }
 

@@ -59,7 +59,7 @@ impl Opener {
         gallery: &Arc<dyn Gallery>,
         store: &BiometricStore,
     ) -> Result<(), ServiceError> {
-        gallery.hold();
+        gallery.pause_background();
         let stored = store.templates(self.site, self.pack).await?;
         let filled = stored
             .map_err(ServiceError::from)
@@ -82,7 +82,7 @@ impl Opener {
             .try_buffer_unordered(AHEAD)
             .try_collect::<()>()
             .await;
-        gallery.release();
+        gallery.resume_background();
         filled
     }
 

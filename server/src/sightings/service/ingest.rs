@@ -91,7 +91,7 @@ impl Ingest {
             }
         }
         let day = received_at.to_zoned(TimeZone::UTC).date();
-        let key = self.keys.day_key(&self.biometrics, day).await?;
+        let key = self.keys.day_key(&self.biometrics, site, day).await?;
         let batch: Vec<SightingToStore<'_>> = sightings
             .iter()
             .zip(&predictions)

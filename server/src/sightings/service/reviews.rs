@@ -62,7 +62,8 @@ impl Reviews {
         let evidence = match self.biometrics.evidence(site, id).await? {
             None => Bytes::new(),
             Some(sealed) => {
-                let mut plain = self.keys.unseal(&self.biometrics, Owner::Evidence(id), &sealed).await?;
+                let mut plain =
+                    self.keys.unseal(&self.biometrics, site, Owner::Evidence(id), &sealed).await?;
                 Bytes::from(std::mem::take(&mut *plain))
             }
         };

@@ -84,7 +84,7 @@ impl SightingStore {
         let stored = insert_sightings(&transaction, site, device, &offered).await?;
         let new = offered.iter().filter(|sighting| stored.contains(&sighting.id.uuid()));
         let faces: Vec<_> = new.map(|sighting| (sighting.id, &sighting.face)).collect();
-        store_faces(&transaction, &faces).await?;
+        store_faces(&transaction, site, &faces).await?;
         let mut refusals: HashMap<_, u64> = HashMap::new();
         refused
             .into_iter()

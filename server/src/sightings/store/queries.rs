@@ -260,7 +260,7 @@ const REVIEWS_OF_ONE: &str = "
         w.reviewed_at AS withdrawn_at, w.notes AS withdrawal_notes, x.username AS withdrawn_by
     FROM reviews r JOIN users u ON u.id = r.reviewer_id
         LEFT JOIN (reviews w JOIN users x ON x.id = w.reviewer_id)
-            ON w.sighting_id = r.sighting_id AND w.withdraws = r.number
+            ON w.site_id = r.site_id AND w.sighting_id = r.sighting_id AND w.withdraws = r.number
     WHERE r.site_id = $1 AND r.sighting_id = $2 AND r.verdict <> 'withdrawn' ORDER BY r.number DESC LIMIT 100";
 
 /// Reads one sighting with its reviews. The statements go out together.
@@ -276,7 +276,7 @@ pub(crate) async fn read_one(
         client.prepare_cached(REVIEWS_OF_ONE),
     )
     .await?;
-    let has_evidence = has_evidence(client, id);
+    let has_evidence = has_evidence(client, site, id);
     let (site, id) = (site.uuid(), id.uuid());
     let parameters: [&(dyn ToSql + Sync); 2] = [&site, &id];
     let read_row = async { Ok(client.query_opt(&select, &parameters).await?) };
@@ -320,14 +320,14 @@ async fn read_all(
     ids.sort_unstable();
     ids.dedup();
     let sql = "SELECT id, number, name FROM students WHERE site_id = $1 AND id = ANY($2)";
-    let site = site.uuid();
+    let site_id = site.uuid();
     let named =
-        async { Ok(client.query_typed(sql, &[(&site, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?) };
+        async { Ok(client.query_typed(sql, &[(&site_id, Type::UUID), (&ids, Type::UUID_ARRAY)]).await?) };
     let sightings: Vec<Uuid> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
     let mut days: Vec<Date> = rows.iter().map(|row| row.try_get("day")).collect::<Result<_, _>>()?;
     days.sort_unstable();
     days.dedup();
-    let (named, pictured) = try_join(named, sightings_with_evidence(client, &days, &sightings)).await?;
+    let (named, pictured) = try_join(named, sightings_with_evidence(client, site, &days, &sightings)).await?;
     let students = students_by_id(&named)?;
     rows.iter()
         .zip(&candidates)

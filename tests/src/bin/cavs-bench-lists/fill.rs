@@ -1,4 +1,4 @@
-//! Fills the database of a running server by SQL: a site's sightings of a school year in minutes.
+//! Fills the database of a running server by SQL: the sightings of a school year, of many sites, in minutes.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ pub(crate) struct Size {
     /// Students
     #[arg(long, default_value_t = 100_000)]
     pub(crate) students: u64,
-    /// Sites, with fifty cameras each, in rooms of their own
+    /// Sites, each with its part of the students and fifty cameras, in rooms of their own
     #[arg(long, default_value_t = 20)]
     pub(crate) sites: u64,
 }
@@ -23,10 +23,11 @@ const CAMERAS: u64 = 50;
 /// Sightings of one statement.
 const PORTION: u64 = 250_000;
 
-/// Ids are numbers in the form of ids: of a camera `01890000-0000-7000-8001-` and twelve hexadecimal digits, of
-/// a student `...-8002-`, of a sighting `...-8003-`.
+/// Ids are numbers in the form of ids: of a site `01890000-0000-7000-8000-` and twelve hexadecimal digits, of a
+/// camera `...-8001-`, of a student `...-8002-`, of a sighting `...-8003-`.
 const fn group(kind: Kind) -> u16 {
     match kind {
+        Kind::Site => 0x8000,
         Kind::Camera => 0x8001,
         Kind::Student => 0x8002,
         Kind::Sighting => 0x8003,
@@ -36,6 +37,7 @@ const fn group(kind: Kind) -> u16 {
 /// What has an id.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
+    Site,
     Camera,
     Student,
     Sighting,
@@ -54,6 +56,21 @@ fn id_sql(kind: Kind, number: &str) -> String {
 impl Size {
     pub(crate) const fn cameras(self) -> u64 {
         self.sites * CAMERAS
+    }
+
+    /// Of each site.
+    pub(crate) const fn students_of_site(self) -> u64 {
+        self.students / self.sites
+    }
+
+    /// The site of a camera.
+    pub(crate) const fn site_of_camera(self, camera: u64) -> u64 {
+        camera % self.sites
+    }
+
+    /// The site of a student.
+    pub(crate) const fn site_of_student(self, student: u64) -> u64 {
+        student / self.students_of_site()
     }
 }
 
@@ -103,6 +120,9 @@ pub(crate) async fn fill(client: &Client, size: Size) {
         )
         .await
         .unwrap();
+    // A share of the students for each site, all of one size.
+    assert_eq!(size.students % size.sites, 0, "--students is no multiple of --sites");
+    sites(client, size).await;
     people(client, size).await;
     let remade = client.query(REMAKE, &[]).await.unwrap();
     for row in &remade {
@@ -131,20 +151,34 @@ pub(crate) async fn fill(client: &Client, size: Size) {
     );
 }
 
+/// Sites; the first user may look at all of them.
+async fn sites(client: &Client, size: Size) {
+    let (id, sites) = (id_sql(Kind::Site, "n"), size.sites);
+    let sql = format!(
+        "INSERT INTO sites (id, name) SELECT {id}, 'Site ' || n FROM generate_series(0, {sites} - 1) n;
+         INSERT INTO gallery_clock (site_id, sequence)
+         SELECT id, 0 FROM sites WHERE id NOT IN (SELECT site_id FROM gallery_clock);
+         UPDATE users SET is_operator = true"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
 /// Cameras, a room each, and students: four in five classes of thirty have names of two words, others three.
 async fn people(client: &Client, size: Size) {
     let (camera, student) = (id_sql(Kind::Camera, "n"), id_sql(Kind::Student, "n"));
+    let site_of_camera = id_sql(Kind::Site, &format!("n % {}", size.sites));
+    let site_of_student = id_sql(Kind::Site, &format!("n / {}", size.students_of_site()));
     let names = FIRST_NAMES.map(|name| format!("'{name}'")).join(", ");
     let count = FIRST_NAMES.len();
     client
         .batch_execute(&format!(
             "INSERT INTO devices (site_id, id, name, kind, classroom)
-             SELECT main.id, {camera}, 'camera ' || n, 'agent', 'Room ' || n
-             FROM generate_series(0, {cameras} - 1) n, sites main;
+             SELECT {site_of_camera}, {camera}, 'camera ' || n, 'agent', 'Room ' || n
+             FROM generate_series(0, {cameras} - 1) n;
              INSERT INTO students (site_id, id, number, name, section, name_words)
-             SELECT main.id, {student}, n::text, first || ' ' || last, 'Class ' || n / 30,
+             SELECT {site_of_student}, {student}, n::text, first || ' ' || last, 'Class ' || n / 30,
                  array_to_tsvector(ARRAY[lower(first), lower(last)])
-             FROM sites main, generate_series(0, {students} - 1) n,
+             FROM generate_series(0, {students} - 1) n,
                  LATERAL (SELECT (ARRAY[{names}])[n % {count} + 1] AS first, 'Name' || n / {count} AS last) AS named",
             cameras = size.cameras(),
             students = size.students,
@@ -157,14 +191,13 @@ async fn people(client: &Client, size: Size) {
 /// 7 are of nobody and 3 are for a person, of which all but those of the last days were looked at.
 fn sightings(size: Size, from: u64, until: u64) -> String {
     let (sightings, cameras) = (size.sightings, size.cameras());
-    let of_site = (size.students / size.sites).max(1);
-    let sites = size.sites;
+    let (sites, of_site) = (size.sites, size.students_of_site());
     format!(
         "INSERT INTO sightings (site_id, id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at,
              frame, clock_trust, box_x, box_y, box_width, box_height, detection_score, quality,
              pack_digest, decision, reason, predicted_student_id, similarity, margin, threshold, candidates,
              verdict, reviewer_id, reviewed_at)
-         SELECT main.id, {id}, camera.id, camera.id, 1, n, 'Room ' || camera_number, seen_at, seen_at + interval '1 s',
+         SELECT {site}, {id}, camera.id, camera.id, 1, n, 'Room ' || camera_number, seen_at, seen_at + interval '1 s',
              'frame ' || n, 'synchronised', 600, 400, 120, 150, 0.93, quality.good,
              decode(repeat('01', 32), 'hex'), decision,
              CASE decision WHEN 'accepted' THEN 'MATCHED' WHEN 'pending' THEN 'NARROW_MARGIN' ELSE 'LOW_SIMILARITY' END,
@@ -174,7 +207,7 @@ fn sightings(size: Size, from: u64, until: u64) -> String {
              CASE WHEN reviewed THEN CASE hash % 10 WHEN 0 THEN 'rejected' ELSE 'approved' END END,
              CASE WHEN reviewed THEN reviewer.id END,
              CASE WHEN reviewed THEN seen_at + interval '1 h' END
-         FROM sites main, generate_series({from}::bigint, {until}::bigint - 1) n,
+         FROM generate_series({from}::bigint, {until}::bigint - 1) n,
              (SELECT id FROM users LIMIT 1) AS reviewer,
              (SELECT jsonb_object_agg(name, 90) AS good FROM unnest(ARRAY['unified_score', 'inter_eye_distance',
                  'head_size', 'sharpness', 'under_exposure_prevention', 'over_exposure_prevention',
@@ -185,13 +218,16 @@ fn sightings(size: Size, from: u64, until: u64) -> String {
                  CASE WHEN hash / 10 % 100 < 3 THEN 'pending' WHEN hash / 10 % 100 < 10 THEN 'unknown'
                      ELSE 'accepted' END AS decision) AS made,
              LATERAL (SELECT {camera} AS id) AS camera,
-             LATERAL (SELECT camera_number % {sites} * {of_site} + hash / 1000 % {of_site} AS number) AS whom,
+             LATERAL (SELECT camera_number % {sites} AS site_number) AS place,
+             LATERAL (SELECT site_number * {of_site} + hash / 1000 % {of_site} AS number,
+                 site_number * {of_site} + (hash / 1000 + 1) % {of_site} AS other_number) AS whom,
              LATERAL (SELECT {student} AS id, {next} AS next) AS student,
              LATERAL (SELECT decision = 'pending' AND n < {sightings} * 0.97 AS reviewed) AS looked_at",
         id = id_sql(Kind::Sighting, "n"),
         camera = id_sql(Kind::Camera, "camera_number"),
         student = id_sql(Kind::Student, "number"),
-        next = id_sql(Kind::Student, "(number + 1) % {students}").replace("{students}", &size.students.to_string()),
+        next = id_sql(Kind::Student, "other_number"),
+        site = id_sql(Kind::Site, "site_number"),
     )
 }
 

@@ -60,6 +60,13 @@ enum List {
     Devices,
 }
 
+/// A list of a site.
+#[derive(Debug, Clone)]
+struct Asked {
+    site: u64,
+    list: List,
+}
+
 /// How a page is asked for.
 #[derive(Debug, Clone, Copy)]
 struct Page<'a> {
@@ -77,42 +84,44 @@ struct Api {
 }
 
 impl Api {
-    fn request<T>(&self, message: T) -> Request<T> {
+    fn request<T>(&self, site: u64, message: T) -> Request<T> {
         let mut request = Request::new(message);
+        request.metadata_mut().insert("cavs-site", id(Kind::Site, site).parse().unwrap());
         request.metadata_mut().insert("authorization", self.token.clone());
         request
     }
 
     /// Asks for a page: the ids of its items, and the token of the next one.
-    async fn page(&self, list: &List, page: Page<'_>) -> (Vec<String>, String) {
+    async fn page(&self, asked: &Asked, page: Page<'_>) -> (Vec<String>, String) {
+        let Asked { site, list } = asked.clone();
         let (page_size, page_token, with_total_size) = (page.size, page.token.to_owned(), page.total);
         let channel = self.channel.clone();
-        match list.clone() {
+        match list {
             List::Sightings(filter) => {
                 let filter = Some(filter);
                 let request = v1::ListSightingsRequest { page_size, page_token, filter, with_total_size };
                 let mut client = SightingServiceClient::new(channel);
-                let found = client.list_sightings(self.request(request)).await.unwrap().into_inner();
+                let found = client.list_sightings(self.request(site, request)).await.unwrap().into_inner();
                 (found.sightings.into_iter().map(|s| s.id).collect(), found.next_page_token)
             }
             List::Queue(filter) => {
                 let filter = Some(filter);
                 let request = v1::ListPendingRequest { page_size, page_token, filter, with_total_size };
                 let mut client = ReviewServiceClient::new(channel);
-                let found = client.list_pending(self.request(request)).await.unwrap().into_inner();
+                let found = client.list_pending(self.request(site, request)).await.unwrap().into_inner();
                 (found.sightings.into_iter().map(|s| s.id).collect(), found.next_page_token)
             }
             List::Students { section, name } => {
                 let request =
                     v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size };
                 let mut client = StudentServiceClient::new(channel);
-                let found = client.list_students(self.request(request)).await.unwrap().into_inner();
+                let found = client.list_students(self.request(site, request)).await.unwrap().into_inner();
                 (found.students.into_iter().map(|s| s.id).collect(), found.next_page_token)
             }
             List::Devices => {
                 let request = v1::ListDevicesRequest { page_size, page_token, with_total_size };
                 let mut client = DeviceServiceClient::new(channel);
-                let found = client.list_devices(self.request(request)).await.unwrap().into_inner();
+                let found = client.list_devices(self.request(site, request)).await.unwrap().into_inner();
                 (found.devices.into_iter().map(|d| d.id).collect(), found.next_page_token)
             }
         }
@@ -120,7 +129,7 @@ impl Api {
 
     /// The token of a page as deep as the list has, and no deeper than [`DEEP`] thousand items; of lists shorter
     /// than a thousand, as many hundreds.
-    async fn deep(&self, list: &List) -> Option<String> {
+    async fn deep(&self, list: &Asked) -> Option<String> {
         for size in [1000, 100] {
             let mut deepest = None;
             for _ in 0..DEEP {
@@ -138,25 +147,25 @@ impl Api {
         None
     }
 
-    async fn sighting(&self, id: String) {
-        let request = self.request(v1::GetSightingRequest { id });
+    async fn sighting(&self, site: u64, id: String) {
+        let request = self.request(site, v1::GetSightingRequest { id });
         SightingServiceClient::new(self.channel.clone()).get_sighting(request).await.unwrap();
     }
 
-    async fn review_item(&self, sighting_id: String) {
-        let request = self.request(v1::GetReviewItemRequest { sighting_id });
+    async fn review_item(&self, site: u64, sighting_id: String) {
+        let request = self.request(site, v1::GetReviewItemRequest { sighting_id });
         ReviewServiceClient::new(self.channel.clone()).get_review_item(request).await.unwrap();
     }
 
-    async fn flag(&self, sighting_id: String) {
+    async fn flag(&self, site: u64, sighting_id: String) {
         let verdict = v1::Verdict::Flagged.into();
         let request = v1::ReviewSightingRequest { sighting_id, verdict, ..Default::default() };
-        let request = self.request(request);
+        let request = self.request(site, request);
         ReviewServiceClient::new(self.channel.clone()).review_sighting(request).await.unwrap();
     }
 
-    async fn student(&self, key: Key) {
-        let request = self.request(v1::GetStudentRequest { key: Some(key) });
+    async fn student(&self, site: u64, key: Key) {
+        let request = self.request(site, v1::GetStudentRequest { key: Some(key) });
         StudentServiceClient::new(self.channel.clone()).get_student(request).await.unwrap();
     }
 }
@@ -188,7 +197,7 @@ impl Bench {
     }
 
     /// The first page, a deep one, and the first with the whole list counted.
-    async fn list(&mut self, api: &Api, name: &str, lists: &[List]) {
+    async fn list(&mut self, api: &Api, name: &str, lists: &[Asked]) {
         if !name.contains(&self.only) {
             return;
         }
@@ -213,18 +222,25 @@ impl Bench {
 
     async fn run(&mut self, api: &Api, size: Size) {
         for (name, filters) in filters(size) {
-            let lists: Vec<List> = filters.iter().cloned().map(List::Sightings).collect();
+            let of = |kind: fn(v1::SightingFilter) -> List| -> Vec<Asked> {
+                filters
+                    .iter()
+                    .map(|(site, filter)| Asked { site: *site, list: kind(filter.clone()) })
+                    .collect()
+            };
+            let lists = of(List::Sightings);
             self.list(api, &format!("sightings{name}"), &lists).await;
             // The queue holds one decision only, and of nobody yet.
-            if filters.iter().all(|filter| filter.decision == 0) {
-                let lists: Vec<List> = filters.into_iter().map(List::Queue).collect();
+            if filters.iter().all(|(_, filter)| filter.decision == 0) {
+                let lists = of(List::Queue);
                 self.list(api, &format!("queue{name}"), &lists).await;
             }
         }
         for (name, lists) in students(size) {
             self.list(api, &format!("students{name}"), &lists).await;
         }
-        self.list(api, "devices", &[List::Devices]).await;
+        let devices: Vec<Asked> = (0..size.sites).map(|site| Asked { site, list: List::Devices }).collect();
+        self.list(api, "devices", &devices).await;
         self.single(api, size).await;
     }
 
@@ -233,29 +249,57 @@ impl Bench {
         if !"single".contains(&self.only) {
             return;
         }
-        let some = async |n: u64| api.sighting(id(Kind::Sighting, n * 7919 % size.sightings)).await;
-        self.measure("single-sighting", some).await;
-        let numbers = async |n: u64| api.student(Key::Number((n * 7919 % size.students).to_string())).await;
+        let (mut some, mut waiting) = (Vec::new(), Vec::new());
+        for site in 0..size.sites {
+            for (list, ids) in [(List::Sightings as fn(_) -> _, &mut some), (List::Queue, &mut waiting)] {
+                let asked = Asked { site, list: list(v1::SightingFilter::default()) };
+                let token = api.deep(&asked).await.unwrap_or_default();
+                let (found, _) = api.page(&asked, Page { size: 100, token: &token, total: false }).await;
+                ids.extend(found.into_iter().map(|id| (site, id)));
+            }
+        }
+        // Of one site after the other.
+        let of = |ids: &[(u64, String)], n: u64| ids[usize::try_from(n * 101).unwrap() % ids.len()].clone();
+        let sighting = async |n: u64| {
+            let (site, id) = of(&some, n);
+            api.sighting(site, id).await;
+        };
+        self.measure("single-sighting", sighting).await;
+        let numbers = async |n: u64| {
+            let student = n * 7919 % size.students;
+            api.student(size.site_of_student(student), Key::Number(student.to_string())).await;
+        };
         self.measure("single-student", numbers).await;
-        let queue = List::Queue(v1::SightingFilter::default());
-        let next = async |_| {
+        let next = async |n: u64| {
+            let site = n % size.sites;
+            let queue = Asked { site, list: List::Queue(v1::SightingFilter::default()) };
             let (mut ids, _) = api.page(&queue, Page { size: 1, ..FIRST }).await;
-            api.review_item(ids.pop().unwrap()).await;
+            api.review_item(site, ids.pop().unwrap()).await;
         };
         self.measure("single-queue-next", next).await;
-        let (waiting, _) = api.page(&queue, Page { size: 1000, ..FIRST }).await;
         let flag = async |n: u64| {
-            let index = usize::try_from(n).unwrap() % waiting.len();
-            api.flag(waiting[index].clone()).await;
+            let (site, id) = of(&waiting, n);
+            api.flag(site, id).await;
         };
         self.measure("single-verdict", flag).await;
     }
 }
 
 /// Each filter of sightings, and those that people set together, with values of some kind each.
-fn filters(size: Size) -> Vec<(String, Vec<v1::SightingFilter>)> {
+fn filters(size: Size) -> Vec<(String, Vec<(u64, v1::SightingFilter)>)> {
+    type Filters = Vec<(u64, v1::SightingFilter)>;
     let all = v1::SightingFilter::default;
+    let everywhere = || (0..size.sites).map(|site| (site, all()));
     let numbers = || (0..50).map(|n| n * 7919);
+    let by_camera = |filter: &dyn Fn(u64) -> v1::SightingFilter| -> Filters {
+        numbers().map(|n| (size.site_of_camera(n % size.cameras()), filter(n))).collect()
+    };
+    let by_student = |filter: &dyn Fn(u64) -> v1::SightingFilter| -> Filters {
+        numbers().map(|n| (size.site_of_student(n % size.students), filter(n))).collect()
+    };
+    let by_time = |most: u64, filter: &dyn Fn(u64) -> v1::SightingFilter| -> Filters {
+        (1..=most).map(|n| (n % size.sites, filter(n))).collect()
+    };
     let device = |n: u64| v1::SightingFilter { device_id: id(Kind::Camera, n % size.cameras()), ..all() };
     let room = |n: u64| v1::SightingFilter { classroom: classroom(n % size.cameras()), ..all() };
     let student = |n: u64| v1::SightingFilter { student_id: id(Kind::Student, n % size.students), ..all() };
@@ -268,62 +312,60 @@ fn filters(size: Size) -> Vec<(String, Vec<v1::SightingFilter>)> {
     let decided =
         |filter, decision: Decision| v1::SightingFilter { decision: enum_to_wire(decision), ..filter };
     let mut kinds = vec![
-        (String::new(), vec![all()]),
-        ("-device".to_owned(), numbers().map(device).collect()),
-        ("-classroom".to_owned(), numbers().map(room).collect()),
-        ("-student".to_owned(), numbers().map(student).collect()),
-        ("-hour".to_owned(), (0..50).map(|n| range(all(), 3 * n + 1, 1)).collect()),
-        ("-month".to_owned(), (1..6).map(|n| range(all(), 30 * n, 30 * 24)).collect()),
-        ("-device-day".to_owned(), numbers().map(|n| range(device(n), n % 150 + 1, 24)).collect()),
-        ("-classroom-day".to_owned(), numbers().map(|n| range(room(n), n % 150 + 1, 24)).collect()),
-        ("-student-month".to_owned(), numbers().map(|n| range(student(n), n % 150 + 30, 720)).collect()),
+        (String::new(), everywhere().collect()),
+        ("-device".to_owned(), by_camera(&device)),
+        ("-classroom".to_owned(), by_camera(&room)),
+        ("-student".to_owned(), by_student(&student)),
+        ("-hour".to_owned(), by_time(50, &|n| range(all(), 3 * n, 1))),
+        ("-month".to_owned(), by_time(5, &|n| range(all(), 30 * n, 30 * 24))),
+        ("-device-day".to_owned(), by_camera(&|n| range(device(n), n % 150 + 1, 24))),
+        ("-classroom-day".to_owned(), by_camera(&|n| range(room(n), n % 150 + 1, 24))),
+        ("-student-month".to_owned(), by_student(&|n| range(student(n), n % 150 + 30, 720))),
         (
             "-device-classroom".to_owned(),
-            numbers()
-                .map(|n| v1::SightingFilter { classroom: classroom(n % size.cameras()), ..device(n) })
-                .collect(),
+            by_camera(&|n| v1::SightingFilter { classroom: classroom(n % size.cameras()), ..device(n) }),
         ),
     ];
     for decision in Decision::ALL.iter().copied() {
-        let with = |kind: &str, filters: Vec<v1::SightingFilter>| {
-            let filters = filters.into_iter().map(|filter| decided(filter, decision)).collect();
+        let with = |kind: &str, filters: Filters| {
+            let filters =
+                filters.into_iter().map(|(site, filter)| (site, decided(filter, decision))).collect();
             (format!("-{decision}{kind}"), filters)
         };
         kinds.extend([
-            with("", vec![all()]),
-            with("-device", numbers().map(device).collect()),
-            with("-classroom", numbers().map(room).collect()),
-            with("-student", numbers().map(student).collect()),
-            with("-hour", (0..50).map(|n| range(all(), 3 * n + 1, 1)).collect()),
+            with("", everywhere().collect()),
+            with("-device", by_camera(&device)),
+            with("-classroom", by_camera(&room)),
+            with("-student", by_student(&student)),
+            with("-hour", by_time(50, &|n| range(all(), 3 * n, 1))),
         ]);
     }
     kinds
 }
 
 /// Each way of looking for students.
-fn students(size: Size) -> Vec<(String, Vec<List>)> {
-    let list = |section: String, name: String| List::Students { section, name };
-    let section = |n: u64| format!("Class {}", n * 7919 % size.students / 30);
-    let names = FIRST_NAMES.iter().map(|name| (*name).to_owned());
-    let last = |n: u64| format!("Name{}", n * 7919 % size.students / FIRST_NAMES.len() as u64);
+fn students(size: Size) -> Vec<(String, Vec<Asked>)> {
+    let asked = |student: u64, section: String, name: String| Asked {
+        site: size.site_of_student(student),
+        list: List::Students { section, name },
+    };
+    // Somebody in each call, so that what is looked for is there.
+    let somebody = || (0..50u64).map(|n| n * 7919 % size.students);
+    let section = |student: u64| format!("Class {}", student / 30);
+    let first = |student: u64| FIRST_NAMES[usize::try_from(student).unwrap() % FIRST_NAMES.len()].to_owned();
+    let last = |student: u64| format!("Name{}", student / FIRST_NAMES.len() as u64);
+    let none = String::new;
+    let each = |asked: &dyn Fn(u64) -> Asked| somebody().map(asked).collect();
     vec![
-        (String::new(), vec![list(String::new(), String::new())]),
-        ("-section".to_owned(), (0..50).map(|n| list(section(n), String::new())).collect()),
-        ("-first-name".to_owned(), names.clone().map(|name| list(String::new(), name)).collect()),
-        ("-last-name".to_owned(), (0..50).map(|n| list(String::new(), last(n))).collect()),
-        (
-            "-both-names".to_owned(),
-            (0..50)
-                .zip(names.clone().cycle())
-                .map(|(n, first)| list(String::new(), format!("{} {first}", last(n))))
-                .collect(),
-        ),
-        ("-beginning".to_owned(), vec![list(String::new(), "n".into()), list(String::new(), "a".into())]),
-        ("-nobody".to_owned(), vec![list(String::new(), "nobody".into())]),
-        (
-            "-section-name".to_owned(),
-            (0..50).zip(names.cycle()).map(|(n, first)| list(section(n), first)).collect(),
-        ),
+        (String::new(), each(&|who| asked(who, none(), none()))),
+        ("-section".to_owned(), each(&|who| asked(who, section(who), none()))),
+        ("-first-name".to_owned(), each(&|who| asked(who, none(), first(who)))),
+        ("-last-name".to_owned(), each(&|who| asked(who, none(), last(who)))),
+        ("-both-names".to_owned(), each(&|who| asked(who, none(), format!("{} {}", last(who), first(who))))),
+        ("-beginning-n".to_owned(), each(&|who| asked(who, none(), "n".into()))),
+        ("-beginning-a".to_owned(), each(&|who| asked(who, none(), "a".into()))),
+        ("-nobody".to_owned(), each(&|who| asked(who, none(), "nobody".into()))),
+        ("-section-name".to_owned(), each(&|who| asked(who, section(who), first(who)))),
     ]
 }
 

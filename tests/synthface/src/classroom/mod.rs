@@ -1,6 +1,6 @@
 //! A lesson before a camera: people come in, sit, turn, talk and leave.
 
-mod actor;
+mod movement;
 mod panel;
 mod room;
 mod seats;
@@ -19,12 +19,10 @@ use serde::Serialize;
 
 use crate::identity::Identity;
 use crate::math::{DEGREE, Random, Vec3};
-use crate::render::{
-    Behind, Camera, Cover, FaceTruth, Figure, Look, Picture, Scene, Sculpture, for_each_row,
-};
+use crate::render::{Behind, Camera, Cover, FaceTruth, Figure, HeadMesh, Look, Picture, Scene, for_each_row};
 use crate::roster::{Roster, Student};
 use crate::view::{Light, Pose};
-use actor::{Actor, Moment};
+use movement::{Moment, Movement};
 use panel::Panel;
 use room::Room;
 use smear::{Motion, smear};
@@ -123,8 +121,8 @@ enum Role<'a> {
 /// One person in the lesson.
 struct Occupant {
     student: Option<String>,
-    sculpture: Sculpture,
-    actor: Actor,
+    head: HeadMesh,
+    movement: Movement,
 }
 
 impl Classroom {
@@ -155,7 +153,7 @@ impl Classroom {
             (0..).zip(&rows).flat_map(|(number, row)| row.seats.iter().map(move |seat| (number, seat)));
         for ((row, seat), role) in seats.zip(people) {
             let door = 0.5 * camera.extent() * (width as f32 / height as f32) * -seat.z;
-            let mut actor = Actor::new(
+            let mut movement = Movement::new(
                 *seat,
                 row,
                 door,
@@ -168,14 +166,14 @@ impl Classroom {
                 Role::Student(student) => (Some(student.number.clone()), student.identity.clone()),
                 Role::Stranger(identity) => (None, identity.clone()),
                 Role::Impostor(student) => {
-                    actor.stay();
+                    movement.stay();
                     let picture = Held::new(student, *seat, row, room.lighting(), &camera, random.next());
                     room.put(picture.panel.clone());
                     held.push(picture);
                     (None, Identity::from_seed(random.next()))
                 }
             };
-            occupants.push(Occupant { student, sculpture: Sculpture::new(identity), actor });
+            occupants.push(Occupant { student, head: HeadMesh::new(identity), movement });
         }
         Ok(Classroom {
             camera,
@@ -203,14 +201,14 @@ impl Classroom {
     /// Who is in the room, from the nearest.
     fn present(&self, t: f32) -> Vec<(&Occupant, Moment)> {
         let mut present: Vec<(&Occupant, Moment)> =
-            self.occupants.iter().filter_map(|occupant| Some((occupant, occupant.actor.at(t)?))).collect();
+            self.occupants.iter().filter_map(|occupant| Some((occupant, occupant.movement.at(t)?))).collect();
         present.sort_by(|(_, a), (_, b)| a.stance.depth_order(&b.stance));
         present
     }
 
     /// What they read.
     fn books(&self, t: f32, present: &[(&Occupant, Moment)]) -> Vec<Panel> {
-        present.iter().filter_map(|(occupant, moment)| occupant.actor.book(t, moment)).collect()
+        present.iter().filter_map(|(occupant, moment)| occupant.movement.book(t, moment)).collect()
     }
 
     fn surroundings<'a>(&'a self, books: &'a [Panel]) -> Surroundings<'a> {
@@ -225,7 +223,7 @@ impl Classroom {
         behind: &'a Surroundings<'_>,
     ) -> (Picture, Vec<Figure<'a>>) {
         let figure = |(occupant, moment): &(&'a Occupant, Moment)| {
-            Figure::new(&occupant.sculpture, &moment.expression, &occupant.actor.outfit, moment.stance)
+            Figure::new(&occupant.head, &moment.expression, &occupant.movement.outfit, moment.stance)
         };
         let mut scene = Scene {
             camera: self.camera,
@@ -251,8 +249,8 @@ impl Classroom {
             let motions: Vec<Motion> = present
                 .iter()
                 .map(|(occupant, moment)| {
-                    let speed =
-                        occupant.actor.velocity(t) * (shutter / (-moment.stance.at.z * self.camera.pixel()));
+                    let speed = occupant.movement.velocity(t)
+                        * (shutter / (-moment.stance.at.z * self.camera.pixel()));
                     [speed.x, -speed.y]
                 })
                 .collect();

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::panel::{Paint, Panel};
 use super::settings::Seat;
 use crate::math::{DEGREE, Mat3, Random, Vec3, vec3};
-use crate::render::{Camera, FaceTruth, Sculpture, render_sculpture};
+use crate::render::{Camera, FaceTruth, HeadMesh, render_head};
 use crate::roster::Student;
 use crate::view::{Pose, View};
 
@@ -47,7 +47,7 @@ impl Held {
         let mut random = Random::new(seed, 36);
         let kind = random.pick([Spoof::Print, Spoof::Screen]);
         let view = View::portrait(random.next());
-        let shown = render_sculpture(&Sculpture::new(student.identity.clone()), &view, RESOLUTION);
+        let shown = render_head(&HeadMesh::new(student.identity.clone()), &view, RESOLUTION);
         // Towards the camera, and turned away from it a little.
         let turn = Pose {
             yaw: -libm::atan2f(seat.x, -seat.z) / DEGREE + random.range(-14.0, 14.0),

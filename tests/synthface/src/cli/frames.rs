@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use synthface::output;
 
-use super::parse::{self, Lesson};
+use super::parse::{self, ClassroomArgs};
 use super::progress::{Counter, say};
 
 /// Film a lesson: OUT/frames/000001.jpg, ... and OUT/frames/truth.jsonl with who is where.
@@ -14,7 +14,7 @@ use super::progress::{Counter, say};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    lesson: Lesson,
+    lesson: ClassroomArgs,
     /// Frames a second.
     #[arg(long, default_value = "2", value_parser = parse::rate)]
     fps: f64,

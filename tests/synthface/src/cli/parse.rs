@@ -36,7 +36,7 @@ enum PresetName {
 
 /// Which lesson to film.
 #[derive(Debug, Args)]
-pub(super) struct Lesson {
+pub(super) struct ClassroomArgs {
     /// Seed of the roster: who the students are, as in `synthface roster --seed`.
     #[arg(long, default_value_t = 1)]
     roster_seed: u64,
@@ -63,7 +63,7 @@ pub(super) struct Lesson {
     seed: u64,
 }
 
-impl Lesson {
+impl ClassroomArgs {
     pub(super) fn classroom(&self) -> anyhow::Result<Classroom> {
         let roster = Roster::generate(self.roster_seed, self.count.into(), self.strangers.into())?;
         let settings = Settings {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context;
 use synthface::output::MjpegServer;
 
-use super::parse::{self, Lesson};
+use super::parse::{self, ClassroomArgs};
 use super::progress::say;
 
 /// Play a lesson as a network camera: MJPEG over HTTP, over and over.
@@ -14,7 +14,7 @@ use super::progress::say;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    lesson: Lesson,
+    lesson: ClassroomArgs,
     /// Frames a second; fewer when rendering takes longer.
     #[arg(long, default_value = "2", value_parser = parse::rate)]
     fps: f64,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{OutputError, jpeg};
 use crate::classroom::{Classroom, PresentFace};
-use crate::render::{Sculpture, render_sculpture};
+use crate::render::{HeadMesh, render_head};
 use crate::roster::Roster;
 use crate::view::View;
 
@@ -78,11 +78,11 @@ pub fn write_roster(
     let total = roster.students.len() * portraits as usize;
     let mut done = 0;
     for student in roster.students.iter().filter(|_| portraits > 0) {
-        let sculpture = Sculpture::new(student.identity.clone());
+        let head = HeadMesh::new(student.identity.clone());
         let own = folder.join("portraits").join(&student.number);
         for number in 0..portraits {
             let view = View::enrollment(student.identity.seed(), number);
-            let picture = render_sculpture(&sculpture, &view, size);
+            let picture = render_head(&head, &view, size);
             write(&own.join(format!("{}.jpg", number + 1)), &jpeg(&picture.image)?)?;
             done += 1;
             progress(done, total);
@@ -109,7 +109,7 @@ pub fn write_portraits(
     let (total, digits) = (people * views as usize, people.to_string().len().max(3));
     let mut done = 0;
     for (i, student) in roster.students.iter().enumerate() {
-        let sculpture = Sculpture::new(student.identity.clone());
+        let head = HeadMesh::new(student.identity.clone());
         for number in 0..views {
             let view = match number {
                 0 => View::portrait(student.identity.seed()),
@@ -119,7 +119,7 @@ pub fn write_portraits(
                 1 => format!("{:0digits$}.jpg", i + 1),
                 _ => format!("{:0digits$}/{}.jpg", i + 1, number + 1),
             };
-            let picture = render_sculpture(&sculpture, &view, size);
+            let picture = render_head(&head, &view, size);
             write(&folder.join(&file), &jpeg(&picture.image)?)?;
             let face = PresentFace {
                 student: Some(student.number.clone()),

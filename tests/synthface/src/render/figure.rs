@@ -10,16 +10,16 @@ use crate::view::{Expression, Pose};
 
 /// A person made ready to be rendered many times.
 #[derive(Clone, Debug)]
-pub struct Sculpture {
+pub struct HeadMesh {
     identity: Arc<Identity>,
     grid: Arc<BoundingGrid>,
 }
 
-impl Sculpture {
+impl HeadMesh {
     /// Samples the person's distance function; about ten milliseconds.
-    pub fn new(identity: Identity) -> Sculpture {
+    pub fn new(identity: Identity) -> HeadMesh {
         let grid = BoundingGrid::new(&identity);
-        Sculpture { identity: Arc::new(identity), grid: Arc::new(grid) }
+        HeadMesh { identity: Arc::new(identity), grid: Arc::new(grid) }
     }
 
     /// Who it is.
@@ -81,12 +81,12 @@ const NECK_BLEND: f32 = 1.6;
 
 impl<'a> Figure<'a> {
     pub(crate) fn new(
-        sculpture: &'a Sculpture,
+        head: &'a HeadMesh,
         expression: &Expression,
         outfit: &Outfit,
         stance: Stance,
     ) -> Figure<'a> {
-        let identity = sculpture.identity();
+        let identity = head.identity();
         let Pose { yaw, pitch, roll } = stance.pose;
         let rotation = Mat3::rotation(yaw * DEGREE, pitch * DEGREE, roll * DEGREE);
         let lean = Mat3::rotation(0.0, stance.tilt * DEGREE, 0.0);
@@ -100,7 +100,7 @@ impl<'a> Figure<'a> {
             expression: *expression,
             stance,
             up: lean.apply(Vec3 { x: 0.0, y: 1.0, z: 0.0 }),
-            grid: &sculpture.grid,
+            grid: &head.grid,
             rotation,
         }
     }

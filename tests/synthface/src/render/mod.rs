@@ -14,7 +14,7 @@ pub(crate) use figure::{Figure, Stance};
 pub(crate) use parallel::for_each_row;
 pub(crate) use scene::{Behind, Cover, Look, Picture, Scene};
 
-pub use figure::Sculpture;
+pub use figure::HeadMesh;
 pub use truth::FaceTruth;
 
 use image::{GrayImage, RgbImage};
@@ -40,11 +40,11 @@ pub struct Rendering {
 
 /// A square picture of a person with an edge of `size` pixels, clamped to [`SIZES`].
 pub fn render(identity: &Identity, view: &View, size: u32) -> Rendering {
-    render_sculpture(&Sculpture::new(identity.clone()), view, size)
+    render_head(&HeadMesh::new(identity.clone()), view, size)
 }
 
 /// Like [`render`], for several pictures of one person.
-pub fn render_sculpture(sculpture: &Sculpture, view: &View, size: u32) -> Rendering {
+pub fn render_head(head: &HeadMesh, view: &View, size: u32) -> Rendering {
     let size = size.clamp(*SIZES.start(), *SIZES.end());
     let camera = Camera::new(size, size, view.framing.field_of_view);
     // Height of a head, chin to crown, cm.
@@ -62,7 +62,7 @@ pub fn render_sculpture(sculpture: &Sculpture, view: &View, size: u32) -> Render
         tilt: 0.0,
         row: 0,
     };
-    let figure = Figure::new(sculpture, &view.expression, &view.outfit, stance);
+    let figure = Figure::new(head, &view.expression, &view.outfit, stance);
     let truth = FaceTruth::of(&figure, &camera);
     let painting = backdrop::Painting::new(view);
     let behind = Canvas { painting, half: size as f32 * 0.5 };

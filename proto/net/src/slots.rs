@@ -36,7 +36,7 @@ pub struct Limits {
 
 /// How long a connection may keep us waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Deadlines {
     /// A newcomer, each time.
     pub newcomer: Duration,
     /// A newcomer, from its first moment on.
@@ -65,37 +65,37 @@ impl Limits {
     }
 }
 
-impl Default for Patience {
+impl Default for Deadlines {
     fn default() -> Self {
         Self { newcomer: Duration::from_secs(10), newcomer_in_all: Duration::from_secs(30), idle: None }
     }
 }
 
-/// The places that there are for connections.
+/// The slots that there are for connections.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<SharedPlaces>);
+pub struct Slots(Arc<SharedSlots>);
 
 #[derive(Debug)]
-struct SharedPlaces {
+struct SharedSlots {
     limits: Limits,
-    patience: Patience,
+    deadlines: Deadlines,
     table: Mutex<ConnectionTable>,
 }
 
-/// A connection's place, left when it is dropped.
+/// A connection's slot, left when it is dropped.
 #[derive(Debug)]
-pub struct Place {
-    shared: Arc<SharedPlaces>,
+pub struct Slot {
+    shared: Arc<SharedSlots>,
     id: u64,
     opened_at: Instant,
-    /// Somebody else needs the place.
+    /// Somebody else needs the slot.
     evicted: CancellationToken,
     answer_overdue: Notify,
 }
 
 /// We are at work for a connection, which is not idle until this is dropped.
 #[derive(Debug)]
-pub struct Busy(Arc<Place>);
+pub struct Busy(Arc<Slot>);
 
 /// Whose turn it is on a connection, and since when.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ struct ConnectionEntry {
     busy: usize,
     /// When the connection came, or did something last.
     last: Instant,
-    /// Its place among those who keep us waiting.
+    /// Its turn among those who keep us waiting.
     turn: u64,
     evicted: CancellationToken,
 }
@@ -128,17 +128,17 @@ struct ConnectionTable {
     newcomers: usize,
 }
 
-impl Places {
-    /// Places for as many connections as the limits say, all of them free.
+impl Slots {
+    /// Slots for as many connections as the limits say, all of them free.
     #[must_use]
-    pub fn new(limits: Limits, patience: Patience) -> Self {
-        Self(Arc::new(SharedPlaces { limits, patience, table: Mutex::default() }))
+    pub fn new(limits: Limits, deadlines: Deadlines) -> Self {
+        Self(Arc::new(SharedSlots { limits, deadlines, table: Mutex::default() }))
     }
 
-    /// A place for a new connection of an address. Where there are too many, somebody goes who keeps
+    /// A slot for a new connection of an address. Where there are too many, somebody goes who keeps
     /// us waiting; `None` where nobody does.
     #[must_use]
-    pub fn enter(&self, address: IpAddr) -> Option<Arc<Place>> {
+    pub fn enter(&self, address: IpAddr) -> Option<Arc<Slot>> {
         let address = network(address);
         let limits = self.0.limits;
         let mut table = self.0.table.lock();
@@ -166,7 +166,7 @@ impl Places {
         table.entries.insert(id, entry);
         drop(table);
         let shared = Arc::clone(&self.0);
-        Some(Arc::new(Place { shared, id, opened_at: now, evicted, answer_overdue: Notify::new() }))
+        Some(Arc::new(Slot { shared, id, opened_at: now, evicted, answer_overdue: Notify::new() }))
     }
 
     /// Closes the newcomer that has kept us waiting longest, where there is one.
@@ -239,10 +239,10 @@ impl ConnectionTable {
     }
 }
 
-impl Place {
+impl Slot {
     /// Somebody on the connection has proved who they are, and is worked for.
     #[must_use]
-    pub fn begin(self: &Arc<Self>) -> Busy {
+    pub fn authorised(self: &Arc<Self>) -> Busy {
         self.shared.table.lock().change(self.id, |entry| {
             entry.known = true;
             entry.busy += 1;
@@ -252,13 +252,13 @@ impl Place {
 
     /// Whoever is on the connection waits for us now, not we for them: they are not to suffer for it.
     #[must_use]
-    pub fn our_turn(self: &Arc<Self>) -> Busy {
+    pub fn processing(self: &Arc<Self>) -> Busy {
         self.shared.table.lock().change(self.id, |entry| entry.busy += 1);
         Busy(Arc::clone(self))
     }
 
     /// Whoever is on the connection has said something, and has time for the next thing.
-    pub fn heard(&self) {
+    pub fn made_progress(&self) {
         self.shared.table.lock().change(self.id, |_| ());
     }
 
@@ -292,15 +292,15 @@ impl Place {
 
     /// Until when the connection may stay without saying anything; `None` where that is over.
     fn deadline(&self) -> Option<Instant> {
-        let (now, patience) = (Instant::now(), self.shared.patience);
+        let (now, deadlines) = (Instant::now(), self.shared.deadlines);
         let table = self.shared.table.lock();
         let entry = table.entries.get(&self.id)?;
-        let deadline = match (entry.known, patience.idle) {
+        let deadline = match (entry.known, deadlines.idle) {
             // What is under way has time limits of its own.
-            _ if entry.busy > 0 => return Some(now + patience.idle.unwrap_or(patience.newcomer)),
+            _ if entry.busy > 0 => return Some(now + deadlines.idle.unwrap_or(deadlines.newcomer)),
             (true, None) => return Some(now + RECHECK),
             (true, Some(idle)) => entry.last + idle,
-            (false, _) => (entry.last + patience.newcomer).min(self.opened_at + patience.newcomer_in_all),
+            (false, _) => (entry.last + deadlines.newcomer).min(self.opened_at + deadlines.newcomer_in_all),
         };
         (deadline > now).then_some(deadline)
     }
@@ -310,14 +310,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.shared.table.lock().remove(self.id);
     }
 }
 
 impl Busy {
-    /// As [`Place::too_slow`].
+    /// As [`Slot::too_slow`].
     pub fn too_slow(&self) {
         self.0.too_slow();
     }
@@ -325,7 +325,7 @@ impl Busy {
 
 impl Clone for Busy {
     fn clone(&self) -> Self {
-        self.0.our_turn()
+        self.0.processing()
     }
 }
 
@@ -358,65 +358,65 @@ mod tests {
         Limits { connections, of_address: connections, newcomers, newcomers_of_address }
     }
 
-    fn places(limits: Limits) -> Places {
-        Places::new(limits, Patience { idle: Some(Duration::from_secs(10)), ..Patience::default() })
+    fn slots(limits: Limits) -> Slots {
+        Slots::new(limits, Deadlines { idle: Some(Duration::from_secs(10)), ..Deadlines::default() })
     }
 
-    fn gone(place: &Arc<Place>) -> bool {
-        place.evicted.is_cancelled()
+    fn gone(slot: &Arc<Slot>) -> bool {
+        slot.evicted.is_cancelled()
     }
 
     #[tokio::test]
     async fn newcomers_make_room_and_those_at_work_stay() {
-        let places = places(limits(3, 3, 3));
+        let slots = slots(limits(3, 3, 3));
         let (one, two, three) =
-            (places.enter(ONE).unwrap(), places.enter(ONE).unwrap(), places.enter(ONE).unwrap());
-        let busy = one.begin();
-        let four = places.enter(TWO).unwrap();
+            (slots.enter(ONE).unwrap(), slots.enter(ONE).unwrap(), slots.enter(ONE).unwrap());
+        let busy = one.authorised();
+        let four = slots.enter(TWO).unwrap();
         assert!(gone(&two), "the oldest newcomer");
         assert!(!gone(&one) && !gone(&three));
-        let (_busy, _too) = (three.begin(), four.begin());
-        assert!(places.enter(ONE).is_none(), "all of them are worked for");
+        let (_busy, _too) = (three.authorised(), four.authorised());
+        assert!(slots.enter(ONE).is_none(), "all of them are worked for");
         drop(busy);
-        assert!(places.enter(TWO).is_some());
+        assert!(slots.enter(TWO).is_some());
         assert!(gone(&one), "known, but idle");
         assert!(!gone(&three) && !gone(&four));
     }
 
     #[tokio::test]
     async fn an_address_drives_out_its_own() {
-        let places = places(limits(100, 100, 3));
-        let honest = places.enter(TWO).unwrap();
-        let flood: Vec<_> = (0..50).map(|_| places.enter(ONE).unwrap()).collect();
-        assert_eq!(flood.iter().filter(|place| !gone(place)).count(), 3);
+        let slots = slots(limits(100, 100, 3));
+        let honest = slots.enter(TWO).unwrap();
+        let flood: Vec<_> = (0..50).map(|_| slots.enter(ONE).unwrap()).collect();
+        assert_eq!(flood.iter().filter(|slot| !gone(slot)).count(), 3);
         assert!(!gone(&honest));
-        assert_eq!(places.count(), (4, 4));
+        assert_eq!(slots.count(), (4, 4));
     }
 
     #[tokio::test]
     async fn who_waits_for_us_does_not_suffer_for_it() {
-        let places = places(limits(10, 2, 2));
-        let (one, two) = (places.enter(ONE).unwrap(), places.enter(ONE).unwrap());
-        let (turn, other) = (one.our_turn(), two.our_turn());
-        assert!(places.enter(ONE).is_none());
+        let slots = slots(limits(10, 2, 2));
+        let (one, two) = (slots.enter(ONE).unwrap(), slots.enter(ONE).unwrap());
+        let (turn, other) = (one.processing(), two.processing());
+        assert!(slots.enter(ONE).is_none());
         drop(turn);
         drop(other);
         // Who has said something is younger than who has not.
-        one.heard();
-        let _three = places.enter(ONE).unwrap();
+        one.made_progress();
+        let _three = slots.enter(ONE).unwrap();
         assert!(gone(&two) && !gone(&one));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_idle_and_the_silent_overstay() {
-        let patience = Patience::default().newcomer;
-        let places = places(limits(3, 3, 3));
+        let deadlines = Deadlines::default().newcomer;
+        let slots = slots(limits(3, 3, 3));
         let begun = Instant::now();
-        let silent = places.enter(ONE).unwrap();
+        let silent = slots.enter(ONE).unwrap();
         silent.ended().await;
-        assert_eq!(begun.elapsed(), patience);
-        let working = places.enter(ONE).unwrap();
-        let busy = working.begin();
+        assert_eq!(begun.elapsed(), deadlines);
+        let working = slots.enter(ONE).unwrap();
+        let busy = working.authorised();
         let again = busy.clone();
         let work = async {
             sleep(Duration::from_secs(60)).await;
@@ -426,16 +426,16 @@ mod tests {
             Instant::now()
         };
         let ((), done) = tokio::join!(working.ended(), work);
-        assert!(done.elapsed() >= patience && done.elapsed() <= 2 * patience, "{:?}", done.elapsed());
-        let answer_overdue = places.enter(ONE).unwrap();
-        let (busy, begun) = (answer_overdue.begin(), Instant::now());
+        assert!(done.elapsed() >= deadlines && done.elapsed() <= 2 * deadlines, "{:?}", done.elapsed());
+        let answer_overdue = slots.enter(ONE).unwrap();
+        let (busy, begun) = (answer_overdue.authorised(), Instant::now());
         answer_overdue.too_slow();
         drop(busy);
         answer_overdue.ended().await;
         assert_eq!(begun.elapsed(), ANSWER_TIME);
         // A gateway's other frames are not to suffer for one.
-        let answer_overdue = places.enter(ONE).unwrap();
-        let (_other, begun) = (answer_overdue.begin(), Instant::now());
+        let answer_overdue = slots.enter(ONE).unwrap();
+        let (_other, begun) = (answer_overdue.authorised(), Instant::now());
         answer_overdue.too_slow();
         let stays = tokio::time::timeout(Duration::from_secs(60), answer_overdue.ended()).await;
         assert!(stays.is_err() && begun.elapsed() >= Duration::from_secs(60));
@@ -443,23 +443,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn talking_without_an_account_is_no_way_to_stay() {
-        let places = Places::new(limits(3, 3, 3), Patience::default());
+        let slots = Slots::new(limits(3, 3, 3), Deadlines::default());
         let begun = Instant::now();
-        let place = places.enter(ONE).unwrap();
+        let slot = slots.enter(ONE).unwrap();
         let talk = async {
             loop {
                 sleep(Duration::from_secs(5)).await;
-                place.heard();
+                slot.made_progress();
             }
         };
         tokio::select! {
-            () = place.ended() => {}
+            () = slot.ended() => {}
             () = talk => {}
         }
-        assert_eq!(begun.elapsed(), Patience::default().newcomer_in_all);
+        assert_eq!(begun.elapsed(), Deadlines::default().newcomer_in_all);
         // Who is known may stay.
-        let known = places.enter(ONE).unwrap();
-        drop(known.begin());
+        let known = slots.enter(ONE).unwrap();
+        drop(known.authorised());
         assert!(tokio::time::timeout(Duration::from_secs(86_400), known.ended()).await.is_err());
     }
 
@@ -476,17 +476,17 @@ mod tests {
         #[test]
         fn no_limit_is_ever_exceeded(steps in prop::collection::vec((0u8..6, 0usize..12, 0u8..3), 1..200)) {
             let limits = Limits { connections: 8, of_address: 5, newcomers: 5, newcomers_of_address: 3 };
-            let places = Places::new(limits, Patience::default());
+            let slots = Slots::new(limits, Deadlines::default());
             let (mut held, mut busy) = (Vec::new(), Vec::new());
             for (step, which, host) in steps {
                 match step {
-                    0..=2 => held.extend(places.enter(IpAddr::from([10, 0, 0, host]))),
+                    0..=2 => held.extend(slots.enter(IpAddr::from([10, 0, 0, host]))),
                     3 if !held.is_empty() => { let at = which % held.len(); held.swap_remove(at); }
-                    4 if !held.is_empty() => busy.push(held[which % held.len()].begin()),
+                    4 if !held.is_empty() => busy.push(held[which % held.len()].authorised()),
                     5 if !busy.is_empty() => { let at = which % busy.len(); busy.swap_remove(at); }
                     _ => {}
                 }
-                let table = places.0.table.lock();
+                let table = slots.0.table.lock();
                 prop_assert!(table.entries.len() <= limits.connections && table.newcomers <= limits.newcomers);
                 prop_assert_eq!(table.newcomers, table.entries.values().filter(|e| !e.known).count());
                 prop_assert_eq!(table.waiting.len(), table.entries.values().filter(|e| e.busy == 0).count());
@@ -497,8 +497,8 @@ mod tests {
                 }
             }
             drop((held, busy));
-            prop_assert_eq!(places.count(), (0, 0));
-            prop_assert!(places.0.table.lock().addresses.is_empty());
+            prop_assert_eq!(slots.count(), (0, 0));
+            prop_assert!(slots.0.table.lock().addresses.is_empty());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps what was spooled, and judges what arrived.
+//! Keeps what was spooled, and compares what arrived.
 
 use std::{
     collections::HashMap,
@@ -52,7 +52,7 @@ fn sighting(index: u64, pack_digest: PackDigest) -> Sighting {
 }
 
 /// A device with a spool and an uplink of its own, in this process.
-pub(super) struct Oracle {
+pub(super) struct Expected {
     device: Device,
     pack: PackDigest,
     epoch: u64,
@@ -64,19 +64,19 @@ pub(super) struct Oracle {
     writer: Writer,
 }
 
-/// What a judge found.
+/// How what arrived differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judgement {
+pub(super) struct Comparison {
     pub(super) spooled: usize,
     pub(super) lost: usize,
     pub(super) doubled: usize,
     pub(super) altered: usize,
 }
 
-impl Oracle {
+impl Expected {
     /// Registers a device and begins to offer what it will spool.
     pub(super) fn start(site: &Site) -> Self {
-        let device = site.add_device("oracle");
+        let device = site.add_device("expected");
         let pack = site.pack_digest();
         let path = device.directory.join("spool.db");
         let options = SpoolOptions::new(path.clone(), 1 << 40);
@@ -143,14 +143,15 @@ impl Oracle {
     }
 
     /// Waits until everything was acknowledged, and compares it with what the database has.
-    pub(super) async fn judge(self, site: &Site, client: &Client) -> Judgement {
+    pub(super) async fn compare(self, site: &Site, client: &Client) -> Comparison {
         self.drain.cancel();
         let drained = timeout(Duration::from_secs(300), self.uplink).await;
         assert!(drained.is_ok_and(|ended| ended.is_ok()), "it did not drain");
         let sql = "SELECT s.*, k.id AS key_id, k.epoch, k.wrapped, p.sealed AS probe, e.sealed AS image
-                   FROM sightings s JOIN data_keys k ON k.day = s.day
-                   JOIN probes p ON p.day = s.day AND p.sighting_id = s.id
-                   LEFT JOIN evidence e ON e.day = s.day AND e.sighting_id = s.id WHERE device_id = $1";
+                   FROM sightings s JOIN data_keys k ON k.site_id = s.site_id AND k.day = s.day
+                   JOIN probes p ON p.site_id = s.site_id AND p.day = s.day AND p.sighting_id = s.id
+                   LEFT JOIN evidence e ON e.site_id = s.site_id AND e.day = s.day AND e.sighting_id = s.id
+                   WHERE device_id = $1";
         let device: Uuid = self.device.id.parse().unwrap();
         let rows = client.query(sql, &[&device]).await.unwrap();
         let mut found: HashMap<u64, Vec<&Row>> = HashMap::new();
@@ -161,8 +162,9 @@ impl Oracle {
         let keyring = Keyring::load(Some(&site.path("vault.key"))).unwrap();
         let open = |row: &Row, owner: Owner, column| -> Vec<u8> {
             let (id, day) = (row.get::<_, Uuid>("key_id"), row.get::<_, Date>("day"));
+            let owner_of_key = Owner::DayKey(row.get::<_, Uuid>("site_id").into(), day);
             let key = keyring.with(row.get::<_, i32>("epoch").unsigned_abs(), |epoch| {
-                epoch.open_data_key(id.into(), Owner::DayKey(day), row.get("wrapped"))
+                epoch.open_data_key(id.into(), owner_of_key, row.get("wrapped"))
             });
             key.unwrap().open(owner, row.get(column)).unwrap().to_vec()
         };
@@ -183,7 +185,7 @@ impl Oracle {
                 || open(row, Owner::Probe(id, self.pack), "probe") != face.embedding.to_le_bytes()
                 || evidence != face.evidence.as_ref().map(|evidence| evidence.0.clone())
         };
-        Judgement {
+        Comparison {
             spooled: self.count as usize,
             lost: (0..self.count).filter(|index| !found.contains_key(index)).count(),
             doubled: found.values().map(|rows| rows.len() - 1).sum(),
@@ -195,14 +197,14 @@ impl Oracle {
     }
 }
 
-/// An oracle that spools all the time.
+/// An expected that spools all the time.
 pub(super) struct Streaming {
     stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<Oracle>,
+    thread: thread::JoinHandle<Expected>,
 }
 
 impl Streaming {
-    pub(super) fn stop(self) -> Oracle {
+    pub(super) fn stop(self) -> Expected {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

@@ -19,7 +19,7 @@ const SITTING_DOWN: f32 = 1.2;
 
 /// One person's lesson.
 #[derive(Clone, Debug)]
-pub(crate) struct Actor {
+pub(crate) struct Movement {
     seat: Seat,
     /// Of the seat, from the front.
     row: u16,
@@ -44,7 +44,7 @@ pub(crate) struct Moment {
     pub(crate) expression: Expression,
 }
 
-impl Actor {
+impl Movement {
     /// `door` is the half-width of the visible room at the seat's distance, cm, `duration` the lesson's
     /// length in seconds, `tilt` how far the camera looks down in degrees.
     pub(crate) fn new(
@@ -55,13 +55,13 @@ impl Actor {
         character: Character,
         tilt: f32,
         seed: u64,
-    ) -> Actor {
+    ) -> Movement {
         let mut random = Random::new(seed, 33);
         let side = if seat.x < 0.0 { -1.0 } else { 1.0 };
         // Some are late and some leave early; most are there all the time.
         let arrives = random.chance(0.22).then(|| duration * random.range(0.02, 0.22));
         let leaves = random.chance(0.12).then(|| duration * random.range(0.80, 0.95));
-        Actor {
+        Movement {
             seat,
             row,
             door: side * (door + 35.0),
