@@ -1,5 +1,6 @@
 use cavs_types::{
-    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, ProtocolError, Quality, Role, Verdict,
+    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, ProtocolError,
+    Quality, Role, Verdict,
 };
 use thiserror::Error;
 
@@ -66,6 +67,8 @@ on_the_wire! {
     Role { Admin Reviewer Viewer Capture }
     DeviceKind { Agent Esp32Cam }
     DeviceStatus { Active Revoked }
+    GalleryMode { Auto Exact Hnsw }
+    Grouping { Best Mean }
 }
 
 /// On the wire, a device that says nothing of its clock leaves the trust unspecified.

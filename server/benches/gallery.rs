@@ -11,7 +11,7 @@ mod common;
 use std::{env, fs, os::unix::fs::PermissionsExt, pin::Pin, sync::Arc, time::Instant};
 
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
-use cavs_gallery::{Change, Grouping, Mode, Options, Query, open};
+use cavs_gallery::{Change, GalleryMode, Grouping, Options, Query, open};
 use cavs_pg_cluster::{Cluster, DATABASE, Durability, USER};
 use cavs_server::{
     biometrics::{BiometricStore, Key, KeyName, Keyring, Keys, Owner},
@@ -50,7 +50,7 @@ fn scans() {
     println!("components templates  one probe  of a batch of 32   (median, ms per probe, one thread)");
     for dimension in [128, DIMENSION] {
         for templates in [1000, 10_000, 100_000] {
-            let gallery = open(Mode::Exact, dimension, Options::default()).unwrap();
+            let gallery = open(GalleryMode::Exact, dimension, Options::default()).unwrap();
             let all = (0..templates / PICTURES).flat_map(|s| (0..PICTURES).map(move |p| (s, p)));
             let insert = all.map(|(s, p)| template(s, p, dimension)).collect();
             gallery.apply(&Change { insert, ..Change::default() }).unwrap();
@@ -92,7 +92,7 @@ async fn load(templates: u64) {
             margin: 0.05,
         },
         min_quality: 0,
-        mode: Mode::Auto,
+        mode: GalleryMode::Auto,
         grouping: Grouping::Best,
         options: Options::default(),
     };

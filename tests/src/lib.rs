@@ -21,7 +21,7 @@ pub mod turned;
 
 pub use postgres::Postgres;
 pub use process::{Cli, Process, binary};
-pub use proxy::{Camera, Proxy, ProxyOptions};
+pub use proxy::{Camera, Proxy, ProxyOptions, proxy_address};
 pub use rendered::{Person, RENDERED_FACES, RenderError, lay_out, people};
 pub use site::{Device, Site, SiteOptions};
 pub use test_site::{TestSite, jpeg_without_face};

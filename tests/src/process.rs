@@ -30,6 +30,8 @@ pub struct Process {
     child: Child,
     /// Where standard output and error go.
     pub log: PathBuf,
+    /// How much others had written there.
+    before: usize,
 }
 
 impl Process {
@@ -49,8 +51,9 @@ impl Process {
     pub fn start_command(mut command: Command, log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).unwrap();
         command.env_remove("RUST_LOG").stdin(Stdio::null());
+        let before = output.metadata().unwrap().len().try_into().unwrap();
         command.stdout(output.try_clone().unwrap()).stderr(output);
-        Self { child: parent_death::spawn(command).unwrap(), log: log.to_owned() }
+        Self { child: parent_death::spawn(command).unwrap(), log: log.to_owned(), before }
     }
 
     /// Number of the process.
@@ -59,10 +62,17 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has printed.
+    /// What is in its log, of those before it, too.
     #[must_use]
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it has printed itself.
+    #[must_use]
+    pub fn own_output(&self) -> String {
+        let output = self.output();
+        output.get(self.before..).unwrap_or_default().to_owned()
     }
 
     /// Its resident memory and the most it has been since [`Self::forget_peak`], in bytes.

@@ -1,6 +1,6 @@
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +12,8 @@ use crate::{Device, Process, Site};
 
 /// What a proxy logs when the server has told it its cameras.
 const TOLD: &str = "the server told the cameras";
+/// What it logs when cameras can connect.
+const LISTENS: &str = "takes frames";
 
 /// A registered ESP32-CAM that a proxy speaks for.
 #[derive(Debug, Clone)]
@@ -87,8 +89,6 @@ impl Site {
     /// Starts a device's agent in proxy mode, and waits until it takes pictures of the cameras that it has by now.
     #[must_use]
     pub fn start_proxy(&self, device: &Device, options: &ProxyOptions) -> Proxy {
-        // A port that was free a moment ago: cameras have to know it before the proxy runs.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (server, directory) = (format!("https://localhost:{}", self.device_port()), &device.directory);
         let certificate = if options.plaintext {
             String::new()
@@ -98,7 +98,7 @@ impl Site {
         };
         let text = format!(
             "[server]\naddress = {server:?}\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\
-             [vision]\n{}\n[spool]\npath = {:?}\n[proxy]\nlisten = \"{address}\"\n{certificate}\n{}\n",
+             [vision]\n{}\n[spool]\npath = {:?}\n[proxy]\nlisten = \"127.0.0.1:0\"\n{certificate}\n{}\n",
             self.path("certs/ca.pem"),
             device.certificate.certificate,
             device.certificate.key,
@@ -110,13 +110,12 @@ impl Site {
         fs::write(&config, text).unwrap();
         let arguments = ["proxy", "--config", config.to_str().unwrap()];
         let mut process = Process::start("cavs-edge-agent", &arguments, &directory.join("agent.log"));
+        let address = proxy_address(&mut process);
         let begun = Instant::now();
         // It refuses cameras that the server has not told it of.
-        let told = |process: &Process| process.output().matches(TOLD).count();
-        let before = told(&process);
-        while TcpStream::connect(address).is_err() || told(&process) == before {
+        while !process.own_output().contains(TOLD) {
             assert!(process.exit_code().is_none(), "the proxy ended:\n{}", process.output());
-            assert!(begun.elapsed() < Duration::from_secs(60), "no listener:\n{}", process.output());
+            assert!(begun.elapsed() < Duration::from_secs(60), "not told:\n{}", process.output());
             thread::sleep(Duration::from_millis(20));
         }
         let authority = self.path("certs/ca.pem");
@@ -130,5 +129,21 @@ impl Site {
         let mut listed = self.cli.json(&["sightings", "list", "--all"]);
         let Value::Array(sightings) = listed["sightings"].take() else { return Vec::new() };
         sightings.into_iter().filter(|sighting| sighting["device_id"] == device_id).collect()
+    }
+}
+
+/// Waits until a proxy listens: where it does.
+pub fn proxy_address(process: &mut Process) -> SocketAddr {
+    let begun = Instant::now();
+    loop {
+        let output = process.own_output();
+        let line = output.lines().find(|line| line.contains(LISTENS));
+        let address = line.and_then(|line| line.split("address=").nth(1)?.split(' ').next()?.parse().ok());
+        if let Some(address) = address {
+            return address;
+        }
+        assert!(process.exit_code().is_none(), "the proxy ended:\n{output}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "no listener:\n{output}");
+        thread::sleep(Duration::from_millis(20));
     }
 }

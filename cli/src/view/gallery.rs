@@ -1,11 +1,11 @@
 use cavs_proto::v1;
+use cavs_types::{GalleryMode, Grouping};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    UNRECOGNISED,
     layout::{facts, moment, similarity, table},
-    time,
+    time, word,
 };
 use crate::printer::{Report, Style};
 
@@ -146,22 +146,12 @@ pub struct ThresholdList {
 
 impl From<v1::Gallery> for GalleryView {
     fn from(gallery: v1::Gallery) -> Self {
-        let (mode, grouping) = (gallery.mode(), gallery.grouping());
         let searches = gallery.searches.unwrap_or_default();
         Self {
             pack_digest: gallery.pack_digest,
             dimension: gallery.dimension,
-            mode: match mode {
-                v1::GalleryMode::Unspecified => UNRECOGNISED,
-                v1::GalleryMode::Auto => "auto",
-                v1::GalleryMode::Exact => "exact",
-                v1::GalleryMode::Hnsw => "hnsw",
-            },
-            grouping: match grouping {
-                v1::Grouping::Unspecified => UNRECOGNISED,
-                v1::Grouping::Best => "best",
-                v1::Grouping::Mean => "mean",
-            },
+            mode: word(gallery.mode, GalleryMode::as_str),
+            grouping: word(gallery.grouping, Grouping::as_str),
             templates: gallery.templates,
             students: gallery.students,
             quarantined: gallery.quarantined,

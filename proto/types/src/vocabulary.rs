@@ -108,6 +108,26 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How a gallery searches.
+    GalleryMode, "mode of a gallery";
+    /// Exact, and with the graph from as many templates on as it pays.
+    Auto = "auto",
+    /// Always exact.
+    Exact = "exact",
+    /// With the graph as soon as there can be one.
+    Hnsw = "hnsw",
+}
+
+vocabulary! {
+    /// How the similarities of a student's templates become one.
+    Grouping, "grouping";
+    /// The best of them.
+    Best = "best",
+    /// Their mean: steadier where every student has several good templates.
+    Mean = "mean",
+}
+
+vocabulary! {
     /// How far an erasure is.
     ErasureState, "state of an erasure";
     /// Faces, keys and names are gone from the database's rows; its files are still to be rewritten.

@@ -18,7 +18,9 @@ use std::{
 };
 
 use cavs_embedding::{Similarity, UnitEmbedding};
-use cavs_gallery::{Answer, Change, Decisive, Gallery, Mode, Options, Query, StudentKey, Template, open};
+use cavs_gallery::{
+    Answer, Change, Decisive, Gallery, GalleryMode, Options, Query, StudentKey, Template, open,
+};
 use common::{face, template};
 use cpu_time::ThreadTime;
 
@@ -62,9 +64,9 @@ impl Bench {
         let strangers = (0..1000).map(|s| face(students + s, 0, dimension)).collect();
         write(&folder.join("templates.f32"), all.iter().map(|t| &t.embedding));
         write(&folder.join("probes.f32"), probes.iter());
-        let exact = open(Mode::Exact, dimension, Options::default()).unwrap();
+        let exact = open(GalleryMode::Exact, dimension, Options::default()).unwrap();
         // Auditing is what production does, so its cost belongs to the figures.
-        let hybrid = open(Mode::Graph, dimension, Options::default()).unwrap();
+        let hybrid = open(GalleryMode::Hnsw, dimension, Options::default()).unwrap();
         let start = Instant::now();
         for insert in all.chunks(1000) {
             exact.apply(&Change { insert: insert.to_vec(), ..Change::default() }).unwrap();

@@ -9,7 +9,7 @@ use std::{
 use cavs_embedding::UnitEmbedding;
 
 use crate::{
-    Change, Mode, Options, StudentKey, Template, TemplateId,
+    Change, GalleryMode, Options, StudentKey, Template, TemplateId,
     code::{Code, Lane},
     graph::Graph,
     open,
@@ -56,7 +56,8 @@ fn an_erased_face_is_gone_from_memory() {
     };
     let mut buffer = vec![0; 1 << 16];
     let mut found = || needles.each_ref().map(|needle| count(needle, &mut buffer));
-    let gallery = open(Mode::Auto, DIMENSION, Options { crossover: Some(1), ..Options::default() }).unwrap();
+    let gallery =
+        open(GalleryMode::Auto, DIMENSION, Options { crossover: Some(1), ..Options::default() }).unwrap();
     let template =
         |n: u32| Template { id: TemplateId(n.into()), student: StudentKey(n.into()), embedding: face(n) };
     gallery.apply(&Change { insert: (0..40).map(template).collect(), ..Change::default() }).unwrap();

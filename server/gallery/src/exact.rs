@@ -3,14 +3,16 @@ use std::time::Duration;
 use cavs_embedding::{Similarity, UnitEmbedding};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
+use cavs_types::Grouping;
+
 use crate::{
     Calibration, Gallery, Options,
     code::Code,
     ranking::Ranking,
     store::{Scope, Search, Store},
     types::{
-        Answer, Applied, Candidate, Change, Counters, GalleryError, Grouping, MAX_CANDIDATES, Query, Source,
-        Stats, StudentKey, Template, TemplateId,
+        Answer, Applied, Candidate, Change, Counters, GalleryError, MAX_CANDIDATES, Query, Source, Stats,
+        StudentKey, Template, TemplateId,
     },
 };
 

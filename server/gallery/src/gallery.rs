@@ -1,12 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use cavs_embedding::{MAX_DIMENSION, Similarity, UnitEmbedding};
+use cavs_types::{GalleryMode, Grouping};
 
 use crate::{
     Calibration, ExactGallery, HybridGallery,
     types::{
-        Answer, Applied, Candidate, Change, GalleryError, Grouping, Query, Stats, StudentKey, Template,
-        TemplateId,
+        Answer, Applied, Candidate, Change, GalleryError, Query, Stats, StudentKey, Template, TemplateId,
     },
 };
 
@@ -99,28 +99,16 @@ pub trait Gallery: Send + Sync {
     }
 }
 
-/// Templates from which [`Mode::Graph`] keeps a graph.
+/// Templates from which [`GalleryMode::Hnsw`] keeps a graph: below, a scan takes a twentieth of a millisecond, and a
+/// graph of few points is often not connected.
 const SMALLEST_GRAPH: usize = 1024;
-
-/// How a gallery searches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Exact, and with the graph from [`Options::crossover`] on.
-    #[default]
-    Auto,
-    /// Always exact.
-    Exact,
-    /// With the graph from 1,024 templates on: below, a scan takes a twentieth of a millisecond, and a graph
-    /// of few points is often not connected.
-    Graph,
-}
 
 /// Limits and parameters of a gallery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Most templates of one student.
     pub templates_per_student: usize,
-    /// Templates from which [`Mode::Auto`] keeps a graph; `None` for the measured default.
+    /// Templates from which [`GalleryMode::Auto`] keeps a graph; `None` for the measured default.
     pub crossover: Option<usize>,
     /// Candidates that the graph keeps in hand during a search.
     pub search_width: usize,
@@ -138,14 +126,14 @@ impl Default for Options {
 ///
 /// # Errors
 /// `Open` where no embedding has this dimension, `Thread` where the background thread can't be started.
-pub fn open(mode: Mode, dimension: usize, options: Options) -> Result<Arc<dyn Gallery>, GalleryError> {
+pub fn open(mode: GalleryMode, dimension: usize, options: Options) -> Result<Arc<dyn Gallery>, GalleryError> {
     if !(1..=MAX_DIMENSION).contains(&dimension) {
         return Err(GalleryError::Open(dimension));
     }
     Ok(match mode {
-        Mode::Exact => Arc::new(ExactGallery::new(dimension, options)),
-        Mode::Auto => Arc::new(HybridGallery::new(dimension, options)?),
-        Mode::Graph => {
+        GalleryMode::Exact => Arc::new(ExactGallery::new(dimension, options)),
+        GalleryMode::Auto => Arc::new(HybridGallery::new(dimension, options)?),
+        GalleryMode::Hnsw => {
             Arc::new(HybridGallery::new(dimension, Options { crossover: Some(SMALLEST_GRAPH), ..options })?)
         }
     })

@@ -11,13 +11,15 @@ use std::{
 use cavs_embedding::{Similarity, UnitEmbedding};
 use parking_lot::RwLock;
 
+use cavs_types::Grouping;
+
 use crate::{
     Calibration, ExactGallery, Gallery, Options,
     graph::Graph,
     store::Search,
     types::{
-        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Grouping, Query,
-        Source, Stats, StudentKey, TemplateId,
+        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Query, Source,
+        Stats, StudentKey, TemplateId,
     },
     worker::{Worker, WorkerControl},
 };

@@ -21,11 +21,12 @@ mod types;
 mod worker;
 
 pub use calibration::Calibration;
+pub use cavs_types::{GalleryMode, Grouping};
 pub use exact::ExactGallery;
 pub use follower::{Follower, Step};
-pub use gallery::{Gallery, Mode, Options, open};
+pub use gallery::{Gallery, Options, open};
 pub use hybrid::HybridGallery;
 pub use types::{
-    Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Grouping,
-    MAX_CANDIDATES, Query, Roster, Source, Stats, StudentKey, Template, TemplateId,
+    Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, MAX_CANDIDATES, Query,
+    Roster, Source, Stats, StudentKey, Template, TemplateId,
 };

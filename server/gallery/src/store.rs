@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use cavs_embedding::Similarity;
+use cavs_types::Grouping;
 
 use crate::{
     code::{Code, CodeRef, Lane},
     ranking::Ranking,
     simd,
-    types::{Candidate, Change, GalleryError, Grouping, Roster, StudentKey, Template, TemplateId},
+    types::{Candidate, Change, GalleryError, Roster, StudentKey, Template, TemplateId},
 };
 
 /// Rows of a chunk. Chunks are allocated whole and never grow, so that no copy of a template stays

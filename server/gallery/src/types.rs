@@ -1,6 +1,7 @@
 use std::{collections::HashSet, fmt, ops::AddAssign};
 
 use cavs_embedding::{Similarity, UnitEmbedding};
+use cavs_types::Grouping;
 use thiserror::Error;
 
 /// Most candidates that one search may ask for.
@@ -87,16 +88,6 @@ impl FromIterator<StudentKey> for Roster {
     fn from_iter<I: IntoIterator<Item = StudentKey>>(students: I) -> Self {
         Self(students.into_iter().collect())
     }
-}
-
-/// How the similarities of a student's templates become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Grouping {
-    /// The best of them.
-    #[default]
-    Best,
-    /// Their mean: steadier where every student has several good templates.
-    Mean,
 }
 
 /// When an answer of the graph needs no confirmation by the exact scan.

@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use cavs_gallery::{Change, Follower, Gallery, Mode, Options, Query, Step, Template, TemplateId, open};
+use cavs_gallery::{
+    Change, Follower, Gallery, GalleryMode, Options, Query, Step, Template, TemplateId, open,
+};
 use common::template;
 use proptest::prelude::*;
 
@@ -92,7 +94,7 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let options = Options { crossover: Some(1), ..Options::default() };
-        let gallery = open(Mode::Auto, DIMENSION, options).unwrap();
+        let gallery = open(GalleryMode::Auto, DIMENSION, options).unwrap();
         Self { gallery, follower: Follower::default(), unheard: Vec::new(), reloads: 0 }
     }
 

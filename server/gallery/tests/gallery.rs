@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use cavs_embedding::{Similarity, UnitEmbedding};
 use cavs_gallery::{
-    Change, Decisive, Gallery, GalleryError, Grouping, MAX_CANDIDATES, Mode, Options, Query, Roster, Source,
-    StudentKey, TemplateId, open,
+    Change, Decisive, Gallery, GalleryError, GalleryMode, Grouping, MAX_CANDIDATES, Options, Query, Roster,
+    Source, StudentKey, TemplateId, open,
 };
 use common::{face, template};
 
@@ -19,12 +19,17 @@ const RULE: Decisive = Decisive { accept: Similarity::MIN, margin: 0.1 };
 
 fn galleries() -> Vec<Arc<dyn Gallery>> {
     // The last one keeps a graph from the first template on.
-    [(Mode::Exact, None), (Mode::Auto, None), (Mode::Graph, None), (Mode::Auto, Some(1))]
-        .map(|(mode, crossover)| {
-            let options = Options { templates_per_student: 8, crossover, ..Options::default() };
-            open(mode, DIMENSION, options).unwrap()
-        })
-        .into()
+    [
+        (GalleryMode::Exact, None),
+        (GalleryMode::Auto, None),
+        (GalleryMode::Hnsw, None),
+        (GalleryMode::Auto, Some(1)),
+    ]
+    .map(|(mode, crossover)| {
+        let options = Options { templates_per_student: 8, crossover, ..Options::default() };
+        open(mode, DIMENSION, options).unwrap()
+    })
+    .into()
 }
 
 fn filled(gallery: &dyn Gallery, students: u64) {
@@ -53,9 +58,12 @@ fn finds_students_by_new_pictures_and_tells_the_margin() {
 
 #[test]
 fn the_graph_answers_only_where_it_may() {
-    let gallery =
-        open(Mode::Auto, DIMENSION, Options { audit_every: 0, crossover: Some(1), ..Options::default() })
-            .unwrap();
+    let gallery = open(
+        GalleryMode::Auto,
+        DIMENSION,
+        Options { audit_every: 0, crossover: Some(1), ..Options::default() },
+    )
+    .unwrap();
     filled(&*gallery, 200);
     let probe = face(7, 77, DIMENSION);
     let source = |query| gallery.search(&probe, &query).unwrap().source;
@@ -72,9 +80,12 @@ fn the_graph_answers_only_where_it_may() {
 
 #[test]
 fn every_second_decisive_answer_is_audited_where_it_is_asked_for() {
-    let gallery =
-        open(Mode::Auto, DIMENSION, Options { audit_every: 2, crossover: Some(1), ..Options::default() })
-            .unwrap();
+    let gallery = open(
+        GalleryMode::Auto,
+        DIMENSION,
+        Options { audit_every: 2, crossover: Some(1), ..Options::default() },
+    )
+    .unwrap();
     filled(&*gallery, 50);
     for student in 0..10 {
         gallery.search(&face(student, 77, DIMENSION), &Query::top(1).unless_decisive(RULE)).unwrap();
@@ -197,8 +208,8 @@ fn refuses_what_does_not_fit_and_changes_nothing() {
         assert!(matches!(refused, Err(GalleryError::TooManyTemplates { limit: 8, .. })));
         assert_eq!((gallery.len(), gallery.epoch()), (0, 0));
     }
-    assert!(matches!(open(Mode::Auto, 0, Options::default()), Err(GalleryError::Open(0))));
-    assert!(matches!(open(Mode::Auto, 5000, Options::default()), Err(GalleryError::Open(5000))));
+    assert!(matches!(open(GalleryMode::Auto, 0, Options::default()), Err(GalleryError::Open(0))));
+    assert!(matches!(open(GalleryMode::Auto, 5000, Options::default()), Err(GalleryError::Open(5000))));
 }
 
 #[test]

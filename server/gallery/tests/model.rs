@@ -16,7 +16,7 @@ use std::{
 
 use cavs_embedding::{Similarity, UnitEmbedding};
 use cavs_gallery::{
-    Answer, Change, Decisive, Gallery, Grouping, MAX_CANDIDATES, Mode, Options, Query, Roster, Source,
+    Answer, Change, Decisive, Gallery, GalleryMode, Grouping, MAX_CANDIDATES, Options, Query, Roster, Source,
     StudentKey, Template, TemplateId, open,
 };
 use common::{Random, face, template};
@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// In `Auto`, with a graph from the first template on.
-fn with_graph(mode: Mode) -> Arc<dyn Gallery> {
+fn with_graph(mode: GalleryMode) -> Arc<dyn Gallery> {
     open(mode, DIMENSION, Options { audit_every: 3, crossover: Some(1), ..Options::default() }).unwrap()
 }
 
@@ -117,7 +117,7 @@ impl Model {
     }
 }
 
-fn run(mode: Mode, steps: &[Step]) {
+fn run(mode: GalleryMode, steps: &[Step]) {
     let gallery = with_graph(mode);
     let mut model = Model::default();
     let all = |s| (0..PICTURES).map(move |p| template(s, p, DIMENSION).id);
@@ -178,19 +178,20 @@ fn run(mode: Mode, steps: &[Step]) {
 proptest! {
     #[test]
     fn exact_search_is_the_model(steps in prop::collection::vec(step(), 1..120)) {
-        run(Mode::Exact, &steps);
+        run(GalleryMode::Exact, &steps);
     }
 
     #[test]
     fn search_with_the_graph_is_the_model(steps in prop::collection::vec(step(), 1..120)) {
-        run(Mode::Auto, &steps);
+        run(GalleryMode::Auto, &steps);
     }
 }
 
 #[test]
 fn many_chunks_are_the_model_too() {
     let gallery =
-        open(Mode::Exact, DIMENSION, Options { templates_per_student: 5000, ..Options::default() }).unwrap();
+        open(GalleryMode::Exact, DIMENSION, Options { templates_per_student: 5000, ..Options::default() })
+            .unwrap();
     const RULE: Decisive = Decisive { accept: Similarity::MIN, margin: 0.0 };
     let (mut model, mut random) = (Model::default(), Random(1));
     for _ in 0..60 {
@@ -218,7 +219,7 @@ fn many_chunks_are_the_model_too() {
 #[test]
 fn a_change_is_seen_whole_or_not_at_all() {
     const VERSIONS: u64 = 400;
-    for mode in [Mode::Exact, Mode::Auto] {
+    for mode in [GalleryMode::Exact, GalleryMode::Auto] {
         let gallery = with_graph(mode);
         let others = (1..100).flat_map(|s| (0..3).map(move |p| template(s, p, DIMENSION)));
         gallery.apply(&Change { insert: others.collect(), ..Change::default() }).unwrap();
@@ -268,7 +269,7 @@ fn a_change_is_seen_whole_or_not_at_all() {
 #[test]
 fn the_hybrid_finds_all_that_the_exact_scan_finds() {
     const PEOPLE: u64 = 1500;
-    let [exact, hybrid] = [Mode::Exact, Mode::Graph].map(|mode| {
+    let [exact, hybrid] = [GalleryMode::Exact, GalleryMode::Hnsw].map(|mode| {
         let gallery = open(mode, 128, Options::default()).unwrap();
         let insert = (0..PEOPLE).flat_map(|s| (0..3).map(move |p| template(s, p, 128))).collect();
         gallery.apply(&Change { insert, ..Change::default() }).unwrap();

@@ -7,7 +7,7 @@ use std::{
 use cavs_secrets::Locked;
 use cavs_types::{DataKeyId, ErrorReason, SiteId, StudentId};
 use jiff::civil::Date;
-use tracing::{error, info};
+use tracing::{error, warn};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -177,7 +177,12 @@ impl Keys {
         let keyring = Arc::clone(&self.keyring);
         blocking(move || keyring.destroy_before(epoch)).await??;
         store.note_destroyed_epochs(epoch).await?;
-        info!(epoch, data_keys = wrapped + late, "rotated the keyring; the epochs before are destroyed");
+        let data_keys = wrapped + late;
+        // An operator's only chance to hear of it where a server does it by itself.
+        warn!(
+            epoch,
+            data_keys, "rotated the keyring, the epochs before are destroyed: copy it again (docs/KEYS.md)"
+        );
         Ok(epoch)
     }
 
@@ -188,6 +193,12 @@ impl Keys {
     pub async fn refresh(&self) -> Result<(), ServiceError> {
         let keyring = Arc::clone(&self.keyring);
         Ok(blocking(move || keyring.refresh()).await??)
+    }
+
+    /// The number of the newest epoch.
+    #[must_use]
+    pub fn newest_epoch(&self) -> u32 {
+        self.keyring.newest()
     }
 
     /// Whether the server can rotate the keyring by itself.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use cavs_embedding::Similarity;
-use cavs_gallery::{Grouping, Mode};
+use cavs_gallery::{GalleryMode, Grouping};
 use cavs_models::ComputeDevice;
 use cavs_types::Decision;
 use serde::Deserialize;
@@ -108,7 +108,7 @@ pub struct RecognitionConfig {
     /// The model pack's folder; the built-in pack where `None`.
     pub pack: Option<PathBuf>,
     /// How the gallery searches.
-    pub gallery: Mode,
+    pub gallery: GalleryMode,
     /// How the similarities of a student's templates become one.
     pub grouping: Grouping,
     /// Lowest similarity that is accepted without a person.
@@ -207,10 +207,8 @@ struct RawVault {
 #[serde(deny_unknown_fields)]
 struct RawRecognition {
     pack: Option<PathBuf>,
-    #[serde(default)]
-    gallery: RawMode,
-    #[serde(default)]
-    grouping: RawGrouping,
+    gallery: Option<GalleryMode>,
+    grouping: Option<Grouping>,
     accept: Option<f32>,
     review: Option<f32>,
     margin: Option<f32>,
@@ -223,23 +221,6 @@ struct RawRecognition {
 struct RawVision {
     #[serde(default)]
     device: ComputeDevice,
-}
-
-#[derive(Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawMode {
-    #[default]
-    Auto,
-    Exact,
-    Hnsw,
-}
-
-#[derive(Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawGrouping {
-    #[default]
-    Best,
-    Mean,
 }
 
 #[derive(Deserialize)]
@@ -356,15 +337,8 @@ impl Config {
             rotate_keys_after: vault.rotate_days.filter(|days| *days > 0).map(|days| DAY * days.into()),
             recognition: RecognitionConfig {
                 pack: recognition.pack.map(|folder| base.join(folder)),
-                gallery: match recognition.gallery {
-                    RawMode::Auto => Mode::Auto,
-                    RawMode::Exact => Mode::Exact,
-                    RawMode::Hnsw => Mode::Graph,
-                },
-                grouping: match recognition.grouping {
-                    RawGrouping::Best => Grouping::Best,
-                    RawGrouping::Mean => Grouping::Mean,
-                },
+                gallery: recognition.gallery.unwrap_or(GalleryMode::Auto),
+                grouping: recognition.grouping.unwrap_or(Grouping::Best),
                 accept,
                 review,
                 margin: recognition.margin,

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use cavs_gallery::{Grouping, Mode};
-use cavs_proto::{status_of, to_timestamp, v1};
+use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
 use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
@@ -92,17 +91,8 @@ impl From<GalleryReport> for v1::Gallery {
         Self {
             pack_digest: state.setup.pack.to_string(),
             dimension: u32::try_from(state.setup.dimension).unwrap_or(u32::MAX),
-            mode: match state.setup.mode {
-                Mode::Auto => v1::GalleryMode::Auto,
-                Mode::Exact => v1::GalleryMode::Exact,
-                Mode::Graph => v1::GalleryMode::Hnsw,
-            }
-            .into(),
-            grouping: match state.setup.grouping {
-                Grouping::Best => v1::Grouping::Best,
-                Grouping::Mean => v1::Grouping::Mean,
-            }
-            .into(),
+            mode: enum_to_wire(state.setup.mode),
+            grouping: enum_to_wire(state.setup.grouping),
             templates: stats.templates as u64,
             students: stats.students as u64,
             quarantined: state.quarantined as u64,

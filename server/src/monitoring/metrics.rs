@@ -52,6 +52,7 @@ pub struct Metrics {
     false_matches: Family<SiteLabel, Gauge<f64, AtomicU64>>,
     connections: Family<Labels, Gauge>,
     certificates: Family<Label, Gauge>,
+    keyring_epoch: Gauge,
 }
 
 /// What is read when monitoring asks, rather than counted as it happens.
@@ -69,6 +70,8 @@ pub struct Observed {
     pub sites: Vec<ObservedSite>,
     /// To the database, by whom they are for.
     pub connections: [(&'static str, Connections); 3],
+    /// The newest epoch of the keyring.
+    pub keyring_epoch: u32,
 }
 
 /// What a site has of its own.
@@ -174,6 +177,12 @@ impl Default for Metrics {
                 "Until when a certificate holds, in Unix seconds",
                 Family::default(),
             ),
+            keyring_epoch: add(
+                r,
+                "keyring_epoch",
+                "Newest epoch of the keyring: where it changes, the keyring has to be copied again",
+                Gauge::default(),
+            ),
             registry,
         }
     }
@@ -271,6 +280,7 @@ impl Metrics {
             self.threshold_version.get_or_create(&site).set(one.threshold_version.into());
             self.false_matches.get_or_create(&site).set(one.false_matches.unwrap_or(f64::NAN));
         }
+        self.keyring_epoch.set(observed.keyring_epoch.into());
         for (of, Connections { open, idle, most, waiting }) in observed.connections {
             for (state, count) in [("open", open), ("idle", idle), ("most", most), ("waited_for", waiting)] {
                 self.connections.get_or_create(&[("of", of), ("state", state)]).set(count as i64);
@@ -327,6 +337,7 @@ mod tests {
             }],
             connections: ["people", "devices", "background"]
                 .map(|of| (of, Connections { open: 3, idle: 2, most: 16, waiting: 0 })),
+            keyring_epoch: 7,
         };
         let text = metrics.render(Some(&observed)).unwrap();
         for line in [
@@ -344,6 +355,7 @@ mod tests {
             "cavs_false_matches_per_thousand{site=\"00000000-0000-0000-0000-000000000000\"} NaN",
             "cavs_database_connections{of=\"devices\",state=\"most\"} 16",
             "cavs_certificate_not_after_timestamp_seconds{of=\"server\"} 0",
+            "cavs_keyring_epoch 7",
             "# EOF",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing:\n{text}");

@@ -166,6 +166,7 @@ impl Monitor {
             searches: services.galleries.searches(),
             sites: galleries.iter().map(|gallery| observe_site(gallery)).collect(),
             connections: services.connections(),
+            keyring_epoch: services.keys.newest_epoch(),
         })
     }
 }

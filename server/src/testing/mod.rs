@@ -23,7 +23,7 @@ use std::{
 };
 
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
-use cavs_gallery::{Grouping, Mode, Options};
+use cavs_gallery::{GalleryMode, Grouping, Options};
 use cavs_pg_cluster::{Cluster, Durability};
 use cavs_types::{ClockTrust, Decision, Quality, Role, SiteId, StudentId, TemplateId, UserId};
 use tempfile::TempDir;
@@ -109,7 +109,7 @@ impl TestDatabase {
             dimension: DIMENSION,
             thresholds,
             min_quality: 0,
-            mode: Mode::Exact,
+            mode: GalleryMode::Exact,
             grouping: Grouping::Best,
             options: Options::default(),
         };

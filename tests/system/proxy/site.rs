@@ -9,9 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_tests::{Device, Process, Site, SiteOptions, people};
+use cavs_tests::{Device, Process, Site, SiteOptions, people, proxy_address};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Where a proxy listens that has not run before.
+const ANY_PORT: &str = "listen = \"127.0.0.1:0\"";
 
 /// A site with the built-in pack, one student, and a proxy.
 pub(super) struct ProxySite {
@@ -67,31 +70,29 @@ impl ProxySite {
         let portraits = people(1).remove(0).portraits;
         assert!(site.enroll("17", &portraits) > 0);
         let proxy = site.add_device("proxy");
-        let port = free_port();
         let config = proxy.directory.join("proxy.toml");
         let text = format!(
             "[server]\naddress = \"https://localhost:{devices}\"\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n\
-             [spool]\npath = \"spool.db\"\n[proxy]\nlisten = \"127.0.0.1:{port}\"\n{more}\n",
+             [spool]\npath = \"spool.db\"\n[proxy]\n{ANY_PORT}\n{more}\n",
             site.path("certs/ca.pem"),
             proxy.certificate.certificate,
             proxy.certificate.key,
         );
         fs::write(&config, text).unwrap();
         site.server();
-        Self { site, proxy, agent: None, port, portraits, config, _directory: directory }
+        Self { site, proxy, agent: None, port: 0, portraits, config, _directory: directory }
     }
 
     pub(super) fn start_proxy(&mut self) {
         let arguments = ["proxy", "--config", self.config.to_str().unwrap()];
         let log = self.proxy.directory.join("proxy.log");
         let mut agent = Process::start("cavs-edge-agent", &arguments, &log);
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(agent.exit_code().is_none(), "the proxy ended:\n{}", agent.output());
-            assert!(begun.elapsed() < Duration::from_secs(60), "not there:\n{}", agent.output());
-            thread::sleep(Duration::from_millis(20));
-        }
+        self.port = proxy_address(&mut agent).port();
         self.agent = Some(agent);
+        // It comes back at the same address.
+        let text = fs::read_to_string(&self.config).unwrap();
+        let port = format!("listen = \"127.0.0.1:{}\"", self.port);
+        fs::write(&self.config, text.replace(ANY_PORT, &port)).unwrap();
     }
 
     /// Registers a camera of the proxy and waits until the proxy knows it.
@@ -134,10 +135,6 @@ impl ProxySite {
     pub(super) fn log(&self) -> String {
         self.agent.as_ref().map(Process::output).unwrap_or_default()
     }
-}
-
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// One request on a connection of its own.

@@ -18,7 +18,7 @@ use std::{
 
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{
-    Counters, Decisive, Follower, Gallery, Grouping, Mode, Options, Query, Stats, StudentKey,
+    Counters, Decisive, Follower, Gallery, GalleryMode, Grouping, Options, Query, Stats, StudentKey,
 };
 use cavs_types::{SiteId, StudentId};
 use tokio::sync::{Mutex, Notify};
@@ -72,7 +72,7 @@ pub struct RecognitionSetup {
     /// Least unified quality score that is accepted without a person, 0 to 100.
     pub min_quality: u8,
     /// How the gallery searches.
-    pub mode: Mode,
+    pub mode: GalleryMode,
     /// How the similarities of a student's templates become one.
     pub grouping: Grouping,
     /// Limits of the gallery.
