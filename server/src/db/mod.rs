@@ -12,7 +12,10 @@ mod lists;
 pub(crate) mod tests;
 mod tls;
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::{Deref, DerefMut},
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio_postgres::SimpleQueryMessage;
@@ -50,6 +53,35 @@ pub struct Connections {
     pub most: usize,
     /// Work that waits for one.
     pub waiting: usize,
+}
+
+/// The session of the one server that does a job. Its lock goes with the session, but only when the database has
+/// noticed that it is gone.
+pub(crate) struct OwnerAlone {
+    client: ClientWrapper,
+    lock: i64,
+}
+
+impl OwnerAlone {
+    /// The job is done, or was given up: the next one can be begun at once.
+    pub(crate) async fn end(self) {
+        // Where it fails, the session is gone, and the lock with it.
+        let _unlocked = self.client.execute("SELECT pg_advisory_unlock($1)", &[&self.lock]).await;
+    }
+}
+
+impl Deref for OwnerAlone {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+impl DerefMut for OwnerAlone {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.client
+    }
 }
 
 /// The database.
@@ -243,13 +275,13 @@ impl Database {
     }
 
     /// A session of the role that owns the tables for the one server that does a job, which is named by its lock;
-    /// `None` where another server is at it. The session and its lock end when it is dropped.
-    pub(crate) async fn owner_alone(&self, lock: i64) -> Result<Option<ClientWrapper>, DatabaseError> {
+    /// `None` where another server is at it. Who has done the job says so ([`OwnerAlone::end`]).
+    pub(crate) async fn owner_alone(&self, lock: i64) -> Result<Option<OwnerAlone>, DatabaseError> {
         // Taken from the pool: a session of the owner's is open no longer than it is needed.
         let client = Object::take(self.owner().await?);
         let is_ours: bool =
             client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock]).await?.try_get(0)?;
-        Ok(is_ours.then_some(client))
+        Ok(is_ours.then_some(OwnerAlone { client, lock }))
     }
 
     /// A connection of the role that owns the tables.

@@ -138,29 +138,34 @@ impl BiometricStore {
             return Ok(true);
         }
         let Some(owner) = self.db.owner_alone(PURGE_LOCK).await? else { return Ok(false) };
-        let ready = ready_erasures(&owner).await?;
-        if ready.is_empty() {
-            return Ok(false);
-        }
-        // What costs nothing first: nobody should find the tables locked again and again while it is awaited.
-        if !erased_keys_are_destroyed(&owner).await? {
-            let rotation = "a rotation of the keyring (`cavs-server key rotate`), so that the student's keys are noise \
-                            in backups";
-            note_purging(&owner, &ready, rotation).await?;
-            return Ok(false);
-        }
-        if !rewrite(&owner, "students").await? {
-            note_purging(&owner, &ready, "somebody who uses the table of the students").await?;
-            return Ok(false);
-        }
-        if !rewrite(&owner, "data_keys").await? {
-            note_purging(&owner, &ready, "somebody who uses the table of the data keys").await?;
-            return Ok(false);
-        }
-        note_purged(&owner, &ready).await?;
-        info!(erasures = ready.len(), "nothing is left of erased students in the database's tables");
-        Ok(!self.has_open_erasures().await?)
+        let purged = purge(&owner).await;
+        owner.end().await;
+        Ok(purged? && !self.has_open_erasures().await?)
     }
+}
+
+/// Whether something was purged.
+async fn purge(owner: &Client) -> Result<bool, DatabaseError> {
+    let ready = ready_erasures(owner).await?;
+    if ready.is_empty() {
+        return Ok(false);
+    }
+    // What costs nothing first: nobody should find the tables locked again and again while it is awaited.
+    if !erased_keys_are_destroyed(owner).await? {
+        let rotation = "a rotation of the keyring (`cavs-server key rotate`), so that the student's keys are noise \
+                        in backups";
+        note_purging(owner, &ready, rotation).await?;
+        return Ok(false);
+    }
+    for (table, of) in [("students", "students"), ("data_keys", "data keys")] {
+        if !rewrite(owner, table).await? {
+            note_purging(owner, &ready, &format!("somebody who uses the table of the {of}")).await?;
+            return Ok(false);
+        }
+    }
+    note_purged(owner, &ready).await?;
+    info!(erasures = ready.len(), "nothing is left of erased students in the database's tables");
+    Ok(true)
 }
 
 /// The erasures that are not done and wait for nobody: of those that wait, for whom is noted.

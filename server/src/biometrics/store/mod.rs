@@ -45,7 +45,11 @@ impl BiometricStore {
     pub(crate) async fn make_partitions(&self, today: Date) -> Result<Option<usize>, DatabaseError> {
         match self.db.owner_alone(PARTITION_LOCK).await? {
             None => Ok(None),
-            Some(mut owner) => Ok(Some(partitions::make_partitions(&mut owner, today).await?)),
+            Some(mut owner) => {
+                let made = partitions::make_partitions(&mut owner, today).await;
+                owner.end().await;
+                made.map(Some)
+            }
         }
     }
 }

@@ -71,20 +71,30 @@ impl BiometricStore {
         now: Timestamp,
     ) -> Result<Option<BTreeMap<SiteId, Deleted>>, DatabaseError> {
         let Some(mut owner) = self.db.owner_alone(PARTITION_LOCK).await? else { return Ok(None) };
-        let policies = policies(&owner, common).await?;
-        if !is_due(&owner, &policies, now).await? {
-            return Ok(None);
-        }
-        begin(&owner, &policies, now).await?;
-        let today = now.to_zoned(TimeZone::UTC).date();
-        let mut retention = Retention { owner: &mut owner, policies, today, deleted: BTreeMap::new() };
-        let done = retention.apply().await;
-        let Retention { policies, deleted, .. } = retention;
-        end(&owner, &policies, &deleted, &done).await?;
-        done?;
-        info!(?deleted, "deleted what is kept no longer");
-        Ok(Some(deleted))
+        let applied = apply_where_due(&mut owner, common, now).await;
+        owner.end().await;
+        applied
     }
+}
+
+async fn apply_where_due(
+    owner: &mut Client,
+    common: RetentionPolicy,
+    now: Timestamp,
+) -> Result<Option<BTreeMap<SiteId, Deleted>>, DatabaseError> {
+    let policies = policies(owner, common).await?;
+    if !is_due(owner, &policies, now).await? {
+        return Ok(None);
+    }
+    begin(owner, &policies, now).await?;
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let mut retention = Retention { owner, policies, today, deleted: BTreeMap::new() };
+    let done = retention.apply().await;
+    let Retention { owner, policies, deleted, .. } = retention;
+    end(owner, &policies, &deleted, &done).await?;
+    done?;
+    info!(?deleted, "deleted what is kept no longer");
+    Ok(Some(deleted))
 }
 
 /// The policy of each site: days that it has set for itself, 0 for ever, before those of all.
