@@ -171,6 +171,8 @@ pub async fn greet(site: &Site, device: &Device) {
 #[must_use]
 pub fn post(address: SocketAddr, tls: Option<&Arc<ClientConfig>>, token: &str) -> u16 {
     let mut stream = TcpStream::connect(address).unwrap();
+    // The end of the handshake and the request are two writes: the second must not wait for the first to be acknowledged.
+    stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let text = format!(
         "POST /v1/capture HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\nContent-Type: image/jpeg\r\n\
