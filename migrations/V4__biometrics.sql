@@ -237,7 +237,7 @@ CREATE TABLE retention_runs (
     state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'failed')),
     -- The policy that was applied, as days by name.
     policy jsonb NOT NULL,
-    -- What of the site was deleted.
+    -- What of the site was deleted. Faces that went with their sightings are not counted beside them.
     probes bigint NOT NULL DEFAULT 0,
     evidence bigint NOT NULL DEFAULT 0,
     portraits bigint NOT NULL DEFAULT 0,

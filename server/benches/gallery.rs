@@ -129,16 +129,16 @@ async fn fill(cluster: &Cluster, students: u64) {
     writer.as_mut().finish().await.unwrap();
 
     let epoch = Key::new(KeyName::Epoch(1), &MASTER);
-    let owner = |student| Owner::StudentKey(id(student, 0).into());
+    let owner = |student| Owner::StudentKey(SiteId::from_uuid(MAIN), id(student, 0).into());
     // A data key has the id of its student here.
     let key_of = |student| DataKeyId::from(id(student, 0));
     let wrapped: Vec<_> = (0..students).map(|s| epoch.new_data_key(key_of(s), owner(s)).unwrap().1).collect();
     let proof = epoch.seal(Owner::Proof, b"CAVS").unwrap();
     client.execute("INSERT INTO key_epochs (epoch, proof) VALUES (1, $1)", &[&proof]).await.unwrap();
-    let columns = [Type::UUID, Type::UUID, Type::INT4, Type::BYTEA];
-    let mut writer = copy(&client, "data_keys (id, student_id, epoch, wrapped)", &columns).await;
+    let columns = [Type::UUID, Type::UUID, Type::UUID, Type::INT4, Type::BYTEA];
+    let mut writer = copy(&client, "data_keys (site_id, id, student_id, epoch, wrapped)", &columns).await;
     for (student, wrapped) in (0..).zip(&wrapped) {
-        writer.as_mut().write(&[&id(student, 0), &id(student, 0), &1, wrapped]).await.unwrap();
+        writer.as_mut().write(&[&MAIN, &id(student, 0), &id(student, 0), &1, wrapped]).await.unwrap();
     }
     writer.as_mut().finish().await.unwrap();
 

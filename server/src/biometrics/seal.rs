@@ -1,6 +1,6 @@
 //! Encryption of embeddings, pictures and keys.
 //!
-//! AES-256-GCM. Faces are sealed by data keys (one a student, one a day of sightings), which are sealed by an epoch
+//! AES-256-GCM. Faces are sealed by data keys (one a student, one a site's day of sightings), which are sealed by an epoch
 //! of the [keyring](super::Keyring). Every ciphertext begins with the name of its key, so that it is known what has
 //! to be had to open it, and what can't be opened any more. Associated data binds it to its key and to its owner: a
 //! row moved to another place in the database does not open.
@@ -95,8 +95,8 @@ impl KeyName {
 pub enum Owner {
     /// The proof that a keyring is the database's.
     Proof,
-    /// The data key of a student.
-    StudentKey(StudentId),
+    /// The data key of a site's student.
+    StudentKey(SiteId, StudentId),
     /// The data key of a site's sightings that came on a day.
     DayKey(SiteId, Date),
     /// A template of a pack.
@@ -114,7 +114,7 @@ impl Owner {
     fn text(self) -> String {
         match self {
             Self::Proof => "cavs.v1:proof".to_owned(),
-            Self::StudentKey(id) => format!("cavs.v1:student-key:{id}"),
+            Self::StudentKey(site, id) => format!("cavs.v1:student-key:{site}:{id}"),
             Self::DayKey(site, day) => format!("cavs.v1:day-key:{site}:{day}"),
             Self::Template(id, pack) => format!("cavs.v1:template:{id}:{pack}"),
             Self::Portrait(id) => format!("cavs.v1:portrait:{id}"),
@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn data_keys_open_under_their_parent_and_under_the_next_one() {
-        let (id, owner) = (DataKeyId::generate(), Owner::StudentKey(StudentId::generate()));
+        let (id, owner) =
+            (DataKeyId::generate(), Owner::StudentKey(SiteId::generate(), StudentId::generate()));
         let (data_key, wrapped) = key(1).new_data_key(id, owner).unwrap();
         let sealed = data_key.seal(evidence(), b"x").unwrap();
         let opens = |key: &Key, wrapped: &[u8]| {

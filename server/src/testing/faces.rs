@@ -372,6 +372,29 @@ async fn faces_go_by_the_day_and_what_waits_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_sent_back_to_the_queue_meanwhile_stays() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let (device, user) = (camera(&app, "camera").await, database.user("admin").await);
+    app.ingest.ingest(MAIN, device, &[pictured(1, 1), pictured(2, 2)]).await.unwrap();
+    let (mut behind, observer) = (database.connect().await, database.connect().await);
+    let transaction = behind.transaction().await.unwrap();
+    let sql = "INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id)
+               SELECT site_id, gen_random_uuid(), id, 'flagged', $1 FROM sightings WHERE sequence = 1";
+    transaction.execute(sql, &[&user.uuid()]).await.unwrap();
+
+    let (store, then) = (BiometricStore::new(&database.store), Timestamp::now() + (24 * 401).hours());
+    let retaining =
+        tokio::spawn(async move { store.apply_retention(RetentionPolicy::default(), then).await });
+    waiting(&observer, 1).await;
+    transaction.commit().await.unwrap();
+    let deleted = retaining.await.unwrap().unwrap().unwrap();
+    assert_eq!(deleted[&MAIN].sightings, 1);
+    let sql = "SELECT sequence::text FROM sightings WHERE in_queue";
+    assert_eq!((texts(&observer, sql).await, count(&observer, "sightings").await), (vec!["1".to_owned()], 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_site_keeps_what_it_wants() {
     let database = TestDatabase::start().await;
     let app = database.app().await;

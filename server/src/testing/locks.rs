@@ -99,7 +99,7 @@ async fn two_streams_of_a_device_take_turns() {
     let database = TestDatabase::start().await;
     let app = database.app().await;
     let camera = device(&app, "camera").await;
-    // The first batch makes the month's key.
+    // The first batch makes the day's key.
     app.ingest.ingest(MAIN, camera, &[sighting(0, face(0))]).await.unwrap();
     let mut behind = database.connect().await;
     let transaction = behind.transaction().await.unwrap();

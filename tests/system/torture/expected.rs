@@ -197,7 +197,7 @@ impl Expected {
     }
 }
 
-/// An expected that spools all the time.
+/// Spools all the time.
 pub(super) struct Streaming {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<Expected>,

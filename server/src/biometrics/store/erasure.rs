@@ -58,7 +58,7 @@ pub(crate) async fn erase_faces(
     destroy_student_key(transaction, site, student).await?;
     let (site, student) = (site.uuid(), student.uuid());
     let mut sightings: HashSet<Uuid> = HashSet::new();
-    for table in ["evidence", "probes"] {
+    for table in ["probes", "evidence"] {
         let sql = format!(
             "WITH shown AS ({FACES}) DELETE FROM {table} f USING shown
              WHERE f.site_id = $1 AND f.day = shown.day AND f.sighting_id = shown.id RETURNING f.sighting_id"
@@ -97,7 +97,7 @@ pub(crate) async fn erase_faces(
 /// Who may still see what the erasure `$1` has destroyed: a snapshot, a transaction without one, or a replica.
 /// Until they end, no rewriting of a table gets rid of it.
 const READERS: &str = "
-    WITH erased AS (SELECT age(xid::xid) AS age FROM erasures WHERE id = $1)
+    WITH erased AS (SELECT age(xid::xid) AS age FROM erasures WHERE state <> 'purged' AND id = $1)
     SELECT coalesce(nullif(a.application_name, ''), a.backend_type) || ' (process ' || a.pid
             || coalesce(', reading since ' || to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
                 || ' UTC', '') || ')'
@@ -186,7 +186,7 @@ async fn ready_erasures(owner: &Client) -> Result<Vec<Uuid>, DatabaseError> {
 
 /// Notes that erasures are being worked on, and what they wait for.
 async fn note_purging(owner: &Client, erasures: &[Uuid], waits_for: &str) -> Result<(), DatabaseError> {
-    let sql = "UPDATE erasures SET state = 'purging', waits_for = $2 WHERE id = ANY($1)
+    let sql = "UPDATE erasures SET state = 'purging', waits_for = $2 WHERE state <> 'purged' AND id = ANY($1)
                    AND (state, waits_for) IS DISTINCT FROM ('purging', $2)";
     owner.execute(sql, &[&erasures, &waits_for]).await?;
     Ok(())
@@ -208,7 +208,8 @@ async fn rewrite(owner: &Client, table: &str) -> Result<bool, DatabaseError> {
 async fn note_purged(owner: &Client, erasures: &[Uuid]) -> Result<(), DatabaseError> {
     let now = Timestamp::now();
     let state = ErasureState::Purged.as_str();
-    let sql = "UPDATE erasures SET state = $2, purged_at = $3, waits_for = '' WHERE id = ANY($1)";
+    let sql = "UPDATE erasures SET state = $2, purged_at = $3, waits_for = ''
+               WHERE state <> 'purged' AND id = ANY($1)";
     owner.execute(sql, &[&erasures, &state, &now]).await?;
     Ok(())
 }

@@ -29,7 +29,7 @@ pub enum KeyOf {
 impl KeyOf {
     pub(crate) const fn owner(self, site: SiteId) -> Owner {
         match self {
-            Self::Student(id) => Owner::StudentKey(id),
+            Self::Student(id) => Owner::StudentKey(site, id),
             Self::Day(day) => Owner::DayKey(site, day),
         }
     }
