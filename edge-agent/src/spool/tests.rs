@@ -92,13 +92,16 @@ fn batches_end_at_their_limits() {
 #[test]
 fn overflow_takes_the_oldest_evidence_first_then_the_oldest_sightings_and_counts_them() {
     let dir = tempfile::tempdir().unwrap();
+    // Of one moment: a time takes more or fewer bytes by what it says.
+    let seen = sighting("a");
+    let record =
+        |frame: &str, faces| FrameRecord { sightings: vec![seen.clone(); faces], ..record(frame, 0) };
     let mut probe = open(dir.path());
     probe.writer.append(&[record("a", 1)]).unwrap();
     let one = probe.writer.status().unwrap().bytes;
     drop(probe);
 
-    // Room for four sightings of which two have lost their evidence. A time's encoding is some bytes
-    // longer or shorter by what it says.
+    // Room for four sightings of which two have lost their evidence.
     let dir = tempfile::tempdir().unwrap();
     let room = 4 * (one + 16) - 2 * SEALED_EVIDENCE;
     let mut spool = open_bounded(dir.path(), room);
