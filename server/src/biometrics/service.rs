@@ -24,11 +24,14 @@ const PROOF: &[u8] = b"CAVS";
 /// Data keys that are wrapped anew at a time.
 const BATCH: i64 = 1000;
 
+/// Data keys by the site and the day that they are for.
+type DayKeys = HashMap<(SiteId, Date), Arc<Locked<Key>>>;
+
 /// The keyring, and the data keys under it.
 pub struct Keys {
     keyring: Arc<Keyring>,
     /// Of the sites and days on which sightings came lately, to seal what comes.
-    days: Mutex<HashMap<(SiteId, Date), Arc<Locked<Key>>>>,
+    days: Mutex<DayKeys>,
 }
 
 /// When a server rotates the keyring by itself.
