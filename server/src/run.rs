@@ -469,6 +469,7 @@ async fn assemble(
             min_quality: config.enrollment.min_quality,
             same_picture: Similarity::clamped(0.995),
             same_person: config.enrollment.same_person,
+            unlike_below: config.enrollment.unlike_below,
             keep_portraits: config.enrollment.keep_portraits,
         },
         retention: config.retention,

@@ -6,7 +6,7 @@ use cavs_certs::SiteCa;
 use cavs_embedding::UnitEmbedding;
 use cavs_esp32_emulator::{FrameLoop, FrameLoopOptions};
 use cavs_proto::{error_reason, v1};
-use cavs_tests::{Site, TestSite, binary, jpeg_without_face, people};
+use cavs_tests::{Site, SiteOptions, TestSite, binary, jpeg_without_face, people};
 use cavs_types::ErrorReason;
 use tokio_stream::iter;
 use tonic::{
@@ -167,8 +167,10 @@ async fn strangers_on_the_device_listener_are_refused() {
 
 #[test]
 fn pictures_get_verdicts_and_people_get_exit_codes() {
-    let site = TestSite::start();
-    let person = people(1).remove(0);
+    // Rendered strangers are far more alike than people are.
+    let server_toml = "enrollment.unlike_below = 0.9".to_owned();
+    let site = TestSite::start_with(&SiteOptions { server_toml, ..SiteOptions::default() });
+    let [person, stranger] = people(2).try_into().unwrap();
     let folder = site.path("photographs");
     fs::create_dir(&folder).unwrap();
     let good = fs::read(&person.portraits[0]).unwrap();
@@ -179,16 +181,32 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     fs::write(folder.join("5-nobody.jpg"), jpeg_without_face()).unwrap();
     let group = FrameLoopOptions { students: 3, frames: 1, ..FrameLoopOptions::default() };
     fs::write(folder.join("6-group.jpg"), FrameLoop::render(&group).unwrap().frame(0)).unwrap();
+    fs::copy(&stranger.portraits[0], folder.join("7-somebody-else.jpg")).unwrap();
     site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
     let enrolled = site.cli.json(&["enroll", "1", folder.to_str().unwrap()]);
     let reasons: Vec<&str> =
         enrolled["images"].as_array().unwrap().iter().map(|v| v["reason"].as_str().unwrap_or("")).collect();
     assert_eq!(
         reasons,
-        ["", "DUPLICATE_TEMPLATE", "IMAGE_CORRUPT", "IMAGE_EMPTY", "NO_FACE", "SEVERAL_FACES"],
+        [
+            "",
+            "DUPLICATE_TEMPLATE",
+            "IMAGE_CORRUPT",
+            "IMAGE_EMPTY",
+            "NO_FACE",
+            "SEVERAL_FACES",
+            "UNLIKE_OTHER_PICTURES"
+        ],
         "{enrolled:#}"
     );
     assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
+    // Unless somebody knows better.
+    let pictured = stranger.portraits[0].to_str().unwrap();
+    let taken = site.cli.json(&["enroll", "1", pictured, "--accept-unlike"]);
+    assert_eq!(
+        (&taken["accepted"], &site.cli.json(&["students", "get", "1"])["template_count"]),
+        (&1.into(), &2.into())
+    );
     // The same face under another number.
     site.cli.json(&["students", "add", "--number", "2", "--name", "Bob"]);
     let photograph = person.portraits[0].to_str().unwrap();

@@ -29,12 +29,17 @@ pub struct EnrollArgs {
     /// Enroll many students: a folder with one folder of images per student, named by their numbers
     #[arg(long, value_name = "DIR", conflicts_with_all = ["student", "images"])]
     from: Option<PathBuf>,
+    /// Take images that are unlike the student's others, too: you know that they show the student
+    #[arg(long)]
+    accept_unlike: bool,
 }
 
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
-        EnrollArgs { from: Some(dir), .. } => bulk(&dir, config, printer).await,
-        EnrollArgs { student: Some(student), images, .. } => single(&student, &images, config, printer).await,
+        EnrollArgs { from: Some(dir), accept_unlike, .. } => bulk(&dir, accept_unlike, config, printer).await,
+        EnrollArgs { student: Some(student), images, accept_unlike, .. } => {
+            single(&student, &images, accept_unlike, config, printer).await
+        }
         EnrollArgs { student: None, from: None, .. } => {
             Err(CliError::usage("give a student and images, or --from DIR"))
         }
@@ -44,6 +49,7 @@ pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) ->
 async fn single(
     student: &str,
     paths: &[PathBuf],
+    accept_unlike: bool,
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
@@ -51,7 +57,8 @@ async fn single(
     let api = Api::connect(config).await?;
     let student = StudentRefView::from(&StudentView::from(lookup::student(&api, student).await?));
     let bar = progress_bar(printer, images.len());
-    let EnrollmentOutcome { verdicts, failure } = enrollment::enroll(&api, &student.id, &images, &bar).await;
+    let EnrollmentOutcome { verdicts, failure } =
+        enrollment::enroll(&api, &student.id, &images, accept_unlike, &bar).await;
     bar.finish_and_clear();
     let done = Enrollment::new(student, verdicts, not_tried(left_out));
     // What was committed before a failure is there, so it is reported before the failure is.
@@ -65,7 +72,7 @@ async fn single(
     }
 }
 
-async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliError> {
+async fn bulk(dir: &Path, accept_unlike: bool, config: &Config, printer: &Printer) -> Result<(), CliError> {
     let (folders, beside) = enrollment::find_folders(dir)?;
     let api = Api::connect(config).await?;
     let bar = progress_bar(printer, folders.iter().map(|folder| folder.found.images.len()).sum());
@@ -74,7 +81,7 @@ async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliE
     for folder in folders {
         bar.set_message(folder.number.clone());
         let number = folder.number.clone();
-        let (enrollment, failure) = one_folder(&api, folder, &bar).await;
+        let (enrollment, failure) = one_folder(&api, folder, accept_unlike, &bar).await;
         students.push(FolderEnrollment::new(number, enrollment, failure.as_ref()));
         // A student who is not known says nothing of the next one; a server that is gone does.
         if failure.as_ref().is_some_and(CliError::is_fatal) {
@@ -95,6 +102,7 @@ async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliE
 async fn one_folder(
     api: &Api,
     folder: enrollment::StudentFolder,
+    accept_unlike: bool,
     bar: &ProgressBar,
 ) -> (Option<Enrollment>, Option<CliError>) {
     let Found { images, left_out } = folder.found;
@@ -108,7 +116,8 @@ async fn one_folder(
             return (None, Some(error));
         }
     };
-    let EnrollmentOutcome { verdicts, failure } = enrollment::enroll(api, &student.id, &images, bar).await;
+    let EnrollmentOutcome { verdicts, failure } =
+        enrollment::enroll(api, &student.id, &images, accept_unlike, bar).await;
     (Some(Enrollment::new(student, verdicts, not_tried(left_out))), failure)
 }
 

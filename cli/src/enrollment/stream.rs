@@ -31,21 +31,25 @@ pub(crate) struct EnrollmentOutcome {
 /// Which image is where on its way: verdicts come back in the order in which images were sent.
 struct VerdictCollector<'a> {
     images: &'a [PathBuf],
+    accept_unlike: bool,
     verdicts: RefCell<Vec<Option<VerdictView>>>,
     /// Images that were sent and have no verdict yet, in order.
     sent: RefCell<VecDeque<usize>>,
     bar: &'a ProgressBar,
 }
 
-/// Enrolls a student from images. One that can't be read is refused here; the others go on.
+/// Enrolls a student from images, with `accept_unlike` also from those that are unlike the student's others. One
+/// that can't be read is refused here; the others go on.
 pub(crate) async fn enroll(
     api: &Api,
     student_id: &str,
     images: &[PathBuf],
+    accept_unlike: bool,
     bar: &ProgressBar,
 ) -> EnrollmentOutcome {
     let collector = VerdictCollector {
         images,
+        accept_unlike,
         verdicts: RefCell::new(images.iter().map(|_| None).collect()),
         sent: RefCell::default(),
         bar,
@@ -84,7 +88,8 @@ impl VerdictCollector<'_> {
             };
             // Noted before it is sent: the verdict may be there before `send` returns.
             self.sent.borrow_mut().push_back(index);
-            let image = EnrollmentImage { name: file_name(path), data: data.into() };
+            let (name, accept_unlike) = (file_name(path), self.accept_unlike);
+            let image = EnrollmentImage { name, data: data.into(), accept_unlike };
             let message = Some(Message::Image(image));
             if sender.send(EnrollFromImagesRequest { message }).await.is_err() {
                 return;

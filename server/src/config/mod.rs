@@ -134,6 +134,8 @@ pub struct EnrollmentConfig {
     pub min_quality: u8,
     /// From this similarity on, a face belongs to the student who has it already.
     pub same_person: Option<Similarity>,
+    /// Below this similarity to all of a student's own pictures, a face is somebody else's.
+    pub unlike_below: Option<Similarity>,
     /// Whether the pictures of faces are kept beside their templates.
     pub keep_portraits: bool,
 }
@@ -229,12 +231,19 @@ struct RawEnrollment {
     templates_per_student: u32,
     min_quality: u8,
     same_person: Option<f32>,
+    unlike_below: Option<f32>,
     keep_portraits: bool,
 }
 
 impl Default for RawEnrollment {
     fn default() -> Self {
-        Self { templates_per_student: 20, min_quality: 15, same_person: None, keep_portraits: false }
+        Self {
+            templates_per_student: 20,
+            min_quality: 15,
+            same_person: None,
+            unlike_below: None,
+            keep_portraits: false,
+        }
     }
 }
 
@@ -350,6 +359,7 @@ impl Config {
                 templates_per_student: enrollment.templates_per_student,
                 min_quality: enrollment.min_quality,
                 same_person: similarity("enrollment.same_person", enrollment.same_person)?,
+                unlike_below: similarity("enrollment.unlike_below", enrollment.unlike_below)?,
                 keep_portraits: enrollment.keep_portraits,
             },
             keep_evidence: evidence

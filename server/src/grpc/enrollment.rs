@@ -12,7 +12,10 @@ use super::{
     convert::{caller, required_id},
     layer::in_time,
 };
-use crate::{biometrics::TemplateInfo, people::Enrollment};
+use crate::{
+    biometrics::TemplateInfo,
+    people::{Enrollment, Picture},
+};
 
 /// Longest silence of a caller.
 const IDLE: Duration = Duration::from_secs(60);
@@ -132,8 +135,8 @@ impl Session {
         student: StudentId,
         image: v1::EnrollmentImage,
     ) -> Result<v1::ImageVerdict, Status> {
-        let v1::EnrollmentImage { name, data } = image;
-        Ok(match self.enrollment.enroll(self.site, student, data).await? {
+        let v1::EnrollmentImage { name, data, accept_unlike } = image;
+        Ok(match self.enrollment.enroll(self.site, student, Picture { data, accept_unlike }).await? {
             Ok(enrolled) => v1::ImageVerdict {
                 name,
                 template_id: enrolled.template.to_string(),

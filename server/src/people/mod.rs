@@ -9,7 +9,7 @@ pub use model::{
     StudentRef, User, only_site, pseudonym, site_name,
 };
 pub use service::{
-    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Refusal, Session, Sites, Students,
+    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Picture, Refusal, Session, Sites, Students,
     create_user, grant, portrait,
 };
 #[cfg(test)]

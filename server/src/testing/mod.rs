@@ -136,6 +136,7 @@ impl TestDatabase {
                 min_quality: 0,
                 same_picture: Similarity::clamped(0.995),
                 same_person: None,
+                unlike_below: None,
                 keep_portraits: false,
             },
             retention: RetentionPolicy::default(),

@@ -28,6 +28,9 @@ pub struct EnrollmentLimits {
     /// From this similarity on, a face belongs to the student who has it already; from 0.2 above the accept
     /// threshold on where it is `None`.
     pub same_person: Option<Similarity>,
+    /// Below this similarity to all of a student's own pictures, a face is somebody else's; below half of the review
+    /// threshold where it is `None`.
+    pub unlike_below: Option<Similarity>,
     /// Whether the pictures of faces are kept beside their templates, sealed.
     pub keep_portraits: bool,
 }
@@ -45,6 +48,12 @@ impl EnrollmentLimits {
     fn same_person(&self, accept: Similarity) -> Similarity {
         self.same_person.unwrap_or_else(|| Similarity::clamped((accept.get() + 0.2).min(0.9)))
     }
+
+    /// Far below what anybody would be asked about: of the built-in pack's pairs of one person 1 in 2,000 is less
+    /// alike, of pairs of strangers 19 in 20 are (taken as normal distributions, by the figures of its card).
+    fn unlike_below(&self, review: Similarity) -> Similarity {
+        self.unlike_below.unwrap_or_else(|| Similarity::clamped(review.get() / 2.0))
+    }
 }
 
 /// An accepted picture.
@@ -54,6 +63,15 @@ pub struct Enrolled {
     pub template: TemplateId,
     /// How good the picture is.
     pub quality: Quality,
+}
+
+/// A picture that is to become a template.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// JPEG, PNG or WebP.
+    pub data: Bytes,
+    /// It is taken although it is unlike the student's other pictures.
+    pub accept_unlike: bool,
 }
 
 /// A picture that was not taken.
@@ -122,10 +140,11 @@ impl Enrollment {
         &self,
         site: SiteId,
         student: StudentId,
-        image: Bytes,
+        picture: Picture,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
-        let picture = self.limits.keep_portraits.then(|| image.clone());
-        let (face, quarters) = match self.vision.faces(image).await? {
+        let Picture { data, accept_unlike } = picture;
+        let kept = self.limits.keep_portraits.then(|| data.clone());
+        let (face, quarters) = match self.vision.faces(data).await? {
             Ok(seen) => match with_quarters(seen, self.limits.min_quality) {
                 Ok(found) => found,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -135,12 +154,13 @@ impl Enrollment {
         let gallery = self.galleries.of(site).await?;
         let quality = face.quality;
         let refuse = |reason, message| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
-        if let Some(likeness) = gallery.likeness(&face.embedding, student).await?
-            && likeness >= self.limits.same_picture
-        {
+        // `None` where it is the student's first picture.
+        let likeness = gallery.likeness(&face.embedding, student).await?;
+        if likeness.is_some_and(|likeness| likeness >= self.limits.same_picture) {
             return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
         }
-        let same_person = self.limits.same_person(gallery.thresholds().thresholds.accept);
+        let thresholds = gallery.thresholds().thresholds;
+        let same_person = self.limits.same_person(thresholds.accept);
         let others = gallery.others_like(&face.embedding, same_person, student).await?;
         if let Some(other) = others.first() {
             let known = self.students.find(site, &StudentKey::Id(other.student)).await?;
@@ -151,7 +171,18 @@ impl Enrollment {
             );
             return refuse("LOOKS_LIKE_ANOTHER_STUDENT", message);
         }
-        let crop = match picture.map(|picture| crop(picture, quarters, face.bounding_box)) {
+        if let Some(likeness) = likeness
+            && likeness < self.limits.unlike_below(thresholds.review)
+            && !accept_unlike
+        {
+            let message = format!(
+                "the face is unlike the student's other pictures (similarity {:.2}): is it the right person? Who is \
+                 sure of that may have it accepted all the same",
+                likeness.get()
+            );
+            return refuse("UNLIKE_OTHER_PICTURES", message);
+        }
+        let crop = match kept.map(|picture| crop(picture, quarters, face.bounding_box)) {
             None => None,
             Some(cropping) => match cropping.await? {
                 Ok(crop) => Some(crop),
