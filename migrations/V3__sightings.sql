@@ -93,7 +93,7 @@ CREATE INDEX sightings_queue ON sightings (site_id, listed_at, id) WHERE in_queu
 CREATE INDEX sightings_student ON sightings (site_id, student_id, listed_at DESC, id DESC)
     WHERE student_id IS NOT NULL;
 CREATE INDEX sightings_decision ON sightings (site_id, decision, listed_at DESC, id DESC);
--- With what is asked for beside them, so that it is counted in the index.
+-- With what is asked for beside a device or a room, so that it is counted in the index: the decision, and the room.
 CREATE INDEX sightings_device ON sightings (site_id, device_id, listed_at DESC, id DESC) INCLUDE (decision, classroom);
 CREATE INDEX sightings_classroom ON sightings (site_id, classroom, listed_at DESC, id DESC) INCLUDE (decision);
 -- Filters that are set together. What the machine was sure of is most of what there is: an index of the room or the

@@ -226,7 +226,9 @@ CREATE TABLE retention_policies (
     reviewed_probes integer CHECK (reviewed_probes BETWEEN 0 AND 36500),
     evidence integer CHECK (evidence BETWEEN 0 AND 36500),
     portraits integer CHECK (portraits BETWEEN 0 AND 36500),
-    sightings integer CHECK (sightings BETWEEN 0 AND 36500)
+    sightings integer CHECK (sightings BETWEEN 0 AND 36500),
+    set_by uuid NOT NULL REFERENCES users,
+    set_at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE retention_runs (

@@ -72,6 +72,9 @@ pub enum Command {
     /// Schools and company locations
     #[command(subcommand, after_help = commands::sites::ABOUT_SITES)]
     Sites(commands::sites::SitesCommand),
+    /// How long the site keeps faces and sightings
+    #[command(subcommand)]
+    Retention(commands::retention::RetentionCommand),
     /// The people who are recognised
     #[command(subcommand)]
     Students(commands::students::StudentsCommand),

@@ -11,8 +11,9 @@ use cavs_certs::{TlsFault, tls_fault};
 use cavs_proto::v1::{
     auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
     enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
-    review_service_client::ReviewServiceClient, sighting_service_client::SightingServiceClient,
-    site_service_client::SiteServiceClient, student_service_client::StudentServiceClient,
+    retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
+    sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
+    student_service_client::StudentServiceClient,
 };
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -86,6 +87,7 @@ services! {
     devices: DeviceServiceClient,
     enrollment: EnrollmentServiceClient,
     galleries: GalleryServiceClient,
+    retention: RetentionServiceClient,
     reviews: ReviewServiceClient,
     sightings: SightingServiceClient,
     sites: SiteServiceClient,

@@ -1,6 +1,6 @@
 use cavs_types::{
     ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, ProtocolError,
-    Quality, Role, Verdict,
+    Quality, RetentionState, Role, Verdict,
 };
 use thiserror::Error;
 
@@ -64,6 +64,7 @@ on_the_wire! {
     Decision { Accepted Pending Unknown }
     Verdict { Approved Rejected Flagged }
     ErasureState { Pending Purging Purged }
+    RetentionState { Running Done Failed }
     Role { Admin Reviewer Viewer Capture }
     DeviceKind { Agent Esp32Cam }
     DeviceStatus { Active Revoked }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    biometrics::{Keys, Maintenance, RetentionPolicy},
+    biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
     fleet::{DeviceStreams, Devices},
     monitoring::Metrics,
@@ -27,6 +27,7 @@ pub struct Services {
     pub(crate) vision: Vision,
     pub(crate) keys: Arc<Keys>,
     pub(crate) maintenance: Arc<Maintenance>,
+    pub(crate) retention: RetentionPolicies,
     pub(crate) metrics: Arc<Metrics>,
     people: Database,
     of_devices: Database,
@@ -71,6 +72,7 @@ impl Services {
             ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics),
             reviews: Reviews::new(&people, &keys),
             sites: Sites::new(&people, &galleries),
+            retention: RetentionPolicies::new(&people, &maintenance),
             galleries,
             vision,
             keys,

@@ -30,13 +30,13 @@ pub struct EnrollArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["student", "images"])]
     from: Option<PathBuf>,
     /// Take images that are unlike the student's others, too: you know that they show the student
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     accept_unlike: bool,
 }
 
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
-        EnrollArgs { from: Some(dir), accept_unlike, .. } => bulk(&dir, accept_unlike, config, printer).await,
+        EnrollArgs { from: Some(dir), .. } => bulk(&dir, config, printer).await,
         EnrollArgs { student: Some(student), images, accept_unlike, .. } => {
             single(&student, &images, accept_unlike, config, printer).await
         }
@@ -72,7 +72,7 @@ async fn single(
     }
 }
 
-async fn bulk(dir: &Path, accept_unlike: bool, config: &Config, printer: &Printer) -> Result<(), CliError> {
+async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliError> {
     let (folders, beside) = enrollment::find_folders(dir)?;
     let api = Api::connect(config).await?;
     let bar = progress_bar(printer, folders.iter().map(|folder| folder.found.images.len()).sum());
@@ -81,7 +81,7 @@ async fn bulk(dir: &Path, accept_unlike: bool, config: &Config, printer: &Printe
     for folder in folders {
         bar.set_message(folder.number.clone());
         let number = folder.number.clone();
-        let (enrollment, failure) = one_folder(&api, folder, accept_unlike, &bar).await;
+        let (enrollment, failure) = one_folder(&api, folder, &bar).await;
         students.push(FolderEnrollment::new(number, enrollment, failure.as_ref()));
         // A student who is not known says nothing of the next one; a server that is gone does.
         if failure.as_ref().is_some_and(CliError::is_fatal) {
@@ -102,7 +102,6 @@ async fn bulk(dir: &Path, accept_unlike: bool, config: &Config, printer: &Printe
 async fn one_folder(
     api: &Api,
     folder: enrollment::StudentFolder,
-    accept_unlike: bool,
     bar: &ProgressBar,
 ) -> (Option<Enrollment>, Option<CliError>) {
     let Found { images, left_out } = folder.found;
@@ -117,7 +116,7 @@ async fn one_folder(
         }
     };
     let EnrollmentOutcome { verdicts, failure } =
-        enrollment::enroll(api, &student.id, &images, accept_unlike, bar).await;
+        enrollment::enroll(api, &student.id, &images, false, bar).await;
     (Some(Enrollment::new(student, verdicts, not_tried(left_out))), failure)
 }
 

@@ -6,6 +6,7 @@ pub mod enroll;
 pub mod gallery;
 pub mod login;
 pub mod models;
+pub mod retention;
 pub mod review;
 pub mod sightings;
 pub mod sites;
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Logout => login::log_out(config()?, printer).await,
         Command::Whoami => login::who_am_i(config()?, printer).await,
         Command::Sites(command) => sites::run(command, &config()?, printer).await,
+        Command::Retention(command) => retention::run(command, &config()?, printer).await,
         Command::Students(command) => students::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,

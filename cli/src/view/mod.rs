@@ -7,6 +7,7 @@ mod enrollment;
 mod gallery;
 mod layout;
 mod pack;
+mod retention;
 mod sighting;
 mod site;
 mod student;
@@ -28,6 +29,7 @@ pub use gallery::{
     ThresholdList, ThresholdsView,
 };
 pub use pack::PackView;
+pub use retention::RetentionView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{SiteList, SiteView};
 pub use student::{ErasureView, StudentErased, StudentList, StudentRefView, StudentView};

@@ -9,6 +9,7 @@ mod gallery;
 mod models;
 mod program;
 mod records;
+mod retention;
 mod session;
 mod sites;
 mod templates;

@@ -115,6 +115,7 @@ fn the_help_is_stable() {
         &["login", "--help"],
         &["sites", "--help"],
         &["sites", "archive", "--help"],
+        &["retention", "set", "--help"],
         &["students", "add", "--help"],
         &["students", "list", "--help"],
         &["enroll", "--help"],

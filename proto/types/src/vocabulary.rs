@@ -128,6 +128,17 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How far it is with deleting what is kept no longer.
+    RetentionState, "state of retention";
+    /// It is under way.
+    Running = "running",
+    /// It has come to its end.
+    Done = "done",
+    /// It has not; it is tried again.
+    Failed = "failed",
+}
+
+vocabulary! {
     /// How far an erasure is.
     ErasureState, "state of an erasure";
     /// Faces, keys and names are gone from the database's rows; its files are still to be rewritten.

@@ -1,7 +1,10 @@
 //! What has to be done about faces while nobody asks.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,8 @@ pub struct Maintenance {
     store: BiometricStore,
     keys: Arc<Keys>,
     retention: RetentionPolicy,
+    /// A site's policy has changed here.
+    policy_changed: AtomicBool,
     wake: Notify,
 }
 
@@ -36,7 +41,24 @@ impl Maintenance {
     /// On these connections to the database.
     #[must_use]
     pub fn new(db: &Database, keys: &Arc<Keys>, retention: RetentionPolicy) -> Self {
-        Self { store: BiometricStore::new(db), keys: Arc::clone(keys), retention, wake: Notify::new() }
+        Self {
+            store: BiometricStore::new(db),
+            keys: Arc::clone(keys),
+            retention,
+            policy_changed: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    /// What sites keep that have set nothing.
+    pub(crate) const fn common_policy(&self) -> RetentionPolicy {
+        self.retention
+    }
+
+    /// Says that a site keeps something for another time from now on.
+    pub(crate) fn policy_changed(&self) {
+        self.policy_changed.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// Says that there is something to do now.
@@ -53,7 +75,8 @@ impl Maintenance {
         let mut kept_up: Option<Instant> = None;
         let mut pause = PURGE_PAUSES.0;
         loop {
-            if kept_up.is_none_or(|at| at.elapsed() >= UPKEEP_INTERVAL) {
+            let policy_changed = self.policy_changed.swap(false, Ordering::AcqRel);
+            if policy_changed || kept_up.is_none_or(|at| at.elapsed() >= UPKEEP_INTERVAL) {
                 tell("faces have no partitions of their own days", self.make_partitions().await);
                 let retention = self.store.apply_retention(self.retention, Timestamp::now()).await;
                 tell("faces are kept for longer than the policy says", retention);

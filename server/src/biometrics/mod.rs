@@ -4,6 +4,7 @@
 mod keyring;
 mod maintenance;
 mod model;
+mod policies;
 mod retention;
 #[cfg(test)]
 mod rotation_tests;
@@ -14,7 +15,11 @@ mod store;
 pub use keyring::{KeyError, Keyring};
 pub use maintenance::Maintenance;
 pub use model::{Erasure, TemplateInfo};
-pub use retention::{Kept, RetentionPolicy, Standing, WAITING_DAYS};
+pub use policies::RetentionPolicies;
+pub use retention::{
+    Deleted, Kept, MOST_DAYS, OwnPolicy, PolicyChange, RetentionPolicy, RetentionReport, RetentionRun,
+    Standing, WAITING_DAYS,
+};
 pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::{Keys, RotationDue};
 pub use store::{

@@ -1,5 +1,7 @@
 //! How long faces and sightings are kept.
 
+use cavs_types::RetentionState;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// How many days faces are kept at least that wait for a person, whatever the policy: half a year, which is longer
@@ -95,23 +97,98 @@ impl RetentionPolicy {
         self.days(kept, standing).is_some_and(|days| age > days)
     }
 
-    /// As it is with what a site has set for itself: days by column, 0 for ever.
+    /// As it is with what a site has set for itself.
     #[must_use]
-    pub(crate) fn overridden(self, own: [Option<u32>; 5]) -> Self {
+    pub(crate) fn overridden(self, own: &OwnPolicy) -> Self {
         let of = |own: Option<u32>, common| match own {
             None => common,
             Some(0) => None,
             Some(days) => Some(days),
         };
-        let [unknown_probes, reviewed_probes, evidence, portraits, sightings] = own;
         Self {
-            unknown_probes: of(unknown_probes, self.unknown_probes),
-            reviewed_probes: of(reviewed_probes, self.reviewed_probes),
-            evidence: of(evidence, self.evidence),
-            portraits: of(portraits, self.portraits),
-            sightings: of(sightings, self.sightings),
+            unknown_probes: of(own.unknown_probes, self.unknown_probes),
+            reviewed_probes: of(own.reviewed_probes, self.reviewed_probes),
+            evidence: of(own.evidence, self.evidence),
+            portraits: of(own.portraits, self.portraits),
+            sightings: of(own.sightings, self.sightings),
         }
     }
+}
+
+/// Most days that can be set: a century.
+pub const MOST_DAYS: u32 = 36_500;
+
+/// What a site has set for itself, of each: days, 0 for ever, `None` for as the server's configuration says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnPolicy {
+    /// Of [`RetentionPolicy::unknown_probes`].
+    pub unknown_probes: Option<u32>,
+    /// Of [`RetentionPolicy::reviewed_probes`].
+    pub reviewed_probes: Option<u32>,
+    /// Of [`RetentionPolicy::evidence`].
+    pub evidence: Option<u32>,
+    /// Of [`RetentionPolicy::portraits`].
+    pub portraits: Option<u32>,
+    /// Of [`RetentionPolicy::sightings`].
+    pub sightings: Option<u32>,
+}
+
+/// A change of what a site has set, of each: `None` for no change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// Of [`OwnPolicy::unknown_probes`].
+    pub unknown_probes: Option<Option<u32>>,
+    /// Of [`OwnPolicy::reviewed_probes`].
+    pub reviewed_probes: Option<Option<u32>>,
+    /// Of [`OwnPolicy::evidence`].
+    pub evidence: Option<Option<u32>>,
+    /// Of [`OwnPolicy::portraits`].
+    pub portraits: Option<Option<u32>>,
+    /// Of [`OwnPolicy::sightings`].
+    pub sightings: Option<Option<u32>>,
+}
+
+/// What a site has set, and what became of it lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionReport {
+    /// What the site has set.
+    pub own: OwnPolicy,
+    /// User name of who has set it last, and when; `None` where the site has set nothing.
+    pub set: Option<(String, Timestamp)>,
+    /// What holds.
+    pub in_force: RetentionPolicy,
+    /// The last runs, newest first.
+    pub runs: Vec<RetentionRun>,
+}
+
+/// How it went with deleting what a site keeps no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionRun {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; `None` while it is under way.
+    pub finished_at: Option<Timestamp>,
+    /// How far it is.
+    pub state: RetentionState,
+    /// What was applied.
+    pub policy: RetentionPolicy,
+    /// What was deleted.
+    pub deleted: Deleted,
+    /// Why it failed; else empty.
+    pub problem: String,
+}
+
+/// What was deleted of a site. Faces that went with their sightings are not counted beside them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Probes.
+    pub probes: u64,
+    /// Pictures of faces.
+    pub evidence: u64,
+    /// Pictures that templates were made of.
+    pub portraits: u64,
+    /// Sightings.
+    pub sightings: u64,
 }
 
 #[cfg(test)]
@@ -158,7 +235,8 @@ mod tests {
 
         #[test]
         fn a_site_sets_what_it_sets(policy in policies(), own in proptest::array::uniform5(proptest::option::of(0u32..50))) {
-            let set = policy.overridden(own);
+            let [unknown_probes, reviewed_probes, evidence, portraits, sightings] = own;
+            let set = policy.overridden(&OwnPolicy { unknown_probes, reviewed_probes, evidence, portraits, sightings });
             let pairs = [
                 (own[0], set.unknown_probes, policy.unknown_probes),
                 (own[1], set.reviewed_probes, policy.reviewed_probes),

@@ -33,6 +33,8 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.StudentService", "CreateStudent") => admin,
         // Who asks to be forgotten is, wherever they were known.
         ("cavs.v1.StudentService", "EraseStudent") => Access::Role(Role::Admin),
+        ("cavs.v1.RetentionService", "GetRetention") => viewer,
+        ("cavs.v1.RetentionService", "UpdateRetention") => admin,
         ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,
         // An archived site's gallery is closed.

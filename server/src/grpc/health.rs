@@ -9,14 +9,14 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     AuthServiceServer, DeviceServiceServer, EnrollmentServiceServer, GalleryServiceServer,
-    ReviewServiceServer, SightingServiceServer, SiteServiceServer, StudentServiceServer, auth, devices,
-    enrollment, gallery, review, sightings, sites, students,
+    RetentionServiceServer, ReviewServiceServer, SightingServiceServer, SiteServiceServer,
+    StudentServiceServer, auth, devices, enrollment, gallery, retention, review, sightings, sites, students,
 };
 
 use crate::db::Database;
 
 /// The services of the API listener. The empty name is the server as a whole, by the protocol's convention.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "",
     AuthServiceServer::<auth::AuthApi>::NAME,
     SiteServiceServer::<sites::SiteApi>::NAME,
@@ -24,6 +24,7 @@ const SERVICES: [&str; 9] = [
     DeviceServiceServer::<devices::DeviceApi>::NAME,
     EnrollmentServiceServer::<enrollment::EnrollmentApi>::NAME,
     GalleryServiceServer::<gallery::GalleryApi>::NAME,
+    RetentionServiceServer::<retention::RetentionApi>::NAME,
     ReviewServiceServer::<review::ReviewApi>::NAME,
     SightingServiceServer::<sightings::SightingApi>::NAME,
 ];

@@ -12,6 +12,7 @@ mod heartbeat;
 mod ingest;
 mod layer;
 mod proxy_to_wire;
+mod retention;
 mod review;
 mod sighting_from_wire;
 mod sightings;
@@ -28,9 +29,9 @@ use cavs_proto::{
     v1::{
         auth_service_server::AuthServiceServer, device_service_server::DeviceServiceServer,
         enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
-        ingest_service_server::IngestServiceServer, review_service_server::ReviewServiceServer,
-        sighting_service_server::SightingServiceServer, site_service_server::SiteServiceServer,
-        student_service_server::StudentServiceServer,
+        ingest_service_server::IngestServiceServer, retention_service_server::RetentionServiceServer,
+        review_service_server::ReviewServiceServer, sighting_service_server::SightingServiceServer,
+        site_service_server::SiteServiceServer, student_service_server::StudentServiceServer,
     },
 };
 use http::{Request, Response};
@@ -77,8 +78,9 @@ pub async fn serve_api(
     shutdown: CancellationToken,
 ) -> Result<(), tonic_reflection::server::Error> {
     let database = services.database().clone();
-    let Services { accounts, sites, students, enrollment, devices, reviews, galleries, keys, .. } =
-        services.clone();
+    let Services {
+        accounts, sites, students, enrollment, devices, reviews, galleries, keys, retention, ..
+    } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let enrollment = enrollment::EnrollmentApi::new(enrollment, shutdown.clone());
     let auth = auth::AuthApi::new(accounts.clone(), sites.clone(), keys, listener.refusals());
@@ -90,6 +92,7 @@ pub async fn serve_api(
         .add(DeviceServiceServer::new(devices::DeviceApi::new(devices)))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone())))
+        .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews)));
     let serving = serve(listener, api.with_reflection()?, layer::UserCheck(accounts), shutdown.clone());

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cavs_types::{
-    DeviceId, DeviceKind, ErasureState, ErrorReason, SightingId, SiteId, StudentId, UserId, Verdict,
+    DeviceId, DeviceKind, ErasureState, ErrorReason, RetentionState, SightingId, SiteId, StudentId, UserId,
+    Verdict,
 };
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use proptest::{
@@ -17,7 +18,9 @@ use uuid::Uuid;
 
 use super::locks::waiting;
 use crate::{
-    biometrics::{BiometricStore, Keyring, Keys, Owner, RetentionPolicy, StoredKey},
+    biometrics::{
+        BiometricStore, Deleted, Keyring, Keys, OwnPolicy, Owner, PolicyChange, RetentionPolicy, StoredKey,
+    },
     db::DatabaseError,
     error::ServiceError,
     fleet::NewDevice,
@@ -407,8 +410,26 @@ async fn each_site_keeps_what_it_wants() {
         let device = app.devices.create_device(site, &new).await.unwrap().id;
         app.ingest.ingest(site, device, &[pictured(1, 1), pictured(2, 2)]).await.unwrap();
     }
-    let sql = "INSERT INTO retention_policies (site_id, unknown_probes, evidence, sightings) VALUES ($1, 20, 0, 30)";
-    observer.execute(sql, &[&north.uuid()]).await.unwrap();
+    let change = PolicyChange {
+        unknown_probes: Some(Some(20)),
+        evidence: Some(Some(0)),
+        sightings: Some(Some(300)),
+        ..PolicyChange::default()
+    };
+    app.retention.update(north, &change, user).await.unwrap();
+    // What is not named stays.
+    let change = PolicyChange { sightings: Some(Some(30)), ..PolicyChange::default() };
+    let report = app.retention.update(north, &change, user).await.unwrap();
+    let own = OwnPolicy {
+        unknown_probes: Some(20),
+        evidence: Some(0),
+        sightings: Some(30),
+        ..OwnPolicy::default()
+    };
+    assert_eq!((report.own, report.set.map(|(by, _)| by)), (own, Some("olga".to_owned())));
+    assert_eq!((report.in_force.evidence, report.in_force.reviewed_probes), (None, Some(30)));
+    let of_main = app.retention.get(MAIN).await.unwrap();
+    assert_eq!((of_main.own, of_main.set), (OwnPolicy::default(), None));
 
     let (store, now) = (BiometricStore::new(&database.store), Timestamp::now());
     store.make_partitions(now.to_zoned(TimeZone::UTC).date()).await.unwrap();
@@ -441,9 +462,16 @@ async fn each_site_keeps_what_it_wants() {
         (31, "data_keys", 0, 0),
     ];
     assert_eq!(after, expected);
-    let sql = "SELECT (sum(probes), sum(evidence), sum(sightings), count(*))::text FROM retention_runs
-               GROUP BY site_id ORDER BY site_id";
-    assert_eq!(texts(&observer, sql).await, ["(2,2,0,3)", "(2,0,2,3)"]);
+    let deleted = async |site| {
+        let runs = app.retention.get(site).await.unwrap().runs;
+        assert!(runs.iter().all(|run| run.state == RetentionState::Done && run.finished_at.is_some()));
+        runs.iter().rev().map(|run| run.deleted).collect::<Vec<_>>()
+    };
+    let none = Deleted::default();
+    let (probes, evidence, sightings) =
+        (Deleted { probes: 2, ..none }, Deleted { evidence: 2, ..none }, Deleted { sightings: 2, ..none });
+    assert_eq!(deleted(MAIN).await, [probes, none, evidence]);
+    assert_eq!(deleted(north).await, [none, probes, sightings]);
 }
 
 /// A backup is the rows of before: sealed faces, and the data keys that sealed them.

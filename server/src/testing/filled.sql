@@ -47,7 +47,7 @@ INSERT INTO probes (site_id, day, sighting_id, sealed) SELECT site_id, day, id, 
 INSERT INTO evidence (site_id, day, sighting_id, sealed) SELECT site_id, day, id, 'sealed' FROM sightings;
 INSERT INTO erasures (site_id, id, student_id, requested_by, templates, sightings)
     SELECT s.site_id, gen_random_uuid(), s.id, u.id, 1, 2 FROM students s, users u WHERE s.erased_at IS NOT NULL;
-INSERT INTO retention_policies (site_id, evidence) SELECT id, 60 FROM sites;
+INSERT INTO retention_policies (site_id, evidence, set_by) SELECT s.id, 60, u.id FROM sites s, users u;
 INSERT INTO retention_runs (site_id, id, finished_at, state, policy)
     SELECT id, gen_random_uuid(), now(), 'done', '{}' FROM sites;
 

@@ -10,8 +10,8 @@ use crate::db::{embedded, tests::TestCluster};
 const LANDED: [(u32, &str, u64); 5] = [
     (1, "people", 17_801_211_931_000_503_596),
     (2, "fleet", 3_796_194_350_748_924_198),
-    (3, "sightings", 1_984_947_979_443_260_392),
-    (4, "biometrics", 14_661_558_380_829_247_866),
+    (3, "sightings", 15_866_218_602_350_167_542),
+    (4, "biometrics", 8_108_444_713_025_756_349),
     (5, "recognition", 7_541_382_026_299_735_439),
 ];
 /// What a database of version 5 holds.

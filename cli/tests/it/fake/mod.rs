@@ -2,6 +2,7 @@
 
 mod gallery;
 mod records;
+mod retention;
 mod sites;
 
 use std::{
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) site: Option<String>,
     /// Those beside the first one.
     pub(crate) sites: Vec<v1::Site>,
+    /// What the site has set.
+    pub(crate) retention: Option<v1::RetentionPolicy>,
     pub(crate) students: Vec<v1::Student>,
     pub(crate) sightings: Vec<v1::Sighting>,
     pub(crate) filters: Vec<v1::SightingFilter>,
@@ -104,6 +107,7 @@ impl Fake {
             .add_service(v1::enrollment_service_server::EnrollmentServiceServer::new(service.clone()))
             .add_service(v1::gallery_service_server::GalleryServiceServer::new(service.clone()))
             .add_service(v1::device_service_server::DeviceServiceServer::new(service.clone()))
+            .add_service(v1::retention_service_server::RetentionServiceServer::new(service.clone()))
             .add_service(v1::review_service_server::ReviewServiceServer::new(service.clone()))
             .add_service(v1::sighting_service_server::SightingServiceServer::new(service.clone()));
         runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));

@@ -94,7 +94,7 @@ pub(crate) async fn erase_faces(
     Ok(templates)
 }
 
-/// Who may still see what the erasure `$1` has destroyed: a snapshot, a transaction without one, or a replica.
+/// Who may still see what the erasure `$1`, which is not purged (`erasures_open` finds it), has destroyed: a snapshot, a transaction without one, or a replica.
 /// Until they end, no rewriting of a table gets rid of it.
 const READERS: &str = "
     WITH erased AS (SELECT age(xid::xid) AS age FROM erasures WHERE state <> 'purged' AND id = $1)

@@ -3,7 +3,7 @@
 use jiff::{ToSpan, civil::Date};
 use tokio_postgres::Client;
 
-use crate::db::DatabaseError;
+use crate::{biometrics::Kept, db::DatabaseError};
 
 /// How many days ahead there are partitions: a server that is away for as long needs none on its return, and
 /// where none was there in time, the default partition takes what comes.
@@ -28,6 +28,15 @@ impl FaceTable {
             Self::Probes => "probes",
             Self::Evidence => "evidence",
             Self::Portraits => "portraits",
+        }
+    }
+
+    /// What a row of it is of a sighting; `None` of a student's.
+    pub(super) const fn kept(self) -> Option<Kept> {
+        match self {
+            Self::Probes => Some(Kept::Probe),
+            Self::Evidence => Some(Kept::Evidence),
+            Self::Portraits => None,
         }
     }
 

@@ -1,15 +1,15 @@
 //! How what nobody needs any more is deleted: site by site, and a day as a whole that no site needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cavs_types::SiteId;
+use cavs_types::{RetentionState, SiteId, UserId};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use tokio_postgres::{
-    Client, Row, Statement,
+    Client, Row,
     error::SqlState,
     types::{Json, ToSql},
 };
-use tracing::{info, warn};
+use tracing::info;
 use uuid::Uuid;
 
 use super::{
@@ -17,15 +17,18 @@ use super::{
     partitions::{FaceTable, Partition, partitions},
 };
 use crate::{
-    biometrics::{Kept, RetentionPolicy, Standing},
-    db::{DatabaseError, read_json, to_bigint},
+    biometrics::{
+        Deleted, Kept, OwnPolicy, PolicyChange, RetentionPolicy, RetentionReport, RetentionRun, Standing,
+    },
+    db::{DatabaseError, read_json, read_text, to_bigint, to_integer},
 };
 
 /// Rows that one statement deletes: far below a second of work, so that nobody waits long for their locks.
 const BATCH: i64 = 2000;
-/// How long a batch waits for others' locks: for less than a deadlock takes to be noticed, so that it is never
-/// somebody else who has to give way; and how often it is tried again.
+/// How long a statement waits for others' locks before it gives way and is tried again: for less than a deadlock takes
+/// to be noticed, so that it is seldom somebody else who fails.
 const LOCK_LIMIT: &str = "300ms";
+/// How often a statement is tried: together for longer than an erasure rewrites a table.
 const TRIES: u32 = 20;
 /// How long after a run the next one is due, unless the policy is another one.
 const INTERVAL: SignedDuration = SignedDuration::from_hours(23);
@@ -33,18 +36,12 @@ const INTERVAL: SignedDuration = SignedDuration::from_hours(23);
 /// How long runs are remembered: who asks what became of a school year's faces asks in the next one.
 const REMEMBERED: &str = "2 years";
 
+/// Runs that are shown.
+const REPORTED: i64 = 10;
+
 /// What a sighting `s` is, as [`Standing`] says.
 const STANDING: &str = "CASE WHEN s.in_queue THEN 'waiting'
     WHEN s.verdict IS NULL AND s.decision = 'unknown' THEN 'unknown' ELSE 'decided' END";
-
-/// What was deleted of a site.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Deleted {
-    pub(crate) probes: u64,
-    pub(crate) evidence: u64,
-    pub(crate) portraits: u64,
-    pub(crate) sightings: u64,
-}
 
 impl Deleted {
     fn of(&mut self, table: FaceTable) -> &mut u64 {
@@ -72,6 +69,62 @@ impl BiometricStore {
         owner.end().await;
         applied
     }
+
+    /// What a site has set, and its last runs.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn retention(
+        &self,
+        site: SiteId,
+        common: RetentionPolicy,
+    ) -> Result<RetentionReport, DatabaseError> {
+        let (client, site) = (self.db.client().await?, site.uuid());
+        let sql = "SELECT p.unknown_probes, p.reviewed_probes, p.evidence, p.portraits, p.sightings, p.set_at, u.username
+                   FROM retention_policies p JOIN users u ON u.id = p.set_by WHERE p.site_id = $1";
+        let (own, set) = match client.query_opt(sql, &[&site]).await? {
+            None => (OwnPolicy::default(), None),
+            Some(row) => (own_policy(&row)?, Some((row.try_get("username")?, row.try_get("set_at")?))),
+        };
+        let sql =
+            "SELECT started_at, finished_at, state, policy, probes, evidence, portraits, sightings, problem
+                   FROM retention_runs WHERE site_id = $1 ORDER BY started_at DESC LIMIT $2";
+        let runs = client.query(sql, &[&site, &REPORTED]).await?;
+        let runs = runs.iter().map(run).collect::<Result<_, _>>()?;
+        Ok(RetentionReport { own, set, in_force: common.overridden(&own), runs })
+    }
+
+    /// Changes what a site has set.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn set_retention(
+        &self,
+        site: SiteId,
+        change: &PolicyChange,
+        by: UserId,
+    ) -> Result<(), DatabaseError> {
+        let PolicyChange { unknown_probes, reviewed_probes, evidence, portraits, sightings } = *change;
+        let changes = [unknown_probes, reviewed_probes, evidence, portraits, sightings];
+        let is_changed: Vec<bool> = changes.iter().map(Option::is_some).collect();
+        let [unknown, reviewed, evidence, portraits, sightings] =
+            changes.map(|days| days.flatten().map(to_integer));
+        // One statement: of two changes at once, neither undoes the other.
+        let sql = "INSERT INTO retention_policies AS p
+                       (site_id, unknown_probes, reviewed_probes, evidence, portraits, sightings, set_by)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)
+                   ON CONFLICT (site_id) DO UPDATE SET
+                       unknown_probes = CASE WHEN ($8::boolean[])[1] THEN excluded.unknown_probes ELSE p.unknown_probes END,
+                       reviewed_probes = CASE WHEN ($8::boolean[])[2] THEN excluded.reviewed_probes ELSE p.reviewed_probes END,
+                       evidence = CASE WHEN ($8::boolean[])[3] THEN excluded.evidence ELSE p.evidence END,
+                       portraits = CASE WHEN ($8::boolean[])[4] THEN excluded.portraits ELSE p.portraits END,
+                       sightings = CASE WHEN ($8::boolean[])[5] THEN excluded.sightings ELSE p.sightings END,
+                       set_by = excluded.set_by, set_at = excluded.set_at";
+        let parameters: [&(dyn ToSql + Sync); 8] =
+            [&site.uuid(), &unknown, &reviewed, &evidence, &portraits, &sightings, &by.uuid(), &is_changed];
+        self.db.client().await?.execute(sql, &parameters).await?;
+        Ok(())
+    }
 }
 
 async fn apply_where_due(
@@ -80,17 +133,18 @@ async fn apply_where_due(
     now: Timestamp,
 ) -> Result<Option<BTreeMap<SiteId, Deleted>>, DatabaseError> {
     let policies = policies(owner, common).await?;
-    if !is_due(owner, &policies, now).await? {
+    let due = due(owner, &policies, now).await?;
+    if due.is_empty() {
         return Ok(None);
     }
     owner.batch_execute(&format!("SET lock_timeout = '{LOCK_LIMIT}'")).await?;
-    begin(owner, &policies, now).await?;
+    begin(owner, &due, &policies, now).await?;
     let today = now.to_zoned(TimeZone::UTC).date();
-    let mut retention = Retention { owner, policies, today, deleted: BTreeMap::new() };
-    let applied = retention.apply().await;
-    info!(deleted = ?retention.deleted, "deleted what is kept no longer");
+    let mut run = Run { owner, policies, today, deleted: BTreeMap::new() };
+    let applied = run.apply(&due).await;
+    info!(deleted = ?run.deleted, "deleted what is kept no longer, as far as it went");
     applied?;
-    Ok(Some(retention.deleted))
+    Ok(Some(run.deleted))
 }
 
 /// The policy of each site: days that it has set for itself, 0 for ever, before those of all.
@@ -102,39 +156,64 @@ async fn policies(
                FROM sites s LEFT JOIN retention_policies p ON p.site_id = s.id";
     let rows = owner.query(sql, &[]).await?;
     rows.iter()
-        .map(|row| {
-            let mut own = [None; 5];
-            for (column, days) in own.iter_mut().enumerate() {
-                *days = row.try_get::<_, Option<i32>>(column + 1)?.map(i32::unsigned_abs);
-            }
-            Ok((row.try_get::<_, Uuid>("id")?.into(), common.overridden(own)))
-        })
+        .map(|row| Ok((row.try_get::<_, Uuid>("id")?.into(), common.overridden(&own_policy(row)?))))
         .collect()
 }
 
-/// Whether a site's policy was not applied for a day, or another one was.
-async fn is_due(
+fn own_policy(row: &Row) -> Result<OwnPolicy, DatabaseError> {
+    let days = |column| row.try_get::<_, Option<i32>>(column).map(|days| days.map(i32::unsigned_abs));
+    Ok(OwnPolicy {
+        unknown_probes: days("unknown_probes")?,
+        reviewed_probes: days("reviewed_probes")?,
+        evidence: days("evidence")?,
+        portraits: days("portraits")?,
+        sightings: days("sightings")?,
+    })
+}
+
+fn run(row: &Row) -> Result<RetentionRun, DatabaseError> {
+    const TABLE: &str = "retention_runs";
+    let count = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(RetentionRun {
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+        state: read_text(row, TABLE, "state")?,
+        policy: read_json(row, TABLE, "policy")?,
+        deleted: Deleted {
+            probes: count("probes")?,
+            evidence: count("evidence")?,
+            portraits: count("portraits")?,
+            sightings: count("sightings")?,
+        },
+        problem: row.try_get("problem")?,
+    })
+}
+
+/// The sites whose policy was not applied for a day, or that have another one.
+async fn due(
     owner: &Client,
     policies: &BTreeMap<SiteId, RetentionPolicy>,
     now: Timestamp,
-) -> Result<bool, DatabaseError> {
-    let sql =
-        "SELECT DISTINCT ON (site_id) site_id, started_at, policy FROM retention_runs WHERE state = 'done'
-               ORDER BY site_id, started_at DESC";
-    let mut applied = BTreeMap::new();
+) -> Result<BTreeSet<SiteId>, DatabaseError> {
+    let sql = "SELECT s.id AS site_id, r.started_at, r.policy FROM sites s, LATERAL (
+                   SELECT started_at, policy FROM retention_runs r WHERE r.site_id = s.id AND state = 'done'
+                   ORDER BY started_at DESC LIMIT 1) r";
+    let mut due: BTreeSet<SiteId> = policies.keys().copied().collect();
     for row in &owner.query(sql, &[]).await? {
-        let policy: RetentionPolicy = read_json(row, "retention_runs", "policy")?;
+        let site = SiteId::from(row.try_get::<_, Uuid>("site_id")?);
+        let applied: RetentionPolicy = read_json(row, "retention_runs", "policy")?;
         let started_at: Timestamp = row.try_get("started_at")?;
-        applied.insert(SiteId::from(row.try_get::<_, Uuid>("site_id")?), (policy, started_at));
+        if policies.get(&site) == Some(&applied) && now.duration_since(started_at) < INTERVAL {
+            due.remove(&site);
+        }
     }
-    Ok(policies.iter().any(|(site, policy)| {
-        applied.get(site).is_none_or(|(applied, at)| applied != policy || now.duration_since(*at) >= INTERVAL)
-    }))
+    Ok(due)
 }
 
-/// Notes a run for each site.
+/// Notes a run for each of some sites.
 async fn begin(
     owner: &Client,
+    due: &BTreeSet<SiteId>,
     policies: &BTreeMap<SiteId, RetentionPolicy>,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
@@ -144,7 +223,7 @@ async fn begin(
     let sql =
         format!("DELETE FROM retention_runs WHERE started_at < $1::timestamptz - interval '{REMEMBERED}'");
     owner.execute(&sql, &[&now]).await?;
-    for (site, policy) in policies {
+    for (site, policy) in policies.iter().filter(|(site, _)| due.contains(site)) {
         let sql = "INSERT INTO retention_runs (site_id, id, started_at, policy) VALUES ($1, $2, $3, $4)";
         owner.execute(sql, &[&site.uuid(), &Uuid::now_v7(), &now, &Json(policy)]).await?;
     }
@@ -156,12 +235,10 @@ async fn end(
     owner: &Client,
     site: SiteId,
     deleted: Deleted,
-    done: &Result<(), DatabaseError>,
+    problem: Option<String>,
 ) -> Result<(), DatabaseError> {
-    let (state, problem) = match done {
-        Ok(()) => ("done", String::new()),
-        Err(cause) => ("failed", cause.to_string()),
-    };
+    let state = if problem.is_some() { RetentionState::Failed } else { RetentionState::Done };
+    let (state, problem) = (state.as_str(), problem.unwrap_or_default());
     let Deleted { probes, evidence, portraits, sightings } = deleted;
     let [probes, evidence, portraits, sightings] = [probes, evidence, portraits, sightings].map(to_bigint);
     let sql = "UPDATE retention_runs SET state = $2, problem = $3, finished_at = now(), probes = $4,
@@ -172,80 +249,98 @@ async fn end(
     Ok(())
 }
 
-/// Asks again where others hold what is wanted.
-async fn query(
+/// Runs a statement, and again where others hold what it wants.
+async fn repeated(
     owner: &Client,
-    statement: &Statement,
+    sql: &str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, DatabaseError> {
-    let mut tries = 1;
-    loop {
-        match owner.query(statement, parameters).await {
-            Err(error)
-                if tries < TRIES
-                    && [Some(&SqlState::LOCK_NOT_AVAILABLE), Some(&SqlState::T_R_DEADLOCK_DETECTED)]
-                        .contains(&error.code()) =>
-            {
-                tries += 1;
-            }
+    const GIVEN_WAY: [Option<&SqlState>; 2] =
+        [Some(&SqlState::LOCK_NOT_AVAILABLE), Some(&SqlState::T_R_DEADLOCK_DETECTED)];
+    for _ in 1..TRIES {
+        match owner.query(sql, parameters).await {
+            Err(error) if GIVEN_WAY.contains(&error.code()) => {}
             done => return Ok(done?),
         }
     }
+    Ok(owner.query(sql, parameters).await?)
 }
 
-/// What is retained: the policy of each site, on a day.
-struct Retention<'a> {
+/// Applying the policies of sites, on a day.
+struct Run<'a> {
     owner: &'a mut Client,
+    /// Of all sites.
     policies: BTreeMap<SiteId, RetentionPolicy>,
     today: Date,
     deleted: BTreeMap<SiteId, Deleted>,
 }
 
-impl Retention<'_> {
-    /// Goes through the days that go as a whole, and then through the sites, however others end.
-    async fn apply(&mut self) -> Result<(), DatabaseError> {
-        let dropped = self.drop_days().await;
-        if let Err(cause) = &dropped {
-            warn!(%cause, "days that no site needs are still there");
-        }
+/// A partition that stays, and whose faces are in it.
+struct Held {
+    partition: Partition,
+    sites: BTreeSet<SiteId>,
+    /// Why it is still there, where no site needs it. It is left alone until it can be dropped.
+    problem: Option<String>,
+}
+
+impl Run<'_> {
+    /// Drops the partitions that no site needs, and deletes what else goes of the sites that are due, however others
+    /// end.
+    async fn apply(&mut self, due: &BTreeSet<SiteId>) -> Result<(), DatabaseError> {
+        let mut held = Vec::new();
         let mut applied = Ok(());
-        for (site, policy) in self.policies.clone() {
-            let done = self.apply_to(site, &policy).await;
-            let deleted = self.deleted.get(&site).copied().unwrap_or_default();
-            // What is left of a day that could not be dropped is of any site.
-            let ended = if dropped.is_err() && done.is_ok() { &dropped } else { &done };
-            if let Err(cause) = end(self.owner, site, deleted, ended).await {
-                warn!(%cause, %site, "how retention has ended is not noted");
-            }
-            applied = applied.and(done);
+        for table in FaceTable::ALL {
+            applied = applied.and(self.drop_partitions(table, &mut held).await);
         }
-        dropped.and(applied)
+        for site in due {
+            let done = self.apply_to(*site, &held).await;
+            let undropped = held.iter().filter(|held| held.sites.contains(site));
+            let problem = done.as_ref().err().map(ToString::to_string);
+            let problem = problem.or_else(|| undropped.filter_map(|held| held.problem.clone()).next());
+            let deleted = self.deleted.get(site).copied().unwrap_or_default();
+            let noted = end(self.owner, *site, deleted, problem).await;
+            applied = applied.and(done).and(noted);
+        }
+        applied
     }
 
-    /// Drops the partitions that no site needs.
-    async fn drop_days(&mut self) -> Result<(), DatabaseError> {
+    /// Drops the partitions of a table that no site needs; the others are added to `held`.
+    async fn drop_partitions(&mut self, table: FaceTable, held: &mut Vec<Held>) -> Result<(), DatabaseError> {
         let mut dropped = Ok(());
-        for table in FaceTable::ALL {
-            for partition in partitions(self.owner, table).await? {
-                let done = match self.is_needed(&partition).await {
-                    Ok(false) => self.drop(&partition).await,
-                    Ok(true) => Ok(()),
-                    Err(cause) => Err(cause),
-                };
-                dropped = dropped.and(done);
+        for partition in partitions(self.owner, table).await? {
+            let sql = format!("SELECT site_id, count(*) FROM {} GROUP BY site_id", partition.name());
+            let mut counts = BTreeMap::new();
+            for row in &repeated(self.owner, &sql, &[]).await? {
+                let site = SiteId::from(row.try_get::<_, Uuid>(0)?);
+                counts.insert(site, row.try_get::<_, i64>(1)?.unsigned_abs());
             }
+            let sites: BTreeSet<SiteId> = counts.keys().copied().collect();
+            let mut problem = None;
+            if !self.is_needed(&partition, &sites).await? {
+                // Everybody who writes to the table waits behind a drop: one that finds no room is enough.
+                if dropped.is_ok() {
+                    // Who is sent back to the queue at this very moment has lost the face: it was due.
+                    dropped = partition.drop(self.owner).await;
+                    if dropped.is_ok() {
+                        for (site, count) in counts {
+                            *self.deleted.entry(site).or_default().of(table) += count;
+                        }
+                        continue;
+                    }
+                }
+                problem = dropped.as_ref().err().map(ToString::to_string);
+            }
+            held.push(Held { partition, sites, problem });
         }
         dropped
     }
 
-    async fn apply_to(&mut self, site: SiteId, policy: &RetentionPolicy) -> Result<(), DatabaseError> {
-        for (table, kept) in [(FaceTable::Probes, Kept::Probe), (FaceTable::Evidence, Kept::Evidence)] {
-            for partition in partitions(self.owner, table).await? {
-                self.delete_faces(site, policy, kept, &partition).await?;
+    async fn apply_to(&mut self, site: SiteId, held: &[Held]) -> Result<(), DatabaseError> {
+        let Some(policy) = self.policies.get(&site).copied() else { return Ok(()) };
+        for Held { partition, sites, problem } in held {
+            if sites.contains(&site) && problem.is_none() {
+                self.delete_faces(site, &policy, partition).await?;
             }
-        }
-        if let Some(days) = policy.portraits {
-            self.delete_portraits(site, self.days_ago(days)).await?;
         }
         if let Some(days) = policy.days(Kept::Sighting, Standing::Decided) {
             self.delete_sightings(site, self.days_ago(days)).await?;
@@ -262,13 +357,18 @@ impl Retention<'_> {
         u32::try_from(self.today.duration_since(day).as_hours() / 24).ok()
     }
 
-    /// Whether anything of a partition stays, of whichever site.
-    async fn is_needed(&self, partition: &Partition) -> Result<bool, DatabaseError> {
+    /// Whether anything of a partition stays, of the sites that have something in it.
+    async fn is_needed(
+        &self,
+        partition: &Partition,
+        sites: &BTreeSet<SiteId>,
+    ) -> Result<bool, DatabaseError> {
         // A day's grace, for a clock that is behind, and for whoever is about to commit.
         if partition.until >= self.today {
             return Ok(true);
         }
-        for (site, policy) in &self.policies {
+        for site in sites {
+            let Some(policy) = self.policies.get(site) else { return Ok(true) };
             if self.is_needed_by(*site, policy, partition).await? {
                 return Ok(true);
             }
@@ -282,91 +382,84 @@ impl Retention<'_> {
         policy: &RetentionPolicy,
         partition: &Partition,
     ) -> Result<bool, DatabaseError> {
-        let kept = match partition.table {
-            FaceTable::Probes => Kept::Probe,
-            FaceTable::Evidence => Kept::Evidence,
-            FaceTable::Portraits => {
+        let rows = match partition.table.kept() {
+            Some(kept) => {
+                let Some(age) = self.age(partition.from) else { return Ok(true) };
+                let staying = standings(|standing| !policy.goes(kept, standing, age));
+                let sql = format!("{} LIMIT 1", chosen(partition.table, "true"));
+                repeated(self.owner, &sql, &[&site.uuid(), &partition.from, &staying]).await?
+            }
+            None => {
                 let since =
-                    policy.portraits.map_or(Date::MIN, |days| self.days_ago(days)).max(partition.from);
-                let sql =
-                    "SELECT EXISTS (SELECT FROM portraits WHERE site_id = $1 AND day >= $2 AND day < $3)";
-                let row = self.owner.query_one(sql, &[&site.uuid(), &since, &partition.until]).await?;
-                return Ok(row.try_get(0)?);
+                    policy.portraits.map_or(partition.from, |days| self.days_ago(days).max(partition.from));
+                let sql = "SELECT FROM portraits WHERE site_id = $1 AND day >= $2 AND day < $3 LIMIT 1";
+                repeated(self.owner, sql, &[&site.uuid(), &since, &partition.until]).await?
             }
         };
-        let Some(age) = self.age(partition.from) else { return Ok(true) };
-        let staying: Vec<&str> = Standing::ALL
-            .into_iter()
-            .filter(|standing| !policy.goes(kept, *standing, age))
-            .map(Standing::as_str)
-            .collect();
-        if staying.is_empty() {
-            return Ok(false);
-        }
-        let sql = format!("SELECT EXISTS ({})", chosen(partition.table, "true"));
-        let row = self.owner.query_one(&sql, &[&site.uuid(), &partition.from, &staying]).await?;
-        Ok(row.try_get(0)?)
+        Ok(!rows.is_empty())
     }
 
-    /// Drops a partition, with all that is in it.
-    async fn drop(&mut self, partition: &Partition) -> Result<(), DatabaseError> {
-        let sql = format!("SELECT site_id, count(*) FROM {} GROUP BY site_id", partition.name());
-        let rows = self.owner.query(&sql, &[]).await?;
-        // Who is sent back to the queue at this very moment has lost the face: it was due.
-        partition.drop(self.owner).await?;
-        for row in &rows {
-            let site = SiteId::from(row.try_get::<_, Uuid>(0)?);
-            let count = row.try_get::<_, i64>(1)?.unsigned_abs();
-            *self.deleted.entry(site).or_default().of(partition.table) += count;
-        }
-        Ok(())
-    }
-
-    /// Deletes what goes of a site's probes or pictures of a day, in the order of their sightings.
+    /// Deletes what goes of a site's faces in a partition that stays.
     async fn delete_faces(
         &mut self,
         site: SiteId,
         policy: &RetentionPolicy,
-        kept: Kept,
         partition: &Partition,
     ) -> Result<(), DatabaseError> {
-        let (day, table) = (partition.from, partition.table);
-        let Some(age) = self.age(day) else { return Ok(()) };
-        let going: Vec<&str> = Standing::ALL
-            .into_iter()
-            .filter(|standing| policy.goes(kept, *standing, age))
-            .map(Standing::as_str)
-            .collect();
-        if going.is_empty() {
-            return Ok(());
+        match (partition.table.kept(), policy.portraits) {
+            (Some(kept), _) => {
+                let Some(age) = self.age(partition.from) else { return Ok(()) };
+                let going = standings(|standing| policy.goes(kept, standing, age));
+                if !going.is_empty() {
+                    self.delete_of_sightings(site, partition, &going).await?;
+                }
+                Ok(())
+            }
+            (None, Some(days)) => self.delete_portraits(site, partition, self.days_ago(days)).await,
+            (None, None) => Ok(()),
         }
+    }
+
+    /// Deletes a site's probes or pictures of a day whose sightings stand so, batch after batch in the order of the
+    /// sightings. Who is sent back to the queue at this very moment has lost the face: it was due.
+    async fn delete_of_sightings(
+        &mut self,
+        site: SiteId,
+        partition: &Partition,
+        going: &[&str],
+    ) -> Result<(), DatabaseError> {
+        let Partition { table, from: day, .. } = partition;
         let sql = format!(
             "WITH chosen AS ({} ORDER BY f.sighting_id LIMIT {BATCH}),
                  gone AS (DELETE FROM {} f USING chosen c
                      WHERE f.site_id = $1 AND f.day = $2 AND f.sighting_id = c.sighting_id RETURNING 1)
              SELECT sighting_id, (SELECT count(*) FROM gone) FROM chosen ORDER BY 1 DESC LIMIT 1",
-            chosen(table, "f.sighting_id > $4"),
+            chosen(*table, "f.sighting_id > $4"),
             table.name(),
         );
-        let statement = self.owner.prepare(&sql).await?;
         let (site_id, mut last) = (site.uuid(), Uuid::nil());
-        while let Some(row) = query(self.owner, &statement, &[&site_id, &day, &going, &last]).await?.first() {
+        while let Some(row) = repeated(self.owner, &sql, &[&site_id, day, &going, &last]).await?.first() {
             last = row.try_get(0)?;
-            *self.deleted.entry(site).or_default().of(table) += row.try_get::<_, i64>(1)?.unsigned_abs();
+            *self.deleted.entry(site).or_default().of(*table) += row.try_get::<_, i64>(1)?.unsigned_abs();
         }
         Ok(())
     }
 
-    /// Deletes a site's portraits of before a day.
-    async fn delete_portraits(&mut self, site: SiteId, until: Date) -> Result<(), DatabaseError> {
+    /// Deletes a site's portraits of a month that are of before a day.
+    async fn delete_portraits(
+        &mut self,
+        site: SiteId,
+        partition: &Partition,
+        until: Date,
+    ) -> Result<(), DatabaseError> {
         let sql = format!(
             "DELETE FROM portraits WHERE site_id = $1 AND (day, template_id) IN (
-                 SELECT day, template_id FROM portraits WHERE site_id = $1 AND day < $2 LIMIT {BATCH})
+                 SELECT day, template_id FROM portraits WHERE site_id = $1 AND day >= $2 AND day < $3 LIMIT {BATCH})
              RETURNING 1"
         );
-        let statement = self.owner.prepare(&sql).await?;
+        let until = until.min(partition.until);
         loop {
-            let gone = query(self.owner, &statement, &[&site.uuid(), &until]).await?.len();
+            let gone = repeated(self.owner, &sql, &[&site.uuid(), &partition.from, &until]).await?.len();
             self.deleted.entry(site).or_default().portraits += gone as u64;
             if gone == 0 {
                 return Ok(());
@@ -389,10 +482,8 @@ impl Retention<'_> {
              ), gone AS (DELETE FROM sightings s USING chosen c WHERE s.site_id = $1 AND s.id = c.id RETURNING 1)
              SELECT listed_at, id, (SELECT count(*) FROM gone) FROM chosen ORDER BY 1 DESC, 2 DESC LIMIT 1"
         );
-        let statement = self.owner.prepare(&sql).await?;
         let (site_id, mut listed_at, mut id) = (site.uuid(), Timestamp::UNIX_EPOCH, Uuid::nil());
-        while let Some(row) =
-            query(self.owner, &statement, &[&site_id, &listed_at, &id, &until]).await?.first()
+        while let Some(row) = repeated(self.owner, &sql, &[&site_id, &listed_at, &id, &until]).await?.first()
         {
             (listed_at, id) = (row.try_get(0)?, row.try_get(1)?);
             self.deleted.entry(site).or_default().sightings += row.try_get::<_, i64>(2)?.unsigned_abs();
@@ -404,17 +495,21 @@ impl Retention<'_> {
     /// theirs.
     async fn delete_keys(&self, site: SiteId) -> Result<(), DatabaseError> {
         let sql = "SELECT day FROM data_keys WHERE site_id = $1 AND day < $2";
-        let days = self.owner.query(sql, &[&site.uuid(), &self.today.saturating_sub(2.days())]).await?;
+        let days = repeated(self.owner, sql, &[&site.uuid(), &self.today.saturating_sub(2.days())]).await?;
         // A day at a time: the database looks at one partition only.
         let sql = "DELETE FROM data_keys WHERE site_id = $1 AND day = $2
                        AND NOT EXISTS (SELECT FROM probes WHERE site_id = $1 AND day = $2)
                        AND NOT EXISTS (SELECT FROM evidence WHERE site_id = $1 AND day = $2)";
-        let statement = self.owner.prepare(sql).await?;
         for row in &days {
-            query(self.owner, &statement, &[&site.uuid(), &row.try_get::<_, Date>(0)?]).await?;
+            repeated(self.owner, sql, &[&site.uuid(), &row.try_get::<_, Date>(0)?]).await?;
         }
         Ok(())
     }
+}
+
+/// Those of which this is true, as the database's queries call them.
+fn standings(are: impl Fn(Standing) -> bool) -> Vec<&'static str> {
+    Standing::ALL.into_iter().filter(|standing| are(*standing)).map(Standing::as_str).collect()
 }
 
 /// Faces of the site `$1` and the day `$2` whose sightings stand as one of `$3`. One without its sighting is nobody's:

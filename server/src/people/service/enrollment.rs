@@ -49,7 +49,7 @@ impl EnrollmentLimits {
         self.same_person.unwrap_or_else(|| Similarity::clamped((accept.get() + 0.2).min(0.9)))
     }
 
-    /// Far below what anybody would be asked about: of the built-in pack's pairs of one person 1 in 2,000 is less
+    /// Far below what anybody would be asked about: of the built-in pack's pairs of one person 1 in 2,400 is less
     /// alike, of pairs of strangers 19 in 20 are (taken as normal distributions, by the figures of its card).
     fn unlike_below(&self, review: Similarity) -> Similarity {
         self.unlike_below.unwrap_or_else(|| Similarity::clamped(review.get() / 2.0))
@@ -176,8 +176,8 @@ impl Enrollment {
             && !accept_unlike
         {
             let message = format!(
-                "the face is unlike the student's other pictures (similarity {:.2}): is it the right person? Who is \
-                 sure of that may have it accepted all the same",
+                "the face is unlike the student's other pictures (similarity {:.2}): this one or those before may be \
+                 somebody else's. Who knows that all are the student's may have it accepted all the same",
                 likeness.get()
             );
             return refuse("UNLIKE_OTHER_PICTURES", message);
@@ -190,7 +190,10 @@ impl Enrollment {
             },
         };
         match self.store_template(&gallery, student, face, quality, crop).await? {
-            Some(template) => Ok(Ok(Enrolled { template, quality })),
+            Some(template) => {
+                info!(%student, %template, accept_unlike, "enrolled a template");
+                Ok(Ok(Enrolled { template, quality }))
+            }
             None => refuse(
                 "TOO_MANY_TEMPLATES",
                 format!(
@@ -249,7 +252,6 @@ impl Enrollment {
             Ok(true) => {
                 // In force here before it is acknowledged; other servers follow within a second.
                 gallery.bring_into_force(&[id]).await?;
-                info!(%student, template = %id, "enrolled a template");
                 Ok(Some(id))
             }
             Err(DatabaseError::NotFound) => {
