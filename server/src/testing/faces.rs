@@ -474,6 +474,56 @@ async fn each_site_keeps_what_it_wants() {
     assert_eq!(deleted(north).await, [none, probes, sightings]);
 }
 
+/// Sightings of nobody, all of one moment, and one that waits for a person; with a probe each.
+const MANY: &str = "
+    INSERT INTO students (site_id, id, number, name) SELECT id, gen_random_uuid(), '1', 'Ada' FROM sites WHERE name = 'main';
+    INSERT INTO sightings (site_id, id, device_id, via, boot_epoch, sequence, classroom, captured_at, received_at, frame,
+        clock_trust, box_x, box_y, box_width, box_height, detection_score, quality, pack_digest, decision, reason,
+        predicted_student_id, threshold, candidates)
+    SELECT d.site_id, gen_random_uuid(), d.id, d.id, 1, n, '', now() - interval '10 days', now() - interval '10 days', '',
+        'unknown', 0, 0, 1, 1, 1, '{}', decode(repeat('07', 32), 'hex'), decision, 'LOW_SIMILARITY',
+        CASE decision WHEN 'pending' THEN s.id END, 0.5, '[]'
+    FROM devices d, students s, generate_series(0, 4001) n,
+        LATERAL (SELECT CASE n WHEN 0 THEN 'pending' ELSE 'unknown' END AS decision) AS made;
+    INSERT INTO probes (site_id, day, sighting_id, sealed) SELECT site_id, day, id, 'sealed' FROM sightings";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_follow_each_other_and_a_day_that_cannot_be_dropped_fails_those_who_are_in_it() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let credentials = Credentials::new("olga", "a long password".to_owned()).unwrap();
+    let user = create_user(&database.store, credentials, Grant::Operator).await.unwrap().id;
+    let north = app.sites.create("North", user).await.unwrap().site.id;
+    camera(&app, "camera").await;
+    let mut behind = database.connect().await;
+    behind.batch_execute(MANY).await.unwrap();
+    let (store, now) = (BiometricStore::new(&database.store), Timestamp::now());
+    store.make_partitions(now.to_zoned(TimeZone::UTC).date()).await.unwrap();
+    let none = Deleted::default();
+    let apply =
+        async |days: i64| store.apply_retention(RetentionPolicy::default(), now + (24 * days).hours()).await;
+    assert_eq!(apply(0).await.unwrap().unwrap()[&MAIN], Deleted { probes: 4001, ..none });
+
+    // Somebody reads probes, as a backup does.
+    let reading = behind.transaction().await.unwrap();
+    reading.execute("SELECT FROM probes", &[]).await.unwrap();
+    apply(400).await.unwrap_err();
+    let run = async |site| app.retention.get(site).await.unwrap().runs.remove(0);
+    let (failed, done) = (run(MAIN).await, run(north).await);
+    assert_eq!(
+        (failed.state, done.state),
+        (RetentionState::Failed, RetentionState::Done),
+        "{}",
+        failed.problem
+    );
+    assert!(failed.problem.contains("lock timeout"), "{}", failed.problem);
+    assert_eq!(failed.deleted, Deleted { sightings: 4001, ..none }, "what is left goes on");
+    reading.rollback().await.unwrap();
+    assert_eq!(apply(400).await.unwrap().unwrap()[&MAIN], Deleted { probes: 1, ..none });
+    assert_eq!((run(MAIN).await.state, run(MAIN).await.problem), (RetentionState::Done, String::new()));
+    assert_eq!((count(&behind, "sightings").await, count(&behind, "probes").await), (1, 0));
+}
+
 /// A backup is the rows of before: sealed faces, and the data keys that sealed them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_before_an_erasure_opens_no_face_with_the_keyring_of_today() {

@@ -88,7 +88,7 @@ impl BiometricStore {
         };
         let sql =
             "SELECT started_at, finished_at, state, policy, probes, evidence, portraits, sightings, problem
-                   FROM retention_runs WHERE site_id = $1 ORDER BY started_at DESC LIMIT $2";
+                   FROM retention_runs WHERE site_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2";
         let runs = client.query(sql, &[&site, &REPORTED]).await?;
         let runs = runs.iter().map(run).collect::<Result<_, _>>()?;
         Ok(RetentionReport { own, set, in_force: common.overridden(&own), runs })

@@ -319,3 +319,25 @@ pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
 fn unreadable(failure: &VisionFailure) -> Refusal {
     Refusal { reason: failure.reason(), message: failure.to_string(), quality: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_follow_the_thresholds_unless_they_are_set() {
+        let limits = EnrollmentLimits {
+            templates_per_student: 20,
+            min_quality: 15,
+            same_picture: Similarity::clamped(0.995),
+            same_person: None,
+            unlike_below: None,
+            keep_portraits: false,
+        };
+        let at = Similarity::clamped;
+        assert!((limits.unlike_below(at(0.55)).get() - 0.275).abs() < 1e-6);
+        assert!((limits.same_person(at(0.4)).get() - 0.6).abs() < 1e-6);
+        let set = EnrollmentLimits { unlike_below: Some(at(-1.0)), same_person: Some(at(0.7)), ..limits };
+        assert_eq!((set.unlike_below(at(0.55)), set.same_person(at(0.4))), (at(-1.0), at(0.7)));
+    }
+}
