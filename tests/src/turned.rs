@@ -32,8 +32,11 @@ pub struct Report {
     pub upright: usize,
     /// Templates of turned ones.
     pub templates: usize,
-    /// Those of them that are not alike enough to the upright one's to be accepted as the same person.
+    /// Those of them that are of a wrong turn, or not alike enough to the upright one's to be accepted as the same
+    /// person.
     pub unlike: usize,
+    /// Those that were not taken, as they are unlike the person's other pictures.
+    pub refused: usize,
     /// Turned faces of people of whom nothing was enrolled, each looked up among the templates of the
     /// others.
     pub strangers: usize,
@@ -70,15 +73,24 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
         report.upright += usize::from(upright.is_some());
         for quarters in 1..4 {
             let turned = image.turned(quarters);
-            if let Ok(face) = portrait(pipeline.analyze_upright(&turned).unwrap(), MIN_QUALITY.0) {
+            // As a camera's frame is looked at: nobody turns it.
+            probes.extend(pipeline.analyze(&turned).unwrap().into_iter().map(|face| (*person, face)));
+            let seen = pipeline.analyze_upright(&turned).unwrap();
+            let is_right = seen.quarters == 4 - quarters;
+            if let Ok(face) = portrait(seen, MIN_QUALITY.0) {
+                let own = templates.iter().filter(|template: &&Template| template.person == *person);
+                let likeness = candidates(own, &face.embedding).first().map(|own| own.similarity.get());
+                if likeness.is_some_and(|likeness| likeness < thresholds.review.get() / 2.0) {
+                    report.refused += 1;
+                    continue;
+                }
                 report.templates += 1;
                 let alike = upright.as_ref().and_then(|own| own.embedding.similarity(&face.embedding));
-                report.unlike += usize::from(alike.is_none_or(|alike| alike < thresholds.accept));
+                let is_alike = alike.is_some_and(|alike| alike >= thresholds.accept);
+                report.unlike += usize::from(!is_right || !is_alike);
                 let student = students[*person];
                 templates.push(Template { person: *person, student, embedding: face.embedding });
             }
-            // As a camera's frame is looked at: nobody turns it.
-            probes.extend(pipeline.analyze(&turned).unwrap().into_iter().map(|face| (*person, face)));
         }
     }
     for (person, face) in &probes {
