@@ -140,7 +140,7 @@ async fn apply_where_due(
     owner.batch_execute(&format!("SET lock_timeout = '{LOCK_LIMIT}'")).await?;
     begin(owner, &due, &policies, now).await?;
     let today = now.to_zoned(TimeZone::UTC).date();
-    let mut run = Run { owner, policies, today, deleted: BTreeMap::new() };
+    let mut run = Run { owner, policies, today, deleted: BTreeMap::new(), undropped: None };
     let applied = run.apply(&due).await;
     info!(deleted = ?run.deleted, "deleted what is kept no longer, as far as it went");
     applied?;
@@ -273,6 +273,8 @@ struct Run<'a> {
     policies: BTreeMap<SiteId, RetentionPolicy>,
     today: Date,
     deleted: BTreeMap<SiteId, Deleted>,
+    /// Why a partition that no site needs is still there.
+    undropped: Option<DatabaseError>,
 }
 
 /// A partition that stays, and whose faces are in it.
@@ -288,15 +290,19 @@ impl Run<'_> {
     /// end.
     async fn apply(&mut self, due: &BTreeSet<SiteId>) -> Result<(), DatabaseError> {
         let mut held = Vec::new();
-        let mut applied = Ok(());
+        let mut looked = Ok(());
         for table in FaceTable::ALL {
-            applied = applied.and(self.drop_partitions(table, &mut held).await);
+            looked = looked.and(self.drop_partitions(table, &mut held).await);
         }
+        // What could not be looked at may be of any site.
+        let unknown = looked.as_ref().err().map(ToString::to_string);
+        let mut applied = looked.and(self.undropped.take().map_or(Ok(()), Err));
         for site in due {
             let done = self.apply_to(*site, &held).await;
-            let undropped = held.iter().filter(|held| held.sites.contains(site));
+            let mut undropped = held.iter().filter(|held| held.sites.contains(site));
             let problem = done.as_ref().err().map(ToString::to_string);
-            let problem = problem.or_else(|| undropped.filter_map(|held| held.problem.clone()).next());
+            let problem = problem.or_else(|| undropped.find_map(|held| held.problem.clone()));
+            let problem = problem.or_else(|| unknown.clone());
             let deleted = self.deleted.get(site).copied().unwrap_or_default();
             let noted = end(self.owner, *site, deleted, problem).await;
             applied = applied.and(done).and(noted);
@@ -304,9 +310,10 @@ impl Run<'_> {
         applied
     }
 
-    /// Drops the partitions of a table that no site needs; the others are added to `held`.
+    /// Drops the partitions of a table that no site needs; the others are added to `held`. Everybody who writes to the
+    /// table waits behind a drop: after one that finds no room, none is tried.
     async fn drop_partitions(&mut self, table: FaceTable, held: &mut Vec<Held>) -> Result<(), DatabaseError> {
-        let mut dropped = Ok(());
+        let mut problem: Option<String> = None;
         for partition in partitions(self.owner, table).await? {
             let sql = format!("SELECT site_id, count(*) FROM {} GROUP BY site_id", partition.name());
             let mut counts = BTreeMap::new();
@@ -315,24 +322,28 @@ impl Run<'_> {
                 counts.insert(site, row.try_get::<_, i64>(1)?.unsigned_abs());
             }
             let sites: BTreeSet<SiteId> = counts.keys().copied().collect();
-            let mut problem = None;
-            if !self.is_needed(&partition, &sites).await? {
-                // Everybody who writes to the table waits behind a drop: one that finds no room is enough.
-                if dropped.is_ok() {
-                    // Who is sent back to the queue at this very moment has lost the face: it was due.
-                    dropped = partition.drop(self.owner).await;
-                    if dropped.is_ok() {
+            if self.is_needed(&partition, &sites).await? {
+                held.push(Held { partition, sites, problem: None });
+                continue;
+            }
+            if problem.is_none() {
+                // Who is sent back to the queue at this very moment has lost the face: it was due.
+                match partition.drop(self.owner).await {
+                    Ok(()) => {
                         for (site, count) in counts {
                             *self.deleted.entry(site).or_default().of(table) += count;
                         }
                         continue;
                     }
+                    Err(cause) => {
+                        problem = Some(cause.to_string());
+                        self.undropped.get_or_insert(cause);
+                    }
                 }
-                problem = dropped.as_ref().err().map(ToString::to_string);
             }
-            held.push(Held { partition, sites, problem });
+            held.push(Held { partition, sites, problem: problem.clone() });
         }
-        dropped
+        Ok(())
     }
 
     async fn apply_to(&mut self, site: SiteId, held: &[Held]) -> Result<(), DatabaseError> {
