@@ -4,7 +4,7 @@
 use cavs_embedding::UnitEmbedding;
 use cavs_models::{FacePipeline, Image, Pack, PipelineOptions};
 use cavs_server::{
-    people::portrait,
+    people::{portrait, unlike_below},
     recognition::{Match, Policy, Thresholds},
 };
 use cavs_types::{Decision, StudentId};
@@ -79,8 +79,8 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
             let is_right = seen.quarters == 4 - quarters;
             if let Ok(face) = portrait(seen, MIN_QUALITY.0) {
                 let own = templates.iter().filter(|template: &&Template| template.person == *person);
-                let likeness = candidates(own, &face.embedding).first().map(|own| own.similarity.get());
-                if likeness.is_some_and(|likeness| likeness < thresholds.review.get() / 2.0) {
+                let likeness = candidates(own, &face.embedding).first().map(|own| own.similarity);
+                if likeness.is_some_and(|likeness| likeness < unlike_below(thresholds.review)) {
                     report.refused += 1;
                     continue;
                 }

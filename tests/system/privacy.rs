@@ -1,6 +1,10 @@
 //! No face leaves the server's memory in the clear.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use cavs_models::{DecodeLimits, FacePipeline, Image, Pack, PipelineOptions};
 use cavs_tests::{RENDERED_FACES, SiteOptions, TestSite, lay_out, people};
@@ -121,4 +125,17 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     let again = site.cli.json(&["students", "erase", pseudonym, "--yes"]);
     assert_eq!(again["erasure"], *erasure, "nothing more was destroyed");
     assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
+
+    // What the site sets is applied at once, not at the next day's turn.
+    let set = site.cli.json(&["retention", "set", "--evidence", "5"]);
+    assert_eq!((&set["in_force"]["evidence_days"], &set["set_by"]), (&5.into(), &"admin".into()));
+    let begun = Instant::now();
+    loop {
+        let run = site.cli.json(&["retention", "show"])["runs"][0].clone();
+        if run["policy"]["evidence_days"] == 5 && run["state"] == "done" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{run:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use cavs_proto::v1;
+use cavs_types::MOST_RETENTION_DAYS;
 
 use crate::{client::Api, config::Config, error::CliError, printer::Printer, view::RetentionView};
 
@@ -52,7 +53,7 @@ impl FromStr for Days {
             "forever" => Ok(Self(Some(0))),
             "default" => Ok(Self(None)),
             _ => match text.parse() {
-                Ok(days @ 1..=36_500) => Ok(Self(Some(days))),
+                Ok(days @ 1..=MOST_RETENTION_DAYS) => Ok(Self(Some(days))),
                 _ => Err("is none of 1 to 36500, `forever`, `default`".to_owned()),
             },
         }

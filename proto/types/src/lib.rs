@@ -15,6 +15,6 @@ pub use ids::{DataKeyId, DeviceId, IdError, ReviewId, SightingId, SiteId, Studen
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
-    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, PredictionReason,
-    RetentionState, Role, UnknownWord, Verdict,
+    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, MOST_RETENTION_DAYS,
+    PredictionReason, RetentionState, Role, UnknownWord, Verdict,
 };

@@ -127,6 +127,9 @@ vocabulary! {
     Mean = "mean",
 }
 
+/// Most days that something may be kept, unless it is for ever: a century.
+pub const MOST_RETENTION_DAYS: u32 = 36_500;
+
 vocabulary! {
     /// How far it is with deleting what is kept no longer.
     RetentionState, "state of retention";

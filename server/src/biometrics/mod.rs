@@ -17,8 +17,8 @@ pub use maintenance::Maintenance;
 pub use model::{Erasure, TemplateInfo};
 pub use policies::RetentionPolicies;
 pub use retention::{
-    Deleted, Kept, MOST_DAYS, OwnPolicy, PolicyChange, RetentionPolicy, RetentionReport, RetentionRun,
-    Standing, WAITING_DAYS,
+    Deleted, Kept, OwnPolicy, PolicyChange, RetentionPolicy, RetentionReport, RetentionRun, Standing,
+    WAITING_DAYS,
 };
 pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::{Keys, RotationDue};

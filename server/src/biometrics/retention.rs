@@ -115,9 +115,6 @@ impl RetentionPolicy {
     }
 }
 
-/// Most days that can be set: a century.
-pub const MOST_DAYS: u32 = 36_500;
-
 /// What a site has set for itself, of each: days, 0 for ever, `None` for as the server's configuration says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OwnPolicy {

@@ -1,11 +1,9 @@
 //! `[retention]`: how long faces and sightings are kept.
 
+use cavs_types::MOST_RETENTION_DAYS;
 use serde::Deserialize;
 
 use crate::biometrics::RetentionPolicy;
-
-/// Most days that can be asked for: a century.
-const MOST_DAYS: i64 = 36_500;
 
 /// Days, or for ever.
 #[derive(Clone, Copy, Deserialize)]
@@ -38,8 +36,10 @@ impl RawRetention {
         let days = |key, raw: Option<RawDays>, common| match raw {
             None => Ok(common),
             Some(RawDays::Word(Word::Forever) | RawDays::Days(0)) => Ok(None),
-            Some(RawDays::Days(days @ 1..=MOST_DAYS)) => Ok(u32::try_from(days).ok()),
-            Some(RawDays::Days(_)) => Err((key, "must be 1 to 36500 days, or \"forever\" (or 0)")),
+            Some(RawDays::Days(days)) => match u32::try_from(days) {
+                Ok(days @ 1..=MOST_RETENTION_DAYS) => Ok(Some(days)),
+                _ => Err((key, "must be 1 to 36500 days, or \"forever\" (or 0)")),
+            },
         };
         Ok(RetentionPolicy {
             unknown_probes: days("retention.unknown_probes", self.unknown_probes, common.unknown_probes)?,

@@ -1,10 +1,10 @@
 use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
-use cavs_types::ProtocolError;
+use cavs_types::{MOST_RETENTION_DAYS, ProtocolError};
 use tonic::{Request, Response, Status};
 
 use super::{convert::caller, layer::Caller};
 use crate::biometrics::{
-    MOST_DAYS, OwnPolicy, PolicyChange, RetentionPolicies, RetentionPolicy, RetentionReport, RetentionRun,
+    OwnPolicy, PolicyChange, RetentionPolicies, RetentionPolicy, RetentionReport, RetentionRun,
 };
 
 pub(super) struct RetentionApi(RetentionPolicies);
@@ -58,8 +58,8 @@ impl TryFrom<v1::UpdateRetentionRequest> for PolicyChange {
                     ));
                 }
             };
-            if days.is_some_and(|days| days > MOST_DAYS) {
-                let message = format_args!("days are 1 to {MOST_DAYS}, or 0 for ever");
+            if days.is_some_and(|days| days > MOST_RETENTION_DAYS) {
+                let message = format_args!("days are 1 to {MOST_RETENTION_DAYS}, or 0 for ever");
                 return Err(ProtocolError::invalid("policy", message));
             }
             *changed = Some(days);

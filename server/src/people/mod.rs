@@ -10,7 +10,7 @@ pub use model::{
 };
 pub use service::{
     Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Picture, Refusal, Session, Sites, Students,
-    create_user, grant, portrait,
+    create_user, grant, portrait, unlike_below,
 };
 #[cfg(test)]
 pub(crate) use store::{BY_NUMBER, SORTED};

@@ -3,6 +3,7 @@
 mod faces;
 mod locks;
 mod records;
+mod retention;
 mod reviews;
 mod schema;
 mod sites;

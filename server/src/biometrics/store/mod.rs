@@ -5,6 +5,7 @@ mod erasure;
 mod faces;
 mod keys;
 mod partitions;
+mod policies;
 mod retention;
 mod templates;
 

@@ -49,10 +49,8 @@ impl EnrollmentLimits {
         self.same_person.unwrap_or_else(|| Similarity::clamped((accept.get() + 0.2).min(0.9)))
     }
 
-    /// Far below what anybody would be asked about: of the built-in pack's pairs of one person 1 in 2,400 is less
-    /// alike, of pairs of strangers 19 in 20 are (taken as normal distributions, by the figures of its card).
     fn unlike_below(&self, review: Similarity) -> Similarity {
-        self.unlike_below.unwrap_or_else(|| Similarity::clamped(review.get() / 2.0))
+        self.unlike_below.unwrap_or_else(|| unlike_below(review))
     }
 }
 
@@ -63,6 +61,14 @@ pub struct Enrolled {
     pub template: TemplateId,
     /// How good the picture is.
     pub quality: Quality,
+}
+
+/// Below which similarity to all of a student's own pictures a face is somebody else's, unless that is configured: far
+/// below what anybody would be asked about. Of the built-in pack's pairs of one person 1 in 2,400 is less alike, of
+/// pairs of strangers 19 in 20 are (taken as normal distributions, by the figures of its card).
+#[must_use]
+pub fn unlike_below(review: Similarity) -> Similarity {
+    Similarity::clamped(review.get() / 2.0)
 }
 
 /// A picture that is to become a template.

@@ -4,6 +4,6 @@ mod sites;
 mod students;
 
 pub use accounts::{Accounts, LoggedIn, Session, create_user, grant};
-pub use enrollment::{Enrolled, Enrollment, EnrollmentLimits, Picture, Refusal, portrait};
+pub use enrollment::{Enrolled, Enrollment, EnrollmentLimits, Picture, Refusal, portrait, unlike_below};
 pub use sites::Sites;
 pub use students::Students;
