@@ -57,8 +57,8 @@ pub trait Gallery: Send + Sync {
     /// itself where there are many of them.
     fn compact(&self);
 
-    /// Keeps the background thread from beginning anything until [`resume_background`](Self::resume_background): a gallery that
-    /// is being filled is ready sooner so.
+    /// Keeps the background thread from beginning anything until
+    /// [`resume_background`](Self::resume_background): a gallery that is being filled is ready sooner so.
     fn pause_background(&self);
 
     /// Lets the background thread begin.

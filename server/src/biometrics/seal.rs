@@ -1,7 +1,7 @@
 //! Encryption of embeddings, pictures and keys.
 //!
-//! AES-256-GCM. Faces are sealed by data keys (one a student, one a site's day of sightings), which are sealed by an epoch
-//! of the [keyring](super::Keyring). Every ciphertext begins with the name of its key, so that it is known what has
+//! AES-256-GCM. Faces are sealed by data keys (one a student, one a site's day of sightings), which are sealed by an
+//! epoch of the [keyring](super::Keyring). Every ciphertext begins with the name of its key, so that it is known what has
 //! to be had to open it, and what can't be opened any more. Associated data binds it to its key and to its owner: a
 //! row moved to another place in the database does not open.
 

@@ -68,7 +68,8 @@ pub struct Enrolled {
 /// pairs of strangers 19 in 20 are (taken as normal distributions, by the figures of its card).
 #[must_use]
 pub fn unlike_below(review: Similarity) -> Similarity {
-    Similarity::clamped(review.get() / 2.0)
+    // Of a review threshold below zero, half is more.
+    Similarity::clamped(review.get().min(review.get() / 2.0))
 }
 
 /// A picture that is to become a template.
@@ -342,6 +343,7 @@ mod tests {
         };
         let at = Similarity::clamped;
         assert!((limits.unlike_below(at(0.55)).get() - 0.275).abs() < 1e-6);
+        assert_eq!(limits.unlike_below(at(-0.2)), at(-0.2));
         assert!((limits.same_person(at(0.4)).get() - 0.6).abs() < 1e-6);
         let set = EnrollmentLimits { unlike_below: Some(at(-1.0)), same_person: Some(at(0.7)), ..limits };
         assert_eq!((set.unlike_below(at(0.55)), set.same_person(at(0.4))), (at(-1.0), at(0.7)));
