@@ -127,7 +127,7 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
 
     // What the site sets is applied at once, not at the next day's turn.
-    let set = site.cli.json(&["retention", "set", "--evidence", "5"]);
+    let set = site.cli.json(&["retention", "set", "--evidence", "5", "--yes"]);
     assert_eq!((&set["in_force"]["evidence_days"], &set["set_by"]), (&5.into(), &"admin".into()));
     let begun = Instant::now();
     loop {

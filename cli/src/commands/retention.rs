@@ -13,17 +13,24 @@ pub enum RetentionCommand {
     /// Show how long the site keeps what, and what was deleted lately
     Show,
     /// Change how long the site keeps what. What is kept no longer then is deleted soon, and nothing brings it back
-    Set(SetArgs),
+    #[command(
+        after_help = "DAYS are whole days (UTC) after reception, 1 to 36500; or `forever`; or `default`, for as the \
+server's configuration says."
+    )]
+    Set {
+        /// How long.
+        #[command(flatten)]
+        change: Change,
+        /// Says that it is meant where something is kept for less than now: nobody can undo it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Options of `cavs retention set`.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
-#[command(
-    after_help = "DAYS are whole days (UTC) after reception, 1 to 36500; or `forever`; or `default`, for as the \
-server's configuration says."
-)]
-pub struct SetArgs {
+pub struct Change {
     /// Probes of faces that were taken for nobody, and that nobody has judged
     #[arg(long, value_name = "DAYS")]
     unknown_probes: Option<Days>,
@@ -60,9 +67,33 @@ impl FromStr for Days {
     }
 }
 
-impl From<SetArgs> for v1::UpdateRetentionRequest {
-    fn from(args: SetArgs) -> Self {
-        let SetArgs { unknown_probes, reviewed_probes, evidence, portraits, sightings } = args;
+impl Change {
+    /// What may be kept for less than now, in words.
+    fn shortened(&self, now: &v1::RetentionPolicy) -> Vec<String> {
+        let of = [
+            ("unknown probes", self.unknown_probes, now.unknown_probes_days),
+            ("reviewed probes", self.reviewed_probes, now.reviewed_probes_days),
+            ("evidence", self.evidence, now.evidence_days),
+            ("portraits", self.portraits, now.portraits_days),
+            ("sightings", self.sightings, now.sightings_days),
+        ];
+        of.into_iter()
+            .filter_map(|(what, given, now)| match (given?, now.unwrap_or(0)) {
+                (Days(None), _) => Some(format!("{what} as the server's configuration says")),
+                (Days(Some(0)), _) => None,
+                (Days(Some(days)), 0) => Some(format!("{what} for {days} days instead of for ever")),
+                (Days(Some(days)), now) if days < now => {
+                    Some(format!("{what} for {days} days instead of {now}"))
+                }
+                (Days(Some(_)), _) => None,
+            })
+            .collect()
+    }
+}
+
+impl From<Change> for v1::UpdateRetentionRequest {
+    fn from(change: Change) -> Self {
+        let Change { unknown_probes, reviewed_probes, evidence, portraits, sightings } = change;
         let mut paths = Vec::new();
         let mut days = |path: &str, given: Option<Days>| {
             let Days(days) = given?;
@@ -87,11 +118,21 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let api = Api::connect(config).await?;
     let retention = match command {
-        RetentionCommand::Show => api.call(api.retention().get_retention(v1::GetRetentionRequest {})).await?,
-        RetentionCommand::Set(args) => {
-            let request = v1::UpdateRetentionRequest::from(args);
+        RetentionCommand::Show => shown(&api).await?,
+        RetentionCommand::Set { change, yes } => {
+            if !yes {
+                let shortened = change.shortened(&shown(&api).await?.in_force.unwrap_or_default());
+                if !shortened.is_empty() {
+                    printer.confirm(&format!("Keep {}?", shortened.join(", ")))?;
+                }
+            }
+            let request = v1::UpdateRetentionRequest::from(change);
             api.call(api.retention().update_retention(request)).await?
         }
     };
     printer.report(&RetentionView::from(retention))
+}
+
+async fn shown(api: &Api) -> Result<v1::Retention, CliError> {
+    api.call(api.retention().get_retention(v1::GetRetentionRequest {})).await
 }
