@@ -67,6 +67,7 @@ fn main() {
                 detector: cavs_models::DetectorSource::Yunet(detector.into()),
                 largest_face: None,
                 detect_long_side: None,
+                refiner: None,
                 embedder: embedder.into(),
                 liveness: vec![],
                 name: "bench".into(),

@@ -4,13 +4,17 @@ use crate::{Image, Point};
 
 /// Where the landmarks of an aligned face are, in a square of 112 pixels: the template of ArcFace
 /// (Deng et al., CVPR 2019, <https://arxiv.org/abs/1801.07698>; InsightFace `face_align.py`).
-const TEMPLATE: [Point; 5] = [
+pub(crate) const TEMPLATE: [Point; 5] = [
     Point { x: 38.2946, y: 51.6963 },
     Point { x: 73.5318, y: 51.5014 },
     Point { x: 56.0252, y: 71.7366 },
     Point { x: 41.5493, y: 92.3655 },
     Point { x: 70.7299, y: 92.2041 },
 ];
+
+/// The crop that a refiner looks at: its middle and its side in the template's pixels.
+pub(crate) const MIDDLE: Point = Point { x: 56.0, y: 66.0 };
+pub(crate) const SPAN: f32 = 140.0;
 
 /// Side of the template's square.
 const TEMPLATE_SIDE: f32 = 112.0;
@@ -57,7 +61,13 @@ impl SimilarityTransform {
         self.a.hypot(self.b)
     }
 
-    fn apply(&self, x: f32, y: f32) -> (f32, f32) {
+    /// Sine and cosine of the face's tilt, clockwise.
+    pub(crate) fn turn(&self) -> (f32, f32) {
+        let size = self.scale();
+        (self.b / size, self.a / size)
+    }
+
+    pub(crate) fn apply(&self, x: f32, y: f32) -> (f32, f32) {
         (self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty)
     }
 }

@@ -18,6 +18,9 @@ pub(crate) struct Detection {
     pub(crate) bounding_box: BoundingBox,
     pub(crate) landmarks: [Point; 5],
     pub(crate) score: f32,
+    /// How sure a refiner is of the landmarks, 0 to 1, and a half where they just pass for an upright face's;
+    /// `None` where nobody was asked.
+    pub(crate) confidence: Option<f32>,
 }
 
 impl Detection {
@@ -89,7 +92,7 @@ pub(crate) fn decode(
                 && b.area() > 0.0
                 && d.landmarks.iter().all(|p| p.x.is_finite() && p.y.is_finite())
         };
-        let detection = Detection { bounding_box, landmarks, score: score.min(1.0) };
+        let detection = Detection { bounding_box, landmarks, score: score.min(1.0), confidence: None };
         if sound(&detection) {
             found.push(detection);
         }
@@ -137,7 +140,7 @@ mod tests {
 
     fn detection(x: f32, score: f32) -> Detection {
         let bounding_box = BoundingBox { x, y: 0.0, width: 10.0, height: 10.0 };
-        Detection { bounding_box, landmarks: [Point::default(); 5], score }
+        Detection { bounding_box, landmarks: [Point::default(); 5], score, confidence: None }
     }
 
     #[test]

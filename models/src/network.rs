@@ -84,6 +84,25 @@ impl Network {
         Self::new(name, graph, params, normalization, device)
     }
 
+    /// As [`load`](Self::load), for a network whose input is a square of this side.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); `Network` where the side is another one.
+    pub(crate) fn load_square(
+        pack: &Pack,
+        name: &str,
+        files: &NetworkFiles,
+        side: usize,
+        normalization: Normalization,
+        device: ComputeDevice,
+    ) -> Result<Self, VisionError> {
+        let network = Self::load(pack, name, files, normalization, device)?;
+        if network.input() != [side, side] {
+            return Err(VisionError::network(name, "the side in pack.toml is not the network's"));
+        }
+        Ok(network)
+    }
+
     fn new(
         name: &str,
         graph: Graph,

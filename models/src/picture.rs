@@ -95,6 +95,12 @@ impl<'a> Picture<'a> {
         Point { x: point.x / self.scale - shift, y: point.y / self.scale - shift }
     }
 
+    /// The reverse of [`place`](Self::place).
+    pub(crate) fn whole_place(&self, point: Point) -> Point {
+        let shift = (self.scale - 1.0) / 2.0;
+        Point { x: point.x * self.scale + shift, y: point.y * self.scale + shift }
+    }
+
     /// Decodes the whole picture. Where that fails, though half of it could be decoded, the half
     /// stays.
     pub(crate) fn complete(&mut self) {
@@ -143,6 +149,7 @@ mod tests {
         let mut half = Picture::open(SHAPES, &limits, 48).unwrap();
         assert_eq!((half.scale(), half.width(), half.image().width()), (2.0, 97, 49));
         assert_eq!(half.place(Point { x: 0.5, y: 10.5 }), Point { x: 0.0, y: 5.0 });
+        assert_eq!(half.whole_place(Point { x: 0.0, y: 5.0 }), Point { x: 0.5, y: 10.5 });
         half.complete();
         assert_eq!((half.scale(), half.image().width()), (1.0, 97));
         assert_eq!(half.image().pixels(), whole.image().pixels());

@@ -4,7 +4,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{
     ComputeDevice, DecodeLimits, Face, Image, ImageError, LivenessCalibration, Pack, Picture, VisionError,
-    detect::Detection, detector::Detector, pack::manifest::LONG_SIDES, reader::Reader,
+    detect::Detection, detector::Detector, pack::manifest::LONG_SIDES, reader::Reader, refiner::Refiner,
 };
 
 /// Sizes, thresholds and resources of a pipeline.
@@ -42,6 +42,7 @@ impl Default for PipelineOptions {
 pub struct FacePipeline {
     options: PipelineOptions,
     detector: Detector,
+    refiner: Option<Refiner>,
     /// One for each thread, so that several faces are read at once.
     readers: Vec<Reader>,
     /// The threads beside the caller's, where more than one was asked for.
@@ -68,12 +69,16 @@ impl FacePipeline {
             return Err(wrong("threads", "must be between 1 and 256"));
         }
         let detector = Detector::new(pack, &options)?;
+        let mut refiner = Refiner::new(pack, options.device)?;
+        if let Some(refiner) = &mut refiner {
+            refiner.set_threads(options.threads);
+        }
         let readers =
             (0..options.threads).map(|_| Reader::new(pack, options.device)).collect::<Result<_, _>>()?;
         let pool =
             (options.threads > 1).then(|| ThreadPoolBuilder::new().num_threads(options.threads).build());
         let pool = pool.transpose().map_err(|e| wrong("threads", &e.to_string()))?;
-        Ok(Self { options, detector, readers, pool, whole: false })
+        Ok(Self { options, detector, refiner, readers, pool, whole: false })
     }
 
     /// Decodes a picture for [`analyze_picture`](Self::analyze_picture), as far as this pipeline's
@@ -92,7 +97,7 @@ impl FacePipeline {
     /// # Errors
     /// `Network` or `Embedding`, which a valid pack never gives.
     pub fn analyze_picture(&mut self, picture: &mut Picture<'_>) -> Result<Vec<Face>, VisionError> {
-        let Self { options, detector, readers, pool, whole } = self;
+        let Self { options, detector, refiner, readers, pool, whole } = self;
         let mut work = || {
             let mut found = detector.detect(picture.image(), options.min_score)?;
             found.iter_mut().for_each(|d| d.grow(picture.scale()));
@@ -101,6 +106,9 @@ impl FacePipeline {
             *whole = readers.first().is_some_and(|r| found.iter().any(|d| r.needs_whole(d)));
             if *whole {
                 picture.complete();
+            }
+            if let Some(refiner) = refiner {
+                refiner.refine(picture, &mut found)?;
             }
             let mut faces = read(picture, &found, readers)?;
             if let Some(calibration) = options.liveness {
@@ -114,13 +122,20 @@ impl FacePipeline {
         }
     }
 
-    /// What the detector finds in a picture, which is not read further.
+    /// Where faces are in a picture, which is not read further.
     ///
     /// # Errors
     /// `Network`, which a valid pack never gives.
-    pub(crate) fn detect(&mut self, image: &Image, min_score: f32) -> Result<Vec<Detection>, VisionError> {
-        let Self { detector, pool, .. } = self;
-        let mut work = || detector.detect(image, min_score);
+    pub(crate) fn find(&mut self, image: &Image, min_score: f32) -> Result<Vec<Detection>, VisionError> {
+        let Self { options, detector, refiner, pool, .. } = self;
+        let mut work = || {
+            let mut found = detector.detect(image, min_score)?;
+            found.truncate(options.max_faces);
+            if let Some(refiner) = refiner {
+                refiner.refine(&Picture::whole(image), &mut found)?;
+            }
+            Ok(found)
+        };
         match pool {
             Some(pool) => pool.install(work),
             None => work(),

@@ -3,7 +3,7 @@
 use cavs_types::Quality;
 use serde::Serialize;
 
-use crate::{BoundingBox, Point};
+use crate::{Point, detect::Detection};
 
 /// Direction of a head relative to the camera, in degrees, estimated from five landmarks.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -111,13 +111,12 @@ impl QualityGate {
 
 /// Measures a face: its quality, and what its landmarks tell. `aligned` is the square aligned face, RGB
 /// 0-255, `side` pixels a side.
-pub(crate) fn measure(
-    bounding_box: &BoundingBox,
-    landmarks: &[Point; 5],
-    aligned: &[[f32; 3]],
-    side: usize,
-) -> (Quality, FaceGeometry) {
-    let (pose, plausible) = (pose(landmarks), plausible(landmarks));
+pub(crate) fn measure(detection: &Detection, aligned: &[[f32; 3]], side: usize) -> (Quality, FaceGeometry) {
+    let Detection { bounding_box, landmarks, confidence, .. } = detection;
+    // Who was not asked has nothing against it.
+    let confidence = percent(confidence.unwrap_or(1.0));
+    let (pose, plausible) =
+        (pose(landmarks), plausible(landmarks) && confidence >= Quality::LEAST_CONFIDENCE);
     let [left, right, ..] = landmarks;
     let inter_eye_pixels = (right.x - left.x).hypot(right.y - left.y);
     let luminance: Vec<f32> = aligned.iter().map(|[r, g, b]| 0.299 * r + 0.587 * g + 0.114 * b).collect();
@@ -135,6 +134,7 @@ pub(crate) fn measure(
         head_pose_yaw: cosine_squared(pose.yaw),
         head_pose_pitch: cosine_squared(pose.pitch),
         head_pose_roll: if plausible { cosine_squared(pose.roll) } else { 0 },
+        landmark_confidence: confidence,
     };
     // The first is the unified score itself.
     let (_, worst) = quality.iter().skip(1).min_by_key(|(_, value)| *value).unwrap_or_default();
@@ -259,6 +259,7 @@ fn solve(m: &[[f32; 3]; 3], r: [f32; 3]) -> Option<[f32; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BoundingBox;
 
     /// The head, turned by angles in degrees, seen at 50 pixels between the eyes.
     fn seen(yaw: f32, pitch: f32, roll: f32) -> [Point; 5] {
@@ -270,6 +271,24 @@ mod tests {
             let (s, c) = roll.to_radians().sin_cos();
             Point { x: 50.0 * (x * c - y * s) + 300.0, y: 50.0 * (x * s + y * c) + 200.0 }
         })
+    }
+
+    fn detected(landmarks: [Point; 5]) -> Detection {
+        let bounding_box = BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 };
+        Detection { bounding_box, landmarks, score: 0.9, confidence: None }
+    }
+
+    #[test]
+    fn what_a_refiner_is_not_sure_of_is_not_plausible() {
+        let measured = |confidence| {
+            let face = Detection { confidence, ..detected(seen(0.0, 0.0, 0.0)) };
+            let (quality, geometry) = measure(&face, &vec![[90.0; 3]; 112 * 112], 112);
+            (quality.landmark_confidence, quality.is_upright(), geometry.plausible)
+        };
+        assert_eq!(measured(None), (100, true, true));
+        assert_eq!(measured(Some(0.5)), (50, true, true));
+        assert_eq!(measured(Some(0.49)), (49, false, false));
+        assert_eq!(measured(Some(0.0)), (0, false, false));
     }
 
     #[test]
@@ -315,32 +334,25 @@ mod tests {
             ("nothing finite", [Point { x: f32::NAN, y: 0.0 }; 5]),
         ] {
             assert!(!plausible(&marks), "{what}");
-            let face = BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 };
-            let (quality, geometry) = measure(&face, &marks, &vec![[90.0; 3]; 112 * 112], 112);
+            let (quality, geometry) = measure(&detected(marks), &vec![[90.0; 3]; 112 * 112], 112);
             assert_eq!((quality.head_pose_roll, quality.unified_score), (0, 0), "{what}");
             assert!(
                 QualityGate::default().faults(&quality, &geometry).contains(&QualityFault::Implausible),
                 "{what}"
             );
         }
-        let (half, geometry) = measure(
-            &BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 },
-            &seen(0.0, 0.0, 46.0),
-            &vec![[90.0; 3]; 112 * 112],
-            112,
-        );
+        let (half, geometry) = measure(&detected(seen(0.0, 0.0, 46.0)), &vec![[90.0; 3]; 112 * 112], 112);
         assert!(half.head_pose_roll < 50 && geometry.plausible, "{half:?}");
     }
 
     #[test]
     fn darkness_and_blur_cost() {
-        let face = BoundingBox { x: 0.0, y: 0.0, width: 200.0, height: 220.0 };
-        let marks = seen(0.0, 0.0, 0.0);
+        let face = detected(seen(0.0, 0.0, 0.0));
         let checks: Vec<[f32; 3]> =
             (0..112 * 112).map(|i| [(i % 112 / 4 + i / 112 / 4) as f32 % 2.0 * 100.0 + 60.0; 3]).collect();
-        let good = measure(&face, &marks, &checks, 112);
-        let flat = measure(&face, &marks, &vec![[90.0; 3]; 112 * 112], 112);
-        let dark = measure(&face, &marks, &vec![[5.0; 3]; 112 * 112], 112);
+        let good = measure(&face, &checks, 112);
+        let flat = measure(&face, &vec![[90.0; 3]; 112 * 112], 112);
+        let dark = measure(&face, &vec![[5.0; 3]; 112 * 112], 112);
         assert!(good.0.sharpness > 80 && flat.0.sharpness == 0, "{good:?}");
         assert!(good.0.under_exposure_prevention == 100 && dark.0.under_exposure_prevention == 0);
         assert_eq!((dark.0.unified_score, good.0.unified_score), (0, good.0.inter_eye_distance));
@@ -348,7 +360,7 @@ mod tests {
         assert_eq!(faults(&good), []);
         assert_eq!(faults(&flat), [QualityFault::TooBlurred]);
         assert_eq!(faults(&dark), [QualityFault::TooBlurred, QualityFault::TooDark]);
-        let turned = measure(&face, &seen(80.0, 0.0, 0.0), &checks, 112);
+        let turned = measure(&detected(seen(80.0, 0.0, 0.0)), &checks, 112);
         assert!(faults(&turned).contains(&QualityFault::ExtremePose), "{turned:?}");
         assert_eq!(QualityFault::ExtremePose.reason(), "extreme_pose");
     }

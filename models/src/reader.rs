@@ -7,7 +7,7 @@ use crate::{
     align::{SimilarityTransform, bilinear, warp},
     detect::Detection,
     network::{Network, pixels},
-    pack::manifest::{EmbedderEntry, LivenessEntry, NetworkFiles, Normalization},
+    pack::manifest::{EmbedderEntry, LivenessEntry},
     quality,
 };
 
@@ -28,7 +28,7 @@ impl Reader {
     /// `Pack`, `Network`, `Option`.
     pub(crate) fn new(pack: &Pack, device: ComputeDevice) -> Result<Self, VisionError> {
         let EmbedderEntry { side, input, files, .. } = &pack.manifest().embedder;
-        let network = square(pack, "embedder", files, *side, *input, device)?;
+        let network = Network::load_square(pack, "embedder", files, *side, *input, device)?;
         let liveness = pack.manifest().liveness.iter().map(|entry| Liveness::new(pack, entry, device));
         Ok(Self { network, side: *side, liveness: liveness.collect::<Result<_, _>>()? })
     }
@@ -74,7 +74,7 @@ impl Reader {
         let mut measured = Vec::with_capacity(placed.len());
         for ((detection, transform), pixels) in placed.iter().zip(aligned.chunks_exact_mut(side * side)) {
             warp(picture.image(), transform, side, pixels);
-            measured.push(quality::measure(&detection.bounding_box, &detection.landmarks, pixels, side));
+            measured.push(quality::measure(detection, pixels, side));
         }
         let pixels = pixels(aligned.into_flattened(), [placed.len(), side, side])?;
         let embeddings = self.network.outputs_of(&pixels)?;
@@ -90,7 +90,7 @@ impl Reader {
                 let liveness = (!scores.is_empty()).then(|| {
                     scores.iter().map(|of_network| of_network[at]).sum::<f32>() / scores.len() as f32
                 });
-                let Detection { bounding_box, landmarks, score } = **detection;
+                let Detection { bounding_box, landmarks, score, .. } = **detection;
                 Ok(Face { bounding_box, landmarks, score, quality, geometry, embedding, liveness })
             });
         faces.collect()
@@ -108,7 +108,7 @@ struct Liveness {
 impl Liveness {
     fn new(pack: &Pack, entry: &LivenessEntry, device: ComputeDevice) -> Result<Self, VisionError> {
         let LivenessEntry { scale, side, live_class, input, files } = entry;
-        let network = square(pack, "liveness", files, *side, *input, device)?;
+        let network = Network::load_square(pack, "liveness", files, *side, *input, device)?;
         Ok(Self { network, scale: *scale, side: *side, live_class: *live_class })
     }
 
@@ -156,22 +156,6 @@ fn grown(face: &BoundingBox, scale: f32, image: &Image) -> BoundingBox {
     let (x, width) = place(center_x, w * scale, width);
     let (y, height) = place(center_y, h * scale, height);
     BoundingBox { x, y, width, height }
-}
-
-/// Loads a network with a square input, as `pack.toml` says it.
-fn square(
-    pack: &Pack,
-    name: &str,
-    files: &NetworkFiles,
-    side: usize,
-    input: Normalization,
-    device: ComputeDevice,
-) -> Result<Network, VisionError> {
-    let network = Network::load(pack, name, files, input, device)?;
-    if network.input() != [side, side] {
-        return Err(VisionError::network(name, "the side in pack.toml is not the network's"));
-    }
-    Ok(network)
 }
 
 #[cfg(test)]

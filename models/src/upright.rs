@@ -2,7 +2,7 @@
 //!
 //! Detectors answer to faces that lie on their side or stand on their head, too, with high scores and
 //! landmarks where those of an upright face would be; what the embedder makes of them is alike for
-//! different people. The upright one of the four turns of a picture scores best.
+//! different people. A refiner tells; without one, the upright one of the four turns scores best.
 
 use crate::{Face, FacePipeline, Image, Picture, VisionError, detect::Detection, quality};
 
@@ -10,7 +10,7 @@ use crate::{Face, FacePipeline, Image, Picture, VisionError, detect::Detection, 
 /// quarter turn is nearer.
 pub const MAX_TILT: f32 = 45.0;
 
-/// By how much the best turn has to score better than the next one, and how well at least. With 0.04 and
+/// Without a refiner: by how much the best turn has to score better than the next one, and how well at least. With 0.04 and
 /// 0.8, of 80 made-up portraits for training both packs choose the right turn of each; of 120 of FairFace
 /// that were cut at the edges of the face, which detectors see worst, the built-in pack never takes a
 /// wrong one and is in doubt about 19, the imported one takes one and is in doubt about half. What is
@@ -21,6 +21,9 @@ const LEAST_SCORE: f32 = 0.7;
 /// What the best turn's score and its lead have to come to: the less it leads, the better it has to score.
 /// All 72 portraits of 24 rendered people, whose scores begin at 0.74, are right and in no doubt.
 const LEAST_EVIDENCE: f32 = 0.84;
+
+/// Confidence of a refiner from which a turn has an upright face.
+const CONFIDENT: f32 = 0.5;
 
 /// Detections from this score on are compared with the best one.
 const RIVAL_SCORE: f32 = 0.3;
@@ -44,13 +47,23 @@ impl FacePipeline {
     /// # Errors
     /// As [`analyze`](Self::analyze).
     pub fn analyze_upright(&mut self, image: &Image) -> Result<Upright, VisionError> {
-        let mut best = [0f32; 4];
-        for (quarters, best) in (0..).zip(&mut best) {
+        let (mut scores, mut confidences) = ([0f32; 4], None);
+        for quarters in 0..4u8 {
             let turned = (quarters > 0).then(|| image.turned(quarters));
-            let found = self.detect(turned.as_ref().unwrap_or(image), RIVAL_SCORE)?;
-            *best = found.iter().filter(|d| may_be_upright(d)).map(|d| d.score).fold(0.0, f32::max);
+            let found = self.find(turned.as_ref().unwrap_or(image), RIVAL_SCORE)?;
+            for detection in found.iter().filter(|d| may_be_upright(d)) {
+                let at = usize::from(quarters);
+                scores[at] = scores[at].max(detection.score);
+                if let Some(confidence) = detection.confidence {
+                    let best: &mut [f32; 4] = confidences.get_or_insert_default();
+                    best[at] = best[at].max(confidence);
+                }
+            }
         }
-        let (quarters, doubtful) = choose(best);
+        let (quarters, doubtful) = match confidences {
+            Some(confidences) => choose(confidences, unconfirmed),
+            None => choose(scores, undecided),
+        };
         let faces = if quarters == 0 {
             self.analyze_picture(&mut Picture::whole(image))?
         } else {
@@ -60,19 +73,29 @@ impl FacePipeline {
     }
 }
 
-/// The turn with the best score, and whether another one is as likely. Where nothing stands upright in
-/// any turn, the picture stays as it is.
-fn choose(best: [f32; 4]) -> (u8, bool) {
+/// The turn for which most speaks, and whether that is doubtful by what speaks for it and for the next
+/// one. Where nothing stands upright in any turn, the picture stays as it is.
+fn choose(evidence: [f32; 4], doubtful: impl Fn(f32, f32) -> bool) -> (u8, bool) {
     let (mut first, mut highest, mut next) = (0, 0.0, 0.0);
-    for (quarters, score) in (0..).zip(best) {
-        if score > highest {
-            (first, highest, next) = (quarters, score, highest);
+    for (quarters, found) in (0..).zip(evidence) {
+        if found > highest {
+            (first, highest, next) = (quarters, found, highest);
         } else {
-            next = score.max(next);
+            next = found.max(next);
         }
     }
-    let lead = highest - next;
-    (first, lead < LEAD || highest < LEAST_SCORE || highest + lead < LEAST_EVIDENCE)
+    (first, doubtful(highest, next))
+}
+
+/// Doubt where a refiner was asked.
+fn unconfirmed(best: f32, next: f32) -> bool {
+    best < CONFIDENT || next >= CONFIDENT
+}
+
+/// Doubt where only the detector knows.
+fn undecided(best: f32, next: f32) -> bool {
+    let lead = best - next;
+    lead < LEAD || best < LEAST_SCORE || best + lead < LEAST_EVIDENCE
 }
 
 /// Whether a detection may be an upright face.
@@ -86,12 +109,18 @@ mod tests {
 
     #[test]
     fn the_best_turn_is_chosen_and_doubt_is_said() {
-        assert_eq!(choose([0.9, 0.6, 0.7, 0.0]), (0, false));
-        assert_eq!(choose([0.6, 0.7, 0.95, 0.94]), (2, true));
-        assert_eq!(choose([0.0, 0.0, 0.0, 0.8]), (3, false));
-        assert_eq!(choose([0.0, 0.79, 0.0, 0.3]), (1, false));
-        assert_eq!(choose([0.0, 0.79, 0.0, 0.75]), (1, true));
-        assert_eq!(choose([0.0, 0.69, 0.0, 0.3]), (1, true));
-        assert_eq!(choose([0.0; 4]), (0, true));
+        let of_scores = |scores| choose(scores, undecided);
+        assert_eq!(of_scores([0.9, 0.6, 0.7, 0.0]), (0, false));
+        assert_eq!(of_scores([0.6, 0.7, 0.95, 0.94]), (2, true));
+        assert_eq!(of_scores([0.0, 0.0, 0.0, 0.8]), (3, false));
+        assert_eq!(of_scores([0.0, 0.79, 0.0, 0.3]), (1, false));
+        assert_eq!(of_scores([0.0, 0.79, 0.0, 0.75]), (1, true));
+        assert_eq!(of_scores([0.0, 0.69, 0.0, 0.3]), (1, true));
+        assert_eq!(of_scores([0.0; 4]), (0, true));
+        let of_confidences = |confidences| choose(confidences, unconfirmed);
+        assert_eq!(of_confidences([0.1, 0.5, 0.2, 0.49]), (1, false));
+        assert_eq!(of_confidences([0.6, 0.9, 0.0, 0.0]), (1, true));
+        assert_eq!(of_confidences([0.4, 0.0, 0.1, 0.2]), (0, true));
+        assert_eq!(of_confidences([0.0; 4]), (0, true));
     }
 }

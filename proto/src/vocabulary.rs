@@ -96,10 +96,10 @@ impl From<v1::capture_clock::Trust> for ClockTrust {
 }
 
 macro_rules! quality_on_the_wire {
-    ($($component:ident)*) => {
+    ($($component:ident)*; $($later:ident)*) => {
         impl From<Quality> for v1::FaceQuality {
-            fn from(Quality { $($component),* }: Quality) -> Self {
-                Self { $($component: $component.into()),* }
+            fn from(Quality { $($component,)* $($later,)* }: Quality) -> Self {
+                Self { $($component: $component.into(),)* $($later: Some($later.into()),)* }
             }
         }
 
@@ -107,8 +107,17 @@ macro_rules! quality_on_the_wire {
         impl TryFrom<v1::FaceQuality> for Quality {
             type Error = ProtocolError;
 
-            fn try_from(v1::FaceQuality { $($component),* }: v1::FaceQuality) -> Result<Self, ProtocolError> {
-                Ok(Self { $($component: component(concat!("quality.", stringify!($component)), $component)?),* })
+            fn try_from(
+                v1::FaceQuality { $($component,)* $($later,)* }: v1::FaceQuality,
+            ) -> Result<Self, ProtocolError> {
+                Ok(Self {
+                    $($component: component(concat!("quality.", stringify!($component)), $component)?,)*
+                    // Not known to whoever does not say it.
+                    $($later: component(
+                        concat!("quality.", stringify!($later)),
+                        $later.unwrap_or(Quality::BEST.into()),
+                    )?,)*
+                })
             }
         }
     };
@@ -123,7 +132,8 @@ quality_on_the_wire! {
     over_exposure_prevention
     head_pose_yaw
     head_pose_pitch
-    head_pose_roll
+    head_pose_roll;
+    landmark_confidence
 }
 
 fn component(field: &'static str, value: u32) -> Result<u8, ProtocolError> {
@@ -187,6 +197,8 @@ mod tests {
         let wire = v1::FaceQuality::from(quality);
         assert_eq!((wire.head_pose_yaw, wire.head_pose_roll), (7, 100));
         assert_eq!(Quality::try_from(wire), Ok(quality));
+        let older = v1::FaceQuality { landmark_confidence: None, ..wire };
+        assert_eq!(Quality::try_from(older), Ok(quality));
         for wrong in [101, 256 + 7, u32::MAX] {
             let problem = Quality::try_from(v1::FaceQuality { sharpness: wrong, ..wire }).unwrap_err();
             assert_eq!(problem.to_string(), format!("quality.sharpness: {wrong} is not 0 to 100"));

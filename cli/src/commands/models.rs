@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use cavs_models::{DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, Precision, import};
+use cavs_models::{
+    DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, Precision, RefinerSource, import,
+};
 
 use crate::{error::CliError, printer::Printer, view::PackView};
 
@@ -37,6 +39,21 @@ pub struct ImportArgs {
     /// The longer side, in pixels, to which pictures are scaled for the detector where nobody says otherwise
     #[arg(long, value_name = "PIXELS")]
     detect_long_side: Option<u32>,
+    /// A landmark refiner: a square crop around a face in, five points and a score out
+    #[arg(long, value_name = "FILE")]
+    refiner: Option<PathBuf>,
+    /// Side of the refiner's crop, as a multiple of the root of the area of the face's box
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.48, requires = "refiner")]
+    refiner_box_scale: f32,
+    /// How much lower than the box's middle that of the refiner's crop is, as a multiple of the same
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        default_value_t = 0.01,
+        requires = "refiner",
+        allow_negative_numbers = true
+    )]
+    refiner_box_shift: f32,
     /// The embedder: 112x112 faces in, one vector out
     #[arg(long, value_name = "FILE")]
     embedder: PathBuf,
@@ -92,6 +109,9 @@ impl From<ImportArgs> for ImportOptions {
             detector,
             largest_face,
             detect_long_side,
+            refiner,
+            refiner_box_scale: box_scale,
+            refiner_box_shift: box_shift,
             embedder,
             liveness,
             name,
@@ -102,11 +122,13 @@ impl From<ImportArgs> for ImportOptions {
             half,
             out,
         } = args;
+        let refiner = refiner.map(|file| RefinerSource { file, box_scale, box_shift });
         let precision = if half { Precision::Half } else { Precision::Single };
         Self {
             detector,
             largest_face,
             detect_long_side,
+            refiner,
             embedder,
             liveness,
             name,

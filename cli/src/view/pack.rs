@@ -17,7 +17,7 @@ pub struct PackView {
     pub license: String,
     /// Where the weights came from.
     pub source: String,
-    /// SHA-256 of its manifest: what embeddings are marked with.
+    /// What embeddings are marked with: those of the same digest are comparable.
     pub digest: String,
     /// Components of its embeddings.
     pub dimension: usize,
@@ -34,6 +34,9 @@ pub struct ThresholdsView {
     accept: f32,
     review: f32,
     margin: f32,
+    track: f32,
+    upright: f32,
+    version: String,
 }
 
 impl From<&Pack> for PackView {
@@ -51,6 +54,9 @@ impl From<&Pack> for PackView {
                 accept: thresholds.accept.get(),
                 review: thresholds.review.get(),
                 margin: thresholds.margin,
+                track: thresholds.track.get(),
+                upright: thresholds.upright,
+                version: pack.thresholds_version().to_owned(),
             },
             calibration: pack.calibration().cloned(),
         }
@@ -70,6 +76,9 @@ impl Report for PackView {
                 ("accept from", similarity(self.thresholds.accept)),
                 ("review from", similarity(self.thresholds.review)),
                 ("margin", similarity(self.thresholds.margin)),
+                ("one track from", similarity(self.thresholds.track)),
+                ("upright from", similarity(self.thresholds.upright)),
+                ("thresholds", self.thresholds.version.clone()),
                 ("digest", self.digest.clone()),
                 ("location", self.location.clone()),
             ],

@@ -58,6 +58,7 @@ pub fn face(index: u8) -> Face {
             head_pose_yaw: 85,
             head_pose_pitch: 88,
             head_pose_roll: 99,
+            landmark_confidence: 98,
         },
         #[allow(clippy::unwrap_used, reason = "a base vector is of unit norm")]
         embedding: UnitEmbedding::new(components).unwrap(),

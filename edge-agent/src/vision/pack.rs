@@ -61,7 +61,7 @@ impl PackVision {
             ..PipelineOptions::default()
         };
         let pipeline = FacePipeline::new(&pack, options)?;
-        let same_person = pack.thresholds().accept.get();
+        let same_person = pack.thresholds().track.get();
         let limits = DecodeLimits { max_pixels: config.max_pixels, ..DecodeLimits::default() };
         let digest = pack.digest();
         Ok(Self { config: config.clone(), pipeline, digest, same_person, limits, evidence })

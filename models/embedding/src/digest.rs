@@ -4,10 +4,10 @@ use thiserror::Error;
 
 /// A text that is no pack digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a pack digest is 64 hexadecimal digits (SHA-256 of the pack's manifest)")]
+#[error("a pack digest is 64 hexadecimal digits (SHA-256 of the pack's networks)")]
 pub struct DigestError;
 
-/// SHA-256 of a model pack's manifest: embeddings are comparable only under the same digest.
+/// SHA-256 of what makes a model pack's embeddings: they are comparable only under the same digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackDigest([u8; 32]);
 

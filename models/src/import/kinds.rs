@@ -147,17 +147,7 @@ fn scrfd(outputs: &[(&str, &Shape)], size: [usize; 2]) -> Result<Vec<DetectorLev
 /// An embedder: a square face in, one vector out.
 pub(super) fn embedder(path: &Path, graph: &mut Graph, params: &Params) -> Result<SquareTraits, ImportError> {
     let (side, outputs) = square(path, "a face embedder", 112, graph, params)?;
-    // The convention of InsightFace's own loader: a network that starts by subtracting and
-    // multiplying takes raw pixels; all others take (pixel - 127.5) / 127.5.
-    let inside = graph
-        .nodes
-        .first()
-        .is_some_and(|n| n.inputs == [0] && matches!(n.op, Op::Affine { .. }) && scalar(&n.op, params));
-    let input = if inside {
-        raw(ColorOrder::Rgb)
-    } else {
-        Normalization { color: ColorOrder::Rgb, mean: 127.5, deviation: 127.5 }
-    };
+    let input = normalization(graph, params);
     if !(16..=cavs_embedding::MAX_DIMENSION).contains(&outputs) {
         return Err(ImportError::WrongKind {
             path: path.to_path_buf(),
@@ -166,6 +156,31 @@ pub(super) fn embedder(path: &Path, graph: &mut Graph, params: &Params) -> Resul
         });
     }
     Ok(SquareTraits { input, side, outputs })
+}
+
+/// The convention of InsightFace's own loader: a network that starts by subtracting and multiplying takes
+/// raw pixels; all others take (pixel - 127.5) / 127.5.
+fn normalization(graph: &Graph, params: &Params) -> Normalization {
+    let inside = graph
+        .nodes
+        .first()
+        .is_some_and(|n| n.inputs == [0] && matches!(n.op, Op::Affine { .. }) && scalar(&n.op, params));
+    if inside {
+        raw(ColorOrder::Rgb)
+    } else {
+        Normalization { color: ColorOrder::Rgb, mean: 127.5, deviation: 127.5 }
+    }
+}
+
+/// A landmark refiner: a square crop in, five points and a logit out.
+pub(super) fn refiner(path: &Path, graph: &mut Graph, params: &Params) -> Result<SquareTraits, ImportError> {
+    let kind = "a landmark refiner";
+    let (side, outputs) = square(path, kind, 64, graph, params)?;
+    if outputs != crate::refiner::OUTPUTS {
+        let problem = format!("the output has {outputs} numbers where five points and a score are 11");
+        return Err(ImportError::WrongKind { path: path.to_path_buf(), kind, problem });
+    }
+    Ok(SquareTraits { input: normalization(graph, params), side, outputs })
 }
 
 /// Whether an affine operator scales all channels alike, as a normalisation of pixels does; a

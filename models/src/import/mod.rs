@@ -20,8 +20,8 @@ use crate::{
     graph::{Graph, Params},
     onnx::Onnx,
     pack::manifest::{
-        CalibrationFile, DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef, LARGEST_FACES,
-        LONG_SIDES, LivenessEntry, Manifest, NetworkFiles, ThresholdValues,
+        BOX_SCALES, BOX_SHIFTS, CalibrationFile, DetectorEntry, DetectorKind, EmbedderEntry, FORMAT, FileRef,
+        LARGEST_FACES, LONG_SIDES, LivenessEntry, Manifest, NetworkFiles, RefinerEntry, ThresholdValues,
     },
     weights,
 };
@@ -38,6 +38,18 @@ pub enum DetectorSource {
     Scrfd(PathBuf),
 }
 
+/// A landmark refiner's ONNX file, and which crop it was trained on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefinerSource {
+    /// A square crop around a detection in; x and y of five points, in halves of the crop's side from its
+    /// middle, and a logit out.
+    pub file: PathBuf,
+    /// Side of the crop as a multiple of the root of the box's area, 0.5 to 4.
+    pub box_scale: f32,
+    /// How much lower than that of the box its middle is, as a multiple of the same, -1 to 1.
+    pub box_shift: f32,
+}
+
 /// The ONNX files of a pack, and what its manifest says of them.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
@@ -49,6 +61,8 @@ pub struct ImportOptions {
     /// The longer side, in pixels, to which pictures are scaled for the detector where nobody says
     /// otherwise; 640 where `None`.
     pub detect_long_side: Option<u32>,
+    /// The refiner, where the pack is to have one.
+    pub refiner: Option<RefinerSource>,
     /// The embedder: 112x112 aligned faces in, one vector out.
     pub embedder: PathBuf,
     /// MiniFASNet files, each with the factor by which the face box is scaled before the crop.
@@ -112,6 +126,14 @@ fn check(options: &ImportOptions) -> Result<(), ImportError> {
     if options.detect_long_side.is_some_and(|side| !LONG_SIDES.contains(&side)) {
         return Err(wrong("detect-long-side", "must be between 32 and 4096 pixels"));
     }
+    if let Some(RefinerSource { box_scale, box_shift, .. }) = &options.refiner {
+        if !BOX_SCALES.contains(box_scale) {
+            return Err(wrong("refiner-box-scale", "must be between 0.5 and 4"));
+        }
+        if !BOX_SHIFTS.contains(box_shift) {
+            return Err(wrong("refiner-box-shift", "must be between -1 and 1"));
+        }
+    }
     if options.liveness.iter().any(|(scale, _)| !(1.0..=8.0).contains(scale)) {
         return Err(wrong("liveness", "the scale of the crop must be between 1 and 8"));
     }
@@ -150,6 +172,16 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
             levels: traits.levels,
         }
     };
+    let refiner = match &options.refiner {
+        None => None,
+        Some(RefinerSource { file, box_scale, box_shift }) => {
+            let (mut graph, params) = read(file)?;
+            let traits = kinds::refiner(file, &mut graph, &params)?;
+            let files = save(folder, "refiner", &graph, &params, options.precision)?;
+            let (box_scale, box_shift) = (*box_scale, *box_shift);
+            Some(RefinerEntry { side: traits.side, box_scale, box_shift, input: traits.input, files })
+        }
+    };
     let embedder = {
         let (mut graph, params) = read(&options.embedder)?;
         let traits = kinds::embedder(&options.embedder, &mut graph, &params)?;
@@ -178,6 +210,7 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
         source: options.source.clone(),
         thresholds,
         detector,
+        refiner,
         embedder,
         liveness,
         calibration,

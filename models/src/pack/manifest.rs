@@ -20,11 +20,28 @@ pub(crate) struct Manifest {
     pub(crate) source: String,
     pub(crate) thresholds: ThresholdValues,
     pub(crate) detector: DetectorEntry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refiner: Option<RefinerEntry>,
     pub(crate) embedder: EmbedderEntry,
     #[serde(default)]
     pub(crate) liveness: Vec<LivenessEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calibration: Option<Calibration>,
+}
+
+/// What makes an embedding of a picture.
+#[derive(Serialize)]
+pub(crate) struct Networks<'a> {
+    detector: &'a DetectorEntry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refiner: Option<&'a RefinerEntry>,
+    embedder: &'a EmbedderEntry,
+}
+
+impl Manifest {
+    pub(crate) fn networks(&self) -> Networks<'_> {
+        Networks { detector: &self.detector, refiner: self.refiner.as_ref(), embedder: &self.embedder }
+    }
 }
 
 /// What `cavs models import --calibration FILE` reads.
@@ -41,6 +58,12 @@ pub(crate) struct ThresholdValues {
     pub(crate) accept: f32,
     pub(crate) review: f32,
     pub(crate) margin: f32,
+    /// As `accept` where a pack does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) track: Option<f32>,
+    /// A half where a pack does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upright: Option<f32>,
 }
 
 /// A file of the pack, beside `pack.toml`.
@@ -121,6 +144,23 @@ pub(crate) struct DetectorEntry {
     pub(crate) levels: Vec<DetectorLevel>,
 }
 
+/// What `box_scale` and `box_shift` of a refiner may be.
+pub(crate) const BOX_SCALES: RangeInclusive<f32> = 0.5..=4.0;
+pub(crate) const BOX_SHIFTS: RangeInclusive<f32> = -1.0..=1.0;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefinerEntry {
+    /// Side of the square crop, in pixels.
+    pub(crate) side: usize,
+    /// Side of the crop, and how much lower than that of the box its middle is, as multiples of the root
+    /// of the box's area.
+    pub(crate) box_scale: f32,
+    pub(crate) box_shift: f32,
+    pub(crate) input: Normalization,
+    pub(crate) files: NetworkFiles,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbedderEntry {
@@ -147,7 +187,13 @@ pub(crate) struct LivenessEntry {
 
 impl From<Thresholds> for ThresholdValues {
     fn from(t: Thresholds) -> Self {
-        Self { accept: t.accept.get(), review: t.review.get(), margin: t.margin }
+        Self {
+            accept: t.accept.get(),
+            review: t.review.get(),
+            margin: t.margin,
+            track: Some(t.track.get()),
+            upright: Some(t.upright),
+        }
     }
 }
 
@@ -159,6 +205,13 @@ impl TryFrom<ThresholdValues> for Thresholds {
         if !unit.contains(&v.accept) || !unit.contains(&v.review) || !(0.0..=2.0).contains(&v.margin) {
             return Err("thresholds: accept and review must be between -1 and 1, margin between 0 and 2");
         }
+        let (track, upright) = (v.track.unwrap_or(v.accept), v.upright.unwrap_or(0.5));
+        if !unit.contains(&track) {
+            return Err("thresholds: track must be between -1 and 1");
+        }
+        if !(0.05..=0.99).contains(&upright) {
+            return Err("thresholds: upright must be between 0.05 and 0.99");
+        }
         if v.review > v.accept {
             return Err("thresholds: review must not be above accept");
         }
@@ -166,6 +219,22 @@ impl TryFrom<ThresholdValues> for Thresholds {
             accept: Similarity::clamped(v.accept),
             review: Similarity::clamped(v.review),
             margin: v.margin,
+            track: Similarity::clamped(track),
+            upright,
         })
+    }
+}
+
+#[cfg(test)]
+impl RefinerEntry {
+    pub(crate) fn for_tests() -> Self {
+        let file = || FileRef { file: String::new(), sha256: String::new() };
+        Self {
+            side: 64,
+            box_scale: 1.5,
+            box_shift: 0.1,
+            input: Normalization { color: ColorOrder::Rgb, mean: 0.0, deviation: 1.0 },
+            files: NetworkFiles { graph: file(), weights: file() },
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     files::Files,
-    manifest::{FORMAT, FileRef, LARGEST_FACES, LONG_SIDES, Manifest, NetworkFiles},
+    manifest::{BOX_SCALES, BOX_SHIFTS, FORMAT, FileRef, LARGEST_FACES, LONG_SIDES, Manifest, NetworkFiles},
 };
 use crate::{
     PackError,
@@ -36,13 +36,24 @@ pub struct Thresholds {
     pub review: Similarity,
     /// Least distance in similarity to the best template of any other student.
     pub margin: f32,
+    /// Lowest similarity at which two faces that one camera sees within a minute are one person: it knows
+    /// less of them than two enrolled pictures, and there are few others whom it could be.
+    pub track: Similarity,
+    /// Score of the refiner from which five points are an upright face's, 0 to 1.
+    pub upright: f32,
 }
 
 impl Default for Thresholds {
     /// Cautious values for a pack that was not calibrated: for MobileFaceNet on LFW pairs impostors
     /// are at 0 +- 0.06, genuine pairs near 0.75, equal errors near 0.24.
     fn default() -> Self {
-        Self { accept: Similarity::clamped(0.40), review: Similarity::clamped(0.28), margin: 0.06 }
+        Self {
+            accept: Similarity::clamped(0.40),
+            review: Similarity::clamped(0.28),
+            margin: 0.06,
+            track: Similarity::clamped(0.35),
+            upright: 0.9,
+        }
     }
 }
 
@@ -85,6 +96,7 @@ pub struct FalseMatches {
 pub struct Pack {
     files: Files,
     digest: PackDigest,
+    thresholds_version: String,
     thresholds: Thresholds,
     manifest: Manifest,
 }
@@ -140,10 +152,20 @@ impl Pack {
             let problem = "detector.long_side must be between 32 and 4096 pixels";
             return Err(PackError::invalid(&path, problem));
         }
+        if manifest
+            .refiner
+            .as_ref()
+            .is_some_and(|r| !BOX_SCALES.contains(&r.box_scale) || !BOX_SHIFTS.contains(&r.box_shift))
+        {
+            let problem = "refiner: box_scale must be between 0.5 and 4, box_shift between -1 and 1";
+            return Err(PackError::invalid(&path, problem));
+        }
         let thresholds =
             Thresholds::try_from(manifest.thresholds).map_err(|e| PackError::invalid(&path, e))?;
-        let digest = PackDigest::from_bytes(weights::sha256(&bytes));
-        Ok(Self { files, digest, thresholds, manifest })
+        let digest = PackDigest::from_bytes(sum(&path, &manifest.networks())?);
+        let of_thresholds = sum(&path, &(&manifest.thresholds, &manifest.calibration))?;
+        let thresholds_version = of_thresholds.iter().take(6).map(|b| format!("{b:02x}")).collect();
+        Ok(Self { files, digest, thresholds_version, thresholds, manifest })
     }
 
     fn verify(self) -> Result<Self, PackError> {
@@ -172,10 +194,17 @@ impl Pack {
         &self.manifest.license
     }
 
-    /// SHA-256 of the raw bytes of `pack.toml`, which holds the SHA-256 of every other file.
+    /// SHA-256 of what makes an embedding of a picture: detector, refiner and embedder, with how each is
+    /// used. Embeddings are comparable where it is the same, whatever the thresholds.
     #[must_use]
     pub fn digest(&self) -> PackDigest {
         self.digest
+    }
+
+    /// Twelve digits that change with the thresholds and the calibration.
+    #[must_use]
+    pub fn thresholds_version(&self) -> &str {
+        &self.thresholds_version
     }
 
     /// Number of components of the pack's embeddings.
@@ -230,7 +259,9 @@ impl Pack {
 
     fn networks(&self) -> impl Iterator<Item = &NetworkFiles> {
         let m = &self.manifest;
-        [&m.detector.files, &m.embedder.files].into_iter().chain(m.liveness.iter().map(|l| &l.files))
+        let refiner = m.refiner.iter().map(|r| &r.files);
+        let liveness = m.liveness.iter().map(|l| &l.files);
+        [&m.detector.files, &m.embedder.files].into_iter().chain(refiner).chain(liveness)
     }
 
     /// The bytes of a file whose checksum is right.
@@ -248,4 +279,10 @@ impl Pack {
         }
         Ok(bytes)
     }
+}
+
+/// SHA-256 of a part of the manifest. JSON, because it has one text for a value, however the manifest is
+/// laid out.
+fn sum(path: &Path, part: &impl Serialize) -> Result<[u8; 32], PackError> {
+    Ok(weights::sha256(&serde_json::to_vec(part).map_err(|e| PackError::invalid(path, e))?))
 }

@@ -27,6 +27,7 @@ pub fn options(shared: &Path, out: PathBuf) -> ImportOptions {
         detector: DetectorSource::Yunet(shared.join("models/yunet_n_dynamic.onnx")),
         largest_face: None,
         detect_long_side: None,
+        refiner: None,
         embedder: shared.join("models/mobilefacenet_y1.onnx"),
         liveness: vec![],
         name: "test".into(),

@@ -12,7 +12,7 @@ from .crops import load_faces, load_heads
 from .paths import PACK
 
 STEPS = ("renders", "embedder", "detector", "refiner", "calibrate", "pack", "evaluate", "card")
-MORE = ("labels", "together", "weights")
+MORE = ("labels", "together")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
 VERSION = "5"
 
@@ -66,8 +66,6 @@ def main() -> int:
         # Of the embedder alone, as its training faces are aligned: another detector changes no threshold.
         figures = evaluate.orl(export.embedder_alone())
         calibrate.write(SOURCES, (figures["genuine_mean"], figures["genuine_deviation"]))
-    if "weights" in steps:
-        export.refiner()
     if "pack" in steps:
         export.pack(VERSION)
     good = True

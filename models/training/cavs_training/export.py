@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from .detector import Detector, balanced
 from .paths import PACK, ROOT, SHARED, cargo_run, work
+from .refiner import SIDE as CROP
+from .refiner import Refiner
 from .student import Student
 from .teachers import OUTPUTS, STRIDES
 
@@ -17,8 +18,6 @@ LARGEST_FACE = 128
 
 #: Pictures are scaled to this. At 640 pixels it misses too many of the smallest faces.
 LONG_SIDE = 768
-
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 SOURCE = "Trained by this project: models/training, see its README.md and MODEL_CARD.md"
 
@@ -46,13 +45,15 @@ def _detector() -> str:
     return _onnx(detector, torch.zeros(1, 3, 320, 320), "detector.onnx", kinds)
 
 
-def refiner() -> None:
-    """Writes `models/training/weights/refiner.safetensors`: no pack can hold a refiner yet."""
+def _refiner() -> list[str]:
+    """Options of the importer; nothing where no refiner was trained."""
+    if not work("refiner.pt").exists():
+        return []
     saved = torch.load(work("refiner.pt"), map_location="cpu")
-    WEIGHTS.mkdir(exist_ok=True)
-    about = {key: str(saved[key]) for key in ("step", "factor", "down", "figures")}
-    tensors = {key: value.contiguous() for key, value in saved["refiner"].items()}
-    save_file(tensors, WEIGHTS / "refiner.safetensors", about)
+    refiner = Refiner()
+    refiner.load_state_dict(saved["refiner"])
+    file = _onnx(refiner, torch.zeros(1, 3, CROP, CROP), "refiner.onnx", ["points"])
+    return ["--refiner", file, "--refiner-box-scale", f"{saved['factor']:.3f}", "--refiner-box-shift", f"{saved['down']:.3f}"]
 
 
 def _teacher(name: str) -> str:
@@ -72,7 +73,7 @@ def pack(version: str) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
     more = ["--half", "--pack-version", version, "--largest-face", str(LARGEST_FACE),
-            "--detect-long-side", str(LONG_SIDE)]
+            "--detect-long-side", str(LONG_SIDE), *_refiner()]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
     _import(_detector(), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)

@@ -44,11 +44,23 @@ components! {
     head_pose_pitch
     /// Upright; 50 at half a quarter turn, 0 where the landmarks can't be a face's.
     head_pose_roll
+    /// How sure the pack's refiner is that the landmarks are those of an upright face; 50 where they just
+    /// pass, 100 where the pack has no refiner.
+    #[serde(default = "best")]
+    landmark_confidence
+}
+
+/// Of what was written before there were refiners.
+const fn best() -> u8 {
+    Quality::BEST
 }
 
 impl Quality {
     /// What a component can be at best.
     pub const BEST: u8 = 100;
+
+    /// Least confidence in landmarks that may be an upright face's.
+    pub const LEAST_CONFIDENCE: u8 = 50;
 
     /// Least roll component of a face that is tilted by half a quarter turn at most: beyond it, the next
     /// turn of the picture is nearer, and what a detector makes of its landmarks is another face.
@@ -68,11 +80,14 @@ mod tests {
 
     #[test]
     fn components_have_the_names_that_json_gives_them() {
-        let json = r#"{"unified_score":1,"inter_eye_distance":2,"head_size":3,"sharpness":4,"under_exposure_prevention":5,"over_exposure_prevention":6,"head_pose_yaw":7,"head_pose_pitch":8,"head_pose_roll":50}"#;
+        let json = r#"{"unified_score":1,"inter_eye_distance":2,"head_size":3,"sharpness":4,"under_exposure_prevention":5,"over_exposure_prevention":6,"head_pose_yaw":7,"head_pose_pitch":8,"head_pose_roll":50,"landmark_confidence":60}"#;
         let quality: Quality = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&quality).unwrap(), json);
         let named: Vec<_> = quality.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         assert_eq!(format!("{{{}}}", named.join(",")), json);
+        let older = json.replace(r#","landmark_confidence":60"#, "");
+        let quality: Quality = serde_json::from_str(&older).unwrap();
+        assert_eq!(quality.landmark_confidence, Quality::BEST);
     }
 
     #[test]

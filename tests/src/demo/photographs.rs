@@ -25,6 +25,7 @@ impl SharedData {
             detector: DetectorSource::Yunet(self.path("models/yunet_n_dynamic.onnx")),
             largest_face: None,
             detect_long_side: None,
+            refiner: None,
             embedder: self.path("models/mobilefacenet_y1.onnx"),
             liveness: Vec::new(),
             name: "yunet-mobilefacenet".into(),
