@@ -69,6 +69,7 @@ fn main() {
                 detect_long_side: None,
                 refiner: None,
                 embedder: embedder.into(),
+                embedder_color: cavs_models::ColorOrder::Rgb,
                 liveness: vec![],
                 name: "bench".into(),
                 version: "1".into(),

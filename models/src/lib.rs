@@ -42,7 +42,7 @@ pub use import::{DetectorSource, ImportOptions, RefinerSource, import};
 pub use jpeg::with_huffman_tables;
 pub use liveness::{LivenessCalibration, LivenessSamples};
 pub use network::{Network, Output};
-pub use pack::{Calibration, Distribution, FalseMatches, Pack, Thresholds};
+pub use pack::{Calibration, ColorOrder, Distribution, FalseMatches, Pack, Thresholds};
 pub use picture::Picture;
 pub use pipeline::{FacePipeline, PipelineOptions};
 pub use quality::{FaceGeometry, HeadPose, QualityFault, QualityGate};

@@ -8,7 +8,10 @@ mod onnx_writer;
 
 use candle_core::{Device, Tensor};
 use candle_nn::Module;
-use cavs_models::{ComputeDevice, Network};
+use cavs_models::{
+    ColorOrder, ComputeDevice, DetectorSource, FacePipeline, Image, ImportOptions, Network, Pack,
+    PipelineOptions, RefinerSource, Thresholds, import,
+};
 use common::{cosine, difference};
 use onnx_writer::Writer;
 
@@ -142,10 +145,118 @@ fn mobilefacenet_512() {
     compare_batches(w, [3, 112, 112]);
 }
 
+/// SFace as OpenCV publishes it: pixels are normalised inside, depthwise separable blocks without residuals,
+/// batch normalisation and dropout before the last matrix, and batch normalisation after it.
+fn sface() -> Writer {
+    let mut w = Writer::new([3, 112, 112]);
+    let (mean, scale) = (w.tensor(&[1], |_| 127.5), w.tensor(&[1], |_| 0.007_812_5));
+    let x = w.node("Sub", &["input", &mean], &[]);
+    let mut x = w.node("Mul", &[&x, &scale], &[]);
+    let unit = |w: &mut Writer, x: &str, from: usize, to: usize, k: usize, s: usize, g: usize| {
+        let y = w.conv(x, from, to, k, s, k / 2, g, false);
+        let y = w.batch_norm(&y, to);
+        w.prelu(&y, to)
+    };
+    x = unit(&mut w, &x, 3, 32, 3, 1, 1);
+    let mut channels = 32;
+    let blocks = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)];
+    for (out, stride) in blocks.into_iter().chain([(512, 1); 5]).chain([(1024, 2), (1024, 1)]) {
+        x = unit(&mut w, &x, channels, channels, 3, stride, channels);
+        x = unit(&mut w, &x, channels, out, 1, 1, 1);
+        channels = out;
+    }
+    x = w.batch_norm(&x, channels);
+    x = w.node("Dropout", &[&x], &[]);
+    x = w.node("Flatten", &[&x], &[("axis", vec![1])]);
+    x = w.gemm(&x, channels * 49, 128);
+    x = w.batch_norm(&x, 128);
+    w.output(&x);
+    w
+}
+
+#[test]
+fn opencv_sface() {
+    compare(sface(), [3, 112, 112]);
+}
+
+/// A landmark refiner of the shape that the recipe trains, without residual blocks.
+fn refiner() -> Writer {
+    let mut w = Writer::new([3, 64, 64]);
+    let (mean, scale) = (w.tensor(&[1], |_| 127.5), w.tensor(&[1], |_| 0.007_812_5));
+    let x = w.node("Sub", &["input", &mean], &[]);
+    let mut x = w.node("Mul", &[&x, &scale], &[]);
+    for (from, to) in [(3, 16), (16, 32), (32, 48), (48, 48)] {
+        x = w.conv(&x, from, to, 3, 2, 1, 1, true);
+        x = w.node("Relu", &[&x], &[]);
+    }
+    x = w.node("Flatten", &[&x], &[("axis", vec![1])]);
+    x = w.gemm(&x, 48 * 16, 11);
+    w.output(&x);
+    w
+}
+
+/// A pack of such networks: imported, and what its digest and the version of its thresholds are of.
+#[test]
+fn a_pack_is_known_by_its_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("detector.onnx"), scrfd().finish()).unwrap();
+    std::fs::write(path("embedder.onnx"), sface().finish()).unwrap();
+    std::fs::write(path("refiner.onnx"), refiner().finish()).unwrap();
+    let calibration = "[thresholds]\naccept = 0.6\nreview = 0.5\nmargin = 0.05\nupright = 0.8\n";
+    std::fs::write(path("calibration.toml"), calibration).unwrap();
+    let refiner = RefinerSource { file: path("refiner.onnx"), box_scale: 1.5, box_shift: 0.0 };
+    let plain = ImportOptions {
+        detector: DetectorSource::Scrfd(path("detector.onnx")),
+        embedder: path("embedder.onnx"),
+        refiner: Some(refiner.clone()),
+        ..common::options(folder.path(), path("plain"))
+    };
+    let imported = |options: &ImportOptions| {
+        let digest = import(options).unwrap();
+        let pack = Pack::open(&options.out).unwrap();
+        assert_eq!(pack.digest(), digest);
+        (digest, pack.thresholds_version().to_owned(), pack.thresholds())
+    };
+    let (networks, cautious, of_default) = imported(&plain);
+    assert_eq!(of_default, Thresholds::default());
+    // Other thresholds, another name: the embeddings are the same.
+    let calibrated = ImportOptions {
+        calibration: Some(path("calibration.toml")),
+        name: "calibrated".into(),
+        out: path("calibrated"),
+        ..plain.clone()
+    };
+    let (same, version, thresholds) = imported(&calibrated);
+    assert_eq!(same, networks);
+    assert_ne!(version, cautious);
+    // A pack that says nothing of tracks takes those for one person whom it would accept as one.
+    assert_eq!((thresholds.track.get(), thresholds.upright), (0.6, 0.8));
+    // Another crop, another order of colours, no refiner: others.
+    let wider = RefinerSource { box_scale: 1.6, ..refiner };
+    for (name, other) in [
+        ("wider", ImportOptions { refiner: Some(wider), ..plain.clone() }),
+        ("bgr", ImportOptions { embedder_color: ColorOrder::Bgr, ..plain.clone() }),
+        ("bare", ImportOptions { refiner: None, ..plain.clone() }),
+    ] {
+        assert_ne!(imported(&ImportOptions { out: path(name), ..other }).0, networks, "{name}");
+    }
+    let wrong = ImportOptions { embedder: path("refiner.onnx"), out: path("wrong"), ..plain.clone() };
+    assert_eq!(import(&wrong).unwrap_err().reason(), "IMPORT_WRONG_NETWORK");
+    let no_refiner = RefinerSource { file: path("embedder.onnx"), box_scale: 1.5, box_shift: 0.0 };
+    let wrong = ImportOptions { refiner: Some(no_refiner), ..wrong };
+    assert_eq!(import(&wrong).unwrap_err().reason(), "IMPORT_WRONG_NETWORK");
+    // The whole pipeline runs on it, and what it sees are not faces.
+    let options = PipelineOptions { min_score: 0.0, max_faces: 8, ..PipelineOptions::default() };
+    let mut pipeline = FacePipeline::new(&Pack::open(&plain.out).unwrap(), options).unwrap();
+    let pixels = (0..160 * 120 * 3u32).map(|i| (i * 7919 % 251) as u8).collect();
+    let faces = pipeline.analyze(&Image::from_rgb8(160, 120, pixels).unwrap()).unwrap();
+    assert!(!faces.is_empty() && faces.iter().all(|f| f.embedding.dimension() == 128), "{faces:?}");
+}
+
 /// SCRFD 10g with key points, as InsightFace exports it: residual backbone, a feature pyramid whose
 /// sizes come from shape arithmetic, heads with a scale, transposed to rows of cells.
-#[test]
-fn scrfd_10g() {
+fn scrfd() -> Writer {
     let mut w = Writer::new([3, 0, 0]);
     // Without normalisation residuals add up; smaller steps keep the logits in a sigmoid's range.
     w.gain = 1.4;
@@ -203,5 +314,10 @@ fn scrfd_10g() {
             w.output(&y);
         }
     }
-    compare_batches(w, [3, 160, 224]);
+    w
+}
+
+#[test]
+fn scrfd_10g() {
+    compare_batches(scrfd(), [3, 160, 224]);
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use cavs_models::{
-    DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, Precision, RefinerSource, import,
+    ColorOrder, DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, Precision, RefinerSource,
+    import,
 };
 
 use crate::{error::CliError, printer::Printer, view::PackView};
@@ -57,6 +58,9 @@ pub struct ImportArgs {
     /// The embedder: 112x112 faces in, one vector out
     #[arg(long, value_name = "FILE")]
     embedder: PathBuf,
+    /// The order in which the embedder takes colours: rgb, or bgr as AdaFace's
+    #[arg(long, value_name = "ORDER", default_value = "rgb", value_parser = color_order)]
+    embedder_color: ColorOrder,
     /// A liveness network and the scale of its crop, such as 2.7=FILE; may be repeated
     #[arg(long, value_name = "SCALE=FILE", value_parser = liveness)]
     liveness: Vec<(f32, PathBuf)>,
@@ -113,6 +117,7 @@ impl From<ImportArgs> for ImportOptions {
             refiner_box_scale: box_scale,
             refiner_box_shift: box_shift,
             embedder,
+            embedder_color,
             liveness,
             name,
             pack_version: version,
@@ -130,6 +135,7 @@ impl From<ImportArgs> for ImportOptions {
             detect_long_side,
             refiner,
             embedder,
+            embedder_color,
             liveness,
             name,
             version,
@@ -150,6 +156,14 @@ fn detector(text: &str) -> Result<DetectorSource, String> {
     }
 }
 
+fn color_order(text: &str) -> Result<ColorOrder, String> {
+    match text {
+        "rgb" => Ok(ColorOrder::Rgb),
+        "bgr" => Ok(ColorOrder::Bgr),
+        _ => Err("expected rgb or bgr".to_owned()),
+    }
+}
+
 fn liveness(text: &str) -> Result<(f32, PathBuf), String> {
     let refused = || "expected SCALE=FILE, such as 2.7=liveness.onnx".to_owned();
     let (scale, file) = text.split_once('=').ok_or_else(refused)?;
@@ -167,6 +181,8 @@ mod tests {
         for wrong in ["a.onnx", "YUNET=a", "=a", ""] {
             detector(wrong).unwrap_err();
         }
+        assert_eq!(color_order("bgr"), Ok(ColorOrder::Bgr));
+        color_order("BGR").unwrap_err();
         assert_eq!(liveness("2.7=a"), Ok((2.7, "a".into())));
         for wrong in ["a", "x=a", "=a"] {
             liveness(wrong).unwrap_err();

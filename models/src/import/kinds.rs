@@ -145,9 +145,14 @@ fn scrfd(outputs: &[(&str, &Shape)], size: [usize; 2]) -> Result<Vec<DetectorLev
 }
 
 /// An embedder: a square face in, one vector out.
-pub(super) fn embedder(path: &Path, graph: &mut Graph, params: &Params) -> Result<SquareTraits, ImportError> {
+pub(super) fn embedder(
+    path: &Path,
+    color: ColorOrder,
+    graph: &mut Graph,
+    params: &Params,
+) -> Result<SquareTraits, ImportError> {
     let (side, outputs) = square(path, "a face embedder", 112, graph, params)?;
-    let input = normalization(graph, params);
+    let input = Normalization { color, ..normalization(graph, params) };
     if !(16..=cavs_embedding::MAX_DIMENSION).contains(&outputs) {
         return Err(ImportError::WrongKind {
             path: path.to_path_buf(),

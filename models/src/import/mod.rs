@@ -16,7 +16,7 @@ use cavs_embedding::PackDigest;
 pub(crate) use self::kinds::SCRFD_ANCHORS;
 
 use crate::{
-    Calibration, ImportError, Pack, PackError, Precision, Thresholds,
+    Calibration, ColorOrder, ImportError, Pack, PackError, Precision, Thresholds,
     graph::{Graph, Params},
     onnx::Onnx,
     pack::manifest::{
@@ -65,6 +65,8 @@ pub struct ImportOptions {
     pub refiner: Option<RefinerSource>,
     /// The embedder: 112x112 aligned faces in, one vector out.
     pub embedder: PathBuf,
+    /// The order in which the embedder takes colours.
+    pub embedder_color: ColorOrder,
     /// MiniFASNet files, each with the factor by which the face box is scaled before the crop.
     pub liveness: Vec<(f32, PathBuf)>,
     /// Name of the pack.
@@ -184,7 +186,7 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
     };
     let embedder = {
         let (mut graph, params) = read(&options.embedder)?;
-        let traits = kinds::embedder(&options.embedder, &mut graph, &params)?;
+        let traits = kinds::embedder(&options.embedder, options.embedder_color, &mut graph, &params)?;
         let files = save(folder, "embedder", &graph, &params, options.precision)?;
         EmbedderEntry { side: traits.side, dimension: traits.outputs, input: traits.input, files }
     };

@@ -83,10 +83,13 @@ pub(crate) struct NetworkFiles {
 }
 
 /// Order of an input's channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum ColorOrder {
+pub enum ColorOrder {
+    /// Red, green, blue.
+    #[default]
     Rgb,
+    /// Blue, green, red.
     Bgr,
 }
 

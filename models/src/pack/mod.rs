@@ -8,6 +8,7 @@ use std::{borrow::Cow, io, path::Path};
 use cavs_embedding::{PackDigest, Similarity};
 use serde::{Deserialize, Serialize};
 
+pub use self::manifest::ColorOrder;
 use self::{
     files::Files,
     manifest::{BOX_SCALES, BOX_SHIFTS, FORMAT, FileRef, LARGEST_FACES, LONG_SIDES, Manifest, NetworkFiles},

@@ -29,6 +29,7 @@ pub fn options(shared: &Path, out: PathBuf) -> ImportOptions {
         detect_long_side: None,
         refiner: None,
         embedder: shared.join("models/mobilefacenet_y1.onnx"),
+        embedder_color: cavs_models::ColorOrder::Rgb,
         liveness: vec![],
         name: "test".into(),
         version: "1".into(),

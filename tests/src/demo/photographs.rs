@@ -27,6 +27,7 @@ impl SharedData {
             detect_long_side: None,
             refiner: None,
             embedder: self.path("models/mobilefacenet_y1.onnx"),
+            embedder_color: cavs_models::ColorOrder::Rgb,
             liveness: Vec::new(),
             name: "yunet-mobilefacenet".into(),
             version: "1".into(),
