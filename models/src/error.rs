@@ -16,7 +16,7 @@ pub enum ImageError {
     FormatUnsupported(UnreadFormat),
     /// The picture is larger than the limits allow.
     #[error(
-        "the image has {width}x{height} pixels, where at most {max_side} a side and {max_pixels} in all are accepted"
+        "the image has {width}x{height} pixels, where at most {max_side} a side and {max_pixels} in all are accepted: save it smaller, or as a baseline JPEG"
     )]
     TooLarge {
         /// Claimed width, in pixels.

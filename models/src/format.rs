@@ -85,10 +85,11 @@ impl fmt::Display for UnreadFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Heic => {
-                "a HEIC picture, which is not read: export it as JPEG (an iPhone takes JPEGs with Settings, \
-                 Camera, Formats, Most Compatible)"
+                "a HEIC picture, which is not read here: export it as JPEG (an iPhone takes JPEGs with Settings, \
+                 Camera, Formats, Most Compatible), or have libheif's programs installed beside the server"
             }
-            Self::Avif => "an AVIF picture, which is not read: export it as JPEG",
+            Self::Avif => "an AVIF picture, which is not read here: export it as JPEG, or have libheif's programs installed beside the \
+                 server",
             Self::Film => "a film, which is not read: export a picture of it as JPEG",
             Self::Gif => "a GIF picture, which is not read: export it as PNG or JPEG",
             Self::Bmp => "a BMP picture, which is not read: export it as PNG or JPEG",

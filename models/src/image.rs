@@ -89,6 +89,11 @@ impl Image {
         &self.pixels
     }
 
+    /// Gives the pixels away.
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// The picture, turned clockwise by quarters.
     #[must_use]
     pub fn turned(&self, quarters: u8) -> Self {
@@ -178,7 +183,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ImageError>) -> Result
         .unwrap_or_else(|_| Err(ImageError::Corrupt("the decoder panicked".into())))
 }
 
-fn length(bytes: usize, limits: &DecodeLimits) -> Result<(), ImageError> {
+pub(crate) fn length(bytes: usize, limits: &DecodeLimits) -> Result<(), ImageError> {
     match bytes {
         0 => Err(ImageError::Empty),
         _ if bytes > limits.max_bytes => Err(ImageError::FileTooLarge { bytes, max_bytes: limits.max_bytes }),
@@ -223,7 +228,7 @@ fn plausible(bytes: usize, (width, height): (u32, u32)) -> Result<(), ImageError
     Ok(())
 }
 
-fn image_limits(limits: &DecodeLimits) -> image::Limits {
+pub(crate) fn image_limits(limits: &DecodeLimits) -> image::Limits {
     let mut most = image::Limits::default();
     most.max_image_width = Some(limits.max_side);
     most.max_image_height = Some(limits.max_side);
@@ -232,7 +237,7 @@ fn image_limits(limits: &DecodeLimits) -> image::Limits {
     most
 }
 
-fn within((width, height): (u32, u32), limits: &DecodeLimits) -> Result<(), ImageError> {
+pub(crate) fn within((width, height): (u32, u32), limits: &DecodeLimits) -> Result<(), ImageError> {
     if width == 0 || height == 0 {
         return Err(ImageError::Empty);
     }
@@ -258,23 +263,27 @@ fn finish(mut decoder: impl ImageDecoder, limits: &DecodeLimits) -> Result<Image
 const BEHIND: u32 = 128;
 
 /// A picture before a grey wall: what pixels hold that nobody sees is not looked at.
-fn opaque(picture: DynamicImage) -> RgbImage {
+pub(crate) fn opaque(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }
     let picture = picture.into_rgba8();
     let (width, height) = picture.dimensions();
-    let mut pixels = Vec::with_capacity(picture.len() / 4 * 3);
-    for [colour @ .., alpha] in picture.as_raw().as_chunks::<4>().0 {
-        let alpha = u32::from(*alpha);
-        pixels.extend(
-            colour.map(|value| ((u32::from(value) * alpha + BEHIND * (255 - alpha) + 127) / 255) as u8),
-        );
+    // In place: a large picture is there once.
+    let mut pixels = picture.into_raw();
+    let count = pixels.len() / 4;
+    for at in 0..count {
+        let alpha = u32::from(pixels[at * 4 + 3]);
+        for channel in 0..3 {
+            let value = u32::from(pixels[at * 4 + channel]);
+            pixels[at * 3 + channel] = ((value * alpha + BEHIND * (255 - alpha) + 127) / 255) as u8;
+        }
     }
+    pixels.truncate(count * 3);
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
-fn corrupt(error: CodecError) -> ImageError {
+pub(crate) fn corrupt(error: CodecError) -> ImageError {
     ImageError::Corrupt(error.to_string())
 }
 

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cavs_certs::Validity;
 use cavs_embedding::Similarity;
-use cavs_models::{DecodeLimits, FacePipeline, Pack, PipelineOptions};
+use cavs_models::{FacePipeline, HeifConverter, Pack, PhotographReader, PipelineOptions};
 use cavs_net::{Refusals, fixed_tls};
 use cavs_pg_cluster::{Cluster, ClusterError, Durability, Options};
 use thiserror::Error;
@@ -456,13 +456,14 @@ async fn assemble(
         PipelineOptions { threads: recognition.threads, device: recognition.device, ..Default::default() };
     let networks = pack.clone();
     let load = move || FacePipeline::new(&networks, options);
+    let heif = config.enrollment.read_heif.then(HeifConverter::find).flatten();
     let galleries = Galleries::open(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
     Ok(Services::new(Parts {
         people: backend.store.clone(),
         devices: backend.devices.clone(),
         keys,
         galleries: Arc::new(galleries.await?),
-        vision: Vision::start(load, DecodeLimits::default())?,
+        vision: Vision::start(load, PhotographReader { heif })?,
         evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
         enrollment: EnrollmentLimits {
             templates_per_student: config.enrollment.templates_per_student,

@@ -23,7 +23,8 @@ pub struct EnrollArgs {
     /// The student
     #[arg(value_name = "NUMBER|ID", required_unless_present = "from")]
     student: Option<String>,
-    /// Images (JPEG, PNG, WebP) with one face each, or folders of such
+    /// Images (JPEG, PNG, WebP, BMP, GIF, TIFF; HEIC and AVIF where the server reads them) with one face each, or
+    /// folders of such
     #[arg(value_name = "FOLDER|IMAGE", required_unless_present = "from")]
     images: Vec<PathBuf>,
     /// Enroll many students: a folder with one folder of images per student, named by their numbers

@@ -10,9 +10,10 @@ use cavs_models::UnreadFormat;
 use crate::error::CliError;
 
 /// What the server takes of an image.
-const MAX_IMAGE_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_IMAGE_BYTES: u64 = 64 * 1024 * 1024;
 /// What folders are searched for. A file that is named itself is sent whatever its name is.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "jfif", "png", "webp"];
+const EXTENSIONS: [&str; 13] =
+    ["jpg", "jpeg", "jfif", "png", "webp", "heic", "heif", "hif", "avif", "bmp", "gif", "tif", "tiff"];
 /// What operating systems put into folders of pictures.
 const SYSTEM_FILES: [&str; 3] = ["thumbs.db", "desktop.ini", "icon\r"];
 
@@ -119,7 +120,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, (&'static str, String)> {
     let mut data = Vec::new();
     file.take(MAX_IMAGE_BYTES + 1).read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 > MAX_IMAGE_BYTES {
-        return Err(("IMAGE_TOO_LARGE", "is larger than 16 MiB".to_owned()));
+        return Err(("IMAGE_TOO_LARGE", "is larger than 64 MiB".to_owned()));
     }
     if data.is_empty() {
         return Err(("IMAGE_EMPTY", "is empty".to_owned()));
@@ -162,11 +163,7 @@ fn is_image(path: &Path) -> bool {
 /// The kind of picture that a file is by its name, where the server does not read that kind.
 fn unread_format(path: &Path) -> Option<UnreadFormat> {
     Some(match extension(path)?.as_str() {
-        "heic" | "heif" | "hif" => UnreadFormat::Heic,
-        "avif" => UnreadFormat::Avif,
-        "gif" => UnreadFormat::Gif,
-        "bmp" => UnreadFormat::Bmp,
-        "tif" | "tiff" | "dng" | "cr2" | "cr3" | "nef" | "arw" | "orf" | "raf" | "rw2" => UnreadFormat::Tiff,
+        "dng" | "cr2" | "cr3" | "nef" | "arw" | "orf" | "raf" | "rw2" => UnreadFormat::Tiff,
         "jxl" => UnreadFormat::JpegXl,
         "jp2" | "j2k" | "jpx" => UnreadFormat::Jpeg2000,
         "pdf" => UnreadFormat::Pdf,
@@ -213,7 +210,7 @@ mod tests {
     #[test]
     fn folders_give_their_images_in_order() {
         let files = ["b.JPG", "a.png", "c.webp", "e.jfif", "notes.txt", ".hidden.jpg", "deeper/d.jpg"];
-        let dir = tree(&[files.as_slice(), &["f.HEIC", "g.avif", "Thumbs.db", "desktop.ini"]].concat());
+        let dir = tree(&[files.as_slice(), &["f.JXL", "g.mov", "Thumbs.db", "desktop.ini"]].concat());
         let found = find_images(&[dir.path().join("notes.txt"), dir.path().to_owned()]).unwrap();
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let names: Vec<_> = found.images.iter().map(|path| name(path)).collect();
@@ -221,26 +218,23 @@ mod tests {
         let left_out: Vec<_> = found.left_out.iter().map(|file| (name(&file.path), file.reason)).collect();
         let expected = [
             ("deeper", "FILE_LEFT_OUT"),
-            ("f.HEIC", "IMAGE_FORMAT_UNSUPPORTED"),
-            ("g.avif", "IMAGE_FORMAT_UNSUPPORTED"),
+            ("f.JXL", "IMAGE_FORMAT_UNSUPPORTED"),
+            ("g.mov", "IMAGE_FORMAT_UNSUPPORTED"),
             ("notes.txt", "FILE_LEFT_OUT"),
         ];
         assert_eq!(left_out, expected.map(|(name, reason)| (name.to_owned(), reason)));
-        assert!(found.left_out[1].message.contains("HEIC"), "{found:?}");
-        assert!(found.left_out[2].message.contains("AVIF"), "{found:?}");
+        assert!(found.left_out[1].message.contains("JPEG XL"), "{found:?}");
+        assert!(found.left_out[2].message.contains("a film"), "{found:?}");
     }
 
     #[test]
     fn what_is_not_there_is_named() {
-        let dir = tree(&["empty/.hidden", "telephone/1.heic", "telephone/2.heic"]);
+        let dir = tree(&["empty/.hidden", "telephone/1.jxl", "telephone/2.jxl"]);
         let error = find_images(&[dir.path().join("empty")]).unwrap_err();
-        assert!(
-            error.to_string().ends_with("empty: holds no images (jpg, jpeg, jfif, png, webp)"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("empty: holds no images (jpg, jpeg, "), "{error}");
         let error = find_images(&[dir.path().join("telephone")]).unwrap_err().to_string();
         assert!(
-            error.contains("1.heic is a HEIC picture") && error.ends_with("1 more files were left out"),
+            error.contains("1.jxl is a JPEG XL picture") && error.ends_with("1 more files were left out"),
             "{error}"
         );
         let error = find_images(&[dir.path().join("none.jpg")]).unwrap_err();

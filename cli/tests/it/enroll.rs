@@ -63,8 +63,8 @@ fn files_that_are_left_out_are_listed_and_counted() {
         &[
             ("school/1001/1.jpg", "good"),
             ("school/1001/2.jfif", "good"),
-            ("school/1001/3.HEIC", "x"),
-            ("school/1001/4.avif", "x"),
+            ("school/1001/3.JXL", "x"),
+            ("school/1001/4.mov", "x"),
             ("school/1001/notes.txt", "x"),
             ("school/1002/1.jpg", "good"),
             ("school/1002/Thumbs.db", "x"),

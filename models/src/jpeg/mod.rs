@@ -39,6 +39,8 @@ pub(crate) struct Jpeg<'a> {
     /// It may be decoded here: nothing turns it or says that its colours are others, and its chroma is
     /// of a usual kind.
     simple: bool,
+    /// It may have to be turned.
+    exif: bool,
     scan: &'a [u8],
 }
 
@@ -256,7 +258,20 @@ fn interleave([red, green, blue]: &[[u8; GROUP]; 3], out: &mut [u8]) {
 
 /// A JPEG that [`decode`] takes; `None` where something is not of that kind.
 pub(crate) fn open(bytes: &[u8]) -> Option<Jpeg<'_>> {
+    open_turned(bytes).filter(|header| !header.exif)
+}
+
+/// As [`open`], for who turns the picture as its EXIF block says.
+pub(crate) fn open_turned(bytes: &[u8]) -> Option<Jpeg<'_>> {
     parse(bytes).filter(|header| header.simple)
+}
+
+/// Whether a JPEG is progressive: its coefficients are all kept until its end.
+///
+/// # Errors
+/// As [`readable`].
+pub(crate) fn is_progressive(bytes: &[u8]) -> Result<bool, ImageError> {
+    Ok(form::examine(bytes)?.progressive)
 }
 
 /// Reads all segments up to the scan; `None` where something is not of the baseline kind.
@@ -271,6 +286,7 @@ fn parse(bytes: &[u8]) -> Option<Jpeg<'_>> {
         ac: [const { None }; 4],
         restart: 0,
         simple: true,
+        exif: false,
         scan: &[],
     };
     let mut has_tables = false;
@@ -291,8 +307,8 @@ fn parse(bytes: &[u8]) -> Option<Jpeg<'_>> {
             }
             0xc0 | 0xc1 if header.components.is_empty() => frame(segment, &mut header)?,
             0xdd => header.restart = usize::from(u16::from_be_bytes(segment.try_into().ok()?)),
-            // A picture that must be turned, or whose colours are others.
-            0xe1 if segment.starts_with(b"Exif") => header.simple = false,
+            0xe1 if segment.starts_with(b"Exif") => header.exif = true,
+            // Its colours may be others.
             0xee if segment.starts_with(b"Adobe") => header.simple = false,
             0xe0..=0xef | 0xfe => {}
             0xda => {

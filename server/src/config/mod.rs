@@ -138,6 +138,8 @@ pub struct EnrollmentConfig {
     pub unlike_below: Option<Similarity>,
     /// Whether the pictures of faces are kept beside their templates.
     pub keep_portraits: bool,
+    /// Whether HEIC and AVIF are read, where libheif's program is installed.
+    pub read_heif: bool,
 }
 
 /// Log lines.
@@ -233,6 +235,7 @@ struct RawEnrollment {
     same_person: Option<f32>,
     unlike_below: Option<f32>,
     keep_portraits: bool,
+    read_heif: bool,
 }
 
 impl Default for RawEnrollment {
@@ -243,6 +246,7 @@ impl Default for RawEnrollment {
             same_person: None,
             unlike_below: None,
             keep_portraits: false,
+            read_heif: true,
         }
     }
 }
@@ -361,6 +365,7 @@ impl Config {
                 same_person: similarity("enrollment.same_person", enrollment.same_person)?,
                 unlike_below: similarity("enrollment.unlike_below", enrollment.unlike_below)?,
                 keep_portraits: enrollment.keep_portraits,
+                read_heif: enrollment.read_heif,
             },
             keep_evidence: evidence
                 .keep

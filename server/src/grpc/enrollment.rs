@@ -1,9 +1,12 @@
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cavs_proto::{status_of, to_timestamp, v1};
 use cavs_types::{ErrorReason, SiteId, StudentId};
 use futures_util::{Stream, stream};
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
@@ -14,6 +17,7 @@ use super::{
 };
 use crate::{
     biometrics::TemplateInfo,
+    error::ServiceError,
     people::{Enrollment, Picture},
 };
 
@@ -21,15 +25,20 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(60);
 /// Most images of one call.
 const MAX_IMAGES: usize = 1000;
+/// Calls that send images at a time: each may have a large one in memory.
+const CALLS: usize = 16;
+/// When it is worth while to try again where there are so many.
+const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) struct EnrollmentApi {
     enrollment: Enrollment,
+    calls: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
 impl EnrollmentApi {
     pub(super) fn new(enrollment: Enrollment, shutdown: CancellationToken) -> Self {
-        Self { enrollment, shutdown }
+        Self { enrollment, calls: Arc::new(Semaphore::new(CALLS)), shutdown }
     }
 }
 
@@ -41,8 +50,10 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         &self,
         request: Request<Streaming<v1::EnrollFromImagesRequest>>,
     ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
+        let busy = |_| ServiceError::Busy { what: "enrollment", retry_in: RETRY };
         let session = Session {
             site: caller(&request)?.site,
+            _place: Arc::clone(&self.calls).try_acquire_owned().map_err(busy)?,
             enrollment: self.enrollment.clone(),
             shutdown: self.shutdown.clone(),
             inbound: request.into_inner(),
@@ -87,6 +98,7 @@ impl From<TemplateInfo> for v1::Template {
 
 struct Session {
     site: SiteId,
+    _place: OwnedSemaphorePermit,
     enrollment: Enrollment,
     shutdown: CancellationToken,
     inbound: Streaming<v1::EnrollFromImagesRequest>,

@@ -56,8 +56,8 @@ const HTTP: Http = Http {
     // Who runs the server ends it earlier.
     drain: Duration::from_secs(30),
 };
-/// Longest enrollment message: an image of 16 MiB and its name.
-const ENROLLMENT_MESSAGE: usize = (16 << 20) + 4096;
+/// Longest enrollment message: an image of 64 MiB and its name.
+const ENROLLMENT_MESSAGE: usize = (64 << 20) + 4096;
 /// Longest message of a device: a full batch with evidence.
 const DEVICE_MESSAGE: usize = ingest::MAX_BATCH * (ingest::MAX_EVIDENCE + 64 * 1024);
 

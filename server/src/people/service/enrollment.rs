@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cavs_embedding::Similarity;
-use cavs_models::{BoundingBox, DecodeLimits, Face, Image, ImageError, Upright};
+use cavs_models::{BoundingBox, Face, ImageError, PhotographReader, Upright};
 use cavs_types::{ErrorReason, Quality, SiteId, StudentId, TemplateId};
 use tracing::info;
 use zeroize::Zeroizing;
@@ -75,7 +75,7 @@ pub fn unlike_below(review: Similarity) -> Similarity {
 /// A picture that is to become a template.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// JPEG, PNG or WebP.
+    /// Of a kind that [`PhotographReader`] reads.
     pub data: Bytes,
     /// It is taken although it is unlike the student's other pictures.
     pub accept_unlike: bool,
@@ -189,13 +189,14 @@ impl Enrollment {
             );
             return refuse("UNLIKE_OTHER_PICTURES", message);
         }
-        let crop = match kept.map(|picture| crop(picture, quarters, face.bounding_box)) {
-            None => None,
-            Some(cropping) => match cropping.await? {
-                Ok(crop) => Some(crop),
-                Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
-            },
-        };
+        let crop =
+            match kept.map(|picture| crop(self.vision.photographs(), picture, quarters, face.bounding_box)) {
+                None => None,
+                Some(cropping) => match cropping.await? {
+                    Ok(crop) => Some(crop),
+                    Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
+                },
+            };
         match self.store_template(&gallery, student, face, quality, crop).await? {
             Some(template) => {
                 info!(%student, %template, accept_unlike, "enrolled a template");
@@ -278,12 +279,13 @@ fn with_quarters(seen: Upright, min_quality: u8) -> Result<(Face, u8), Refusal> 
 
 /// The face of a photograph that was looked at before, as a JPEG.
 async fn crop(
+    photographs: PhotographReader,
     picture: Bytes,
     quarters: u8,
     bounds: BoundingBox,
 ) -> Result<Result<Zeroizing<Vec<u8>>, ImageError>, ServiceError> {
     blocking(move || {
-        let upright = Image::decode(&picture, &DecodeLimits::default())?.turned(quarters);
+        let upright = photographs.read(&picture)?.turned(quarters);
         let jpeg = upright.crop_jpeg(bounds, PORTRAIT_MARGIN, PORTRAIT_SIDE, PORTRAIT_QUALITY)?;
         Ok(Zeroizing::new(jpeg))
     })

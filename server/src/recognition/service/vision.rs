@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cavs_models::{DecodeLimits, FacePipeline, Image, ImageError, Upright, VisionError};
+use cavs_models::{FacePipeline, ImageError, PhotographReader, Upright, VisionError};
 use cavs_types::ErrorReason;
 use thiserror::Error;
 use tokio::{
@@ -72,6 +72,7 @@ pub struct Vision(Arc<Shared>);
 
 struct Shared {
     load: Arc<Load>,
+    photographs: PhotographReader,
     limit: Duration,
     waiting: Semaphore,
     /// Held while a picture is looked at. `None`: networks have to be loaded first.
@@ -94,15 +95,22 @@ impl Vision {
     /// Whatever `load` says.
     pub fn start(
         load: impl Fn() -> Result<FacePipeline, VisionError> + Send + Sync + 'static,
-        limits: DecodeLimits,
+        photographs: PhotographReader,
     ) -> Result<Self, VisionError> {
+        let reader = photographs.clone();
         let load = move || {
-            let mut pipeline = load()?;
+            let (mut pipeline, photographs) = (load()?, reader.clone());
             let look: Look =
-                Box::new(move |bytes: &Bytes| Ok(pipeline.analyze_upright(&Image::decode(bytes, &limits)?)?));
+                Box::new(move |bytes: &Bytes| Ok(pipeline.analyze_upright(&photographs.read(bytes)?)?));
             Ok(look)
         };
-        Self::with(Box::new(load), LIMIT)
+        Self::with(Box::new(load), photographs, LIMIT)
+    }
+
+    /// What reads the photographs that it is shown.
+    #[must_use]
+    pub fn photographs(&self) -> PhotographReader {
+        self.0.photographs.clone()
     }
 
     /// Networks to which all pictures show nobody.
@@ -112,15 +120,16 @@ impl Vision {
             let look: Look = Box::new(|_: &Bytes| Ok(Upright::default()));
             Ok(look)
         };
-        Self::with(Box::new(load), LIMIT)
+        Self::with(Box::new(load), PhotographReader::default(), LIMIT)
     }
 
-    fn with(load: Load, limit: Duration) -> Result<Self, VisionError> {
+    fn with(load: Load, photographs: PhotographReader, limit: Duration) -> Result<Self, VisionError> {
         let worker = Worker::start(load()?)
             .inspect_err(|cause| error!(%cause, "the thread of the networks does not start"))
             .ok();
         Ok(Self(Arc::new(Shared {
             load: Arc::new(load),
+            photographs,
             limit,
             waiting: Semaphore::new(QUEUE),
             worker: Mutex::new(worker),
@@ -269,7 +278,7 @@ mod tests {
                 });
                 Ok(look)
             };
-            let vision = Vision::with(Box::new(load), limit).unwrap();
+            let vision = Vision::with(Box::new(load), PhotographReader::default(), limit).unwrap();
             Self { vision, loads, broken, go_on }
         }
 
