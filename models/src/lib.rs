@@ -45,7 +45,7 @@ pub use import::{DetectorSource, ImportOptions, RefinerSource, import};
 pub use jpeg::with_huffman_tables;
 pub use liveness::{LivenessCalibration, LivenessSamples};
 pub use network::{Network, Output};
-pub use pack::{Calibration, ColorOrder, Distribution, FalseMatches, Pack, Thresholds};
+pub use pack::{Calibration, ColorOrder, Distribution, FalseMatchRate, FalseMatches, Pack, Thresholds};
 pub use photograph::PhotographReader;
 pub use picture::Picture;
 pub use pipeline::{FacePipeline, PipelineOptions};

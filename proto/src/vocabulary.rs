@@ -1,6 +1,6 @@
 use cavs_types::{
     ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, ProtocolError,
-    Quality, RetentionState, Role, Verdict,
+    Quality, RateBasis, RetentionState, Role, Verdict,
 };
 use thiserror::Error;
 
@@ -70,6 +70,7 @@ on_the_wire! {
     DeviceStatus { Active Revoked }
     GalleryMode { Auto Exact Hnsw }
     Grouping { Best Mean }
+    RateBasis { Gallery Pack Floor }
 }
 
 /// On the wire, a device that says nothing of its clock leaves the trust unspecified.

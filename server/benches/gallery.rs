@@ -91,6 +91,8 @@ async fn load(templates: u64) {
             review: Similarity::clamped(0.3),
             margin: 0.05,
         },
+        wanted_rate: None,
+        calibration: None,
         min_quality: 0,
         mode: GalleryMode::Auto,
         grouping: Grouping::Best,

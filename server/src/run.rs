@@ -446,6 +446,8 @@ async fn assemble(
         pack: pack.digest(),
         dimension: pack.dimension(),
         thresholds,
+        wanted_rate: recognition.wanted_rate,
+        calibration: pack.calibration().cloned(),
         min_quality: recognition.min_quality,
         mode: recognition.gallery,
         grouping: recognition.grouping,

@@ -28,13 +28,19 @@ templates is looked up among all other students', as strangers before a camera w
     #[command(after_help = "What is not given stays. Every set of thresholds is a version, each decision \
 records the version that made it, and earlier decisions stay as they are. With --dry-run nothing is set: \
 the output shows how many of the latest 10,000 sightings would be accepted, pending and unknown, and how \
-many strangers of 1,000 would be accepted. Where somebody else has set thresholds since, or other ones \
+many strangers of 1,000 would be accepted. An accept threshold that is set stays; a rate is followed: \
+the servers set a new version where the gallery has changed so much that it asks for another threshold, \
+never below the model pack's. Where somebody else has set thresholds since, or other ones \
 than those of --if-version are in force, nothing is set. To go back, set the values of an earlier version; \
 see `cavs gallery thresholds`.")]
     SetThreshold {
         /// Lowest similarity that is accepted without a person: 0.05 to 0.95
-        #[arg(long, value_name = "SIMILARITY", required_unless_present_any = ["review", "margin"])]
+        #[arg(long, value_name = "SIMILARITY", required_unless_present_any = ["false_matches_per_1000", "review", "margin"])]
         accept: Option<f32>,
+        /// Instead of --accept: strangers, of 1,000, that may be taken for somebody, 0.001 to 100; the accept
+        /// threshold follows as the gallery changes
+        #[arg(long, value_name = "RATE", conflicts_with = "accept")]
+        false_matches_per_1000: Option<f64>,
         /// Lowest similarity that is worth a reviewer's time: 0 to the accept threshold
         #[arg(long, value_name = "SIMILARITY")]
         review: Option<f32>,
@@ -64,8 +70,15 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
             let found = api.call(api.galleries().suggest_threshold(request)).await?;
             printer.report(&SuggestionView::from(found))
         }
-        GalleryCommand::SetThreshold { accept, review, margin, if_version, dry_run } => {
-            let request = v1::PreviewThresholdsRequest { accept, review, margin };
+        GalleryCommand::SetThreshold {
+            accept,
+            false_matches_per_1000: false_matches_per_thousand,
+            review,
+            margin,
+            if_version,
+            dry_run,
+        } => {
+            let request = v1::PreviewThresholdsRequest { accept, review, margin, false_matches_per_thousand };
             let effect = api.call(api.galleries().preview_thresholds(request)).await?;
             let seen = effect.before.as_ref().map_or(0, |before| before.version);
             let mut view = ThresholdChangeView::from(effect);
@@ -75,7 +88,13 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
                 return Ok(());
             }
             let expected_version = Some(if_version.unwrap_or(seen));
-            let request = v1::SetThresholdsRequest { accept, review, margin, expected_version };
+            let request = v1::SetThresholdsRequest {
+                accept,
+                review,
+                margin,
+                expected_version,
+                false_matches_per_thousand,
+            };
             let done = api.call(api.galleries().set_thresholds(request)).await?;
             view.after.thresholds = done.after.unwrap_or_default().into();
             printer.report(&view)

@@ -1,5 +1,5 @@
 use cavs_proto::v1;
-use cavs_types::{GalleryMode, Grouping};
+use cavs_types::{GalleryMode, Grouping, RateBasis};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub struct GalleryView {
     pub thresholds: ThresholdsView,
     /// What its own faces say; none where there are too few.
     pub calibration: Option<CalibrationView>,
+    /// What the wanted rate costs; none where the accept threshold follows none.
+    pub rate_cost: Option<RateCostView>,
 }
 
 /// The graph of a gallery.
@@ -85,8 +87,32 @@ pub struct ThresholdsView {
     pub margin: f32,
     /// RFC 3339; none for version 0.
     pub set_time: Option<Timestamp>,
-    /// User name; empty for version 0.
+    /// User name; empty for version 0, and where a server set it for a wanted rate.
     pub set_by: String,
+    /// The rate that the accept threshold follows; none where somebody has said it.
+    pub rate: Option<RateView>,
+}
+
+/// Why an accept threshold is what it is, where it follows a wanted rate.
+#[derive(Debug, Clone, Serialize)]
+pub struct RateView {
+    /// Strangers, of 1,000, that may be accepted.
+    pub false_matches_per_thousand: f64,
+    /// `gallery`: its own faces say so; `pack`: the model pack's table for its size; `floor`: the lowest that may be.
+    pub basis: &'static str,
+    /// Templates of the gallery, when it was set.
+    pub templates: u32,
+}
+
+/// What a wanted rate costs in work of people.
+#[derive(Debug, Serialize)]
+pub struct RateCostView {
+    /// The lowest accept threshold that may be.
+    pub floor: f32,
+    /// The latest sightings, at most 10,000.
+    pub sightings: u32,
+    /// Those of them that the floor would accept and the threshold in force leaves to a person.
+    pub left_to_people: u32,
 }
 
 /// What a gallery's own faces say about false matches.
@@ -174,14 +200,23 @@ impl From<v1::Gallery> for GalleryView {
             },
             thresholds: gallery.thresholds.unwrap_or_default().into(),
             calibration: gallery.calibration.map(Into::into),
+            rate_cost: gallery.rate_cost.map(|cost| {
+                let v1::RateCost { floor, sightings, left_to_people } = cost;
+                RateCostView { floor, sightings, left_to_people }
+            }),
         }
     }
 }
 
 impl From<v1::Thresholds> for ThresholdsView {
     fn from(thresholds: v1::Thresholds) -> Self {
-        let v1::Thresholds { version, accept, review, margin, set_time, set_by } = thresholds;
-        Self { version, accept, review, margin, set_time: time(set_time.as_ref()), set_by }
+        let v1::Thresholds { version, accept, review, margin, set_time, set_by, rate } = thresholds;
+        let rate = rate.map(|rate| RateView {
+            false_matches_per_thousand: rate.false_matches_per_thousand,
+            basis: word(rate.basis, RateBasis::as_str),
+            templates: rate.templates,
+        });
+        Self { version, accept, review, margin, set_time: time(set_time.as_ref()), set_by, rate }
     }
 }
 
@@ -256,9 +291,39 @@ impl Report for GalleryView {
                 ("audits", format!("{audited}, of which {refuted} contradicted the graph")),
                 ("thresholds", self.thresholds.label()),
                 ("false matches", rate),
+                ("wanted", self.wanted()),
                 ("pack", self.pack_digest.clone()),
             ],
         )
+    }
+}
+
+impl GalleryView {
+    /// The wanted rate, what follows from it, and what it costs.
+    fn wanted(&self) -> String {
+        let Some(wanted) = &self.thresholds.rate else {
+            return "no rate: the accept threshold was set".to_owned();
+        };
+        let follows = wanted.label();
+        match &self.rate_cost {
+            Some(RateCostView { floor, sightings, left_to_people }) if *sightings > 0 => format!(
+                "{follows}; {left_to_people} of the latest {sightings} sightings wait for a person that {} would accept",
+                similarity(*floor)
+            ),
+            _ => follows,
+        }
+    }
+}
+
+impl RateView {
+    fn label(&self) -> String {
+        let Self { false_matches_per_thousand, basis, templates } = self;
+        let wanted = rate(*false_matches_per_thousand);
+        match *basis {
+            "gallery" => format!("{wanted} of 1,000, by the gallery's own {templates} templates"),
+            "pack" => format!("{wanted} of 1,000, by the pack's table for {templates} templates"),
+            _ => format!("{wanted} of 1,000, met by the lowest threshold"),
+        }
     }
 }
 
@@ -318,7 +383,11 @@ impl Report for ThresholdChangeView {
 impl Report for ThresholdList {
     fn table(&self, style: &Style) -> String {
         let rows = self.thresholds.iter().map(|one| {
-            let by = if one.version == 0 { "configuration" } else { &one.set_by };
+            let by = match one.set_by.as_str() {
+                "" if one.version == 0 => "configuration",
+                "" => "rate",
+                name => name,
+            };
             [
                 one.version.to_string(),
                 similarity(one.accept),
@@ -326,9 +395,10 @@ impl Report for ThresholdList {
                 similarity(one.margin),
                 moment(style, one.set_time),
                 by.to_owned(),
+                one.rate.as_ref().map(RateView::label).unwrap_or_default(),
             ]
         });
-        table(style, ["VERSION", "ACCEPT", "REVIEW", "MARGIN", "SET", "BY"], rows.collect())
+        table(style, ["VERSION", "ACCEPT", "REVIEW", "MARGIN", "SET", "BY", "FOLLOWS"], rows.collect())
     }
 }
 

@@ -32,6 +32,11 @@ fn thresholds_are_tried_and_set() {
     assert_eq!(ran.json()["after"]["thresholds"]["version"], 4);
     let ran = fake.cavs(&["gallery", "set-threshold", "--accept", "0.1", "-o", "json"]);
     assert_eq!((ran.code, &ran.error()["field_violations"][0]["field"]), (2, &"review".into()), "{ran:?}");
+    let ran = fake.cavs(&["gallery", "set-threshold", "--false-matches-per-1000", "0.1", "-o", "json"]);
+    let after = &ran.json()["after"]["thresholds"];
+    assert_eq!((&after["version"], &after["accept"]), (&4.into(), &0.45.into()));
+    let both = ["gallery", "set-threshold", "--accept", "0.5", "--false-matches-per-1000", "1"];
+    assert_eq!(fake.cavs(&both).code, 2);
     assert_eq!(fake.cavs(&["gallery", "set-threshold"]).code, 2);
     let seen_before = ["gallery", "set-threshold", "--accept", "0.5", "--if-version", "2", "-o", "json"];
     let ran = fake.cavs(&seen_before);

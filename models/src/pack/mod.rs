@@ -1,14 +1,18 @@
 //! Model packs: `pack.toml`, graphs and weights, every byte of them verified.
 
+mod calibration;
 mod files;
 pub(crate) mod manifest;
 
 use std::{borrow::Cow, io, path::Path};
 
 use cavs_embedding::{PackDigest, Similarity};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-pub use self::manifest::ColorOrder;
+pub use self::{
+    calibration::{Calibration, Distribution, FalseMatchRate, FalseMatches},
+    manifest::ColorOrder,
+};
 use self::{
     files::Files,
     manifest::{BOX_SCALES, BOX_SHIFTS, FORMAT, FileRef, LARGEST_FACES, LONG_SIDES, Manifest, NetworkFiles},
@@ -56,40 +60,6 @@ impl Default for Thresholds {
             upright: 0.9,
         }
     }
-}
-
-/// What a pack's makers found out about the errors of its embeddings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// The faces on which it was measured.
-    pub data: String,
-    /// Similarity of two pictures of one person.
-    pub genuine: Distribution,
-    /// Similarity of two persons.
-    pub impostor: Distribution,
-    /// How often strangers are taken for somebody at the pack's `accept`.
-    pub false_matches: Vec<FalseMatches>,
-}
-
-/// Mean and standard deviation of similarities.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Distribution {
-    /// Mean of the similarities.
-    pub mean: f32,
-    /// Their standard deviation.
-    pub deviation: f32,
-}
-
-/// Expected errors in a gallery of one size.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FalseMatches {
-    /// Templates in the gallery.
-    pub gallery: u32,
-    /// Probes of strangers, out of 1,000, that would be accepted as somebody.
-    pub per_1000: f32,
 }
 
 /// A verified model pack: `pack.toml`, graphs and weights. Clones name the same files.
@@ -159,6 +129,10 @@ impl Pack {
             .is_some_and(|r| !BOX_SCALES.contains(&r.box_scale) || !BOX_SHIFTS.contains(&r.box_shift))
         {
             let problem = "refiner: box_scale must be between 0.5 and 4, box_shift between -1 and 1";
+            return Err(PackError::invalid(&path, problem));
+        }
+        if manifest.calibration.as_ref().is_some_and(|calibration| !calibration.is_sound()) {
+            let problem = "calibration.false_match_rates: from one to the next the similarity must rise and the rate fall";
             return Err(PackError::invalid(&path, problem));
         }
         let thresholds =

@@ -16,5 +16,5 @@ pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
     ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, MOST_RETENTION_DAYS,
-    PredictionReason, RetentionState, Role, UnknownWord, Verdict,
+    PredictionReason, RateBasis, RetentionState, Role, UnknownWord, Verdict,
 };

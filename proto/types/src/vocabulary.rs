@@ -127,6 +127,17 @@ vocabulary! {
     Mean = "mean",
 }
 
+vocabulary! {
+    /// From what the accept threshold for a wanted rate of false matches was concluded.
+    RateBasis, "basis of a rate";
+    /// The gallery's own faces.
+    Gallery = "gallery",
+    /// The model pack's table, for the gallery's size.
+    Pack = "pack",
+    /// Neither asks for more than the lowest threshold that may be, or nothing is known.
+    Floor = "floor",
+}
+
 /// Most days that something may be kept, unless it is for ever: a century.
 pub const MOST_RETENTION_DAYS: u32 = 36_500;
 

@@ -102,6 +102,9 @@ pub struct Tls {
 /// Lowest `unified_score` that is matched, unless the configuration says otherwise.
 const DEFAULT_MIN_QUALITY: u8 = 10;
 
+/// Strangers, of 1,000, that may be accepted, unless the configuration says otherwise.
+const DEFAULT_WANTED_RATE: f64 = 0.1;
+
 /// Matching. Thresholds that are not set are the pack's.
 #[derive(Debug, Clone)]
 pub struct RecognitionConfig {
@@ -111,8 +114,10 @@ pub struct RecognitionConfig {
     pub gallery: GalleryMode,
     /// How the similarities of a student's templates become one.
     pub grouping: Grouping,
-    /// Lowest similarity that is accepted without a person.
+    /// Lowest similarity that is accepted without a person; with a wanted rate, the lowest that it may lead to.
     pub accept: Option<Similarity>,
+    /// Strangers, of 1,000, that may be accepted. `None`: the accept threshold follows no rate.
+    pub wanted_rate: Option<f64>,
     /// Lowest similarity that is worth a reviewer's time.
     pub review: Option<Similarity>,
     /// Least distance to any other student.
@@ -214,6 +219,7 @@ struct RawRecognition {
     gallery: Option<GalleryMode>,
     grouping: Option<Grouping>,
     accept: Option<f32>,
+    false_matches_per_1000: Option<f64>,
     review: Option<f32>,
     margin: Option<f32>,
     min_quality: Option<u8>,
@@ -316,6 +322,15 @@ impl Config {
             other => Ok(other.map(Similarity::clamped)),
         };
         let accept = similarity("recognition.accept", recognition.accept)?;
+        let wanted_rate = match (recognition.false_matches_per_1000, accept) {
+            (Some(wanted), _) => Some(
+                crate::recognition::wanted_rate(wanted)
+                    .map_err(|_| value("recognition.false_matches_per_1000", "must be 0.001 to 100"))?,
+            ),
+            // Who says the threshold has said it.
+            (None, Some(_)) => None,
+            (None, None) => Some(DEFAULT_WANTED_RATE),
+        };
         let review = similarity("recognition.review", recognition.review)?;
         if let (Some(accept), Some(review)) = (accept, review)
             && review > accept
@@ -353,6 +368,7 @@ impl Config {
                 gallery: recognition.gallery.unwrap_or(GalleryMode::Auto),
                 grouping: recognition.grouping.unwrap_or(Grouping::Best),
                 accept,
+                wanted_rate,
                 review,
                 margin: recognition.margin,
                 min_quality: recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY),

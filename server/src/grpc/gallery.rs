@@ -7,10 +7,10 @@ use tonic::{Request, Response, Status};
 use super::{convert::caller, layer::Caller};
 use crate::{
     recognition::{
-        Calibrated, Galleries, GalleryReport, Recognition, Suggestion, ThresholdChange, ThresholdVersion,
-        Thresholds,
+        Calibrated, Galleries, GalleryReport, RateReason, Recognition, Suggestion, ThresholdChange,
+        ThresholdVersion, Thresholds,
     },
-    sightings::{DecisionCounts, Reviews, ThresholdEffect},
+    sightings::{DecisionCounts, RateCost, Reviews, ThresholdEffect},
 };
 
 pub(super) struct GalleryApi {
@@ -35,7 +35,15 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
         &self,
         request: Request<v1::GetGalleryRequest>,
     ) -> Result<Response<v1::Gallery>, Status> {
-        Ok(Response::new(self.gallery(&request).await?.report().await?.into()))
+        let gallery = self.gallery(&request).await?;
+        let cost = self.reviews.rate_cost(&gallery).await?;
+        let floor = gallery.configured_thresholds().thresholds.accept.get();
+        let rate_cost = cost.map(|RateCost { sightings, left_to_people }| v1::RateCost {
+            floor,
+            sightings,
+            left_to_people,
+        });
+        Ok(Response::new(v1::Gallery { rate_cost, ..gallery.report().await?.into() }))
     }
 
     async fn suggest_threshold(
@@ -52,8 +60,9 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
         request: Request<v1::PreviewThresholdsRequest>,
     ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
         let gallery = self.gallery(&request).await?;
-        let v1::PreviewThresholdsRequest { accept, review, margin } = request.into_inner();
-        let change = ThresholdChange { accept, review, margin };
+        let v1::PreviewThresholdsRequest { accept, review, margin, false_matches_per_thousand: wanted_rate } =
+            request.into_inner();
+        let change = ThresholdChange { accept, wanted_rate, review, margin };
         Ok(Response::new(self.reviews.preview_thresholds(&gallery, change).await?.into()))
     }
 
@@ -62,8 +71,14 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
         request: Request<v1::SetThresholdsRequest>,
     ) -> Result<Response<v1::SetThresholdsResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
-        let v1::SetThresholdsRequest { accept, review, margin, expected_version } = request.into_inner();
-        let change = ThresholdChange { accept, review, margin };
+        let v1::SetThresholdsRequest {
+            accept,
+            review,
+            margin,
+            expected_version,
+            false_matches_per_thousand: wanted_rate,
+        } = request.into_inner();
+        let change = ThresholdChange { accept, wanted_rate, review, margin };
         let expected = expected_version
             .ok_or(ProtocolError::Missing { field: "expected_version" })
             .map_err(status_of)?;
@@ -114,6 +129,7 @@ impl From<GalleryReport> for v1::Gallery {
                 refuted: counters.refuted,
             }),
             calibration: calibration.map(|c| calibration_to_wire(&c, &thresholds)),
+            rate_cost: None,
             thresholds: Some(thresholds.into()),
         }
     }
@@ -149,10 +165,21 @@ impl From<ThresholdEffect> for v1::PreviewThresholdsResponse {
 }
 
 impl From<ThresholdVersion> for v1::Thresholds {
-    fn from(ThresholdVersion { version, thresholds, set }: ThresholdVersion) -> Self {
+    fn from(ThresholdVersion { version, thresholds, rate, set_at, set_by }: ThresholdVersion) -> Self {
         let Thresholds { accept, review, margin } = thresholds;
-        let (set_by, set_time) = set.map_or((String::new(), None), |(by, at)| (by, Some(to_timestamp(at))));
-        Self { version, accept: accept.get(), review: review.get(), margin, set_time, set_by }
+        Self {
+            version,
+            accept: accept.get(),
+            review: review.get(),
+            margin,
+            set_time: set_at.map(to_timestamp),
+            set_by: set_by.unwrap_or_default(),
+            rate: rate.map(|RateReason { wanted, basis, templates }| v1::RateReason {
+                false_matches_per_thousand: wanted,
+                basis: enum_to_wire(basis),
+                templates,
+            }),
+        }
     }
 }
 

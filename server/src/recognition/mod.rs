@@ -5,7 +5,8 @@ mod service;
 mod store;
 
 pub use model::{
-    Candidate, Judged, Match, Policy, Prediction, Probe, ThresholdChange, ThresholdVersion, Thresholds,
+    Candidate, Judged, Match, Policy, Prediction, Probe, RateEvidence, RateReason, ThresholdChange,
+    ThresholdVersion, Thresholds, wanted_rate,
 };
 pub use service::{
     Calibrated, Galleries, GalleryReport, GalleryState, Recognition, RecognitionSetup, Suggestion, Vision,

@@ -6,13 +6,13 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
-    db::{Database, DatabaseError, to_integer},
-    recognition::{ThresholdVersion, Thresholds},
+    db::{Database, DatabaseError, read_text, to_integer},
+    recognition::{RateReason, ThresholdVersion, Thresholds},
 };
 
 const SELECT: &str = "
-    SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
-    FROM thresholds t JOIN users u ON u.id = t.set_by WHERE t.site_id = $1 AND t.pack_digest = $2";
+    SELECT t.version, t.accept, t.review, t.margin, t.wanted_rate, t.rate_basis, t.templates, t.set_at, u.username
+    FROM thresholds t LEFT JOIN users u ON u.id = t.set_by WHERE t.site_id = $1 AND t.pack_digest = $2";
 
 /// Thresholds in the database.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ impl ThresholdStore {
         rows.iter().map(version).collect()
     }
 
-    /// Sets a site's thresholds of a pack, if `expected` is still the latest version (0 where there is none): the new
+    /// Sets a site's thresholds of a pack, by a person or for a wanted rate, if `expected` is still the latest version (0 where there is none): the new
     /// version, or `None` where another one came first.
     ///
     /// # Errors
@@ -56,25 +56,34 @@ impl ThresholdStore {
         pack: PackDigest,
         expected: u32,
         thresholds: &Thresholds,
-        by: UserId,
+        rate: Option<&RateReason>,
+        by: Option<UserId>,
     ) -> Result<Option<ThresholdVersion>, DatabaseError> {
         let sql = "
             WITH t AS (
-                INSERT INTO thresholds (site_id, pack_digest, version, accept, review, margin, set_by)
-                SELECT $1, $2, $3 + 1, $4, $5, $6, $7 WHERE $3 = coalesce(
+                INSERT INTO thresholds
+                    (site_id, pack_digest, version, accept, review, margin, set_by, wanted_rate, rate_basis, templates)
+                SELECT $1, $2, $3 + 1, $4, $5, $6, $7, $8, $9, $10 WHERE $3 = coalesce(
                     (SELECT max(version) FROM thresholds WHERE site_id = $1 AND pack_digest = $2), 0)
                 RETURNING *)
-            SELECT t.version, t.accept, t.review, t.margin, t.set_at, u.username
-            FROM t JOIN users u ON u.id = t.set_by";
+            SELECT t.version, t.accept, t.review, t.margin, t.wanted_rate, t.rate_basis, t.templates, t.set_at,
+                u.username
+            FROM t LEFT JOIN users u ON u.id = t.set_by";
         let Thresholds { accept, review, margin } = thresholds;
-        let parameters: [&(dyn ToSql + Sync); 7] = [
+        let wanted = rate.map(|rate| rate.wanted);
+        let basis = rate.map(|rate| rate.basis.as_str());
+        let templates = rate.map(|rate| to_integer(rate.templates));
+        let parameters: [&(dyn ToSql + Sync); 10] = [
             &site.uuid(),
             &pack.as_bytes().as_slice(),
             &to_integer(expected),
             &accept.get(),
             &review.get(),
             margin,
-            &by.uuid(),
+            &by.map(UserId::uuid),
+            &wanted,
+            &basis,
+            &templates,
         ];
         let row = self.db.client().await?.query_opt(sql, &parameters).await.map_err(DatabaseError::from);
         match row {
@@ -124,6 +133,15 @@ fn version(row: &Row) -> Result<ThresholdVersion, DatabaseError> {
             review: Similarity::clamped(row.try_get("review")?),
             margin: row.try_get("margin")?,
         },
-        set: Some((row.try_get("username")?, row.try_get("set_at")?)),
+        rate: rate(row)?,
+        set_at: row.try_get("set_at")?,
+        set_by: row.try_get("username")?,
     })
+}
+
+fn rate(row: &Row) -> Result<Option<RateReason>, DatabaseError> {
+    let Some(wanted) = row.try_get("wanted_rate")? else { return Ok(None) };
+    let basis = read_text(row, "thresholds", "rate_basis")?;
+    let templates = row.try_get::<_, i32>("templates")?.unsigned_abs();
+    Ok(Some(RateReason { wanted, basis, templates }))
 }

@@ -8,5 +8,5 @@ pub use model::{
     BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, NewReview, NewWithdrawal, Review, Sighting,
     SightingAnswer, SightingFilter, SightingKey, SightingPosition, Track, Withdrawal,
 };
-pub use service::{DecisionCounts, EvidencePolicy, Ingest, Reviews, ThresholdEffect};
+pub use service::{DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, ThresholdEffect};
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

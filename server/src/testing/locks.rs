@@ -210,7 +210,7 @@ async fn nobody_overwrites_thresholds_unseen() {
     let app = database.app().await;
     let gallery = app.galleries.of(MAIN).await.unwrap();
     let user = database.user("admin").await;
-    let change = |accept, margin| ThresholdChange { accept, review: None, margin };
+    let change = |accept, margin| ThresholdChange { accept, margin, ..ThresholdChange::default() };
     let (before, after) = gallery.set_thresholds(change(Some(0.6), None), 0, user).await.unwrap();
     assert_eq!((before.version, after.version, after.thresholds.accept.get()), (0, 1, 0.6));
     // Who has seen version 0 would take the accept threshold back.

@@ -109,6 +109,8 @@ impl TestDatabase {
             pack: PACK,
             dimension: DIMENSION,
             thresholds,
+            wanted_rate: None,
+            calibration: None,
             min_quality: 0,
             mode: GalleryMode::Exact,
             grouping: Grouping::Best,

@@ -171,7 +171,7 @@ async fn changes_in_one_are_none_in_the_other(
     let [own, other] =
         [app.galleries.of(ours.site).await.unwrap(), app.galleries.of(theirs.site).await.unwrap()];
     let before = (other.sequence(), other.thresholds(), other.state().stats.templates);
-    let change = ThresholdChange { accept: Some(0.9), review: None, margin: None };
+    let change = ThresholdChange { accept: Some(0.9), ..ThresholdChange::default() };
     own.set_thresholds(change, 0, by).await.unwrap();
     app.enrollment.delete_template(ours.site, ours.template).await.unwrap();
     app.students.erase(ours.site, ours.student, by).await.unwrap();

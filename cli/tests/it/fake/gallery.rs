@@ -14,6 +14,11 @@ fn in_force() -> v1::Thresholds {
         margin: 0.06,
         set_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
         set_by: "ada\u{1b}[2J".to_owned(),
+        rate: Some(v1::RateReason {
+            false_matches_per_thousand: 0.1,
+            basis: v1::RateBasis::Gallery.into(),
+            templates: 199_000,
+        }),
     }
 }
 
@@ -51,6 +56,7 @@ impl v1::gallery_service_server::GalleryService for Service {
             }),
             thresholds: Some(in_force()),
             calibration: Some(calibration()),
+            rate_cost: Some(v1::RateCost { floor: 0.4, sightings: 10_000, left_to_people: 31 }),
         }))
     }
 
@@ -75,7 +81,9 @@ impl v1::gallery_service_server::GalleryService for Service {
         request: Request<v1::PreviewThresholdsRequest>,
     ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
         self.authorise(&request)?;
-        let accept = request.into_inner().accept.unwrap_or(in_force().accept);
+        let request = request.into_inner();
+        let of_rate = request.false_matches_per_thousand.map(|_| 0.45);
+        let accept = request.accept.or(of_rate).unwrap_or(in_force().accept);
         if accept < in_force().review {
             return Err(invalid_argument("review", "exceeds the accept threshold"));
         }
@@ -98,7 +106,8 @@ impl v1::gallery_service_server::GalleryService for Service {
         if request.expected_version != Some(in_force().version) {
             return Err(status(ErrorReason::ThresholdsChanged, "version 3 is in force"));
         }
-        let accept = request.accept.unwrap_or(in_force().accept);
+        let of_rate = request.false_matches_per_thousand.map(|_| 0.45);
+        let accept = request.accept.or(of_rate).unwrap_or(in_force().accept);
         Ok(Response::new(v1::SetThresholdsResponse {
             before: Some(in_force()),
             after: Some(v1::Thresholds { version: 4, accept, ..in_force() }),

@@ -2,8 +2,10 @@
 
 mod policy;
 mod prediction;
+mod rate;
 mod thresholds;
 
 pub use policy::{Judged, Match, Policy};
 pub use prediction::{Candidate, Prediction, Probe};
+pub use rate::{RateEvidence, RateReason, wanted_rate};
 pub use thresholds::{ThresholdChange, ThresholdVersion, Thresholds};

@@ -48,9 +48,15 @@ impl Measured {
 }
 
 impl Recognition {
-    /// Calibrates the gallery, and says the rate of false matches in the log.
+    /// Calibrates the gallery where it has changed, lets the accept threshold follow, and says the rate of false
+    /// matches in the log.
     pub(super) async fn calibrate_and_tell(&self) {
+        let before = self.last_calibration();
+        if let Err(cause) = self.follow_wanted_rate().await {
+            warn!(%cause, site = %self.site(), "the accept threshold does not follow the wanted rate; trying again");
+        }
         match self.calibration().await {
+            Ok(Some(now)) if before.is_some_and(|before| Arc::ptr_eq(&before, &now)) => {}
             Ok(Some(now)) => {
                 let thresholds = self.thresholds();
                 let accept = thresholds.thresholds.accept;

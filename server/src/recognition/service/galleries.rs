@@ -31,8 +31,8 @@ const CHANNELS: &[&str] = &[SITES, "cavs_gallery", "cavs_thresholds"];
 const POLL: Duration = Duration::from_secs(10);
 /// How long to wait before listening again after the connection broke.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
-/// How often galleries are calibrated where they have changed.
-const CALIBRATION: Duration = Duration::from_secs(600);
+/// How often it is looked whether a gallery has changed so much that it has to be calibrated anew.
+const CALIBRATION: Duration = Duration::from_secs(60);
 /// Galleries that are loaded at a time at the start: each decrypts on several threads.
 const LOADS: usize = 2;
 
@@ -246,7 +246,8 @@ impl Galleries {
         Ok(())
     }
 
-    /// Calibrates the galleries until `shutdown`, so that monitoring knows the rates of false matches.
+    /// Calibrates the galleries until `shutdown`, so that monitoring knows the rates of false matches and thresholds
+    /// follow those that are wanted.
     pub async fn calibrate_regularly(&self, shutdown: CancellationToken) {
         let calibrating = async {
             loop {

@@ -20,7 +20,7 @@ use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{
     Counters, Decisive, Follower, Gallery, GalleryMode, Grouping, Options, Query, Stats, StudentKey,
 };
-use cavs_types::{SiteId, StudentId};
+use cavs_types::{RateBasis, SiteId, StudentId};
 use tokio::sync::{Mutex, Notify};
 use tracing::info;
 use uuid::Uuid;
@@ -29,7 +29,9 @@ use self::{executor::Lane, following::Replica, galleries::Shared};
 use crate::{
     biometrics::BiometricStore,
     error::ServiceError,
-    recognition::{Match, Policy, Prediction, Probe, ThresholdStore, ThresholdVersion, Thresholds},
+    recognition::{
+        Match, Policy, Prediction, Probe, RateReason, ThresholdStore, ThresholdVersion, Thresholds,
+    },
 };
 
 pub use calibrating::Calibrated;
@@ -67,8 +69,13 @@ pub struct RecognitionSetup {
     pub pack: PackDigest,
     /// Number of components of its embeddings.
     pub dimension: usize,
-    /// When a match is believed, where the database does not say.
+    /// When a match is believed, where the database does not say. A wanted rate never leads to a lower accept
+    /// threshold.
     pub thresholds: Thresholds,
+    /// Strangers, of 1,000, that may be accepted: the accept threshold follows, where the database does not say.
+    pub wanted_rate: Option<f64>,
+    /// What the pack's makers know of its errors.
+    pub calibration: Option<cavs_models::Calibration>,
     /// Least unified quality score that is accepted without a person, 0 to 100.
     pub min_quality: u8,
     /// How the gallery searches.
@@ -81,8 +88,9 @@ pub struct RecognitionSetup {
 
 impl RecognitionSetup {
     /// The thresholds as version 0.
-    const fn configured(&self) -> ThresholdVersion {
-        ThresholdVersion { version: 0, thresholds: self.thresholds, set: None }
+    fn configured(&self) -> ThresholdVersion {
+        let follows = |wanted| RateReason { wanted, basis: RateBasis::Floor, templates: 0 };
+        ThresholdVersion::unset(self.thresholds, self.wanted_rate.map(follows))
     }
 }
 
@@ -165,14 +173,14 @@ impl Recognition {
 
     /// What the server's configuration and the model pack say: version 0.
     #[must_use]
-    pub const fn configured_thresholds(&self) -> ThresholdVersion {
+    pub fn configured_thresholds(&self) -> ThresholdVersion {
         self.shared.setup.configured()
     }
 
     /// When a match is believed, by these thresholds.
     #[must_use]
     pub fn policy(&self, thresholds: &ThresholdVersion) -> Policy {
-        let ThresholdVersion { version, thresholds, set: _ } = *thresholds;
+        let ThresholdVersion { version, thresholds, .. } = *thresholds;
         Policy { thresholds, version, min_quality: self.shared.setup.min_quality }
     }
 

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use cavs_embedding::Similarity;
-use cavs_types::{ErrorReason, ProtocolError, UserId};
+use cavs_types::{ErrorReason, UserId};
 use tracing::info;
 
 use super::{Calibrated, GalleryState, Recognition};
 use crate::{
     error::ServiceError,
-    recognition::{ThresholdChange, ThresholdVersion},
+    recognition::{RateEvidence, RateReason, ThresholdChange, ThresholdVersion, Thresholds, wanted_rate},
 };
 
-/// Rates of false matches, in 1,000, that a threshold is suggested for.
-const RATES: std::ops::RangeInclusive<f64> = 0.001..=100.0;
 /// Versions of thresholds that are listed.
 const VERSIONS: u32 = 100;
 
@@ -60,10 +58,7 @@ impl Recognition {
     /// # Errors
     /// `INVALID_ARGUMENT`, `GALLERY_TOO_SMALL`.
     pub async fn suggest_threshold(&self, per_thousand: f64) -> Result<Suggestion, ServiceError> {
-        if !RATES.contains(&per_thousand) {
-            let problem = format!("{per_thousand} is not {} to {}", RATES.start(), RATES.end());
-            return Err(ProtocolError::invalid("false_matches_per_thousand", problem).into());
-        }
+        let per_thousand = wanted_rate(per_thousand)?;
         let calibration = self.calibration().await?.ok_or_else(|| {
             let message = "a threshold is suggested from 20 templates of at least two students on";
             ServiceError::refused(ErrorReason::GalleryTooSmall, message)
@@ -85,9 +80,9 @@ impl Recognition {
     ) -> Result<(ThresholdVersion, ThresholdVersion), ServiceError> {
         self.refresh_thresholds().await?;
         let before = self.thresholds();
-        let thresholds = change.apply(&before.thresholds)?;
+        let (thresholds, rate) = self.changed_thresholds(change, &before).await?;
         let set = if before.version == expected {
-            self.threshold_store.set_thresholds(self.site, self.pack(), expected, &thresholds, by).await?
+            self.set_version(expected, &thresholds, rate.as_ref(), Some(by)).await?
         } else {
             None
         };
@@ -102,7 +97,72 @@ impl Recognition {
         Ok((before, set))
     }
 
-    /// Versions of the thresholds that people set, newest first, and at the end those of the configuration.
+    /// What a change would make of the thresholds.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`.
+    pub async fn changed_thresholds(
+        &self,
+        change: ThresholdChange,
+        before: &ThresholdVersion,
+    ) -> Result<(Thresholds, Option<RateReason>), ServiceError> {
+        let calibrated = self.calibration().await?;
+        Ok(change.apply(before, &self.rate_evidence(calibrated.as_deref()))?)
+    }
+
+    /// Lets the accept threshold follow the wanted rate, if one is wanted: sets the next version where the gallery
+    /// asks for another threshold. Where several servers do so, one of them is first.
+    ///
+    /// # Errors
+    /// `Database`, `Stopped`.
+    pub async fn follow_wanted_rate(&self) -> Result<(), ServiceError> {
+        self.refresh_thresholds().await?;
+        let standing = self.thresholds();
+        let Some(RateReason { wanted, .. }) = standing.rate else { return Ok(()) };
+        let calibrated = self.calibration().await?;
+        let evidence = self.rate_evidence(calibrated.as_deref());
+        let Some((accept, reason)) = evidence.replacement(standing.thresholds.accept, wanted) else {
+            return Ok(());
+        };
+        // Somebody may have set a review threshold that is higher.
+        let thresholds = Thresholds { accept: accept.max(standing.thresholds.review), ..standing.thresholds };
+        if thresholds == standing.thresholds {
+            return Ok(());
+        }
+        if let Some(set) = self.set_version(standing.version, &thresholds, Some(&reason), None).await? {
+            let RateReason { wanted, basis, templates } = reason;
+            let (version, accept) = (set.version, thresholds.accept.get());
+            info!(
+                site = %self.site, version, accept, wanted, %basis, templates,
+                "the accept threshold follows the wanted rate of false matches"
+            );
+        }
+        self.refresh_thresholds().await
+    }
+
+    async fn set_version(
+        &self,
+        expected: u32,
+        thresholds: &Thresholds,
+        rate: Option<&RateReason>,
+        by: Option<UserId>,
+    ) -> Result<Option<ThresholdVersion>, ServiceError> {
+        let (site, pack) = (self.site, self.pack());
+        Ok(self.threshold_store.set_thresholds(site, pack, expected, thresholds, rate, by).await?)
+    }
+
+    fn rate_evidence<'a>(&'a self, calibrated: Option<&'a Calibrated>) -> RateEvidence<'a> {
+        let setup = &self.shared.setup;
+        let gallery = calibrated.map(|calibrated| &calibrated.calibration);
+        RateEvidence {
+            templates: self.gallery().len(),
+            gallery: gallery.filter(|gallery| gallery.samples() >= RateEvidence::LEAST_SAMPLES),
+            pack: setup.calibration.as_ref(),
+            floor: setup.thresholds.accept,
+        }
+    }
+
+    /// Versions of the thresholds that were set, newest first, and at the end those of the configuration.
     ///
     /// # Errors
     /// `Database`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::recognition::ThresholdStore;
+use crate::recognition::{ThresholdChange, ThresholdStore};
 use crate::testing::{MAIN, TestDatabase, face};
 
 /// Far below what a statement may take.
@@ -60,7 +60,7 @@ async fn a_change_is_in_force_while_everything_is_loaded_again() {
     let thresholds = recognition.thresholds().thresholds;
     let user = database.user("admin").await;
     ThresholdStore::new(&database.store)
-        .set_thresholds(MAIN, recognition.pack(), 0, &thresholds, user)
+        .set_thresholds(MAIN, recognition.pack(), 0, &thresholds, None, Some(user))
         .await
         .unwrap();
     let in_force = async {
@@ -99,4 +99,61 @@ async fn an_unchanged_gallery_is_calibrated_once() {
     app.enrollment.delete_template(MAIN, templates[0]).await.unwrap();
     let third = gallery.calibration().await.unwrap().unwrap();
     assert!(!Arc::ptr_eq(&first, &third), "a gallery that has changed by more than a hundredth");
+}
+
+/// A face that has much in common with all others of these.
+fn alike(number: u32) -> UnitEmbedding {
+    let (common, own) = (face(1_000_000), face(number));
+    let mixed = common.as_slice().iter().zip(own.as_slice()).map(|(common, own)| 1.4 * common + own);
+    UnitEmbedding::normalize(mixed.collect()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accept_threshold_follows_a_wanted_rate_until_somebody_says_it() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let user = database.user("admin").await;
+    let gallery = app.galleries.of(MAIN).await.unwrap();
+    // The configuration says the threshold: nothing is followed.
+    gallery.follow_wanted_rate().await.unwrap();
+    assert_eq!((gallery.thresholds().version, gallery.thresholds().rate), (0, None));
+    let wanted = ThresholdChange { wanted_rate: Some(1.0), ..ThresholdChange::default() };
+    let (_, set) = gallery.set_thresholds(wanted, 0, user).await.unwrap();
+    // Of an empty gallery nothing is known but the lowest threshold.
+    let reason = set.rate.unwrap();
+    assert_eq!((reason.wanted, reason.basis, reason.templates), (1.0, RateBasis::Floor, 0));
+    assert_eq!((set.version, set.thresholds.accept.get(), set.set_by.as_deref()), (1, 0.5, Some("admin")));
+    gallery.follow_wanted_rate().await.unwrap();
+    assert_eq!(gallery.thresholds().version, 1, "a version that changes nothing");
+
+    let mut templates = Vec::new();
+    for number in 0..120 {
+        let student = database.student(&app, &number.to_string()).await;
+        templates.push(database.template(student, &alike(number)).await);
+    }
+    app.galleries.bring_into_force(MAIN, &templates).await.unwrap();
+    // Two servers at once: one of them sets it.
+    let (one, other) = tokio::join!(gallery.follow_wanted_rate(), gallery.follow_wanted_rate());
+    one.and(other).unwrap();
+    let followed = gallery.thresholds();
+    let reason = followed.rate.unwrap();
+    assert_eq!((followed.version, followed.set_by.clone()), (2, None));
+    assert_eq!((reason.wanted, reason.basis, reason.templates), (1.0, RateBasis::Gallery, 120));
+    let rate = gallery.calibration().await.unwrap().unwrap();
+    let rate = rate.calibration.false_matches_per_thousand(followed.thresholds.accept);
+    assert!(followed.thresholds.accept.get() > 0.55 && (rate - 1.0).abs() < 0.1, "{followed:?} {rate}");
+    // A margin is changed, and the rate is followed on; an accept threshold is said, and it is not.
+    let margin = ThresholdChange { margin: Some(0.1), ..ThresholdChange::default() };
+    let (_, set) = gallery.set_thresholds(margin, 2, user).await.unwrap();
+    assert_eq!((set.thresholds.margin, set.rate), (0.1, Some(reason)));
+    app.galleries.bring_into_force(MAIN, &[]).await.unwrap();
+    let fixed = ThresholdChange { accept: Some(0.51), ..ThresholdChange::default() };
+    let (_, set) = gallery.set_thresholds(fixed, 3, user).await.unwrap();
+    assert_eq!(set.rate, None);
+    gallery.follow_wanted_rate().await.unwrap();
+    assert_eq!(gallery.thresholds(), set);
+    let versions = gallery.threshold_versions().await.unwrap();
+    let follows: Vec<_> = versions.iter().map(|v| v.rate.map(|rate| rate.basis)).collect();
+    let floor = Some(RateBasis::Floor);
+    assert_eq!(follows, [None, Some(RateBasis::Gallery), Some(RateBasis::Gallery), floor, None]);
 }

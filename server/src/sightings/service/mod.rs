@@ -4,4 +4,4 @@ mod thresholds;
 
 pub use ingest::{EvidencePolicy, Ingest};
 pub use reviews::Reviews;
-pub use thresholds::{DecisionCounts, ThresholdEffect};
+pub use thresholds::{DecisionCounts, RateCost, ThresholdEffect};

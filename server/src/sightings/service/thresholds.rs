@@ -52,7 +52,35 @@ impl DecisionCounts {
     }
 }
 
+/// What a wanted rate of false matches costs in work of people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateCost {
+    /// The latest sightings, at most 10,000.
+    pub sightings: u32,
+    /// Those of them that the lowest threshold would accept and the one in force leaves to a person.
+    pub left_to_people: u32,
+}
+
 impl Reviews {
+    /// What the rate that a gallery's accept threshold follows costs; `None` where it follows none.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn rate_cost(&self, recognition: &Recognition) -> Result<Option<RateCost>, ServiceError> {
+        let in_force = recognition.thresholds();
+        if in_force.rate.is_none() {
+            return Ok(None);
+        }
+        let floor = recognition.configured_thresholds().thresholds.accept;
+        let mut lowest = in_force.clone();
+        lowest.thresholds.accept = floor.max(in_force.thresholds.review);
+        let faces = self.store.latest_judged(recognition.site(), recognition.pack(), TRIED).await?;
+        let [now, would] =
+            [&in_force, &lowest].map(|t| DecisionCounts::of(&faces, &recognition.policy(t)).accepted);
+        let sightings = u32::try_from(faces.len()).unwrap_or(u32::MAX);
+        Ok(Some(RateCost { sightings, left_to_people: would.saturating_sub(now) }))
+    }
+
     /// Says what a change of the thresholds would do. Takes up to seconds, and changes nothing.
     ///
     /// # Errors
@@ -64,9 +92,9 @@ impl Reviews {
     ) -> Result<ThresholdEffect, ServiceError> {
         recognition.refresh_thresholds().await?;
         let before = recognition.thresholds();
-        let thresholds = change.apply(&before.thresholds)?;
+        let (thresholds, rate) = recognition.changed_thresholds(change, &before).await?;
         let faces = self.store.latest_judged(recognition.site(), recognition.pack(), TRIED).await?;
-        let after = ThresholdVersion { version: 0, thresholds, set: None };
+        let after = ThresholdVersion::unset(thresholds, rate);
         let decisions = [&before, &after].map(|t| DecisionCounts::of(&faces, &recognition.policy(t)));
         let calibration = recognition.calibration().await?;
         Ok(ThresholdEffect { before, after, calibration, decisions })
