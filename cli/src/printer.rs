@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -63,9 +64,22 @@ impl Printer {
         Self { format, quiet, style }
     }
 
-    /// Whether a person is watching: then a progress bar is welcome.
+    /// Shows how far a work on images is, where a person is watching.
     #[must_use]
-    pub fn shows_progress(&self) -> bool {
+    pub fn progress_bar(&self, images: usize) -> ProgressBar {
+        if !self.shows_progress() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(images as u64), ProgressDrawTarget::stderr());
+        // The template is a constant; should it ever be wrong, the library's own style is no loss.
+        match ProgressStyle::with_template("{bar:30} {pos}/{len} images {eta} {msg}") {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    }
+
+    /// Whether a person is watching: then a progress bar is welcome.
+    fn shows_progress(&self) -> bool {
         self.format == Format::Table && !self.quiet && io::stderr().is_terminal()
     }
 

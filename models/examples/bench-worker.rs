@@ -76,6 +76,7 @@ fn main() {
                 license: "for measuring only".into(),
                 source: "the data folder".into(),
                 calibration: None,
+                calibrate: None,
                 precision: cavs_models::Precision::Single,
                 out: out.into(),
             })

@@ -163,6 +163,14 @@ pub enum ImportError {
         /// What is wrong with it, to stand behind its name.
         problem: String,
     },
+    /// The pictures say nothing of the pack's errors.
+    #[error("{path}: {problem}")]
+    Calibration {
+        /// The folder of pictures.
+        path: PathBuf,
+        /// What is wrong with them, to stand behind its name.
+        problem: String,
+    },
     /// The written pack could not be opened again.
     #[error("the imported pack does not open: {0}")]
     Pack(#[from] PackError),
@@ -179,6 +187,7 @@ impl ImportError {
             Self::Unsupported { .. } => "IMPORT_OPERATOR_UNSUPPORTED",
             Self::WrongKind { .. } => "IMPORT_WRONG_NETWORK",
             Self::Option { .. } => "IMPORT_OPTION_INVALID",
+            Self::Calibration { .. } => "IMPORT_CALIBRATION",
             Self::Pack(e) => e.reason(),
         }
     }

@@ -41,7 +41,9 @@ pub use face::{BoundingBox, Face, Point};
 pub use format::UnreadFormat;
 pub use heif::HeifConverter;
 pub use image::{DecodeLimits, Image};
-pub use import::{DetectorSource, ImportOptions, RefinerSource, import};
+pub use import::{
+    CalibrationProgress, DetectorSource, ImportOptions, RefinerSource, import, import_and_tell,
+};
 pub use jpeg::with_huffman_tables;
 pub use liveness::{LivenessCalibration, LivenessSamples};
 pub use network::{Network, Output};

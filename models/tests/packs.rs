@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use cavs_models::{DetectorSource, Pack, import};
+use cavs_models::{DetectorSource, ImportOptions, Pack, import, import_and_tell};
 use common::{options, pack, shared};
 
 #[test]
@@ -106,6 +106,48 @@ fn a_changed_pack_is_refused() {
     }
     fs::write(&manifest, [0xff, 0xfe]).unwrap();
     assert_eq!(reason(), "PACK_INVALID");
+}
+
+/// Thresholds from pictures of 40 people: the networks are the same, and what is measured is what is known of
+/// MobileFaceNet.
+#[test]
+#[ignore = "measures networks and photographs of ../shared"]
+fn a_pack_is_calibrated_by_pictures_of_people() {
+    let shared = shared();
+    let folder = tempfile::tempdir().unwrap();
+    for person in 1..=40 {
+        let to = folder.path().join(format!("people/s{person}"));
+        fs::create_dir_all(&to).unwrap();
+        for picture in 1..=3 {
+            let file = fs::read(shared.join(format!("images/orl/s{person}/{picture}.pgm"))).unwrap();
+            // A binary PGM: three words, then the pixels.
+            let grey = image::GrayImage::from_raw(92, 112, file[file.len() - 92 * 112..].to_vec()).unwrap();
+            let large = image::imageops::resize(&grey, 368, 448, image::imageops::FilterType::CatmullRom);
+            image::DynamicImage::ImageLuma8(large)
+                .into_rgb8()
+                .save(to.join(format!("{picture}.png")))
+                .unwrap();
+        }
+    }
+    fs::write(folder.path().join("people/s1/notes.txt"), "no picture").unwrap();
+    let plain = options(&shared, folder.path().join("plain"));
+    let networks = import(&plain).unwrap();
+    let mut told = Vec::new();
+    let calibrated = ImportOptions {
+        calibrate: Some(folder.path().join("people")),
+        out: folder.path().join("calibrated"),
+        ..plain
+    };
+    assert_eq!(import_and_tell(&calibrated, &mut |progress| told.push(progress)).unwrap(), networks);
+    let last = told.last().unwrap();
+    assert!(told.len() == 121 && last.of == 121 && (1..6).contains(&last.left_out), "{last:?}");
+    let pack = Pack::open(&calibrated.out).unwrap();
+    let (thresholds, calibration) = (pack.thresholds(), pack.calibration().unwrap());
+    println!("{thresholds:?} {calibration:?}");
+    assert!((0.35..0.7).contains(&thresholds.accept.get()) && thresholds.review < thresholds.accept);
+    assert!(calibration.genuine.mean > 0.6 && calibration.impostor.mean.abs() < 0.15);
+    assert!(calibration.false_match_rates.len() >= 3 && calibration.false_matches.len() == 3);
+    assert!((calibration.false_matches[1].per_1000 - 5.0).abs() < 0.5 || thresholds.accept.get() >= 0.95);
 }
 
 #[test]

@@ -90,6 +90,7 @@ async fn load(templates: u64) {
             accept: Similarity::clamped(0.4),
             review: Similarity::clamped(0.3),
             margin: 0.05,
+            liveness: None,
         },
         wanted_rate: None,
         calibration: None,
@@ -180,5 +181,5 @@ fn quality() -> Quality {
 }
 
 fn probe(embedding: UnitEmbedding) -> Probe {
-    Probe { embedding, pack: PACK, quality: quality() }
+    Probe { embedding, pack: PACK, quality: quality(), liveness: None }
 }

@@ -437,6 +437,7 @@ async fn assemble(
         accept: recognition.accept.unwrap_or(of_pack.accept),
         review: recognition.review.unwrap_or(of_pack.review),
         margin: recognition.margin.unwrap_or(of_pack.margin),
+        liveness: recognition.liveness.or(of_pack.liveness).filter(|least| *least > 0.0),
     };
     if thresholds.review > thresholds.accept {
         let (review, accept) = (thresholds.review.get(), thresholds.accept.get());

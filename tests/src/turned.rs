@@ -60,8 +60,12 @@ struct Template {
 pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
     let mut pipeline = FacePipeline::new(pack, PipelineOptions::default()).unwrap();
     let thresholds = pack.thresholds();
-    let thresholds =
-        Thresholds { accept: thresholds.accept, review: thresholds.review, margin: thresholds.margin };
+    let thresholds = Thresholds {
+        accept: thresholds.accept,
+        review: thresholds.review,
+        margin: thresholds.margin,
+        liveness: None,
+    };
     let policy = Policy { thresholds, version: 0, min_quality: MIN_QUALITY.1 };
     let mut report = Report::default();
     let mut templates = Vec::new();
@@ -97,7 +101,7 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
         for half in 0..2 {
             let gallery = templates.iter().filter(|template| template.person % 2 == half);
             let candidates = candidates(gallery, &face.embedding);
-            let decided = policy.decide(candidates, &face.quality);
+            let decided = policy.decide(candidates, &face.quality, face.liveness);
             let taken_for = (decided.decision == Decision::Accepted).then(|| decided.candidates[0].student);
             if person % 2 == half {
                 report.enrolled += 1;

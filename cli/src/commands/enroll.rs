@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::{
     client::Api,
@@ -57,7 +57,7 @@ async fn single(
     let Found { images, left_out } = enrollment::find_images(paths)?;
     let api = Api::connect(config).await?;
     let student = StudentRefView::from(&StudentView::from(lookup::student(&api, student).await?));
-    let bar = progress_bar(printer, images.len());
+    let bar = printer.progress_bar(images.len());
     let EnrollmentOutcome { verdicts, failure } =
         enrollment::enroll(&api, &student.id, &images, accept_unlike, &bar).await;
     bar.finish_and_clear();
@@ -76,7 +76,7 @@ async fn single(
 async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliError> {
     let (folders, beside) = enrollment::find_folders(dir)?;
     let api = Api::connect(config).await?;
-    let bar = progress_bar(printer, folders.iter().map(|folder| folder.found.images.len()).sum());
+    let bar = printer.progress_bar(folders.iter().map(|folder| folder.found.images.len()).sum());
     let mut students = Vec::with_capacity(folders.len());
     let mut end = None;
     for folder in folders {
@@ -125,16 +125,4 @@ fn not_tried(files: Vec<LeftOut>) -> Vec<VerdictView> {
     let verdict =
         |file: LeftOut| VerdictView::left_out(file.path.display().to_string(), file.reason, file.message);
     files.into_iter().map(verdict).collect()
-}
-
-fn progress_bar(printer: &Printer, images: usize) -> ProgressBar {
-    if !printer.shows_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(images as u64), ProgressDrawTarget::stderr());
-    // The template is a constant; should it ever be wrong, the library's own style is no loss.
-    match ProgressStyle::with_template("{bar:30} {pos}/{len} images {eta} {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

@@ -35,7 +35,7 @@ than those of --if-version are in force, nothing is set. To go back, set the val
 see `cavs gallery thresholds`.")]
     SetThreshold {
         /// Lowest similarity that is accepted without a person: 0.05 to 0.95
-        #[arg(long, value_name = "SIMILARITY", required_unless_present_any = ["false_matches_per_1000", "review", "margin"])]
+        #[arg(long, value_name = "SIMILARITY", required_unless_present_any = ["false_matches_per_1000", "review", "margin", "liveness"])]
         accept: Option<f32>,
         /// Instead of --accept: strangers, of 1,000, that may be taken for somebody, 0.001 to 100; the accept
         /// threshold follows as the gallery changes
@@ -47,6 +47,10 @@ see `cavs gallery thresholds`.")]
         /// Least distance to any other student: 0 to 0.5
         #[arg(long, value_name = "DIFFERENCE")]
         margin: Option<f32>,
+        /// Least liveness of a face that is accepted without a person, 0 to 1: faces that have none go to a person,
+        /// too; 0 for nobody asks
+        #[arg(long, value_name = "SCORE")]
+        liveness: Option<f32>,
         /// Set them only where this version is in force, as --dry-run or `cavs gallery thresholds` has shown it
         #[arg(long, value_name = "VERSION")]
         if_version: Option<u32>,
@@ -75,10 +79,12 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
             false_matches_per_1000: false_matches_per_thousand,
             review,
             margin,
+            liveness,
             if_version,
             dry_run,
         } => {
-            let request = v1::PreviewThresholdsRequest { accept, review, margin, false_matches_per_thousand };
+            let request =
+                v1::PreviewThresholdsRequest { accept, review, margin, false_matches_per_thousand, liveness };
             let effect = api.call(api.galleries().preview_thresholds(request)).await?;
             let seen = effect.before.as_ref().map_or(0, |before| before.version);
             let mut view = ThresholdChangeView::from(effect);
@@ -94,6 +100,7 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
                 margin,
                 expected_version,
                 false_matches_per_thousand,
+                liveness,
             };
             let done = api.call(api.galleries().set_thresholds(request)).await?;
             view.after.thresholds = done.after.unwrap_or_default().into();

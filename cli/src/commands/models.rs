@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cavs_models::{
     ColorOrder, DetectorSource, FacePipeline, ImportOptions, Pack, PipelineOptions, Precision, RefinerSource,
-    import,
+    import_and_tell,
 };
 
 use crate::{error::CliError, printer::Printer, view::PackView};
@@ -79,6 +79,9 @@ pub struct ImportArgs {
     /// Thresholds and measured errors: a TOML file with the tables `thresholds` and `calibration`
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// Measure thresholds and errors: a folder with pictures of at least 20 people, a folder each
+    #[arg(long, value_name = "DIR", conflicts_with = "calibration")]
+    calibrate: Option<PathBuf>,
     /// Store weights as 16-bit floats: half the size
     #[arg(long)]
     half: bool,
@@ -91,7 +94,19 @@ pub(crate) fn run(command: ModelsCommand, printer: &Printer) -> Result<(), CliEr
     match command {
         ModelsCommand::Import(args) => {
             let out = args.out.clone();
-            import(&(*args).into())?;
+            let bar = printer.progress_bar(0);
+            let mut left_out = 0;
+            import_and_tell(&(*args).into(), &mut |told| {
+                bar.set_length(told.of as u64);
+                bar.set_position(told.done as u64);
+                left_out = told.left_out;
+            })?;
+            bar.finish_and_clear();
+            if left_out > 0 {
+                printer.note(&format!(
+                    "{left_out} pictures show no one face, or can't be read: they were left out"
+                ));
+            }
             printer.report(&PackView::from(&Pack::open(&out)?))
         }
         ModelsCommand::Verify { pack } => {
@@ -124,6 +139,7 @@ impl From<ImportArgs> for ImportOptions {
             license,
             source,
             calibration,
+            calibrate,
             half,
             out,
         } = args;
@@ -142,6 +158,7 @@ impl From<ImportArgs> for ImportOptions {
             license,
             source,
             calibration,
+            calibrate,
             precision,
             out,
         }

@@ -91,6 +91,8 @@ pub struct ThresholdsView {
     pub set_by: String,
     /// The rate that the accept threshold follows; none where somebody has said it.
     pub rate: Option<RateView>,
+    /// Least liveness that is accepted without a person; none where nobody asks.
+    pub liveness: Option<f32>,
 }
 
 /// Why an accept threshold is what it is, where it follows a wanted rate.
@@ -210,13 +212,13 @@ impl From<v1::Gallery> for GalleryView {
 
 impl From<v1::Thresholds> for ThresholdsView {
     fn from(thresholds: v1::Thresholds) -> Self {
-        let v1::Thresholds { version, accept, review, margin, set_time, set_by, rate } = thresholds;
+        let v1::Thresholds { version, accept, review, margin, set_time, set_by, rate, liveness } = thresholds;
         let rate = rate.map(|rate| RateView {
             false_matches_per_thousand: rate.false_matches_per_thousand,
             basis: word(rate.basis, RateBasis::as_str),
             templates: rate.templates,
         });
-        Self { version, accept, review, margin, set_time: time(set_time.as_ref()), set_by, rate }
+        Self { version, accept, review, margin, set_time: time(set_time.as_ref()), set_by, rate, liveness }
     }
 }
 
@@ -331,7 +333,9 @@ impl ThresholdsView {
     fn label(&self) -> String {
         let Self { version, accept, review, margin, .. } = self;
         let [accept, review, margin] = [accept, review, margin].map(|value| similarity(*value));
-        format!("accept {accept}, review {review}, margin {margin} (version {version})")
+        let liveness =
+            self.liveness.map(|least| format!(", liveness {}", similarity(least))).unwrap_or_default();
+        format!("accept {accept}, review {review}, margin {margin}{liveness} (version {version})")
     }
 }
 
@@ -369,6 +373,7 @@ impl Report for ThresholdChangeView {
             row("accept", |side| similarity(side.thresholds.accept)),
             row("review", |side| similarity(side.thresholds.review)),
             row("margin", |side| similarity(side.thresholds.margin)),
+            row("liveness", |side| side.thresholds.liveness.map(similarity).unwrap_or_default()),
             row("false matches of 1,000", |side| {
                 side.false_matches_per_thousand.map(rate).unwrap_or_default()
             }),

@@ -36,6 +36,8 @@ pub struct ThresholdsView {
     margin: f32,
     track: f32,
     upright: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<f32>,
     version: String,
 }
 
@@ -56,6 +58,7 @@ impl From<&Pack> for PackView {
                 margin: thresholds.margin,
                 track: thresholds.track.get(),
                 upright: thresholds.upright,
+                liveness: thresholds.liveness,
                 version: pack.thresholds_version().to_owned(),
             },
             calibration: pack.calibration().cloned(),
@@ -78,6 +81,7 @@ impl Report for PackView {
                 ("margin", similarity(self.thresholds.margin)),
                 ("one track from", similarity(self.thresholds.track)),
                 ("upright from", similarity(self.thresholds.upright)),
+                ("live from", self.thresholds.liveness.map(similarity).unwrap_or_default()),
                 ("thresholds", self.thresholds.version.clone()),
                 ("digest", self.digest.clone()),
                 ("location", self.location.clone()),

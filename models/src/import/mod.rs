@@ -1,6 +1,7 @@
 //! From ONNX files to a pack.
 
 mod builder;
+mod calibrate;
 mod kinds;
 mod lower;
 mod operators;
@@ -13,6 +14,7 @@ use std::{
 
 use cavs_embedding::PackDigest;
 
+pub use self::calibrate::CalibrationProgress;
 pub(crate) use self::kinds::SCRFD_ANCHORS;
 
 use crate::{
@@ -79,17 +81,31 @@ pub struct ImportOptions {
     pub source: String,
     /// A TOML file with the tables `thresholds` and `calibration`; the cautious defaults where `None`.
     pub calibration: Option<PathBuf>,
+    /// Instead of it: a folder with pictures of people, a folder each, from which they are measured.
+    pub calibrate: Option<PathBuf>,
     /// How the weights are stored.
     pub precision: Precision,
     /// The folder to make; it must not exist.
     pub out: PathBuf,
 }
 
-/// Reads ONNX files and writes a pack. The folder appears complete or not at all.
+/// As [`import_and_tell`], without telling.
 ///
 /// # Errors
 /// Any [`ImportError`]; nothing is left behind.
 pub fn import(options: &ImportOptions) -> Result<PackDigest, ImportError> {
+    import_and_tell(options, &mut |_| {})
+}
+
+/// Reads ONNX files and writes a pack. The folder appears complete or not at all. Where it is to be
+/// calibrated, `told` hears of each picture.
+///
+/// # Errors
+/// Any [`ImportError`]; nothing is left behind.
+pub fn import_and_tell(
+    options: &ImportOptions,
+    told: &mut dyn FnMut(CalibrationProgress),
+) -> Result<PackDigest, ImportError> {
     check(options)?;
     let parent = match options.out.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -98,7 +114,15 @@ pub fn import(options: &ImportOptions) -> Result<PackDigest, ImportError> {
     fs::create_dir_all(parent).map_err(ImportError::file(parent))?;
     let folder = tempfile::Builder::new().prefix(".cavs-import-").tempdir_in(parent);
     let folder = folder.map_err(ImportError::file(parent))?;
-    let digest = write(options, folder.path())?;
+    let mut manifest = write(options, folder.path())?;
+    let mut pack = Pack::open(folder.path())?;
+    if let Some(pictures) = &options.calibrate {
+        let measured = calibrate::calibrate(&pack, pictures, told)?;
+        (manifest.thresholds, manifest.calibration) = (measured.thresholds, measured.calibration);
+        write_manifest(&manifest, folder.path())?;
+        pack = Pack::open(folder.path())?;
+    }
+    let digest = pack.digest();
     // rename() replaces an empty folder silently, so the check is made again at the last moment.
     if options.out.symlink_metadata().is_ok() {
         return Err(ImportError::OutputExists(options.out.clone()));
@@ -155,7 +179,7 @@ fn calibration(file: Option<&Path>) -> Result<(ThresholdValues, Option<Calibrati
     Ok((read.thresholds, read.calibration))
 }
 
-fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportError> {
+fn write(options: &ImportOptions, folder: &Path) -> Result<Manifest, ImportError> {
     let (thresholds, calibration) = calibration(options.calibration.as_deref())?;
     let detector = {
         let (architecture, path) = match &options.detector {
@@ -217,10 +241,14 @@ fn write(options: &ImportOptions, folder: &Path) -> Result<PackDigest, ImportErr
         liveness,
         calibration,
     };
+    write_manifest(&manifest, folder)?;
+    Ok(manifest)
+}
+
+fn write_manifest(manifest: &Manifest, folder: &Path) -> Result<(), ImportError> {
     let path = folder.join("pack.toml");
-    let text = toml::to_string(&manifest).map_err(|e| PackError::invalid(&path, e))?;
-    put(&path, text.as_bytes())?;
-    Ok(Pack::open(folder)?.digest())
+    let text = toml::to_string(manifest).map_err(|e| PackError::invalid(&path, e))?;
+    put(&path, text.as_bytes())
 }
 
 /// Reads and lowers one ONNX file.
@@ -262,7 +290,7 @@ fn save(
 /// Writes and syncs: the rename that publishes the pack must not come before its contents.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), ImportError> {
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create_new(path)?;
+        let mut file = fs::File::create(path)?;
         io::Write::write_all(&mut file, bytes)?;
         file.sync_all()
     };

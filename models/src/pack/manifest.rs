@@ -64,6 +64,8 @@ pub(crate) struct ThresholdValues {
     /// A half where a pack does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) upright: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) liveness: Option<f32>,
 }
 
 /// A file of the pack, beside `pack.toml`.
@@ -196,6 +198,7 @@ impl From<Thresholds> for ThresholdValues {
             margin: t.margin,
             track: Some(t.track.get()),
             upright: Some(t.upright),
+            liveness: t.liveness,
         }
     }
 }
@@ -212,6 +215,9 @@ impl TryFrom<ThresholdValues> for Thresholds {
         if !unit.contains(&track) {
             return Err("thresholds: track must be between -1 and 1");
         }
+        if v.liveness.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
+            return Err("thresholds: liveness must be between 0 and 1");
+        }
         if !(0.05..=0.99).contains(&upright) {
             return Err("thresholds: upright must be between 0.05 and 0.99");
         }
@@ -224,6 +230,7 @@ impl TryFrom<ThresholdValues> for Thresholds {
             margin: v.margin,
             track: Similarity::clamped(track),
             upright,
+            liveness: v.liveness,
         })
     }
 }

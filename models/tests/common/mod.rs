@@ -36,6 +36,7 @@ pub fn options(shared: &Path, out: PathBuf) -> ImportOptions {
         license: "non-commercial".into(),
         source: "the data folder".into(),
         calibration: None,
+        calibrate: None,
         precision: Precision::Single,
         out,
     }

@@ -86,6 +86,8 @@ vocabulary! {
     NarrowMargin = "NARROW_MARGIN",
     /// The face is tilted by more than half a quarter turn, or its landmarks can't be a face's.
     FaceNotUpright = "FACE_NOT_UPRIGHT",
+    /// The face looks like a print or a screen, or nobody said that it does not.
+    LowLiveness = "LOW_LIVENESS",
     /// The picture of the face is too poor to be sure.
     LowQuality = "LOW_QUALITY",
     /// Captured at a time that is far from the server's clock.

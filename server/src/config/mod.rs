@@ -122,6 +122,8 @@ pub struct RecognitionConfig {
     pub review: Option<Similarity>,
     /// Least distance to any other student.
     pub margin: Option<f32>,
+    /// Least liveness that is accepted without a person, 0 to 1; 0 for nobody asks.
+    pub liveness: Option<f32>,
     /// Least unified quality score that is accepted without a person, 0 to 100.
     pub min_quality: u8,
     /// Threads that one picture is worked on by during enrollment.
@@ -222,6 +224,7 @@ struct RawRecognition {
     false_matches_per_1000: Option<f64>,
     review: Option<f32>,
     margin: Option<f32>,
+    min_liveness: Option<f32>,
     min_quality: Option<u8>,
     threads: Option<usize>,
 }
@@ -340,6 +343,9 @@ impl Config {
         if recognition.margin.is_some_and(|m| !(0.0..=2.0).contains(&m)) {
             return Err(value("recognition.margin", "must be 0 to 2"));
         }
+        if recognition.min_liveness.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
+            return Err(value("recognition.min_liveness", "must be 0 to 1"));
+        }
         for (key, quality) in [
             ("recognition.min_quality", recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY)),
             ("enrollment.min_quality", enrollment.min_quality),
@@ -371,6 +377,7 @@ impl Config {
                 wanted_rate,
                 review,
                 margin: recognition.margin,
+                liveness: recognition.min_liveness,
                 min_quality: recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY),
                 threads: recognition.threads.unwrap_or(1).clamp(1, 64),
                 device: vision.device,

@@ -60,9 +60,14 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
         request: Request<v1::PreviewThresholdsRequest>,
     ) -> Result<Response<v1::PreviewThresholdsResponse>, Status> {
         let gallery = self.gallery(&request).await?;
-        let v1::PreviewThresholdsRequest { accept, review, margin, false_matches_per_thousand: wanted_rate } =
-            request.into_inner();
-        let change = ThresholdChange { accept, wanted_rate, review, margin };
+        let v1::PreviewThresholdsRequest {
+            accept,
+            review,
+            margin,
+            false_matches_per_thousand: wanted_rate,
+            liveness,
+        } = request.into_inner();
+        let change = ThresholdChange { accept, wanted_rate, review, margin, liveness };
         Ok(Response::new(self.reviews.preview_thresholds(&gallery, change).await?.into()))
     }
 
@@ -77,8 +82,9 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
             margin,
             expected_version,
             false_matches_per_thousand: wanted_rate,
+            liveness,
         } = request.into_inner();
-        let change = ThresholdChange { accept, wanted_rate, review, margin };
+        let change = ThresholdChange { accept, wanted_rate, review, margin, liveness };
         let expected = expected_version
             .ok_or(ProtocolError::Missing { field: "expected_version" })
             .map_err(status_of)?;
@@ -166,12 +172,13 @@ impl From<ThresholdEffect> for v1::PreviewThresholdsResponse {
 
 impl From<ThresholdVersion> for v1::Thresholds {
     fn from(ThresholdVersion { version, thresholds, rate, set_at, set_by }: ThresholdVersion) -> Self {
-        let Thresholds { accept, review, margin } = thresholds;
+        let Thresholds { accept, review, margin, liveness } = thresholds;
         Self {
             version,
             accept: accept.get(),
             review: review.get(),
             margin,
+            liveness,
             set_time: set_at.map(to_timestamp),
             set_by: set_by.unwrap_or_default(),
             rate: rate.map(|RateReason { wanted, basis, templates }| v1::RateReason {

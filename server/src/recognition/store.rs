@@ -11,7 +11,8 @@ use crate::{
 };
 
 const SELECT: &str = "
-    SELECT t.version, t.accept, t.review, t.margin, t.wanted_rate, t.rate_basis, t.templates, t.set_at, u.username
+    SELECT t.version, t.accept, t.review, t.margin, t.liveness, t.wanted_rate, t.rate_basis, t.templates, t.set_at,
+        u.username
     FROM thresholds t LEFT JOIN users u ON u.id = t.set_by WHERE t.site_id = $1 AND t.pack_digest = $2";
 
 /// Thresholds in the database.
@@ -62,18 +63,19 @@ impl ThresholdStore {
         let sql = "
             WITH t AS (
                 INSERT INTO thresholds
-                    (site_id, pack_digest, version, accept, review, margin, set_by, wanted_rate, rate_basis, templates)
-                SELECT $1, $2, $3 + 1, $4, $5, $6, $7, $8, $9, $10 WHERE $3 = coalesce(
+                    (site_id, pack_digest, version, accept, review, margin, set_by, wanted_rate, rate_basis, templates,
+                     liveness)
+                SELECT $1, $2, $3 + 1, $4, $5, $6, $7, $8, $9, $10, $11 WHERE $3 = coalesce(
                     (SELECT max(version) FROM thresholds WHERE site_id = $1 AND pack_digest = $2), 0)
                 RETURNING *)
-            SELECT t.version, t.accept, t.review, t.margin, t.wanted_rate, t.rate_basis, t.templates, t.set_at,
+            SELECT t.version, t.accept, t.review, t.margin, t.liveness, t.wanted_rate, t.rate_basis, t.templates, t.set_at,
                 u.username
             FROM t LEFT JOIN users u ON u.id = t.set_by";
-        let Thresholds { accept, review, margin } = thresholds;
+        let Thresholds { accept, review, margin, liveness } = thresholds;
         let wanted = rate.map(|rate| rate.wanted);
         let basis = rate.map(|rate| rate.basis.as_str());
         let templates = rate.map(|rate| to_integer(rate.templates));
-        let parameters: [&(dyn ToSql + Sync); 10] = [
+        let parameters: [&(dyn ToSql + Sync); 11] = [
             &site.uuid(),
             &pack.as_bytes().as_slice(),
             &to_integer(expected),
@@ -84,6 +86,7 @@ impl ThresholdStore {
             &wanted,
             &basis,
             &templates,
+            liveness,
         ];
         let row = self.db.client().await?.query_opt(sql, &parameters).await.map_err(DatabaseError::from);
         match row {
@@ -132,6 +135,7 @@ fn version(row: &Row) -> Result<ThresholdVersion, DatabaseError> {
             accept: Similarity::clamped(row.try_get("accept")?),
             review: Similarity::clamped(row.try_get("review")?),
             margin: row.try_get("margin")?,
+            liveness: row.try_get("liveness")?,
         },
         rate: rate(row)?,
         set_at: row.try_get("set_at")?,

@@ -103,8 +103,12 @@ impl TestDatabase {
     }
 
     pub(crate) async fn galleries(&self) -> Galleries {
-        let thresholds =
-            Thresholds { accept: Similarity::clamped(0.5), review: Similarity::clamped(0.3), margin: 0.05 };
+        let thresholds = Thresholds {
+            accept: Similarity::clamped(0.5),
+            review: Similarity::clamped(0.3),
+            margin: 0.05,
+            liveness: None,
+        };
         let setup = RecognitionSetup {
             pack: PACK,
             dimension: DIMENSION,
@@ -208,10 +212,9 @@ pub(crate) fn sighting(sequence: u64, probe: UnitEmbedding) -> CapturedSighting 
         key: SightingKey { boot_epoch: 1, sequence },
         run: None,
         captured_at: jiff::Timestamp::now(),
-        probe: Probe { embedding: probe, pack: PACK, quality: quality() },
+        probe: Probe { embedding: probe, pack: PACK, quality: quality(), liveness: None },
         bounding_box: BoundingBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 },
         detection_score: 0.9,
-        liveness: None,
         evidence: bytes::Bytes::new(),
         frame: "frame".into(),
         clock: Clock { trust: ClockTrust::Unknown, uncertainty_ms: None },

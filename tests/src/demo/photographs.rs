@@ -34,6 +34,7 @@ impl SharedData {
             license: "weights for non-commercial use".into(),
             source: "libfacedetection.train and insightface".into(),
             calibration: None,
+            calibrate: None,
             precision: Precision::Single,
             out: out.to_owned(),
         };

@@ -19,6 +19,7 @@ fn in_force() -> v1::Thresholds {
             basis: v1::RateBasis::Gallery.into(),
             templates: 199_000,
         }),
+        liveness: Some(0.3),
     }
 }
 

@@ -28,19 +28,21 @@ pub struct Judged {
     pub quality: u8,
     /// Whether the face is upright ([`Quality::is_upright`]).
     pub upright: bool,
+    /// How probably it is live, 0 to 1, where it was asked.
+    pub liveness: Option<f32>,
 }
 
 impl Policy {
     /// Decides on a face by its candidates, best first.
     #[must_use]
-    pub fn decide(&self, candidates: Vec<Match>, quality: &Quality) -> Prediction {
+    pub fn decide(&self, candidates: Vec<Match>, quality: &Quality, liveness: Option<f32>) -> Prediction {
         let margin = match candidates.as_slice() {
             [best, next, ..] => Some(best.similarity.get() - next.similarity.get()),
             _ => None,
         };
         let similarity = candidates.first().map(|best| best.similarity);
-        let face =
-            Judged { similarity, margin, quality: quality.unified_score, upright: quality.is_upright() };
+        let (upright, quality) = (quality.is_upright(), quality.unified_score);
+        let face = Judged { similarity, margin, quality, upright, liveness };
         let (decision, reason) = self.judge(face);
         self.prediction(decision, reason, candidates, margin)
     }
@@ -48,7 +50,7 @@ impl Policy {
     /// What follows from a face's best candidate.
     #[must_use]
     pub fn judge(&self, face: Judged) -> (Decision, PredictionReason) {
-        let Thresholds { accept, review, margin } = self.thresholds;
+        let Thresholds { accept, review, margin, liveness } = self.thresholds;
         match face.similarity {
             None => (Decision::Unknown, PredictionReason::EmptyGallery),
             Some(best) if best < review => (Decision::Unknown, PredictionReason::LowSimilarity),
@@ -57,6 +59,10 @@ impl Policy {
                 (Decision::Pending, PredictionReason::NarrowMargin)
             }
             Some(_) if !face.upright => (Decision::Pending, PredictionReason::FaceNotUpright),
+            // A face of which nobody knows it may be a picture of one, too.
+            Some(_) if liveness.is_some_and(|least| !face.liveness.is_some_and(|live| live >= least)) => {
+                (Decision::Pending, PredictionReason::LowLiveness)
+            }
             Some(_) if face.quality < self.min_quality => (Decision::Pending, PredictionReason::LowQuality),
             Some(_) => (Decision::Accepted, PredictionReason::Matched),
         }
@@ -94,7 +100,11 @@ mod tests {
 
     fn policy() -> Policy {
         let (accept, review) = (Similarity::clamped(0.5), Similarity::clamped(0.3));
-        Policy { thresholds: Thresholds { accept, review, margin: 0.05 }, version: 3, min_quality: 20 }
+        Policy {
+            thresholds: Thresholds { accept, review, margin: 0.05, liveness: None },
+            version: 3,
+            min_quality: 20,
+        }
     }
 
     fn quality(unified_score: u8) -> Quality {
@@ -106,7 +116,7 @@ mod tests {
             .iter()
             .map(|s| Match { student: StudentId::generate(), similarity: Similarity::clamped(*s) })
             .collect();
-        let prediction = policy().decide(candidates, &quality(unified_score));
+        let prediction = policy().decide(candidates, &quality(unified_score), None);
         assert_eq!((prediction.threshold, prediction.threshold_version), (0.5, 3));
         (prediction.decision, prediction.reason)
     }
@@ -118,13 +128,37 @@ mod tests {
         };
         let decide = |similarity, head_pose_roll| {
             let tilted = Quality { head_pose_roll, ..quality(90) };
-            let prediction = policy().decide(one(similarity), &tilted);
+            let prediction = policy().decide(one(similarity), &tilted, None);
             (prediction.decision, prediction.reason)
         };
         assert_eq!(decide(0.9, 49), (Decision::Pending, PredictionReason::FaceNotUpright));
         assert_eq!(decide(0.9, 0), (Decision::Pending, PredictionReason::FaceNotUpright));
         assert_eq!(decide(0.9, 50), (Decision::Accepted, PredictionReason::Matched));
         assert_eq!(decide(0.1, 0), (Decision::Unknown, PredictionReason::LowSimilarity));
+    }
+
+    #[test]
+    fn a_face_that_may_be_a_picture_of_one_goes_to_a_person() {
+        let decide = |least: Option<f32>, similarity, liveness| {
+            let mut policy = policy();
+            policy.thresholds.liveness = least;
+            let one = Match { student: StudentId::generate(), similarity: Similarity::clamped(similarity) };
+            let prediction = policy.decide(vec![one], &quality(90), liveness);
+            (prediction.decision, prediction.reason)
+        };
+        let (pending, accepted) = (
+            (Decision::Pending, PredictionReason::LowLiveness),
+            (Decision::Accepted, PredictionReason::Matched),
+        );
+        assert_eq!(decide(Some(0.5), 0.9, Some(0.49)), pending);
+        assert_eq!(decide(Some(0.5), 0.9, Some(f32::NAN)), pending);
+        assert_eq!(decide(Some(0.5), 0.9, None), pending);
+        assert_eq!(decide(Some(0.5), 0.9, Some(0.5)), accepted);
+        assert_eq!(decide(None, 0.9, Some(0.0)), accepted);
+        // It is never a reason to take somebody for a stranger, or for somebody.
+        let unknown = (Decision::Unknown, PredictionReason::LowSimilarity);
+        assert_eq!(decide(Some(0.5), 0.1, Some(0.0)), unknown);
+        assert_eq!(decide(Some(0.5), 0.1, Some(1.0)), unknown);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub struct Probe {
     pub pack: PackDigest,
     /// How good the picture of the face is.
     pub quality: Quality,
+    /// How probably the face is live, 0 to 1, where it was asked.
+    pub liveness: Option<f32>,
 }
 
 /// Somebody whom a face may be.

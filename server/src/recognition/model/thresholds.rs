@@ -13,6 +13,9 @@ pub struct Thresholds {
     pub review: Similarity,
     /// Least distance to any other student, as a difference of cosines.
     pub margin: f32,
+    /// Least liveness of a face that is accepted without a person, 0 to 1: then every face has to have one.
+    /// `None`: nobody asks.
+    pub liveness: Option<f32>,
 }
 
 /// Thresholds, and since when they are in force.
@@ -49,6 +52,8 @@ pub struct ThresholdChange {
     pub review: Option<f32>,
     /// See [`Thresholds::margin`].
     pub margin: Option<f32>,
+    /// See [`Thresholds::liveness`]; 0 for nobody asks.
+    pub liveness: Option<f32>,
 }
 
 impl ThresholdChange {
@@ -90,8 +95,10 @@ impl ThresholdChange {
             let problem = format!("{review} exceeds the accept threshold {accept}: set it, too");
             return Err(ProtocolError::invalid("review", problem));
         }
+        let liveness = within("liveness", self.liveness, now.liveness.unwrap_or_default(), (0.0, 1.0))?;
+        let liveness = (liveness > 0.0).then_some(liveness);
         let (accept, review) = (Similarity::clamped(accept), Similarity::clamped(review));
-        Ok((Thresholds { accept, review, margin }, rate))
+        Ok((Thresholds { accept, review, margin, liveness }, rate))
     }
 }
 
@@ -103,14 +110,19 @@ mod tests {
 
     #[test]
     fn changes_are_bounded_and_leave_the_rest() {
-        let now =
-            Thresholds { accept: Similarity::clamped(0.4), review: Similarity::clamped(0.3), margin: 0.05 };
+        let now = Thresholds {
+            accept: Similarity::clamped(0.4),
+            review: Similarity::clamped(0.3),
+            margin: 0.05,
+            liveness: Some(0.2),
+        };
         let followed = RateReason { wanted: 0.2, basis: RateBasis::Pack, templates: 9 };
         let standing = ThresholdVersion::unset(now, Some(followed));
         let evidence =
             RateEvidence { templates: 30, gallery: None, pack: None, floor: Similarity::clamped(0.45) };
         let change = |accept, review, margin| {
-            ThresholdChange { accept, wanted_rate: None, review, margin }.apply(&standing, &evidence)
+            let change = ThresholdChange { accept, review, margin, ..ThresholdChange::default() };
+            change.apply(&standing, &evidence)
         };
         let (changed, rate) = change(Some(0.5), None, None).unwrap();
         assert_eq!(changed, Thresholds { accept: Similarity::clamped(0.5), ..now });
@@ -122,6 +134,11 @@ mod tests {
         let reason = RateReason { wanted: 0.1, basis: RateBasis::Floor, templates: 30 };
         let at_floor = Thresholds { accept: Similarity::clamped(0.45), ..now };
         assert_eq!(follow(wanted), Ok((at_floor, Some(reason))));
+        let live =
+            |liveness| follow(ThresholdChange { liveness: Some(liveness), ..ThresholdChange::default() });
+        assert_eq!(live(0.7).unwrap().0.liveness, Some(0.7));
+        assert_eq!(live(0.0).unwrap().0.liveness, None);
+        assert_eq!(live(1.1).unwrap_err().to_string(), "liveness: 1.1 is not 0 to 1");
         for wrong in [
             ThresholdChange { accept: Some(0.5), ..wanted },
             ThresholdChange { wanted_rate: Some(f64::NAN), ..wanted },

@@ -221,12 +221,12 @@ impl Recognition {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever read earlier may come later.
         if latest.version > in_force.version {
-            let Thresholds { accept, review, margin } = latest.thresholds;
+            let Thresholds { accept, review, margin, liveness } = latest.thresholds;
             let (accept, review) = (accept.get(), review.get());
             info!(
                 site = %self.site,
                 version = latest.version,
-                accept, review, margin, "thresholds of the database are in force"
+                accept, review, margin, liveness, "thresholds of the database are in force"
             );
             *in_force = latest;
         }
@@ -264,7 +264,7 @@ impl Recognition {
                     return policy.not_comparable();
                 }
                 let found = answers.next().map(|answer| answer.candidates).unwrap_or_default();
-                policy.decide(matches(&found), &probe.quality)
+                policy.decide(matches(&found), &probe.quality, probe.liveness)
             })
             .collect())
     }

@@ -65,8 +65,6 @@ pub struct CapturedSighting {
     pub bounding_box: BoundingBox,
     /// The detector's confidence, 0 to 1.
     pub detection_score: f32,
-    /// Probability that the face is live, where it was asked.
-    pub liveness: Option<f32>,
     /// JPEG of the face; empty where the device keeps none.
     pub evidence: Bytes,
     /// What the source calls the frame.
@@ -290,10 +288,10 @@ mod tests {
                 embedding: UnitEmbedding::normalize(vec![1.0; 2]).unwrap(),
                 pack: PackDigest::from_bytes([1; 32]),
                 quality,
+                liveness: None,
             },
             bounding_box: BoundingBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 },
             detection_score: 0.9,
-            liveness: None,
             evidence: Bytes::new(),
             frame: String::new(),
             clock: Clock { trust: ClockTrust::Corrected, uncertainty_ms: None },

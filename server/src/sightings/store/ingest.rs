@@ -137,7 +137,7 @@ async fn insert_sightings(
         .column("box_height", |s| s.captured.bounding_box.height)
         .column("detection_score", |s| s.captured.detection_score)
         .column("quality", |s| Json(s.captured.probe.quality))
-        .column("liveness", |s| s.captured.liveness)
+        .column("liveness", |s| s.captured.probe.liveness)
         .column("pack_digest", |s| s.captured.probe.pack.as_bytes().as_slice())
         .column("decision", |s| s.prediction.decision.as_str())
         .column("reason", |s| s.prediction.reason.as_str())

@@ -107,7 +107,7 @@ impl<'a> Filter<'a> {
 
 /// Of the latest sightings of a site and a pack.
 pub(crate) const LATEST_JUDGED: &str = "
-    SELECT similarity, margin, quality FROM sightings
+    SELECT similarity, margin, quality, liveness FROM sightings
     WHERE site_id = $1 AND pack_digest = $2 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $3";
 
 impl SightingStore {
@@ -189,6 +189,7 @@ impl SightingStore {
                     margin: row.try_get("margin")?,
                     quality: quality.unified_score,
                     upright: quality.is_upright(),
+                    liveness: row.try_get("liveness")?,
                 })
             })
             .collect()

@@ -1,6 +1,8 @@
--- Thresholds that follow a wanted rate of false matches: who wants it is a person or the configuration, and the servers
+-- A threshold of liveness. And thresholds that follow a wanted rate of false matches: who wants it is a person or the configuration, and the servers
 -- set a new version where a site's gallery asks for another threshold.
 ALTER TABLE thresholds
+    -- Least liveness that is accepted without a person; NULL where nobody asks.
+    ADD COLUMN liveness real CHECK (liveness > 0 AND liveness <= 1),
     ALTER COLUMN set_by DROP NOT NULL,
     -- Strangers, of 1,000, that may be accepted; NULL where a person said the accept threshold itself.
     ADD COLUMN wanted_rate double precision CHECK (wanted_rate > 0),
