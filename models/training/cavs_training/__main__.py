@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from . import calibrate, card, detector, embedder, evaluate, export, refiner, renders
+from . import calibrate, card, detector, embedder, evaluate, export, liveness, refiner, renders
 from .crops import load_faces, load_heads
 from .paths import PACK
 
-STEPS = ("renders", "embedder", "detector", "refiner", "calibrate", "pack", "evaluate", "card")
+STEPS = ("renders", "embedder", "detector", "refiner", "liveness", "pack", "calibrate", "evaluate", "card")
 MORE = ("labels", "together")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
 VERSION = "5"
@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=2000, help="scenes for the detector that are kept at a time")
     parser.add_argument("--detector-steps", type=float, help="20000")
     parser.add_argument("--refiner-steps", type=float, help="8000")
+    parser.add_argument("--liveness-steps", type=float, help="6000")
     parser.add_argument("--minutes", type=float, help="end each training after so long, its schedule scaled to it")
     args = parser.parse_args()
     if unknown := set(args.steps) - {*STEPS, *MORE}:
@@ -62,11 +63,14 @@ def main() -> int:
         refiner.labels(), refiner.nobody()
     if "refiner" in steps:
         refiner.train(length(args.refiner_steps, 8000), args.minutes)
-    if "calibrate" in steps:
-        # Of the embedder alone, as its training faces are aligned: another detector changes no threshold.
-        figures = evaluate.orl(export.embedder_alone())
-        calibrate.write(SOURCES, (figures["genuine_mean"], figures["genuine_deviation"]))
+    if "liveness" in steps:
+        liveness.train(export.teachers(), length(args.liveness_steps, 6000), args.minutes)
     if "pack" in steps:
+        export.pack(VERSION)
+    if "calibrate" in steps:
+        figures = evaluate.orl(PACK)
+        live = liveness.measure(PACK)["track_threshold"] if work("liveness.pt").exists() else None
+        calibrate.write(PACK, export.teachers(), (figures["genuine_mean"], figures["genuine_deviation"]), live)
         export.pack(VERSION)
     good = True
     if "evaluate" in steps or "card" in steps:

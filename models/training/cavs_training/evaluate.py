@@ -225,6 +225,13 @@ def without_refiner(pack: Path) -> Path:
     return bare
 
 
+def attacks(pack: Path) -> dict[str, float]:
+    """Held-up pictures that pass where 3 % of live faces are left to a person, by the mean of each track."""
+    from . import liveness
+
+    return {f"liveness_{name}": figure for name, figure in liveness.measure(pack).items()}
+
+
 def report(pack: Path | None) -> tuple[dict[str, float], bool]:
     """Prints a line a bar; false where any is short."""
     figures = orl(pack) | people(pack) | detection(pack) | landmarks(pack)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from . import liveness
 from .detector import Detector, balanced
 from .paths import PACK, ROOT, SHARED, cargo_run, work
 from .refiner import SIDE as CROP
@@ -56,6 +57,16 @@ def _refiner() -> list[str]:
     return ["--refiner", file, "--refiner-box-scale", f"{saved['factor']:.3f}", "--refiner-box-shift", f"{saved['down']:.3f}"]
 
 
+def _liveness() -> list[str]:
+    """Options of the importer; nothing where no liveness network was trained."""
+    if not work("liveness.pt").exists():
+        return []
+    network = liveness.Liveness()
+    network.load_state_dict(torch.load(work("liveness.pt"), map_location="cpu")["liveness"])
+    file = _onnx(network, torch.zeros(1, 3, liveness.SIDE, liveness.SIDE), "liveness.onnx", ["live"])
+    return ["--liveness", f"{liveness.SCALE}={file}"]
+
+
 def _teacher(name: str) -> str:
     return str((SHARED / "models" / f"{name}.onnx").resolve())
 
@@ -73,7 +84,7 @@ def pack(version: str) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
     more = ["--half", "--pack-version", version, "--largest-face", str(LARGEST_FACE),
-            "--detect-long-side", str(LONG_SIDE), *_refiner()]
+            "--detect-long-side", str(LONG_SIDE), *_refiner(), *_liveness()]
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
     _import(_detector(), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
@@ -82,17 +93,15 @@ def pack(version: str) -> None:
         shutil.copyfile(file, PACK / file.name)
 
 
-def _compared(embedder: str, name: str) -> Path:
-    """A pack to measure with, which has the teacher's detector."""
-    _import(_teacher("yunet_n_dynamic"), embedder, name, "for measurements only", "", work(name), [])
+def _compared(embedder: str, name: str, more: list[str]) -> Path:
+    """A pack to measure with, which has the teacher's detector; made once."""
+    if not (work(name) / "pack.toml").exists():
+        _import(_teacher("yunet_n_dynamic"), embedder, name, "for measurements only", "", work(name), more)
     return work(name)
 
 
-def embedder_alone() -> Path:
-    """A pack of the student behind the teacher's detector."""
-    return _compared(_embedder(), "embedder-alone")
-
-
 def teachers() -> Path:
-    """A pack of the two teachers."""
-    return _compared(_teacher("mobilefacenet_y1"), "teachers")
+    """A pack of the teachers."""
+    networks = [f"{scale}={_teacher(name)}" for scale, name in ((2.7, "minifasnet_v2_2.7"), (4.0, "minifasnet_v1se_4.0"))]
+    more = [option for network in networks for option in ("--liveness", network)]
+    return _compared(_teacher("mobilefacenet_y1"), "teachers", more)
