@@ -113,12 +113,12 @@ impl<'a> Chain<'a> {
         };
         let residual = residual.unwrap_or_default();
         match (&stage.work, &self.weights[stage.node]) {
-            (Work::Conv(reach), NodeWeights::Conv(packed, epilogue)) => {
+            (Work::Conv(reach), NodeWeights::Conv(packed, epilogue, _)) => {
                 let data = &self.data[reach.offset..];
                 kernels::conv(packed, data, &walk(reach), y * to.width, &epilogue.finish(residual), out);
                 post(epilogue, out, *to);
             }
-            (Work::Pointwise, NodeWeights::Conv(packed, epilogue)) => {
+            (Work::Pointwise, NodeWeights::Conv(packed, epilogue, _)) => {
                 let walk = Walk { width: to.width, step: [from.pitch, 0], taps: &[0], run: from.channels };
                 kernels::conv(packed, row(y), &walk, 0, &epilogue.finish(residual), out);
                 post(epilogue, out, *to);

@@ -3,11 +3,11 @@
 use super::{
     aligned::Aligned,
     chain::Chain,
-    kernels::{self, Isa, Walk},
+    kernels::{self, Isa, Padded, Walk},
     memory::Memory,
     ops,
     plan::{Action, Layout, Pixels, Plan, Reach, Step},
-    threads::split,
+    threads::{scratch, split},
     weights::{Epilogue, NodeWeights},
 };
 
@@ -81,7 +81,7 @@ fn run_step<'a>(
 ) -> Result<(), String> {
     let first = view(0).ok_or("an input is missing")?;
     match (&step.action, &weights[step.node]) {
-        (Action::Conv(reach), NodeWeights::Conv(packed, epilogue)) => {
+        (Action::Conv(reach), NodeWeights::Conv(packed, epilogue, _)) => {
             let (data, _) = first.pixels()?;
             let residual = residual(view(1))?;
             let to = output(step)?;
@@ -93,12 +93,28 @@ fn run_step<'a>(
                 post(epilogue, part, to);
             });
         }
+        (Action::Winograd { form, from, offset }, NodeWeights::Conv(_, epilogue, Some(squares))) => {
+            let (data, _) = first.pixels()?;
+            let residual = residual(view(1))?;
+            let (to, packed) = (output(step)?, squares.get(*form));
+            let Pixels { height, width, pitch, row, .. } = *from;
+            let map = Padded { data: &data[*offset..], height, width, pitch, row };
+            let unit = form.outputs() * to.row;
+            split(threads, &mut out[..to.height * to.row], unit, 2, |at, part| {
+                let residual = residual.get(at * unit..at * unit + part.len()).unwrap_or_default();
+                let first = at * form.outputs();
+                scratch(packed.memory(), |memory| {
+                    kernels::winograd(packed, &map, first, &epilogue.finish(residual), memory, part);
+                });
+                post(epilogue, part, to);
+            });
+        }
         (Action::Chain(stages), _) => {
             let (data, _) = first.pixels()?;
             let chain = Chain::new(stages, weights, data, residual(view(1))?, isa)?;
             chain.run(&mut out[..], threads);
         }
-        (Action::Linear, NodeWeights::Conv(packed, epilogue)) => {
+        (Action::Linear, NodeWeights::Conv(packed, epilogue, _)) => {
             let data = first.flat()?;
             let walk = Walk { width: 1, step: [0, 0], taps: &[0], run: data.len() };
             let to = match step.output.layout {

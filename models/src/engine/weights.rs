@@ -1,6 +1,8 @@
 //! Weights of each node, packed for the kernels.
 
-use super::kernels::{Finish, Fused, Isa, PackedConv, PackedDepthwise};
+use std::sync::OnceLock;
+
+use super::kernels::{Finish, Form, Fused, Isa, PackedConv, PackedDepthwise, PackedWinograd};
 use crate::graph::{Activation, Graph, Op, Param, Params};
 
 /// Most weights of a convolution whose groups were filled up with zeros: 1 GiB of f32.
@@ -10,12 +12,34 @@ const MAX_WEIGHTS: usize = 1 << 28;
 pub(super) enum NodeWeights {
     /// Nothing.
     None,
-    Conv(PackedConv, Epilogue),
+    /// The last one where it may be computed with fewer multiplications.
+    Conv(PackedConv, Epilogue, Option<Squares>),
     Depthwise(PackedDepthwise, Epilogue),
     /// A factor and a summand per channel.
     Affine(Vec<f32>, Vec<f32>, Elementwise),
     /// An activation only.
     Elementwise(Elementwise),
+}
+
+/// Weights of a 3x3 convolution for the transforms by squares, made where a plan wants them: which form
+/// pays depends on the size of the map.
+pub(super) struct Squares {
+    isa: Isa,
+    /// `[out, 3, 3, in]`.
+    weights: Vec<f32>,
+    outputs: usize,
+    packed: [OnceLock<PackedWinograd>; 2],
+}
+
+impl Squares {
+    pub(super) fn get(&self, form: Form) -> &PackedWinograd {
+        let [two, four] = &self.packed;
+        let slot = match form {
+            Form::Two => two,
+            Form::Four => four,
+        };
+        slot.get_or_init(|| PackedWinograd::new(self.isa, form, &self.weights, self.outputs))
+    }
 }
 
 /// What is done to a convolution's sums before they are stored.
@@ -125,7 +149,13 @@ fn node_weights(op: &Op, params: &Params, isa: Isa) -> Result<NodeWeights, Strin
                 return Err(format!("{groups} groups of {outputs} filters are too many"));
             } else {
                 let order = channels_last(&weight.data, [outputs, per_group, kh, kw], *groups);
-                NodeWeights::Conv(PackedConv::new(isa, &order, outputs), epilogue)
+                let packed = PackedConv::new(isa, &order, outputs);
+                let fits = *groups == 1
+                    && [kh, kw] == [3, 3]
+                    && (window.stride, window.pads, *dilation) == ([1, 1], [1; 4], [1, 1]);
+                let packed_squares = [const { OnceLock::new() }; 2];
+                let squares = fits.then(|| Squares { isa, weights: order, outputs, packed: packed_squares });
+                NodeWeights::Conv(packed, epilogue, squares)
             }
         }
         Op::Linear { weight, bias: b, activation } => {
@@ -135,7 +165,7 @@ fn node_weights(op: &Op, params: &Params, isa: Isa) -> Result<NodeWeights, Strin
                 return Err("the weights do not fit".into());
             }
             let epilogue = epilogue(params, isa, outputs, bias(b)?, activation)?;
-            NodeWeights::Conv(PackedConv::new(isa, &weight.data, outputs), epilogue)
+            NodeWeights::Conv(PackedConv::new(isa, &weight.data, outputs), epilogue, None)
         }
         Op::Affine { scale, bias, activation } => {
             let (scale, bias) = (get(scale)?.data.clone(), get(bias)?.data.clone());

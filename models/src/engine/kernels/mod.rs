@@ -2,7 +2,7 @@
 //!
 //! This is the only module with `unsafe`. Two things need it: the instruction sets, which are
 //! detected once ([`Isa::detect`]) before any function compiled for them is called; and loads and
-//! stores without bounds checks, whose bounds the safe entry points ([`conv()`],
+//! stores without bounds checks, whose bounds the safe entry points ([`conv()`], [`winograd()`],
 //! [`depthwise_row`], [`pool_row`]) check once for the whole call. Tests compare every instruction set with the
 //! portable one on random shapes.
 
@@ -15,12 +15,14 @@ mod pool;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod winograd;
 
 pub(crate) use self::{
     conv::{PackedConv, Walk, conv},
     depthwise::{PackedDepthwise, RowShape, depthwise_row},
     finish::{Finish, Fused},
     pool::{PoolRow, Pooling, pool_row},
+    winograd::{Form, PackedWinograd, Padded, winograd},
 };
 
 use self::vector::{Portable, Vector};

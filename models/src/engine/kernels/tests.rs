@@ -86,6 +86,59 @@ proptest! {
     }
 
     #[test]
+    fn fewer_multiplications(
+        channels in 1usize..40,
+        outputs in 1usize..70,
+        (height, width) in (1usize..14, 1usize..19),
+        gap in 0usize..3,
+        fused in fused(),
+        residual: bool,
+        begun in 0usize..3,
+        four: bool,
+        seed: u32,
+    ) {
+        let form = if four { Form::Four } else { Form::Two };
+        let (pitch_in, row) = (channels + gap, (width + 2) * (channels + gap));
+        // Nothing but zeros in the padding, as around a map; what lies between channels is nobody's.
+        let mut input = vec![0.0; (height + 2) * row - gap];
+        for (at, value) in noise(height * width * channels, seed).into_iter().enumerate() {
+            let (pixel, c) = (at / channels, at % channels);
+            input[(pixel / width + 1) * row + (pixel % width + 1) * pitch_in + c] = value;
+        }
+        let depth = 9 * channels;
+        let weights = noise(outputs * depth, seed ^ 1);
+        let (bias, slopes) = (noise(outputs, seed ^ 2), noise(outputs, seed ^ 3));
+        let first = (begun * form.outputs()).min((height - 1) / form.outputs() * form.outputs());
+        let pixels = (height - first) * width;
+        for isa in Isa::available() {
+            let pitch = outputs.next_multiple_of(isa.lanes());
+            let added = if residual { noise(pixels * pitch, seed ^ 4) } else { vec![] };
+            let finish = Finish { bias: &padded(&bias, pitch), fused, slopes: &padded(&slopes, pitch), residual: &added };
+            let packed = PackedWinograd::new(isa, form, &weights, outputs);
+            let mut memory = vec![f32::NAN; packed.memory()];
+            let mut out = vec![f32::NAN; pixels * pitch];
+            let map = Padded { data: &input, height, width, pitch: pitch_in, row };
+            winograd(&packed, &map, first, &finish, &mut memory, &mut out);
+            for pixel in 0..pixels {
+                let (y, x) = (pixel / width + first, pixel % width);
+                for o in 0..outputs {
+                    let (mut sum, mut size) = (bias[o], 1.0);
+                    for tap in 0..9 {
+                        for c in 0..channels {
+                            let value = input[(y + tap / 3) * row + (x + tap % 3) * pitch_in + c];
+                            sum += value * weights[o * depth + tap * channels + c];
+                            size += (value * weights[o * depth + tap * channels + c]).abs();
+                        }
+                    }
+                    let r = added.get(pixel * pitch + o).copied().unwrap_or(0.0);
+                    let (wanted, got) = (finished(sum, fused, slopes[o], r), out[pixel * pitch + o]);
+                    prop_assert!((got - wanted).abs() < 1e-4 * size, "{isa:?} pixel {pixel} channel {o}: {got} {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn depthwise_rows(
         channels in 1usize..70,
         width in 1usize..30,

@@ -35,8 +35,12 @@ impl Planner<'_> {
         let inputs = [Some(input), residual].into_iter().flatten().collect();
         let layout = self.dense(&self.shapes[last + 1].clone())?;
         let place = match stages.pop() {
-            Some(Stage { work: Work::Conv(reach), .. }) if stages.is_empty() => {
-                self.push(at, Action::Conv(reach), inputs, layout)
+            Some(Stage { work: Work::Conv(reach), from, to, .. }) if stages.is_empty() => {
+                let action = match self.by_squares(at, from, to) {
+                    Some(form) => Action::Winograd { form, from, offset: reach.offset },
+                    None => Action::Conv(reach),
+                };
+                self.push(at, action, inputs, layout)
             }
             Some(stage) => {
                 stages.push(stage);

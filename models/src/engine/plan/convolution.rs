@@ -2,9 +2,18 @@
 
 use super::{Action, Layout, Pixels, Place, Planner, Reach, Stage, Work};
 use crate::{
-    engine::weights::NodeWeights,
+    engine::{kernels::Form, weights::NodeWeights},
     graph::{Op, ValueId},
 };
+
+/// Most elements of a layer's transformed weights: 8 MiB. What is larger would be read from memory for
+/// each picture, and a network would take four times its size.
+const MOST_TRANSFORMED: usize = 2 << 20;
+
+/// What transforming a place of a square costs, a channel, and what reading a matrix costs, a weight, in
+/// multiplications: fitted to what networks of people take (`scripts/bench-vision`).
+const TRANSFORM: usize = 6;
+const READ: usize = 3;
 
 impl Planner<'_> {
     /// Plans a convolution, and what takes its rows; returns how many nodes were consumed.
@@ -41,6 +50,26 @@ impl Planner<'_> {
         };
         let work = Work::Conv(Reach { walk, taps, run, offset });
         self.chain(Stage { node: at, work, window, from, to }, input)
+    }
+
+    /// The squares by which a convolution is computed in less time than pixel by pixel, by a model of what
+    /// each costs, in multiplications of registers; `None` where it is not.
+    pub(super) fn by_squares(&self, at: usize, from: Pixels, to: Pixels) -> Option<Form> {
+        let NodeWeights::Conv(_, _, Some(_)) = &self.weights[at] else { return None };
+        let (inputs, outputs) = (from.channels, to.pitch);
+        let cost = |form: Form| {
+            let places = form.places() * form.places();
+            if places * inputs * outputs > MOST_TRANSFORMED {
+                return usize::MAX;
+            }
+            let squares = form.squares(to.height, to.width);
+            let transforms = TRANSFORM * squares * (inputs + outputs);
+            // A matrix is read once for all squares, however few they are.
+            places * (inputs * outputs * (squares + READ) + transforms)
+        };
+        let direct = to.height * to.width * 9 * inputs * outputs;
+        let form = if cost(Form::Four) <= cost(Form::Two) { Form::Four } else { Form::Two };
+        (cost(form) < direct).then_some(form)
     }
 
     /// A value as pixels with at least this padding (top, left, bottom, right) around them.

@@ -6,7 +6,7 @@ mod layout;
 mod nodes;
 
 use super::{
-    kernels::{Isa, Pooling},
+    kernels::{Form, Isa, Pooling},
     memory::{Memory, Storage},
     weights::NodeWeights,
 };
@@ -102,6 +102,13 @@ pub(super) enum Work {
 pub(super) enum Action {
     /// Convolution of pixels that have their padding around them.
     Conv(Reach),
+    /// A 3x3 convolution by squares, of pixels that have their padding around them; `offset` is where the
+    /// padding begins.
+    Winograd {
+        form: Form,
+        from: Pixels,
+        offset: usize,
+    },
     /// Rows through several nodes, with only as many rows in between as the next node needs; a
     /// second input is added by the last node.
     Chain(Vec<Stage>),
