@@ -4,7 +4,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{
     ComputeDevice, DecodeLimits, Face, Image, ImageError, LivenessCalibration, Pack, Picture, VisionError,
-    detect::Detection, detector::Detector, pack::manifest::LONG_SIDES, reader::Reader, refiner::Refiner,
+    detect::Detection,
+    detector::Detector,
+    pack::manifest::LONG_SIDES,
+    reader::Reader,
+    refiner::{Refiner, is_face, least_score},
 };
 
 /// Sizes, thresholds and resources of a pipeline.
@@ -99,7 +103,8 @@ impl FacePipeline {
     pub fn analyze_picture(&mut self, picture: &mut Picture<'_>) -> Result<Vec<Face>, VisionError> {
         let Self { options, detector, refiner, readers, pool, whole } = self;
         let mut work = || {
-            let mut found = detector.detect(picture.image(), options.min_score)?;
+            let least = if refiner.is_some() { least_score(options.min_score) } else { options.min_score };
+            let mut found = detector.detect(picture.image(), least)?;
             found.iter_mut().for_each(|d| d.grow(picture.scale()));
             found.sort_by(|a, b| b.bounding_box.area().total_cmp(&a.bounding_box.area()));
             found.truncate(options.max_faces);
@@ -109,6 +114,7 @@ impl FacePipeline {
             }
             if let Some(refiner) = refiner {
                 refiner.refine(picture, &mut found)?;
+                found.retain(|detection| is_face(detection, options.min_score));
             }
             let mut faces = read(picture, &found, readers)?;
             if let Some(calibration) = options.liveness {
@@ -120,6 +126,16 @@ impl FacePipeline {
             Some(pool) => pool.install(work),
             None => work(),
         }
+    }
+
+    /// Detector score from which faces are reported.
+    pub(crate) fn min_score(&self) -> f32 {
+        self.options.min_score
+    }
+
+    /// Whether the pack has a refiner.
+    pub(crate) fn is_refined(&self) -> bool {
+        self.refiner.is_some()
     }
 
     /// Where faces are in a picture, which is not read further.

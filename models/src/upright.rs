@@ -4,7 +4,12 @@
 //! landmarks where those of an upright face would be; what the embedder makes of them is alike for
 //! different people. A refiner tells; without one, the upright one of the four turns scores best.
 
-use crate::{Face, FacePipeline, Image, Picture, VisionError, detect::Detection, quality};
+use crate::{
+    Face, FacePipeline, Image, Picture, VisionError,
+    detect::Detection,
+    quality,
+    refiner::{CONFIDENT, is_face},
+};
 
 /// Largest tilt of a face in a picture that is the right way up, in degrees: beyond it, the next
 /// quarter turn is nearer.
@@ -21,9 +26,6 @@ const LEAST_SCORE: f32 = 0.7;
 /// What the best turn's score and its lead have to come to: the less it leads, the better it has to score.
 /// All 72 portraits of 24 rendered people, whose scores begin at 0.74, are right and in no doubt.
 const LEAST_EVIDENCE: f32 = 0.84;
-
-/// Confidence of a refiner from which a turn has an upright face.
-const CONFIDENT: f32 = 0.5;
 
 /// Detections from this score on are compared with the best one.
 const RIVAL_SCORE: f32 = 0.3;
@@ -47,16 +49,17 @@ impl FacePipeline {
     /// # Errors
     /// As [`analyze`](Self::analyze).
     pub fn analyze_upright(&mut self, image: &Image) -> Result<Upright, VisionError> {
-        let (mut scores, mut confidences) = ([0f32; 4], None);
+        let min_score = self.min_score();
+        let (mut scores, mut confidences) = ([0f32; 4], self.is_refined().then_some([0f32; 4]));
         for quarters in 0..4u8 {
             let turned = (quarters > 0).then(|| image.turned(quarters));
             let found = self.find(turned.as_ref().unwrap_or(image), RIVAL_SCORE)?;
             for detection in found.iter().filter(|d| may_be_upright(d)) {
                 let at = usize::from(quarters);
                 scores[at] = scores[at].max(detection.score);
-                if let Some(confidence) = detection.confidence {
-                    let best: &mut [f32; 4] = confidences.get_or_insert_default();
-                    best[at] = best[at].max(confidence);
+                // What would not be taken for a face is no rival, however sure the refiner is of a part of one.
+                if let Some(confidence) = detection.confidence.filter(|_| is_face(detection, min_score)) {
+                    confidences.iter_mut().for_each(|best| best[at] = best[at].max(confidence));
                 }
             }
         }

@@ -13,6 +13,8 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("pack.toml", include_bytes!("../../packs/cavs-nano/pack.toml")),
     ("detector.graph.json", include_bytes!("../../packs/cavs-nano/detector.graph.json")),
     ("detector.safetensors", include_bytes!("../../packs/cavs-nano/detector.safetensors")),
+    ("refiner.graph.json", include_bytes!("../../packs/cavs-nano/refiner.graph.json")),
+    ("refiner.safetensors", include_bytes!("../../packs/cavs-nano/refiner.safetensors")),
     ("embedder.graph.json", include_bytes!("../../packs/cavs-nano/embedder.graph.json")),
     ("embedder.safetensors", include_bytes!("../../packs/cavs-nano/embedder.safetensors")),
 ];

@@ -74,6 +74,9 @@ def main() -> int:
         export.pack(VERSION)
     good = True
     if "evaluate" in steps or "card" in steps:
+        if "evaluate" in steps:
+            bare = evaluate.landmarks(evaluate.without_refiner(PACK), (0,))
+            print(*(f"# without the refiner: {name} {figure:.4f}" for name, figure in bare.items()), sep="\n")
         figures, good = evaluate.report(PACK)
         if "card" in steps:
             teacher, _ = evaluate.report(export.teachers())

@@ -79,8 +79,8 @@ def write(pack: Path, teachers: Path, genuine: tuple[float, float], liveness: fl
     pairs = np.sort(similar[np.triu_indices(len(similar), 1)])[::-1]
     pairs = pairs[pairs > -1]
     accept = threshold_for(similar, ACCEPTED, 300)
-    # Where at most one in a hundred of the refiner's held-out upright faces is below.
-    upright = load(work("refiner.pt"))["figures"]["clean"]["threshold"]
+    # Where at most one in a hundred of the held-out upright faces is below, spoilt as cameras spoil them.
+    upright = load(work("refiner.pt"))["figures"]["spoilt"]["threshold"]
     lines = [
         "[thresholds]", f"accept = {accept:.3f}", f"review = {threshold_for(similar, REVIEWED, 300):.3f}", "margin = 0.05",
         f"track = {threshold_for(similar, JOINED, 30):.3f}", f"upright = {upright:.3f}",

@@ -45,7 +45,7 @@ def groups(faces: Faces) -> list[tuple[str, int, float, float]]:
 def write(sources: dict[str, str], figures: dict[str, float], teacher: dict[str, float]) -> None:
     rows = [f"| {name} | {count} | {mean:.3f} | {low:.3f} |" for name, count, mean, low in groups(Faces(sources))]
     bars = [f"| {name} | {figures[name]:.4f} | {teacher[name]:.4f} | {'at least' if kind == 'least' else 'at most'} {bar} |"
-            for name, (bar, kind) in BARS.items()]
+            for name, (bar, kind) in BARS.items() if name in figures and name in teacher]
     state = load(work("embedder.pt"))
     size = sum(f.stat().st_size for f in PACK.iterdir())
     text = (CARD.with_name("MODEL_CARD.in.md")).read_text()

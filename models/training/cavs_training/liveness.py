@@ -27,8 +27,8 @@ SCALE = 2.7
 #: Lessons to learn from, and others to measure by; each has people, strangers and held-up pictures.
 LESSONS, MEASURED = range(9600, 9660), range(9700, 9712)
 SIZES = ("1280x720", "1920x1080", "960x540")
-#: Heads to learn from, crops of each, and how much of a label is the teachers'.
-HEADS, CROPS, TAUGHT = 5000, 3, 0.25
+#: Heads and rendered portraits to learn from, crops of each, and how much of a label is the teachers'.
+HEADS, PORTRAITS, CROPS, TAUGHT = 4000, 600, 3, 0.25
 BATCH, RATE, DECAY, WARM_UP = 128, 3e-3, 0.02, 100
 
 
@@ -214,7 +214,11 @@ def crops(teachers: Path) -> dict[str, torch.Tensor]:
         if path != name:
             picture, name = np.asarray(Image.open(path).convert("RGB")), path
         add(picture, box, taught(float(face), live), False, 0)
-    print(f"liveness: {len(found)} crops of lessons", flush=True)
+    # Portraits are faces, too, though no room is around them.
+    for path, faces in analyze(teachers, sorted((work("renders") / "faces").rglob("*.jpg"))[:PORTRAITS]).items():
+        for box, live in _boxes(faces)[:1]:
+            add(np.asarray(Image.open(path).convert("RGB")), box, taught(1.0, live), False, 0)
+    print(f"liveness: {len(found)} crops of lessons and portraits", flush=True)
     heads, names = load_heads()
     folder = work("liveness-heads")
     folder.mkdir(exist_ok=True)

@@ -7,5 +7,5 @@ mod thresholds;
 
 pub use policy::{Judged, Match, Policy};
 pub use prediction::{Candidate, Prediction, Probe};
-pub use rate::{RateEvidence, RateReason, wanted_rate};
+pub use rate::{HIGHEST_ACCEPT, RateEvidence, RateReason, wanted_rate};
 pub use thresholds::{ThresholdChange, ThresholdVersion, Thresholds};

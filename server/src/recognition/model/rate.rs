@@ -8,8 +8,8 @@ use cavs_types::{ProtocolError, RateBasis};
 /// Rates of false matches, strangers of 1,000, that may be wanted.
 const RATES: RangeInclusive<f64> = 0.001..=100.0;
 
-/// Highest accept threshold that a rate leads to: above it, hardly anybody is accepted.
-const HIGHEST: f32 = 0.95;
+/// Highest accept threshold that a rate leads to, and that can be set: above it, hardly anybody is accepted.
+pub const HIGHEST_ACCEPT: f32 = 0.95;
 
 /// A threshold stays where the expected rate is at most so many times the wanted one, and where a lower one
 /// would be lower by less than this: reviewers need something to rely on, and a measurement scatters.
@@ -54,7 +54,7 @@ impl RateEvidence<'_> {
                 (None, None) => (self.floor, RateBasis::Floor),
             };
         let (accept, basis) = if found > self.floor {
-            (found.get().min(HIGHEST), basis)
+            (found.get().min(HIGHEST_ACCEPT), basis)
         } else {
             (self.floor.get(), RateBasis::Floor)
         };
@@ -180,7 +180,7 @@ mod tests {
             let pack = pack();
             let evidence = evidence(table.then_some(&pack), templates);
             let (accept, _) = evidence.threshold_for(wanted);
-            prop_assert!(accept >= evidence.floor && accept.get() <= HIGHEST);
+            prop_assert!(accept >= evidence.floor && accept.get() <= HIGHEST_ACCEPT);
             prop_assert_eq!(evidence.replacement(accept, wanted), None);
             if let Some((next, _)) = evidence.replacement(at(standing), wanted) {
                 prop_assert_eq!(next, accept);

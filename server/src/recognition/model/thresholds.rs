@@ -2,7 +2,7 @@ use cavs_embedding::Similarity;
 use cavs_types::ProtocolError;
 use jiff::Timestamp;
 
-use super::{RateEvidence, RateReason, wanted_rate};
+use super::{HIGHEST_ACCEPT, RateEvidence, RateReason, wanted_rate};
 
 /// From which similarity on a face is taken for somebody's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,7 +88,7 @@ impl ThresholdChange {
             Some(value) if (low..=high).contains(&value) => Ok(value),
             Some(value) => Err(ProtocolError::invalid(field, format_args!("{value} is not {low} to {high}"))),
         };
-        let accept = within("accept", accept, now.accept.get(), (0.05, 0.95))?;
+        let accept = within("accept", accept, now.accept.get(), (0.05, HIGHEST_ACCEPT))?;
         let review = within("review", self.review, now.review.get(), (0.0, 1.0))?;
         let margin = within("margin", self.margin, now.margin, (0.0, 0.5))?;
         if review > accept {

@@ -9,7 +9,9 @@ use tracing::info;
 use super::{Calibrated, GalleryState, Recognition};
 use crate::{
     error::ServiceError,
-    recognition::{RateEvidence, RateReason, ThresholdChange, ThresholdVersion, Thresholds, wanted_rate},
+    recognition::{
+        HIGHEST_ACCEPT, RateEvidence, RateReason, ThresholdChange, ThresholdVersion, Thresholds, wanted_rate,
+    },
 };
 
 /// Versions of thresholds that are listed.
@@ -63,7 +65,9 @@ impl Recognition {
             let message = "a threshold is suggested from 20 templates of at least two students on";
             ServiceError::refused(ErrorReason::GalleryTooSmall, message)
         })?;
-        let accept = calibration.calibration.threshold_for(per_thousand);
+        // What could not be set is no suggestion.
+        let highest = Similarity::clamped(HIGHEST_ACCEPT);
+        let accept = calibration.calibration.threshold_for(per_thousand).min(highest);
         Ok(Suggestion { accept, calibration, in_force: self.thresholds() })
     }
 
