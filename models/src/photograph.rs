@@ -55,17 +55,16 @@ impl PhotographReader {
                 [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
                     finish(WebPDecoder::new(file()).map_err(corrupt)?)
                 }
-                _ => match UnreadFormat::of(bytes) {
-                    UnreadFormat::Bmp => finish(BmpDecoder::new(file()).map_err(corrupt)?),
-                    UnreadFormat::Gif => finish(GifDecoder::new(file()).map_err(corrupt)?),
-                    UnreadFormat::Tiff => finish(TiffDecoder::new(file()).map_err(corrupt)?),
-                    kind @ (UnreadFormat::Heic | UnreadFormat::Avif) => match &self.heif {
+                _ => match (UnreadFormat::of(bytes), &self.heif) {
+                    (UnreadFormat::Bmp, _) => finish(BmpDecoder::new(file()).map_err(corrupt)?),
+                    (UnreadFormat::Gif, _) => finish(GifDecoder::new(file()).map_err(corrupt)?),
+                    (UnreadFormat::Tiff, _) => finish(TiffDecoder::new(file()).map_err(corrupt)?),
+                    (UnreadFormat::Heic | UnreadFormat::Avif, Some(converter)) => {
                         // What EXIF says of such a file is about its camera: the file itself says how it is
                         // turned (ISO/IEC 23008-12, A.3), and libheif has turned it.
-                        Some(converter) => jpeg(&converter.to_jpeg(bytes)?, false),
-                        None => Err(ImageError::FormatUnsupported(kind)),
-                    },
-                    kind => Err(ImageError::FormatUnsupported(kind)),
+                        jpeg(&converter.to_jpeg(bytes)?, false)
+                    }
+                    (kind, _) => Err(ImageError::FormatUnsupported(kind)),
                 },
             }
         })
@@ -103,13 +102,10 @@ fn finish(decoder: impl ImageDecoder) -> Result<Image, ImageError> {
 fn finish_as(mut decoder: impl ImageDecoder, turn: bool) -> Result<Image, ImageError> {
     let (width, height) = decoder.dimensions();
     within((width, height), &LIMITS)?;
-    let bytes_a_pixel = match decoder.color_type() {
-        ColorType::Rgb8 => 3,
-        // Made opaque in place.
-        ColorType::Rgba8 => 4,
-        // Converted first.
-        other => u64::from(other.bytes_per_pixel()) + 4,
-    };
+    let color = decoder.color_type();
+    // Eight bits with transparency are made opaque in place, other kinds are converted first.
+    let converted = if matches!(color, ColorType::Rgb8 | ColorType::Rgba8) { 0 } else { 4 };
+    let bytes_a_pixel = u64::from(color.bytes_per_pixel()) + converted;
     let max_pixels = MEMORY / bytes_a_pixel;
     if u64::from(width) * u64::from(height) > max_pixels {
         return Err(ImageError::TooLarge { width, height, max_side: LIMITS.max_side, max_pixels });

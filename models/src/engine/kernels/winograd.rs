@@ -141,7 +141,7 @@ pub(crate) fn winograd(
     }
     let rows = out.len() / line;
     assert!(out.len() == rows * line && first + rows <= input.height, "the output has no whole rows");
-    assert!(first % packed.side() == 0, "the first row begins no square");
+    assert!(first.is_multiple_of(packed.side()), "the first row begins no square");
     let needed = (input.height + 1) * input.row + (input.width + 1) * input.pitch + packed.inputs;
     assert!(input.data.len() >= needed && input.pitch >= packed.inputs, "the input is too short");
     assert!(memory.len() >= packed.memory(), "the memory is too short");
