@@ -39,6 +39,9 @@ pub enum ImageError {
     /// The decoder found no picture in it, or only a part of one.
     #[error("the image is damaged: {0}")]
     Corrupt(String),
+    /// The program that converts HEIC and AVIF does not work; nothing is said of the picture.
+    #[error("the image can't be converted now: {0}; try again, or export it as JPEG")]
+    ConverterFailed(String),
     /// A crop does not touch the picture, or has no size.
     #[error("the crop lies outside the image")]
     CropOutside,
@@ -56,6 +59,7 @@ impl ImageError {
             Self::FormatUnsupported(_) => "IMAGE_FORMAT_UNSUPPORTED",
             Self::TooLarge { .. } | Self::FileTooLarge { .. } => "IMAGE_TOO_LARGE",
             Self::Corrupt(_) => "IMAGE_CORRUPT",
+            Self::ConverterFailed(_) => "IMAGE_CONVERTER_FAILED",
             Self::CropOutside => "IMAGE_CROP_OUTSIDE",
             Self::Encode(_) => "IMAGE_ENCODE_FAILED",
         }

@@ -50,15 +50,23 @@ impl PhotographReader {
             match bytes {
                 [0xff, 0xd8, ..] => jpeg(bytes, true),
                 [0x89, b'P', b'N', b'G', ..] => {
-                    finish(PngDecoder::with_limits(file(), image_limits(&LIMITS)).map_err(corrupt)?)
+                    finish(PngDecoder::with_limits(file(), image_limits(&LIMITS)).map_err(corrupt)?, 0)
                 }
                 [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
-                    finish(WebPDecoder::new(file()).map_err(corrupt)?)
+                    let decoder = WebPDecoder::new(file()).map_err(corrupt)?;
+                    // Of a film, the canvas and the frame as well.
+                    let own = if decoder.has_animation() { 8 } else { 4 };
+                    finish(decoder, own)
                 }
                 _ => match (UnreadFormat::of(bytes), &self.heif) {
-                    (UnreadFormat::Bmp, _) => finish(BmpDecoder::new(file()).map_err(corrupt)?),
-                    (UnreadFormat::Gif, _) => finish(GifDecoder::new(file()).map_err(corrupt)?),
-                    (UnreadFormat::Tiff, _) => finish(TiffDecoder::new(file()).map_err(corrupt)?),
+                    (UnreadFormat::Bmp, _) => finish(BmpDecoder::new(file()).map_err(corrupt)?, 0),
+                    (UnreadFormat::Gif, _) => finish(GifDecoder::new(file()).map_err(corrupt)?, 4),
+                    (UnreadFormat::Tiff, _) => {
+                        let decoder = TiffDecoder::new(file()).map_err(corrupt)?;
+                        // It decodes into a buffer of its own first.
+                        let own = decoder.color_type().bytes_per_pixel().into();
+                        finish(decoder, own)
+                    }
                     (UnreadFormat::Heic | UnreadFormat::Avif, Some(converter)) => {
                         // What EXIF says of such a file is about its camera: the file itself says how it is
                         // turned (ISO/IEC 23008-12, A.3), and libheif has turned it.
@@ -92,20 +100,21 @@ fn jpeg(bytes: &[u8], turn: bool) -> Result<Image, ImageError> {
         let max_pixels = MEMORY / bytes_a_pixel;
         return Err(ImageError::TooLarge { width, height, max_side: LIMITS.max_side, max_pixels });
     }
-    finish_as(decoder, turn)
+    finish_as(decoder, 0, turn)
 }
 
-fn finish(decoder: impl ImageDecoder) -> Result<Image, ImageError> {
-    finish_as(decoder, true)
+/// `own`: bytes a pixel that the decoder takes beside what it gives.
+fn finish(decoder: impl ImageDecoder, own: u64) -> Result<Image, ImageError> {
+    finish_as(decoder, own, true)
 }
 
-fn finish_as(mut decoder: impl ImageDecoder, turn: bool) -> Result<Image, ImageError> {
+fn finish_as(mut decoder: impl ImageDecoder, own: u64, turn: bool) -> Result<Image, ImageError> {
     let (width, height) = decoder.dimensions();
     within((width, height), &LIMITS)?;
     let color = decoder.color_type();
     // Eight bits with transparency are made opaque in place, other kinds are converted first.
     let converted = if matches!(color, ColorType::Rgb8 | ColorType::Rgba8) { 0 } else { 4 };
-    let bytes_a_pixel = u64::from(color.bytes_per_pixel()) + converted;
+    let bytes_a_pixel = u64::from(color.bytes_per_pixel()) + converted + own;
     let max_pixels = MEMORY / bytes_a_pixel;
     if u64::from(width) * u64::from(height) > max_pixels {
         return Err(ImageError::TooLarge { width, height, max_side: LIMITS.max_side, max_pixels });
@@ -122,8 +131,12 @@ fn said(decoder: &mut impl ImageDecoder, turn: bool) -> Orientation {
         return Orientation::NoTransforms;
     }
     // A damaged EXIF block says nothing; the picture itself may be whole.
-    let block = decoder.exif_metadata().ok().flatten();
-    block.and_then(|block| exif::orientation(&block)).unwrap_or(Orientation::NoTransforms)
+    let turned = match decoder.exif_metadata().ok().flatten() {
+        Some(block) => exif::orientation(&block),
+        // TIFF says it in a tag of its own.
+        None => decoder.orientation().ok(),
+    };
+    turned.unwrap_or(Orientation::NoTransforms)
 }
 
 /// The picture with at most [`MOST_PIXELS`].

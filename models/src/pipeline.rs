@@ -42,6 +42,9 @@ impl Default for PipelineOptions {
     }
 }
 
+/// Most detections that are looked at more closely; the largest.
+const MOST_DETECTIONS: usize = 512;
+
 /// Finds the faces of pictures and embeds them. One picture at a time; it can move between threads.
 pub struct FacePipeline {
     options: PipelineOptions,
@@ -107,8 +110,10 @@ impl FacePipeline {
             let mut found = detector.detect(picture.image(), least)?;
             found.iter_mut().for_each(|d| d.grow(picture.scale()));
             found.sort_by(|a, b| b.bounding_box.area().total_cmp(&a.bounding_box.area()));
-            found.truncate(options.max_faces);
-            *whole = readers.first().is_some_and(|r| found.iter().any(|d| r.needs_whole(d)));
+            found.truncate(MOST_DETECTIONS);
+            // What is less is a face only if the refiner says so: none that is too small.
+            let sure = |d: &&Detection| d.score >= options.min_score;
+            *whole = readers.first().is_some_and(|r| found.iter().filter(sure).any(|d| r.needs_whole(d)));
             if *whole {
                 picture.complete();
             }
@@ -116,6 +121,7 @@ impl FacePipeline {
                 refiner.refine(picture, &mut found)?;
                 found.retain(|detection| is_face(detection, options.min_score));
             }
+            found.truncate(options.max_faces);
             let mut faces = read(picture, &found, readers)?;
             if let Some(calibration) = options.liveness {
                 faces.iter_mut().for_each(|f| f.liveness = f.liveness.map(|live| calibration.apply(live)));

@@ -389,7 +389,7 @@ impl Report for ThresholdList {
     fn table(&self, style: &Style) -> String {
         let rows = self.thresholds.iter().map(|one| {
             let by = match one.set_by.as_str() {
-                "" if one.version == 0 => "configuration",
+                "" if one.version == 0 || one.rate.is_none() => "configuration",
                 "" => "rate",
                 name => name,
             };

@@ -137,6 +137,7 @@ impl From<ImageError> for ImageFailure {
             | ImageError::FormatUnsupported(_)
             | ImageError::FileTooLarge { .. }
             | ImageError::Corrupt(_)
+            | ImageError::ConverterFailed(_)
             | ImageError::CropOutside
             | ImageError::Encode(_) => "",
         };

@@ -15,6 +15,8 @@ use crate::{
 
 /// Fewest people from whom anything can be concluded.
 const LEAST_PEOPLE: usize = 20;
+/// Fewest pairs of two people: a rate and one below it have enough of them.
+const LEAST_IMPOSTORS: usize = 350;
 /// Most pictures that are looked at: pairs are compared each with each.
 const MOST_PICTURES: usize = 5000;
 
@@ -92,6 +94,12 @@ pub(super) fn calibrate(
         )));
     }
     let (genuine, impostor) = pairs(&faces);
+    if impostor.len() < LEAST_IMPOSTORS {
+        let found = impostor.len();
+        return Err(problem(format!(
+            "{found} pairs of two people, where {LEAST_IMPOSTORS} at least are needed: more pictures of each person"
+        )));
+    }
     conclude(&genuine, impostor, &format!("{} pictures of {} people", faces.len(), known.len()))
         .ok_or_else(|| problem("all pictures are equally alike".to_owned()))
 }

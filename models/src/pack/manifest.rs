@@ -218,8 +218,9 @@ impl TryFrom<ThresholdValues> for Thresholds {
         if v.liveness.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
             return Err("thresholds: liveness must be between 0 and 1");
         }
-        if !(0.05..=0.99).contains(&upright) {
-            return Err("thresholds: upright must be between 0.05 and 0.99");
+        // Below a half, points would pass that are not taken for better than the detector's.
+        if !(0.5..=0.99).contains(&upright) {
+            return Err("thresholds: upright must be between 0.5 and 0.99");
         }
         if v.review > v.accept {
             return Err("thresholds: review must not be above accept");

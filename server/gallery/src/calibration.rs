@@ -12,15 +12,15 @@ const TAIL: f64 = 0.1;
 /// is an impostor, as a stranger before the camera would find one, and the gallery's size is part of
 /// the measurement. Above the sample's 90th percentile the rate is taken to fall exponentially, as the
 /// tail of a maximum of many does (peaks over threshold; Coles, An Introduction to Statistical Modeling
-/// of Extreme Values, chapter 4). A person enrolled as two students looks like a likely impostor, so
-/// such a gallery is judged worse than it is, never better.
+/// of Extreme Values, chapter 4), as its median says: a person enrolled as two students, or twins, look like
+/// likely impostors, and a few of them must not carry the rest with them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
     /// Similarity of each probe's best impostor, ascending.
     impostors: Vec<Similarity>,
     /// Where the tail begins.
     tail: f64,
-    /// Mean excess over `tail`.
+    /// Mean excess over `tail`, as its median says.
     scale: f64,
 }
 
@@ -33,9 +33,14 @@ impl Calibration {
         impostors.sort_unstable();
         let (below, above) = impostors.split_at(((1.0 - TAIL) * impostors.len() as f64) as usize);
         let tail = below.last().map_or(-1.0, |s| f64::from(s.get()));
-        let excess: f64 = above.iter().map(|s| f64::from(s.get()) - tail).sum();
+        // They are sorted; the median of an exponential distribution is its mean times ln 2.
+        let middle = (above.len() - 1) / 2;
+        let median = above
+            .get(middle)
+            .zip(above.get(above.len() / 2))
+            .map_or(0.0, |(a, b)| (f64::from(a.get()) + f64::from(b.get())) / 2.0 - tail);
         // Where all are alike, the smallest step stands for no excess at all.
-        let scale = (excess / above.len() as f64).max(f64::from(f32::EPSILON));
+        let scale = (median / std::f64::consts::LN_2).max(f64::from(f32::EPSILON));
         Some(Self { impostors, tail, scale })
     }
 
@@ -85,6 +90,16 @@ mod tests {
         }
         assert_eq!(calibration.false_matches_per_thousand(Similarity::MIN), 1000.0);
         assert!((calibration.false_matches_per_thousand(Similarity::clamped(0.21)) - 607.0).abs() < 2.0);
+    }
+
+    #[test]
+    fn a_pair_of_twins_does_not_carry_the_others() {
+        let quantile = |i: usize| 0.2 - 0.02 * (1.0 - (i as f32 + 0.5) / 120.0).ln();
+        let mut impostors: Vec<_> = (0..120).map(|i| Similarity::clamped(quantile(i))).collect();
+        let without = Calibration::new(impostors.clone()).unwrap().threshold_for(0.1);
+        impostors[118..].fill(Similarity::clamped(0.95));
+        let with = Calibration::new(impostors).unwrap().threshold_for(0.1);
+        assert!(with.get() - without.get() < 0.03, "{without:?} {with:?}");
     }
 
     #[test]

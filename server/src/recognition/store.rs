@@ -46,6 +46,21 @@ impl ThresholdStore {
         rows.iter().map(version).collect()
     }
 
+    /// The newest version that a person set.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn set_by_people(
+        &self,
+        site: SiteId,
+        pack: PackDigest,
+    ) -> Result<Option<ThresholdVersion>, DatabaseError> {
+        let client = self.db.client().await?;
+        let sql = format!("{SELECT} AND t.set_by IS NOT NULL ORDER BY t.version DESC LIMIT 1");
+        let row = client.query_opt(&sql, &[&site.uuid(), &pack.as_bytes().as_slice()]).await?;
+        row.as_ref().map(version).transpose()
+    }
+
     /// Sets a site's thresholds of a pack, by a person or for a wanted rate, if `expected` is still the latest version (0 where there is none): the new
     /// version, or `None` where another one came first.
     ///

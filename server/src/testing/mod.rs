@@ -102,14 +102,15 @@ impl TestDatabase {
         (Database::new(&Address::Url(&url), 1).unwrap(), trips)
     }
 
-    pub(crate) async fn galleries(&self) -> Galleries {
+    /// What a server's configuration says.
+    pub(crate) fn setup() -> RecognitionSetup {
         let thresholds = Thresholds {
             accept: Similarity::clamped(0.5),
             review: Similarity::clamped(0.3),
             margin: 0.05,
             liveness: None,
         };
-        let setup = RecognitionSetup {
+        RecognitionSetup {
             pack: PACK,
             dimension: DIMENSION,
             thresholds,
@@ -119,7 +120,14 @@ impl TestDatabase {
             mode: GalleryMode::Exact,
             grouping: Grouping::Best,
             options: Options::default(),
-        };
+        }
+    }
+
+    pub(crate) async fn galleries(&self) -> Galleries {
+        self.galleries_as(Self::setup()).await
+    }
+
+    pub(crate) async fn galleries_as(&self, setup: RecognitionSetup) -> Galleries {
         let background = self.store.with_own_connections(4).unwrap();
         Galleries::open(setup, &background, Arc::clone(&self.keys), Arc::default()).await.unwrap()
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use cavs_embedding::Similarity;
 use cavs_models::{BoundingBox, Face, ImageError, PhotographReader, Upright};
 use cavs_types::{ErrorReason, Quality, SiteId, StudentId, TemplateId};
+use tokio::sync::Semaphore;
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -37,6 +38,8 @@ pub struct EnrollmentLimits {
 
 /// How much of what is around a face is kept with it, as a part of its box.
 const PORTRAIT_MARGIN: f32 = 0.25;
+/// Photographs that are read again at a time, for the picture of the face.
+static CROPS: Semaphore = Semaphore::const_new(2);
 /// Most pixels of a kept picture's side: as many as any network looks at.
 const PORTRAIT_SIDE: u32 = 256;
 /// JPEG quality of kept pictures, 1 to 100.
@@ -284,7 +287,10 @@ async fn crop(
     quarters: u8,
     bounds: BoundingBox,
 ) -> Result<Result<Zeroizing<Vec<u8>>, ImageError>, ServiceError> {
+    // A large photograph takes up to 256 MiB while it is read.
+    let place = CROPS.acquire().await;
     blocking(move || {
+        let _place = place;
         let upright = photographs.read(&picture)?.turned(quarters);
         let jpeg = upright.crop_jpeg(bounds, PORTRAIT_MARGIN, PORTRAIT_SIDE, PORTRAIT_QUALITY)?;
         Ok(Zeroizing::new(jpeg))

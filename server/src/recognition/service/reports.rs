@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cavs_embedding::Similarity;
 use cavs_types::{ErrorReason, UserId};
+use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
 use super::{Calibrated, GalleryState, Recognition};
@@ -14,6 +15,8 @@ use crate::{
     },
 };
 
+/// How long a threshold stands before a server sets a lower one.
+const SETTLED: SignedDuration = SignedDuration::from_mins(10);
 /// Versions of thresholds that are listed.
 const VERSIONS: u32 = 100;
 
@@ -115,33 +118,53 @@ impl Recognition {
     }
 
     /// Lets the accept threshold follow the wanted rate, if one is wanted: sets the next version where the gallery
-    /// asks for another threshold. Where several servers do so, one of them is first.
+    /// asks for another threshold. Where several servers do so, one of them is first. What a server set follows what
+    /// people have set last, or the configuration, in everything else.
     ///
     /// # Errors
     /// `Database`, `Stopped`.
     pub async fn follow_wanted_rate(&self) -> Result<(), ServiceError> {
         self.refresh_thresholds().await?;
         let standing = self.thresholds();
-        let Some(RateReason { wanted, .. }) = standing.rate else { return Ok(()) };
-        let calibrated = self.calibration().await?;
-        let evidence = self.rate_evidence(calibrated.as_deref());
-        let Some((accept, reason)) = evidence.replacement(standing.thresholds.accept, wanted) else {
-            return Ok(());
+        let said = match (standing.version, &standing.set_by) {
+            (0, _) | (_, Some(_)) => standing.clone(),
+            (_, None) => {
+                let by_people = self.threshold_store.set_by_people(self.site, self.pack()).await?;
+                by_people.unwrap_or_else(|| self.configured_thresholds())
+            }
         };
-        // Somebody may have set a review threshold that is higher.
-        let thresholds = Thresholds { accept: accept.max(standing.thresholds.review), ..standing.thresholds };
-        if thresholds == standing.thresholds {
+        let (mut thresholds, mut rate) = (said.thresholds, None);
+        if let Some(RateReason { wanted, .. }) = said.rate {
+            let calibrated = self.calibration().await?;
+            let evidence = self.rate_evidence(calibrated.as_deref());
+            let now = standing.thresholds.accept;
+            let replacement = evidence
+                .replacement(now, wanted)
+                .filter(|(accept, _)| *accept > now || self.may_lower(&standing));
+            let kept = standing.rate.map(|reason| RateReason { wanted, ..reason }).or(said.rate);
+            let (accept, reason) = replacement.map_or((now, kept), |(accept, reason)| (accept, Some(reason)));
+            // Somebody may have set a review threshold that is higher.
+            thresholds.accept = accept.max(thresholds.review);
+            rate = reason;
+        }
+        let wanted = |rate: &Option<RateReason>| rate.map(|reason| reason.wanted);
+        if thresholds == standing.thresholds && wanted(&rate) == wanted(&standing.rate) {
             return Ok(());
         }
-        if let Some(set) = self.set_version(standing.version, &thresholds, Some(&reason), None).await? {
-            let RateReason { wanted, basis, templates } = reason;
+        if let Some(set) = self.set_version(standing.version, &thresholds, rate.as_ref(), None).await? {
             let (version, accept) = (set.version, thresholds.accept.get());
-            info!(
-                site = %self.site, version, accept, wanted, %basis, templates,
-                "the accept threshold follows the wanted rate of false matches"
-            );
+            let templates = rate.map(|reason| reason.templates);
+            let (wanted, basis) = (wanted(&rate), rate.map(|reason| reason.basis.as_str()));
+            info!(site = %self.site, version, accept, wanted, basis, templates, "set thresholds for the wanted rate");
         }
         self.refresh_thresholds().await
+    }
+
+    /// Whether a lower threshold may take the place of this one: not at once, as a server with other evidence may
+    /// have set it, nor while templates are left out that the gallery should have.
+    fn may_lower(&self, standing: &ThresholdVersion) -> bool {
+        let settled = standing.set_at.is_none_or(|at| Timestamp::now().duration_since(at) >= SETTLED);
+        settled && self.state().quarantined == 0
     }
 
     async fn set_version(

@@ -157,3 +157,45 @@ async fn the_accept_threshold_follows_a_wanted_rate_until_somebody_says_it() {
     let floor = Some(RateBasis::Floor);
     assert_eq!(follows, [None, Some(RateBasis::Gallery), Some(RateBasis::Gallery), floor, None]);
 }
+
+/// What a server has set for a rate keeps nobody from changing the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_configuration_comes_into_force_after_a_rate_was_followed() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let mut templates = Vec::new();
+    for number in 0..120 {
+        let student = database.student(&app, &number.to_string()).await;
+        templates.push(database.template(student, &alike(number)).await);
+    }
+    let configured = |change: fn(&mut RecognitionSetup)| {
+        let mut setup = TestDatabase::setup();
+        change(&mut setup);
+        let database = &database;
+        async move {
+            let galleries = database.galleries_as(setup).await;
+            let gallery = galleries.of(MAIN).await.unwrap();
+            gallery.follow_wanted_rate().await.unwrap();
+            gallery.follow_wanted_rate().await.unwrap();
+            gallery.thresholds()
+        }
+    };
+    let followed = configured(|setup| setup.wanted_rate = Some(1.0)).await;
+    assert_eq!((followed.version, followed.rate.map(|rate| rate.basis)), (1, Some(RateBasis::Gallery)));
+    let asked = configured(|setup| {
+        setup.wanted_rate = Some(1.0);
+        setup.thresholds.liveness = Some(0.3);
+        setup.thresholds.margin = 0.1;
+    })
+    .await;
+    let expected = Thresholds { liveness: Some(0.3), margin: 0.1, ..followed.thresholds };
+    assert_eq!((asked.version, asked.thresholds, asked.rate), (2, expected, followed.rate));
+    // A rarer match is wanted; a threshold that was set a moment ago is raised at once, and lowered later.
+    let rarer = configured(|setup| setup.wanted_rate = Some(0.01)).await;
+    assert!(rarer.version == 3 && rarer.thresholds.accept > followed.thresholds.accept, "{rarer:?}");
+    let more = configured(|setup| setup.wanted_rate = Some(1.0)).await;
+    assert_eq!((more.version, more.thresholds.accept), (4, rarer.thresholds.accept));
+    // The configuration says the threshold itself.
+    let said = configured(|setup| setup.thresholds.accept = Similarity::clamped(0.61)).await;
+    assert_eq!((said.version, said.thresholds.accept.get(), said.rate, said.set_by), (5, 0.61, None, None));
+}
