@@ -51,12 +51,6 @@ impl HeifConverter {
         Some(Self { program, prlimit: installed("prlimit") })
     }
 
-    /// Its file.
-    #[must_use]
-    pub fn program(&self) -> &Path {
-        &self.program
-    }
-
     /// The main picture of a file as a JPEG, turned and mirrored as the file says.
     ///
     /// # Errors

@@ -25,8 +25,8 @@ const LIMITS: DecodeLimits = DecodeLimits { max_bytes: 64 << 20, max_side: 40_00
 /// hundredth of it still has several times the pixels that the networks look at.
 const MOST_PIXELS: u64 = 16_000_000;
 
-/// Most bytes that decoding may take, beside the file itself and the shrunk picture: all of it is within
-/// 256 MiB.
+/// Most bytes of the buffers of decoding, beside the file itself and the shrunk picture: with a file of
+/// usual length all of it is within 256 MiB.
 const MEMORY: u64 = 160 << 20;
 
 /// Reads photographs of people who are to be enrolled.
@@ -37,6 +37,9 @@ pub struct PhotographReader {
 }
 
 impl PhotographReader {
+    /// Longest file, in bytes.
+    pub(crate) const MOST_BYTES: u64 = LIMITS.max_bytes as u64;
+
     /// The photograph, upright as its camera says, of at most 16 megapixels: JPEG, PNG, WebP, BMP, GIF (its
     /// first picture), TIFF, and HEIC and AVIF where a converter is there. A file has at most 64 MiB and
     /// 200 megapixels, and what can't be decoded within 256 MiB of memory is refused.

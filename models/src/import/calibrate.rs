@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -69,7 +70,10 @@ pub(super) fn calibrate(
     let mut faces: Vec<(usize, UnitEmbedding)> = Vec::new();
     for (person, pictures) in people.iter().enumerate() {
         for picture in pictures {
-            let bytes = fs::read(picture).map_err(ImportError::file(picture))?;
+            let mut bytes = Vec::new();
+            fs::File::open(picture)
+                .and_then(|file| file.take(PhotographReader::MOST_BYTES + 1).read_to_end(&mut bytes))
+                .map_err(ImportError::file(picture))?;
             let seen = match reader.read(&bytes) {
                 Ok(image) => Some(pipeline.analyze_upright(&image).map_err(failed)?),
                 Err(_) => None,
