@@ -76,7 +76,9 @@ def save(file: Path, state: dict) -> None:
     torch.save(state, part)
     part.rename(file)
     if folder := os.environ.get("CAVS_WEIGHTS_DIR"):
-        torch.save({key: value for key, value in state.items() if key not in ("live", "optimiser", "adapters")}, Path(folder) / file.name)
+        part = (Path(folder) / file.name).with_suffix(".part")
+        torch.save({key: value for key, value in state.items() if key not in ("live", "optimiser", "adapters")}, part)
+        part.rename(part.with_suffix(".pt"))
 
 
 def load(file: Path) -> dict:

@@ -27,6 +27,8 @@ RATE, DECAY, WARM_UP = 4e-3, 0.02, 200
 #: The teacher must have seen a face with this score, in the median of its looks.
 SURE = 0.65
 FLIP = [1, 0, 2, 4, 3]
+#: Errors count in parts of the distance of the eyes, or of this part of what it is in a face that looks ahead.
+PROFILE = 0.35
 #: Scenes without a face, of which parts are shown.
 EMPTY = 300
 #: Turned pictures and others that are no upright faces; then crops as from boxes, and as from a first look's points.
@@ -160,13 +162,17 @@ class Pictures:
         self.heads = torch.cat([self.heads, torch.from_numpy(pictures).permute(0, 3, 1, 2).to(at)])
         told["heads"] = torch.cat([told["heads"], torch.from_numpy(truth).to(at)])
         told["heads_good"] = torch.cat([told["heads_good"], torch.ones(len(truth), dtype=torch.bool, device=at)])
-        self.points, self.training, self.held_out = {}, {}, {}
+        self.points, self.training, self.held_out, self.weights = {}, {}, {}, {}
         for kind, names in (("heads", load_heads()[1] + names), ("faces", load_faces()[1])):
             good = told[f"{kind}_good"].cpu().numpy()
             held_out = np.array([is_validation(name) for name in names])
             self.points[kind] = told[kind]
             self.training[kind], self.held_out[kind] = (torch.from_numpy(np.flatnonzero(good & c)).to(at) for c in (~held_out, held_out))
             print(f"refiner: {kind}: {good.sum()} of {len(good)} are sure", flush=True)
+            chosen = self.points[kind][self.training[kind]]
+            apart = (chosen[:, 0] - chosen[:, 1]).norm(dim=1) / frame_of_points(chosen)[:, 2] * SPAN / EYES
+            # Few heads are turned away, and their points are the hard ones.
+            self.weights[kind] = (1 / apart.clamp(0.25)).pow(2).clamp(1, 8)
         self.things = torch.from_numpy(nobody()).permute(0, 3, 1, 2).contiguous().to(at)
         self._measure()
 
@@ -231,7 +237,11 @@ class Pictures:
             if not count:
                 continue
             allowed = (self.held_out if held_out else self.training)[kind]
-            parts.append(self._samples(kind, allowed[torch.randint(len(allowed), (count,), device=at)], held_out))
+            if held_out:
+                drawn = torch.randint(len(allowed), (count,), device=at)
+            else:
+                drawn = torch.multinomial(self.weights[kind], count, replacement=True)
+            parts.append(self._samples(kind, allowed[drawn], held_out))
         x, target, eye, upright = (torch.cat(kind) for kind in zip(*parts))
         order = torch.randperm(len(x), device=at)
         x = effects.camera(x[order], 0.18) if spoil else x[order]
@@ -288,7 +298,7 @@ class Pictures:
         a_face = torch.zeros(n, dtype=torch.bool, device=at)
         a_face[boxes] = a_face[looks] = True
         upright = torch.where(a_face & (turn < 0.85), 1.0, torch.where((turn > 1.0) | (away > 0.6) | (log > 0.7), 0.0, -1.0))
-        eye = torch.maximum((target[:, 0] - target[:, 1]).norm(dim=1), 0.6 * 2 * EYES / SPAN * good[:, 2] / frame[:, 2])
+        eye = torch.maximum((target[:, 0] - target[:, 1]).norm(dim=1), PROFILE * 2 * EYES / SPAN * good[:, 2] / frame[:, 2])
         eye = torch.where(a_face & (turn < 1.0), eye, 0.0)
         # Three kinds of border, with and without smoothing.
         order, crops = torch.randperm(n, device=at), []
