@@ -46,7 +46,7 @@ fn it_finds_nobody_in_an_empty_picture() {
 fn seen(device: ComputeDevice) -> Vec<Face> {
     let options = PipelineOptions {
         device,
-        min_score: 0.1,
+        min_score: 0.05,
         max_faces: 6,
         detect_long_side: Some(320),
         ..PipelineOptions::default()

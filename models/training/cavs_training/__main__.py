@@ -9,12 +9,12 @@ import time
 
 from . import calibrate, card, detector, embedder, evaluate, export, liveness, refiner, renders
 from .crops import load_faces, load_heads
-from .paths import PACK
+from .paths import PACK, work
 
 STEPS = ("renders", "embedder", "detector", "refiner", "liveness", "pack", "calibrate", "evaluate", "card")
 MORE = ("labels", "together")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
-VERSION = "5"
+VERSION = "6"
 
 
 def together(minutes: float, kept: int) -> None:
@@ -76,7 +76,9 @@ def main() -> int:
     if "evaluate" in steps or "card" in steps:
         if "evaluate" in steps:
             bare = evaluate.landmarks(evaluate.without_refiner(PACK), (0,))
+            again = evaluate.teacher_again()
             print(*(f"# without the refiner: {name} {figure:.4f}" for name, figure in bare.items()), sep="\n")
+            print(*(f"# the teacher at other sizes: {name} {figure:.4f}" for name, figure in again.items()), sep="\n")
         figures, good = evaluate.report(PACK)
         if "card" in steps:
             teacher, _ = evaluate.report(export.teachers())
