@@ -302,6 +302,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::StudentNotFound => Some("see: cavs students list"),
         R::DeviceNotFound => Some("see: cavs devices list"),
         R::SightingNotFound => Some("see: cavs sightings list"),
+        R::PairNotFound => Some("see: cavs gallery pairs"),
         R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
         R::Overloaded
@@ -316,6 +317,11 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::ThresholdsChanged => Some("see: cavs gallery thresholds; then set them again"),
         R::GalleryTooSmall => Some("enroll more students first"),
         R::StudentErased => Some("to enroll the person again, add them as a new student"),
+        R::StudentChanged => Some("see: cavs students get STUDENT; then change it again"),
+        R::StudentInactive => Some("run: cavs students reactivate STUDENT"),
+        R::PhotoConsentRefused => {
+            Some("when the student consents: cavs students update STUDENT --photo-consent given")
+        }
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),
         R::Unimplemented => Some("is the server older than this program? compare: cavs --version"),
         R::InvalidArgument
@@ -336,6 +342,9 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::SiteExists
         | R::SiteArchived
         | R::StudentExists
+        | R::StudentEmailTaken
+        | R::StudentExternalIdTaken
+        | R::ImportInvalid
         | R::DeviceExists
         | R::NotReviewed
         | R::StreamOrder

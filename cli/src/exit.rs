@@ -28,8 +28,8 @@ impl Exit {
         use ErrorReason as R;
         match reason {
             // Several sites: the command line has to say which.
-            R::InvalidArgument | R::FrameInvalid | R::MessageInvalid | R::SiteRequired => Self::Usage,
-            R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::NotFound => Self::NotFound,
+            R::InvalidArgument | R::FrameInvalid | R::ImportInvalid | R::MessageInvalid | R::SiteRequired => Self::Usage,
+            R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::PairNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
             // Not "unavailable": a script that tries again would only prolong the wait.
@@ -57,6 +57,11 @@ impl Exit {
             | R::SiteArchived
             | R::StudentExists
             | R::StudentErased
+            | R::StudentEmailTaken
+            | R::StudentExternalIdTaken
+            | R::StudentChanged
+            | R::StudentInactive
+            | R::PhotoConsentRefused
             | R::GalleryTooSmall
             | R::ThresholdsChanged
             | R::DeviceExists

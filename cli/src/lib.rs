@@ -11,6 +11,7 @@ pub mod config;
 mod enrollment;
 pub mod error;
 pub mod exit;
+mod files;
 pub mod list;
 mod lookup;
 pub mod paging;

@@ -12,7 +12,7 @@ pub const ERROR_DOMAIN: &str = "cavs.v1";
 pub const fn code_of(reason: ErrorReason) -> Code {
     use ErrorReason as R;
     match reason {
-        R::InvalidArgument | R::PageTokenInvalid | R::FrameInvalid | R::MessageInvalid => {
+        R::InvalidArgument | R::PageTokenInvalid | R::FrameInvalid | R::ImportInvalid | R::MessageInvalid => {
             Code::InvalidArgument
         }
         R::Unauthenticated | R::CredentialsInvalid | R::DeviceIdentityMissing => Code::Unauthenticated,
@@ -27,11 +27,13 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         R::SpoolUnavailable | R::ShuttingDown | R::VisionUnavailable | R::DatabaseUnavailable => {
             Code::Unavailable
         }
-        R::StreamReplaced | R::ThresholdsChanged => Code::Aborted,
+        R::StreamReplaced | R::ThresholdsChanged | R::StudentChanged => Code::Aborted,
         R::DeviceConnectedTwice
         | R::SiteRequired
         | R::SiteArchived
         | R::StudentErased
+        | R::StudentInactive
+        | R::PhotoConsentRefused
         | R::GalleryTooSmall
         | R::AlreadyReviewed
         | R::NotReviewed
@@ -42,8 +44,13 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::DeviceNotFound
         | R::SightingNotFound
         | R::TemplateNotFound
+        | R::PairNotFound
         | R::NotFound => Code::NotFound,
-        R::SiteExists | R::StudentExists | R::DeviceExists => Code::AlreadyExists,
+        R::SiteExists
+        | R::StudentExists
+        | R::StudentEmailTaken
+        | R::StudentExternalIdTaken
+        | R::DeviceExists => Code::AlreadyExists,
         R::Unimplemented => Code::Unimplemented,
         R::CallCancelled => Code::Cancelled,
         R::DataDamaged => Code::DataLoss,

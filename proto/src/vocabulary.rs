@@ -1,6 +1,6 @@
 use cavs_types::{
-    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, ProtocolError,
-    Quality, RateBasis, RetentionState, Role, Verdict,
+    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
+    ImportFormat, PhotoConsent, ProtocolError, Quality, RateBasis, RetentionState, Role, Verdict,
 };
 use thiserror::Error;
 
@@ -62,6 +62,9 @@ macro_rules! on_the_wire {
 
 on_the_wire! {
     Decision { Accepted Pending Unknown }
+    ConfusableKind { Twins Confused }
+    PhotoConsent { Unknown Given Refused }
+    ImportFormat { Csv Oneroster }
     Verdict { Approved Rejected Flagged }
     ErasureState { Pending Purging Purged }
     RetentionState { Running Done Failed }

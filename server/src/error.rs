@@ -56,7 +56,7 @@ impl From<DatabaseError> for ServiceError {
             | DatabaseError::Full(_)
             | DatabaseError::Misconfigured(_)
             | DatabaseError::TooSlow(_)
-            | DatabaseError::Taken
+            | DatabaseError::Taken(_)
             | DatabaseError::NotFound
             | DatabaseError::EpochRetired
             | DatabaseError::Damaged { .. }
@@ -74,7 +74,7 @@ impl ServiceError {
 
     /// As it is, unless a unique value was taken: that is the caller's to be told.
     pub(crate) fn taken(error: DatabaseError, reason: ErrorReason, message: impl FnOnce() -> String) -> Self {
-        if matches!(error, DatabaseError::Taken) { Self::refused(reason, message()) } else { error.into() }
+        if matches!(error, DatabaseError::Taken(_)) { Self::refused(reason, message()) } else { error.into() }
     }
 
     /// The stable reason of the error.
@@ -94,7 +94,7 @@ impl ServiceError {
                 ErrorReason::DataDamaged
             }
             Self::Database(
-                DatabaseError::Taken
+                DatabaseError::Taken(_)
                 | DatabaseError::EpochRetired
                 | DatabaseError::NotFound
                 | DatabaseError::Migration(_)

@@ -7,7 +7,7 @@ use crate::{
     db::{Connections, Database},
     fleet::{DeviceStreams, Devices},
     monitoring::Metrics,
-    people::{Accounts, Enrollment, EnrollmentLimits, Sites, Students},
+    people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
     sightings::{EvidencePolicy, Ingest, Reviews},
 };
@@ -19,6 +19,7 @@ pub struct Services {
     pub(crate) sites: Sites,
     pub(crate) students: Students,
     pub(crate) enrollment: Enrollment,
+    pub(crate) pairs: Pairs,
     pub(crate) devices: Devices,
     pub(crate) device_streams: DeviceStreams,
     pub(crate) ingest: Ingest,
@@ -66,6 +67,7 @@ impl Services {
         Self {
             accounts: Accounts::new(&people),
             enrollment: Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment),
+            pairs: Pairs::new(&people, &students, &galleries),
             students,
             devices: Devices::new(&people),
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),

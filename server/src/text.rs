@@ -57,10 +57,24 @@ pub(super) fn paragraph(field: &'static str, text: &str, longest: usize) -> Resu
     within(field, text, longest)
 }
 
-/// The words that a name is looked for by, in small letters.
+/// The words that a name is looked for by: in small letters, without accents, and letters that some keyboards lack as
+/// those that stand for them.
 #[must_use]
 pub(super) fn words(name: &str) -> Vec<String> {
-    let small = name.to_lowercase();
+    let mut small = String::with_capacity(name.len());
+    for c in name.to_lowercase().nfkd().filter(|c| !matches!(c, '\u{300}'..='\u{36f}')) {
+        match c {
+            'ß' => small.push_str("ss"),
+            'æ' => small.push_str("ae"),
+            'œ' => small.push_str("oe"),
+            'þ' => small.push_str("th"),
+            'ø' => small.push('o'),
+            'đ' | 'ð' => small.push('d'),
+            'ł' => small.push('l'),
+            'ı' => small.push('i'),
+            c => small.push(c),
+        }
+    }
     let words = small.split(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
     let mut words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
     words.sort_unstable();
@@ -221,6 +235,7 @@ mod tests {
     #[test]
     fn names_are_found_by_their_words() {
         assert_eq!(words("O'Brien-Love, ADA Ada"), ["ada", "brien", "love", "o"]);
+        assert_eq!(words("Zoë Łukasz STRAßE Nguyễn Bjørn"), ["bjorn", "lukasz", "nguyen", "strasse", "zoe"]);
         assert!(words(" -- ").is_empty());
     }
 

@@ -5,7 +5,7 @@ use cavs_embedding::UnitEmbedding;
 use cavs_models::{FacePipeline, Image, Pack, PipelineOptions};
 use cavs_server::{
     people::{portrait, unlike_below},
-    recognition::{Match, Policy, Thresholds},
+    recognition::{ConfusablePairs, Match, Policy, Thresholds},
 };
 use cavs_types::{Decision, StudentId};
 
@@ -101,7 +101,8 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
         for half in 0..2 {
             let gallery = templates.iter().filter(|template| template.person % 2 == half);
             let candidates = candidates(gallery, &face.embedding);
-            let decided = policy.decide(candidates, &face.quality, face.liveness);
+            let decided =
+                policy.decide(candidates, &face.quality, face.liveness, &ConfusablePairs::default());
             let taken_for = (decided.decision == Decision::Accepted).then(|| decided.candidates[0].student);
             if person % 2 == half {
                 report.enrolled += 1;

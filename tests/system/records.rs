@@ -48,9 +48,9 @@ async fn records_are_found_kept_and_given_up() {
         assert_eq!(add(hidden, "Somebody").status.code(), Some(2), "{hidden:?}");
         assert_eq!(add("18", &format!("{hidden}\u{200b}")).status.code(), Some(2), "{hidden:?}");
     }
-    let found = site.cli.json(&["students", "list", "--name", "EXAM zoe\u{308}"]);
+    let found = site.cli.json(&["students", "list", "--search", "EXAM zoe"]);
     assert_eq!((&found["students"][0]["number"], &found["total_size"]), (&"17".into(), &1.into()));
-    assert_eq!(site.cli.json(&["students", "list", "--name", "xample"])["total_size"], 0);
+    assert_eq!(site.cli.json(&["students", "list", "--search", "xample"])["total_size"], 0);
 
     // A time that nobody can believe is kept, and for a person.
     let enrolled = site.cli.json(&["enroll", "17", portrait.to_str().unwrap()]);
@@ -74,6 +74,55 @@ async fn records_are_found_kept_and_given_up() {
     let queue = site.cli.json(&["review", "list"]);
     assert_eq!((&queue["sightings"][0]["time_implausible"], &queue["total_size"]), (&true.into(), &1.into()));
     assert!(queue["sightings"][0]["captured_at"].as_str().unwrap().starts_with("2076-01-01"), "it is kept");
+
+    // Who is not active, or has refused, is nobody from that moment on; and somebody again.
+    let channel_again = channel.clone();
+    let decided = async |sequence: u64| {
+        let sightings = vec![seen(&site, &portrait, sequence, Timestamp::now())];
+        let batch = Some(Sightings(v1::SightingBatch { batch_id: sequence, sightings }));
+        let (_, status) = converse(channel_again.clone(), vec![hello(&site), batch]).await;
+        assert!(status.is_none(), "{status:?}");
+        summary(&site.cli.json(&["sightings", "list", "--limit", "1"])["sightings"][0])
+    };
+    site.cli.json(&["students", "deactivate", "17"]);
+    assert_eq!(decided(3).await, "3 \"unknown\" \"EMPTY_GALLERY\"");
+    assert!(site.cli.fails(1, &["enroll", "17", portrait.to_str().unwrap()]).contains("is not active"));
+    site.cli.json(&["students", "reactivate", "17"]);
+    assert_eq!(decided(4).await, "4 \"accepted\" \"MATCHED\"");
+    site.cli.json(&["students", "update", "17", "--photo-consent", "refused"]);
+    assert_eq!(decided(5).await, "5 \"unknown\" \"EMPTY_GALLERY\"");
+    site.cli.json(&["students", "update", "17", "--photo-consent", "given"]);
+    assert_eq!(decided(6).await, "6 \"accepted\" \"MATCHED\"");
+
+    // The file of the documents, and what was written is read again.
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/STUDENTS.md")).unwrap();
+    let example = document.split("```csv\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    std::fs::write(file("example.csv"), example).unwrap();
+    let tried = site.cli.json(&["students", "import", &file("example.csv"), "--dry-run"]);
+    assert_eq!(
+        (&tried["applied"], &tried["created"], &tried["missing"]),
+        (&false.into(), &2.into(), &1.into())
+    );
+    assert_eq!(site.cli.json(&["students", "import", &file("example.csv")])["created"], 2);
+    assert_eq!(site.cli.json(&["students", "get", "0018"])["name"], "Lovelace, Ada");
+    assert!(site.cli.run(&["students", "export", &file("all.csv"), "--active"]).status.success());
+    let again = site.cli.json(&["students", "import", &file("all.csv"), "--deactivate-missing"]);
+    assert_eq!(
+        (&again["unchanged"], &again["updated"], &again["applied"]),
+        (&3.into(), &0.into(), &true.into())
+    );
+    std::fs::write(file("bad.csv"), "number,email\n0018,GRACE@example.org\n0017,g@x\n").unwrap();
+    let refused = site.cli.run(&["students", "import", &file("bad.csv")]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stdout).unwrap();
+    assert!(told.contains("is that of student \"0017\""), "{told}");
+    assert_eq!(site.cli.json(&["students", "get", "0017"])["email"], "grace@example.org");
+    std::fs::write(file("latin.csv"), b"number;name\r\n0018;Zo\xeb\r\n").unwrap();
+    assert!(site.cli.fails(2, &["students", "import", &file("latin.csv")]).contains("is no UTF-8"));
+    site.cli.json(&["students", "import", &file("latin.csv"), "--encoding", "latin1"]);
+    assert_eq!(site.cli.json(&["students", "get", "0018"])["name"], "Zo\u{eb}");
 
     // Another machine under the same name, and the name again after a revocation.
     let update = ["devices", "update", "camera", "--name", "door", "--classroom", "Room 2"];

@@ -149,17 +149,22 @@ impl Known {
     fn value(&self, message: &str, field: &str) -> String {
         let [number, name, door, school] = &self.text;
         match (message, field) {
-            (_, "student_id" | "corrected_student_id") | ("GetStudentRequest", "id") => &self.student,
+            (_, "student_id" | "other_student_id" | "corrected_student_id") | ("GetStudentRequest", "id") => {
+                &self.student
+            }
             (_, "device_id" | "proxy_id") | ("GetDeviceRequest", "id") => &self.device,
             (_, "sighting_id") | ("GetSightingRequest", "id") => &self.sighting,
             (_, "template_id") => &self.template,
             (_, "site_id") | ("GetSiteRequest", "id") => &self.site,
             ("GetStudentRequest", "number") => number,
-            ("ListStudentsRequest", "name") => name,
+            ("ListStudentsRequest", "query") => name,
+            ("Student", "id") => &self.student,
             ("GetDeviceRequest", "name") => door,
             ("GetSiteRequest", "name") => school,
             (_, "number" | "name") => return "new".to_owned(),
             (_, "section" | "classroom" | "notes" | "page_token") => return String::new(),
+            (_, "email" | "department" | "external_id" | "enrollment_date" | "etag") => return String::new(),
+            (_, "encoding" | "delimiter") | ("Erasure", _) => return String::new(),
             _ => panic!("say what {message}.{field} is, and whose"),
         }
         .clone()

@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 
 use crate::{
     client::Api,
+    commands::gallery::note_twins,
     config::Config,
     enrollment::{self, EnrollmentOutcome, Found, LeftOut},
     error::CliError,
@@ -33,13 +34,16 @@ pub struct EnrollArgs {
     /// Take images that are unlike the student's others, too: you know that they show the student
     #[arg(long, conflicts_with = "from")]
     accept_unlike: bool,
+    /// Say first that the student looks like this one, as twins do: their faces go to a person from then on
+    #[arg(long, value_name = "STUDENT", conflicts_with = "from")]
+    twin_of: Option<String>,
 }
 
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
         EnrollArgs { from: Some(dir), .. } => bulk(&dir, config, printer).await,
-        EnrollArgs { student: Some(student), images, accept_unlike, .. } => {
-            single(&student, &images, accept_unlike, config, printer).await
+        EnrollArgs { student: Some(student), images, accept_unlike, twin_of, .. } => {
+            single(&student, &images, accept_unlike, twin_of.as_deref(), config, printer).await
         }
         EnrollArgs { student: None, from: None, .. } => {
             Err(CliError::usage("give a student and images, or --from DIR"))
@@ -51,12 +55,17 @@ async fn single(
     student: &str,
     paths: &[PathBuf],
     accept_unlike: bool,
+    twin_of: Option<&str>,
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
     let Found { images, left_out } = enrollment::find_images(paths)?;
     let api = Api::connect(config).await?;
     let student = StudentRefView::from(&StudentView::from(lookup::student(&api, student).await?));
+    if let Some(twin) = twin_of {
+        let twin = lookup::student(&api, twin).await?;
+        note_twins(&api, student.id.clone(), twin.id).await?;
+    }
     let bar = printer.progress_bar(images.len());
     let EnrollmentOutcome { verdicts, failure } =
         enrollment::enroll(&api, &student.id, &images, accept_unlike, &bar).await;

@@ -6,8 +6,10 @@ use crate::{
     client::Api,
     config::Config,
     error::CliError,
+    lookup,
+    paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{GalleryView, SuggestionView, ThresholdChangeView, ThresholdList},
+    view::{GalleryView, PairList, PairView, SuggestionView, ThresholdChangeView, ThresholdList},
 };
 
 /// What `cavs gallery` does.
@@ -60,6 +62,34 @@ see `cavs gallery thresholds`.")]
     },
     /// List the versions of the thresholds, newest first
     Thresholds,
+    /// List students who are taken for one another: a face that may be either's goes to a person
+    #[command(
+        after_help = "Pairs are noted when a reviewer corrects one student to another (confused), and when somebody \
+says that two look alike (twins): `cavs gallery add-pair`, or `cavs enroll --twin-of`."
+    )]
+    Pairs {
+        /// Only pairs with this student: number or id
+        #[arg(long, value_name = "STUDENT")]
+        student: Option<String>,
+        /// How many entries are listed.
+        #[command(flatten)]
+        extent: Extent,
+    },
+    /// Say that two students look alike, as twins do: each can be enrolled, and their faces go to a person
+    AddPair(PairArgs),
+    /// Take back that two students look alike
+    RemovePair(PairArgs),
+}
+
+/// Two students.
+#[derive(Debug, clap::Args)]
+pub struct PairArgs {
+    /// Number or id
+    #[arg(value_name = "STUDENT")]
+    student: String,
+    /// Number or id of the other
+    #[arg(value_name = "OTHER")]
+    other: String,
 }
 
 pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Printer) -> Result<(), CliError> {
@@ -110,5 +140,45 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
             let found = api.call(api.galleries().list_thresholds(v1::ListThresholdsRequest {})).await?;
             printer.report(&ThresholdList::from(found))
         }
+        GalleryCommand::Pairs { student, extent } => {
+            let student_id = lookup::student_id(&api, student.as_deref()).await?;
+            paging::list::<PairList, _>(extent, printer, async |query| {
+                let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
+                let student_id = student_id.clone();
+                let request =
+                    v1::ListConfusablePairsRequest { page_size, page_token, with_total_size, student_id };
+                let page = api.call(api.galleries().list_confusable_pairs(request)).await?;
+                Ok(Page {
+                    items: page.pairs,
+                    next: page.next_page_token,
+                    total: page.total_size,
+                    total_exact: page.total_size_exact,
+                })
+            })
+            .await
+        }
+        GalleryCommand::AddPair(PairArgs { student, other }) => {
+            let student = lookup::student(&api, &student).await?;
+            let other = lookup::student(&api, &other).await?;
+            printer.report(&note_twins(&api, student.id, other.id).await?)
+        }
+        GalleryCommand::RemovePair(PairArgs { student, other }) => {
+            let student_id = lookup::student(&api, &student).await?.id;
+            let other_student_id = lookup::student(&api, &other).await?.id;
+            let request = v1::DeleteConfusablePairRequest { student_id, other_student_id };
+            api.call(api.galleries().delete_confusable_pair(request)).await?;
+            printer.note("the students are no pair any more");
+            Ok(())
+        }
     }
+}
+
+/// Says that two students look alike.
+pub(crate) async fn note_twins(
+    api: &Api,
+    student_id: String,
+    other_student_id: String,
+) -> Result<PairView, CliError> {
+    let request = v1::CreateConfusablePairRequest { student_id, other_student_id };
+    Ok(PairView::from(api.call(api.galleries().create_confusable_pair(request)).await?))
 }

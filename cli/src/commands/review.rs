@@ -1,11 +1,6 @@
 //! `cavs review`
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use cavs_proto::{enum_to_wire, v1};
 use cavs_types::{SightingId, Verdict};
@@ -14,6 +9,7 @@ use crate::{
     client::Api,
     config::Config,
     error::CliError,
+    files::write_new_private,
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
@@ -128,18 +124,13 @@ async fn show(args: ShowArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
             let message = format!("sighting {}: no picture of the face was kept", args.id);
             return Err(CliError::NotFound { reason: "NO_EVIDENCE", message });
         }
-        write_evidence(path, &item.evidence).map_err(|error| CliError::file(path, error))?;
+        write_new_private(path, &item.evidence)?;
     }
     printer.report(&ReviewItemView {
         sighting: sighting.into(),
         evidence_bytes: item.evidence.len(),
         evidence_file: args.evidence_out.map(|path| path.display().to_string()),
     })
-}
-
-/// Somebody's face: for the reviewer's eyes, and never in the place of another file.
-fn write_evidence(path: &Path, evidence: &[u8]) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(evidence)
 }
 
 async fn review(verdict: Verdict, args: VerdictArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {

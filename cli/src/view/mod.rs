@@ -7,6 +7,7 @@ mod enrollment;
 mod gallery;
 mod layout;
 mod pack;
+mod pair;
 mod retention;
 mod sighting;
 mod site;
@@ -29,10 +30,13 @@ pub use gallery::{
     ThresholdList, ThresholdsView,
 };
 pub use pack::PackView;
+pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
 pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{SiteList, SiteView};
-pub use student::{ErasureView, StudentErased, StudentList, StudentRefView, StudentView};
+pub use student::{
+    ErasureView, ImportProblemView, ImportView, StudentErased, StudentList, StudentRefView, StudentView,
+};
 pub use template::{TemplateDeleted, TemplateList, TemplateView};
 pub use user::{LoggedIn, LoggedOut, SiteRoleView, UserView, WhoAmI};
 

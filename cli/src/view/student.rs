@@ -1,11 +1,11 @@
 use cavs_proto::{enum_from_wire, v1};
-use cavs_types::ErasureState;
+use cavs_types::{ErasureState, PhotoConsent, StudentField};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    layout::{facts, moment},
-    time,
+    layout::{facts, moment, table},
+    time, word,
 };
 use crate::{
     list::List,
@@ -22,12 +22,28 @@ pub struct StudentView {
     pub number: String,
     /// Name; empty after an erasure.
     pub name: String,
-    /// Class, course or department; may be empty.
+    /// E-mail address; may be empty.
+    pub email: String,
+    /// May be empty.
+    pub department: String,
+    /// Class, course or group; may be empty.
     pub section: String,
+    /// What another system calls the student; may be empty.
+    pub external_id: String,
+    /// YYYY-MM-DD; may be empty.
+    pub enrollment_date: String,
+    /// `unknown`, `given` or `refused`.
+    pub photo_consent: &'static str,
+    /// Whether the student belongs to the site now.
+    pub active: bool,
     /// RFC 3339.
     pub create_time: Option<Timestamp>,
+    /// RFC 3339.
+    pub update_time: Option<Timestamp>,
     /// Active templates.
     pub template_count: u32,
+    /// Of this state of the student.
+    pub etag: String,
     /// When the face was erased; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erase_time: Option<Timestamp>,
@@ -85,11 +101,165 @@ pub struct StudentRefView {
 
 impl From<v1::Student> for StudentView {
     fn from(student: v1::Student) -> Self {
-        let v1::Student { id, number, name, section, create_time, template_count, erase_time, erasure } =
-            student;
-        let (create_time, erase_time) = (time(create_time.as_ref()), time(erase_time.as_ref()));
-        let erasure = erasure.map(ErasureView::from);
-        Self { id, number, name, section, create_time, template_count, erase_time, erasure }
+        Self {
+            id: student.id,
+            number: student.number,
+            name: student.name,
+            email: student.email,
+            department: student.department,
+            section: student.section,
+            external_id: student.external_id,
+            enrollment_date: student.enrollment_date,
+            photo_consent: word(student.photo_consent, PhotoConsent::as_str),
+            active: student.active,
+            create_time: time(student.create_time.as_ref()),
+            update_time: time(student.update_time.as_ref()),
+            template_count: student.template_count,
+            etag: student.etag,
+            erase_time: time(student.erase_time.as_ref()),
+            erasure: student.erasure.map(ErasureView::from),
+        }
+    }
+}
+
+impl StudentView {
+    /// In a word, who is not simply recognised.
+    fn status(&self) -> &'static str {
+        match (self.erase_time, self.active) {
+            (Some(_), _) => "erased",
+            (None, false) => "inactive",
+            (None, true) if self.photo_consent == PhotoConsent::Refused.as_str() => "refused",
+            (None, true) => "active",
+        }
+    }
+
+    /// The cells of a CSV file, in the order of the fields, and whether they are active. None of them is one that a
+    /// spreadsheet computes.
+    pub(crate) fn csv(self) -> impl Iterator<Item = String> {
+        let active = if self.active { "yes" } else { "no" };
+        let cell = |field: &StudentField| match field {
+            StudentField::Number => self.number.clone(),
+            StudentField::Name => self.name.clone(),
+            StudentField::Email => self.email.clone(),
+            StudentField::Department => self.department.clone(),
+            StudentField::Section => self.section.clone(),
+            StudentField::ExternalId => self.external_id.clone(),
+            StudentField::EnrollmentDate => self.enrollment_date.clone(),
+            StudentField::PhotoConsent => self.photo_consent.to_owned(),
+        };
+        let cells: Vec<String> =
+            StudentField::ALL.iter().map(cell).map(harmless).chain([active.to_owned()]).collect();
+        cells.into_iter()
+    }
+}
+
+fn harmless(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+}
+
+/// What a file of students changes, or would change.
+#[derive(Debug, Serialize)]
+pub struct ImportView {
+    /// Whether anything was changed.
+    pub applied: bool,
+    /// Whether that was only tried.
+    pub dry_run: bool,
+    /// Students who were added.
+    pub created: u64,
+    /// Students who were changed.
+    pub updated: u64,
+    /// Students who were so before.
+    pub unchanged: u64,
+    /// Of those changed: not active any more.
+    pub deactivated: u64,
+    /// Of those changed: active again.
+    pub reactivated: u64,
+    /// Active students of whom a whole file says nothing.
+    pub missing: u64,
+    /// The first problems.
+    pub problems: Vec<ImportProblemView>,
+    /// How many there are.
+    pub problem_count: u64,
+    /// Columns that mean nothing.
+    pub ignored_columns: Vec<String>,
+}
+
+/// What is wrong in a file.
+#[derive(Debug, Serialize)]
+pub struct ImportProblemView {
+    /// Of a bundle, the file in it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// From 1; 0 for the whole file.
+    pub line: u64,
+    /// Field of a student; may be empty.
+    pub field: String,
+    /// In words.
+    pub message: String,
+}
+
+impl ImportView {
+    /// The server's answer on an import that was meant so.
+    #[must_use]
+    pub fn new(done: v1::ImportStudentsResponse, dry_run: bool) -> Self {
+        let problem = |problem: v1::ImportProblem| {
+            let v1::ImportProblem { file, line, field, message } = problem;
+            ImportProblemView { file, line, field, message }
+        };
+        Self {
+            applied: done.applied,
+            dry_run,
+            created: done.created,
+            updated: done.updated,
+            unchanged: done.unchanged,
+            deactivated: done.deactivated,
+            reactivated: done.reactivated,
+            missing: done.missing,
+            problems: done.problems.into_iter().map(problem).collect(),
+            problem_count: done.problem_count,
+            ignored_columns: done.ignored_columns,
+        }
+    }
+}
+
+impl Report for ImportView {
+    fn table(&self, style: &Style) -> String {
+        let Self { created, updated, unchanged, deactivated, reactivated, missing, .. } = self;
+        let rows = self.problems.iter().map(|problem| {
+            let place = match (problem.file.as_str(), problem.line) {
+                (file, 0) => file.to_owned(),
+                ("", line) => line.to_string(),
+                (file, line) => format!("{file}:{line}"),
+            };
+            [place, problem.field.clone(), problem.message.clone()]
+        });
+        let mut parts = vec![table(style, ["LINE", "FIELD", "PROBLEM"], rows.collect())];
+        let shown = self.problems.len() as u64;
+        if shown < self.problem_count {
+            parts.push(format!("{} more problems", self.problem_count - shown));
+        }
+        if !self.ignored_columns.is_empty() {
+            let columns = self.ignored_columns.iter().map(|column| sanitised(column));
+            parts.push(format!("columns that mean nothing here: {}", columns.collect::<Vec<_>>().join(", ")));
+        }
+        let would = match (self.applied, self.dry_run) {
+            (true, _) => "",
+            (false, true) => "nothing was changed, as it was a dry run; would be: ",
+            (false, false) => "nothing was changed, as there are problems; without them: ",
+        };
+        let mut summary = format!("{would}{created} added, {updated} changed, {unchanged} as before");
+        for (count, what) in [
+            (deactivated, "not active any more"),
+            (reactivated, "active again"),
+            (missing, "not in the file"),
+        ] {
+            if *count > 0 {
+                summary.push_str(&format!("; {count} {what}"));
+            }
+        }
+        parts.push(summary);
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n\n")
     }
 }
 
@@ -148,9 +318,16 @@ impl Report for StudentView {
             &[
                 ("number", self.number.clone()),
                 ("name", self.name.clone()),
+                ("e-mail", self.email.clone()),
+                ("department", self.department.clone()),
                 ("section", self.section.clone()),
+                ("external id", self.external_id.clone()),
+                ("since", self.enrollment_date.clone()),
+                ("consent", self.photo_consent.to_owned()),
+                ("status", self.status().to_owned()),
                 ("templates", self.template_count.to_string()),
                 ("created", moment(style, self.create_time)),
+                ("changed", moment(style, self.update_time)),
                 ("erased", moment(style, self.erase_time)),
                 ("erasure", self.erasure.as_ref().map(ErasureView::in_words).unwrap_or_default()),
                 ("id", self.id.clone()),
@@ -163,7 +340,7 @@ impl List for StudentList {
     type Entry = StudentView;
     const FIELD: &'static str = "students";
     const NAME: &'static str = "students";
-    const HEADER: &'static [&'static str] = &["NUMBER", "NAME", "SECTION", "TEMPLATES", "ID"];
+    const HEADER: &'static [&'static str] = &["NUMBER", "NAME", "SECTION", "TEMPLATES", "STATUS", "ID"];
 
     fn cells(student: &StudentView, _style: &Style) -> Vec<String> {
         vec![
@@ -171,6 +348,7 @@ impl List for StudentList {
             student.name.clone(),
             student.section.clone(),
             student.template_count.to_string(),
+            student.status().to_owned(),
             student.id.clone(),
         ]
     }

@@ -44,6 +44,29 @@ fn thresholds_are_tried_and_set() {
 }
 
 #[test]
+fn twins_are_noted_listed_and_forgotten() {
+    let fake = Fake::with_students(&["1001", "1002", "1003"]);
+    let ran = fake.cavs(&["gallery", "add-pair", "1001", "1002"]);
+    let expected =
+        "1001 Ada Lovelace and 1002 Ada Lovelace look alike: a face that may be either's goes to a person\n";
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, expected), "{ran:?}");
+    std::fs::write(fake.home().join("1.jpg"), "good").unwrap();
+    assert_eq!(fake.cavs(&["enroll", "1003", "1.jpg", "--twin-of", "1001"]).code, 0);
+    let pairs = fake.cavs(&["gallery", "pairs", "--all", "-o", "json"]).json()["pairs"].clone();
+    assert_eq!(
+        (&pairs[1]["first"]["number"], &pairs[1]["kind"]),
+        (&"1003".into(), &"twins".into()),
+        "{pairs:#}"
+    );
+    let of_second = fake.cavs(&["gallery", "pairs", "--student", "1002", "--all"]);
+    assert_eq!(of_second.stdout.lines().count(), 2, "{of_second:?}");
+    assert_eq!(fake.cavs(&["gallery", "remove-pair", "1001", "1002"]).code, 0);
+    assert_eq!(fake.cavs(&["gallery", "remove-pair", "1001", "1003"]).code, 0);
+    assert_eq!(fake.cavs(&["gallery", "remove-pair", "1001", "1003"]).code, 3);
+    assert_eq!(fake.cavs(&["gallery", "pairs"]).stderr, "no pairs\n");
+}
+
+#[test]
 fn a_student_is_erased_only_when_it_is_meant() {
     let fake = Fake::with_students(&["1001"]);
     assert_eq!(fake.cavs(&["students", "erase", "1001"]).code, 2);

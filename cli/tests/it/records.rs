@@ -58,6 +58,56 @@ fn students_are_added_and_listed_over_pages() {
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
     assert_eq!(ran.stderr, "1 of 3 students; --limit N or --all shows more\n");
     assert_eq!(fake.cavs(&["students", "get", "1002"]).code, 0);
+}
+
+#[test]
+fn students_are_changed_imported_and_exported() {
+    let fake = Fake::with_students(&["1001", "1002"]);
+    let ran = fake.cavs(&[
+        "students",
+        "update",
+        "1001",
+        "--name",
+        "=Ada",
+        "--photo-consent",
+        "refused",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(
+        (&ran.json()["name"], &ran.json()["photo_consent"]),
+        (&"=Ada".into(), &"refused".into()),
+        "{ran:?}"
+    );
+    let ran = fake.cavs(&["students", "update", "1001"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("say what is to be changed"), "{ran:?}");
+    let ran = fake.cavs(&["students", "deactivate", "1002", "-o", "json"]);
+    assert_eq!(ran.json()["active"], false);
+    let ran = fake.cavs(&["students", "export", "students.csv"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "2 students written to students.csv\n"), "{ran:?}");
+    let file = fake.home().join("students.csv");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let expected = "number,name,email,department,section,external_id,enrollment_date,photo_consent,active\r\n\
+                    1001,'=Ada,,,7b,,,refused,yes\r\n1002,Ada Lovelace,,,7b,,,unknown,no\r\n";
+    assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    assert_eq!(fake.cavs(&["students", "export"]).stdout, expected);
+    assert_eq!(fake.cavs(&["students", "export", "students.csv"]).code, 1, "no file is written over");
+    assert_eq!(fake.cavs(&["students", "reactivate", "1002"]).code, 0);
+
+    fs::write(fake.home().join("large.csv"), "x".repeat(1 << 20)).unwrap();
+    fs::write(fake.home().join("bad.zip"), "bad").unwrap();
+    let ran = fake.cavs(&["students", "import", "large.csv", "-o", "json"]);
+    assert_eq!(
+        (ran.code, &ran.json()["created"], &ran.json()["applied"]),
+        (0, &(1 << 20).into(), &true.into())
+    );
+    let ran = fake.cavs(&["students", "import", "bad.zip", "--deactivate-missing"]);
+    assert_eq!(ran.code, 1);
+    insta::assert_snapshot!(ran.stdout);
+    let ran = fake.cavs(&["students", "import", "bad.zip", "--dry-run", "--format", "csv"]);
+    assert!(ran.stdout.contains("as it was a dry run; would be: 3 added, 1 changed, 7 as before"), "{ran:?}");
+    assert_eq!(fake.cavs(&["students", "import", "none.csv"]).code, 3);
     let id = fake.service.state().students[0].id.clone();
     assert_eq!(fake.cavs(&["students", "get", &id, "-o", "json"]).json()["number"], "1001");
     assert_eq!(fake.cavs(&["students", "get", "none"]).code, 3);

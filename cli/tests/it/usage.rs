@@ -118,6 +118,7 @@ fn the_help_is_stable() {
         &["retention", "set", "--help"],
         &["students", "add", "--help"],
         &["students", "list", "--help"],
+        &["students", "import", "--help"],
         &["enroll", "--help"],
         &["students", "erase", "--help"],
         &["gallery", "stats", "--help"],

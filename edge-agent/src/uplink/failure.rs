@@ -110,6 +110,13 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::StudentNotFound
         | R::StudentExists
         | R::StudentErased
+        | R::StudentEmailTaken
+        | R::StudentExternalIdTaken
+        | R::StudentChanged
+        | R::StudentInactive
+        | R::PhotoConsentRefused
+        | R::ImportInvalid
+        | R::PairNotFound
         | R::GalleryTooSmall
         | R::ThresholdsChanged
         | R::DeviceNotFound

@@ -56,6 +56,20 @@ vocabulary! {
     StudentExists = "STUDENT_EXISTS",
     /// The student's face was erased.
     StudentErased = "STUDENT_ERASED",
+    /// Another student of the site has that e-mail address.
+    StudentEmailTaken = "STUDENT_EMAIL_TAKEN",
+    /// Another student of the site has that external id.
+    StudentExternalIdTaken = "STUDENT_EXTERNAL_ID_TAKEN",
+    /// Somebody has changed the student since; look at them, and decide again.
+    StudentChanged = "STUDENT_CHANGED",
+    /// The student is not active: nobody looks for them.
+    StudentInactive = "STUDENT_INACTIVE",
+    /// The student has refused to be recognised.
+    PhotoConsentRefused = "PHOTO_CONSENT_REFUSED",
+    /// The two students are no pair.
+    PairNotFound = "PAIR_NOT_FOUND",
+    /// A file that students are to be read from can't be one.
+    ImportInvalid = "IMPORT_INVALID",
     /// Somebody has set other thresholds since; look at them, and decide again.
     ThresholdsChanged = "THRESHOLDS_CHANGED",
     /// The gallery holds too few faces to conclude anything from them.

@@ -15,6 +15,7 @@ pub use ids::{DataKeyId, DeviceId, IdError, ReviewId, SightingId, SiteId, Studen
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
-    ClockTrust, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping, MOST_RETENTION_DAYS,
-    PredictionReason, RateBasis, RetentionState, Role, UnknownWord, Verdict,
+    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
+    ImportFormat, MOST_RETENTION_DAYS, PhotoConsent, PredictionReason, RateBasis, RetentionState, Role,
+    StudentField, UnknownWord, Verdict,
 };

@@ -88,6 +88,8 @@ vocabulary! {
     FaceNotUpright = "FACE_NOT_UPRIGHT",
     /// The face looks like a print or a screen, or nobody said that it does not.
     LowLiveness = "LOW_LIVENESS",
+    /// The face may be that of another student, with whom this one is confused.
+    ConfusablePair = "CONFUSABLE_PAIR",
     /// The picture of the face is too poor to be sure.
     LowQuality = "LOW_QUALITY",
     /// Captured at a time that is far from the server's clock.
@@ -96,6 +98,56 @@ vocabulary! {
     EmptyGallery = "EMPTY_GALLERY",
     /// The probe is of a model pack that the server has no templates of.
     PackNotServed = "PACK_NOT_SERVED",
+}
+
+vocabulary! {
+    /// Why two students are taken for one another.
+    ConfusableKind, "kind of a confusable pair";
+    /// A person said that they look alike.
+    Twins = "twins",
+    /// A reviewer has corrected one to the other.
+    Confused = "confused",
+}
+
+vocabulary! {
+    /// Whether a student may be recognised by pictures.
+    PhotoConsent, "state of a consent";
+    /// Nobody has said.
+    Unknown = "unknown",
+    /// They, or who speaks for them, consented.
+    Given = "given",
+    /// They, or who speaks for them, refused: they are neither enrolled nor recognised.
+    Refused = "refused",
+}
+
+vocabulary! {
+    /// What people say of a student, and may change: the names of the fields on the wire, and of the columns of files.
+    StudentField, "field of a student";
+    /// The site's own number.
+    Number = "number",
+    /// As people call them.
+    Name = "name",
+    /// E-mail address.
+    Email = "email",
+    /// Department, as the school or company has them.
+    Department = "department",
+    /// Class, course or group.
+    Section = "section",
+    /// What another system calls the student.
+    ExternalId = "external_id",
+    /// Since when the student belongs to the site.
+    EnrollmentDate = "enrollment_date",
+    /// Whether they may be recognised.
+    PhotoConsent = "photo_consent",
+}
+
+vocabulary! {
+    /// Of which form a file of students is.
+    ImportFormat, "format of a file of students";
+    /// Comma-separated values with a header, as spreadsheets write them.
+    Csv = "csv",
+    /// A OneRoster 1.1 or 1.2 bundle: a ZIP archive of CSV files.
+    Oneroster = "oneroster",
 }
 
 vocabulary! {
@@ -256,6 +308,11 @@ mod tests {
     #[test]
     fn every_vocabulary_round_trips() {
         assert_eq!(texts_of(Decision::ALL), ["accepted", "pending", "unknown"]);
+        assert_eq!(texts_of(ConfusableKind::ALL), ["twins", "confused"]);
+        assert_eq!(texts_of(PhotoConsent::ALL), ["unknown", "given", "refused"]);
+        let fields = "number name email department section external_id enrollment_date photo_consent";
+        assert_eq!(texts_of(StudentField::ALL).join(" "), fields);
+        assert_eq!(texts_of(ImportFormat::ALL), ["csv", "oneroster"]);
         assert_eq!(texts_of(Verdict::ALL), ["approved", "rejected", "flagged"]);
         assert_eq!(texts_of(ErasureState::ALL), ["pending", "purging", "purged"]);
         assert_eq!(texts_of(Role::ALL), ["admin", "reviewer", "viewer", "capture"]);

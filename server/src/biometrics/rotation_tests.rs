@@ -7,8 +7,8 @@ use cavs_types::{ErrorReason, StudentId};
 use super::{BiometricStore, Keyring, Keys, Owner, RotationDue, SealError, StoredKey};
 use crate::{
     error::ServiceError,
-    people::{NewStudent, Students},
-    testing::{MAIN, PACK, TestDatabase, face},
+    people::Students,
+    testing::{MAIN, PACK, TestDatabase, face, profile},
 };
 
 fn keyring(file: &Path) -> Keyring {
@@ -64,16 +64,14 @@ async fn what_was_copied_before_a_rotation_opens_with_no_keyring_of_today() {
     );
     let third = keys.rotate(&store).await.unwrap();
     let students = Students::new(&database.store, &Arc::new(other), &app.galleries, &app.maintenance);
-    let new = NewStudent { number: "2".into(), name: "2".into(), section: String::new() };
-    let added = students.create(MAIN, &new).await.unwrap().id;
+    let added = students.create(MAIN, profile("2")).await.unwrap().state.id;
     assert_eq!(store.student_key(MAIN, added).await.unwrap().unwrap().epoch, third);
 
     // Many at once, while the keyring is rotated: every key opens afterwards.
     let creating: Vec<_> = (10..40)
         .map(|number: u32| {
-            let (students, number) = (students.clone(), number.to_string());
-            let new = NewStudent { number: number.clone(), name: number, section: String::new() };
-            tokio::spawn(async move { students.create(MAIN, &new).await.map(|student| student.id) })
+            let (students, new) = (students.clone(), profile(&number.to_string()));
+            tokio::spawn(async move { students.create(MAIN, new).await.map(|student| student.state.id) })
         })
         .collect();
     let newest = keys.rotate(&store).await.unwrap();

@@ -1,7 +1,7 @@
 //! Rows that are written together: each column by its name beside where its values come from, and one array
 //! of values as its parameter.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -27,7 +27,9 @@ column_values! {
     i64 = "bigint",
     f32 = "real",
     &str = "text",
+    String = "text",
     &[u8] = "bytea",
+    Date = "date",
     Timestamp = "timestamptz",
 }
 

@@ -32,9 +32,9 @@ pub enum DatabaseError {
     /// The database works, but was not done in time: the query was given up.
     #[error("the database was not done in time: {0}")]
     TooSlow(String),
-    /// A unique value is taken.
-    #[error("the value is taken already")]
-    Taken,
+    /// A unique value is taken: the constraint or index that says so.
+    #[error("the value is taken already ({0})")]
+    Taken(String),
     /// A data key was wrapped by an epoch of the keyring that is retired: the newest one has to be read.
     #[error("the epoch of the keyring is retired; has another server rotated it?")]
     EpochRetired,
@@ -135,7 +135,10 @@ impl From<tokio_postgres::Error> for DatabaseError {
             return Self::Erased;
         }
         match *state {
-            SqlState::UNIQUE_VIOLATION => Self::Taken,
+            SqlState::UNIQUE_VIOLATION => {
+                let constraint = error.as_db_error().and_then(|said| said.constraint());
+                Self::Taken(constraint.unwrap_or_default().to_owned())
+            }
             SqlState::FOREIGN_KEY_VIOLATION => Self::NotFound,
             SqlState::TOO_MANY_CONNECTIONS => Self::Busy(text),
             SqlState::DISK_FULL => Self::Full(text),

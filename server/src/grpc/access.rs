@@ -30,7 +30,8 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.SiteService", "GetSite" | "ListSites") => Anyone,
         ("cavs.v1.SiteService", "CreateSite" | "RenameSite" | "ArchiveSite") => Operator,
         ("cavs.v1.StudentService", "GetStudent" | "ListStudents" | "GetErasure") => viewer,
-        ("cavs.v1.StudentService", "CreateStudent") => admin,
+        ("cavs.v1.StudentService", "CreateStudent" | "UpdateStudent" | "ImportStudents") => admin,
+        ("cavs.v1.StudentService", "DeactivateStudent" | "ReactivateStudent") => admin,
         // Who asks to be forgotten is, wherever they were known.
         ("cavs.v1.StudentService", "EraseStudent") => Access::Role(Role::Admin),
         ("cavs.v1.RetentionService", "GetRetention") => viewer,
@@ -42,7 +43,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
             Active(Role::Viewer)
         }
         ("cavs.v1.GalleryService", "PreviewThresholds") => Active(Role::Viewer),
+        ("cavs.v1.GalleryService", "ListConfusablePairs") => viewer,
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
+        ("cavs.v1.GalleryService", "CreateConfusablePair" | "DeleteConfusablePair") => admin,
         ("cavs.v1.DeviceService", "GetDevice" | "ListDevices") => viewer,
         ("cavs.v1.DeviceService", "CreateDevice" | "UpdateDevice" | "ReplaceDevice") => admin,
         ("cavs.v1.DeviceService", "ConfigureDevice" | "AssignCamera") => admin,

@@ -57,7 +57,7 @@ pub(super) fn optional_id<I: std::str::FromStr<Err = cavs_types::IdError>>(
 }
 
 /// A name of the wire to look something up by: empty is none.
-fn optional_name(field: &'static str, text: &str) -> Result<Option<String>, ProtocolError> {
+pub(super) fn optional_name(field: &'static str, text: &str) -> Result<Option<String>, ProtocolError> {
     if text.is_empty() { Ok(None) } else { lookup_name(field, text).map(Some) }
 }
 

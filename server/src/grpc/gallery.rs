@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
 use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
-use cavs_types::ProtocolError;
+use cavs_types::{ProtocolError, StudentId};
 use tonic::{Request, Response, Status};
 
-use super::{convert::caller, layer::Caller};
+use super::{
+    convert::{caller, optional_id, page_request, required_id, student_ref, total_to_wire},
+    layer::Caller,
+};
 use crate::{
+    page::ListName,
+    people::{ConfusablePair, Pairs},
     recognition::{
         Calibrated, Galleries, GalleryReport, RateReason, Recognition, Suggestion, ThresholdChange,
         ThresholdVersion, Thresholds,
@@ -16,11 +21,12 @@ use crate::{
 pub(super) struct GalleryApi {
     galleries: Arc<Galleries>,
     reviews: Reviews,
+    pairs: Pairs,
 }
 
 impl GalleryApi {
-    pub(super) fn new(galleries: Arc<Galleries>, reviews: Reviews) -> Self {
-        Self { galleries, reviews }
+    pub(super) fn new(galleries: Arc<Galleries>, reviews: Reviews, pairs: Pairs) -> Self {
+        Self { galleries, reviews, pairs }
     }
 
     /// The gallery of the site that a call is about.
@@ -102,6 +108,64 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
         let versions = self.gallery(&request).await?.threshold_versions().await?;
         let thresholds = versions.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListThresholdsResponse { thresholds }))
+    }
+
+    async fn list_confusable_pairs(
+        &self,
+        request: Request<v1::ListConfusablePairsRequest>,
+    ) -> Result<Response<v1::ListConfusablePairsResponse>, Status> {
+        let site = caller(&request)?.site;
+        let v1::ListConfusablePairsRequest { page_size, page_token, with_total_size, student_id } =
+            request.into_inner();
+        let student = optional_id("student_id", &student_id).map_err(status_of)?;
+        let list = ListName::new("confusable pairs").with("student", Some(&student_id));
+        let page = page_request(page_size, &page_token, with_total_size, list)?;
+        let found = self.pairs.list(site, student, &page).await?;
+        let (total_size, total_size_exact) = total_to_wire(found.total);
+        Ok(Response::new(v1::ListConfusablePairsResponse {
+            pairs: found.items.into_iter().map(Into::into).collect(),
+            next_page_token: found.next,
+            total_size,
+            total_size_exact,
+        }))
+    }
+
+    async fn create_confusable_pair(
+        &self,
+        request: Request<v1::CreateConfusablePairRequest>,
+    ) -> Result<Response<v1::ConfusablePair>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let v1::CreateConfusablePairRequest { student_id, other_student_id } = request.into_inner();
+        let (one, other) = two_students(&student_id, &other_student_id)?;
+        Ok(Response::new(self.pairs.note_twins(site, one, other, by).await?.into()))
+    }
+
+    async fn delete_confusable_pair(
+        &self,
+        request: Request<v1::DeleteConfusablePairRequest>,
+    ) -> Result<Response<v1::DeleteConfusablePairResponse>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let v1::DeleteConfusablePairRequest { student_id, other_student_id } = request.into_inner();
+        let (one, other) = two_students(&student_id, &other_student_id)?;
+        self.pairs.delete(site, one, other, by).await?;
+        Ok(Response::new(v1::DeleteConfusablePairResponse {}))
+    }
+}
+
+fn two_students(one: &str, other: &str) -> Result<(StudentId, StudentId), Status> {
+    let one = required_id("student_id", one).map_err(status_of)?;
+    Ok((one, required_id("other_student_id", other).map_err(status_of)?))
+}
+
+impl From<ConfusablePair> for v1::ConfusablePair {
+    fn from(pair: ConfusablePair) -> Self {
+        Self {
+            first: Some(student_ref(pair.first)),
+            second: Some(student_ref(pair.second)),
+            kind: enum_to_wire(pair.kind),
+            noted_by: pair.noted_by,
+            note_time: Some(to_timestamp(pair.noted_at)),
+        }
     }
 }
 

@@ -79,7 +79,17 @@ pub async fn serve_api(
 ) -> Result<(), tonic_reflection::server::Error> {
     let database = services.database().clone();
     let Services {
-        accounts, sites, students, enrollment, devices, reviews, galleries, keys, retention, ..
+        accounts,
+        sites,
+        students,
+        enrollment,
+        pairs,
+        devices,
+        reviews,
+        galleries,
+        keys,
+        retention,
+        ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let enrollment = enrollment::EnrollmentApi::new(enrollment, shutdown.clone());
@@ -91,7 +101,7 @@ pub async fn serve_api(
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
         .add(DeviceServiceServer::new(devices::DeviceApi::new(devices)))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
-        .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone())))
+        .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews)));

@@ -59,7 +59,7 @@ const fn of_the_database(cause: &ServiceError) -> Option<(&'static str, Duration
             "the database was not done in time; ask for less, or try again later",
             Duration::from_secs(5),
         )),
-        DatabaseError::Taken
+        DatabaseError::Taken(_)
         | DatabaseError::EpochRetired
         | DatabaseError::NotFound
         | DatabaseError::Erased

@@ -1,17 +1,30 @@
-use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
-use cavs_types::ProtocolError;
-use tonic::{Request, Response, Status};
+use std::time::Duration;
+
+use cavs_proto::{enum_from_wire, enum_to_wire, status_of, to_timestamp, v1};
+use cavs_types::{ErrorReason, PhotoConsent, ProtocolError, SiteId, StudentField};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status, Streaming};
+use v1::import_students_request::Message;
 
 use super::{
-    convert::{caller, page_request, required_id, total_to_wire},
+    convert::{caller, optional_name, page_request, required_id, total_to_wire},
     layer::Caller,
 };
 use crate::{
     biometrics::Erasure,
-    people::Students,
-    people::{NewStudent, Student, StudentFilter, StudentKey},
+    people::{
+        ImportOptions, ImportPlan, ImportProblem, Student, StudentChange, StudentFilter, StudentKey,
+        StudentProfile, StudentSearch, StudentState, StudentVersion, Students,
+    },
     text::lookup_number,
 };
+
+/// Largest file of students, in bytes.
+const LARGEST_FILE: usize = 64 << 20;
+/// Problems that are told of a file.
+const TOLD: usize = 1000;
+/// How long a caller may say nothing in the middle of a file.
+const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) struct StudentApi(Students);
 
@@ -28,9 +41,50 @@ impl v1::student_service_server::StudentService for StudentApi {
         request: Request<v1::CreateStudentRequest>,
     ) -> Result<Response<v1::Student>, Status> {
         let site = caller(&request)?.site;
-        let v1::CreateStudentRequest { number, name, section } = request.into_inner();
-        let new = NewStudent::new(&number, &name, &section).map_err(status_of)?;
-        Ok(Response::new(self.0.create(site, &new).await?.into()))
+        let profile = StudentProfile::try_from(request.into_inner()).map_err(status_of)?;
+        Ok(Response::new(self.0.create(site, profile).await?.into()))
+    }
+
+    async fn update_student(
+        &self,
+        request: Request<v1::UpdateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        let site = caller(&request)?.site;
+        let v1::UpdateStudentRequest { student, update_mask } = request.into_inner();
+        let student = student.ok_or(ProtocolError::Missing { field: "student" }).map_err(status_of)?;
+        let id = required_id("student.id", &student.id).map_err(status_of)?;
+        let seen = StudentVersion::from_etag(&student.etag).map_err(status_of)?;
+        let change = changed_fields(student, update_mask).map_err(status_of)?;
+        Ok(Response::new(self.0.update(site, id, seen, &change).await?.into()))
+    }
+
+    async fn deactivate_student(
+        &self,
+        request: Request<v1::DeactivateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        let site = caller(&request)?.site;
+        let v1::DeactivateStudentRequest { student_id, etag } = request.into_inner();
+        self.set_active(site, &student_id, &etag, false).await
+    }
+
+    async fn reactivate_student(
+        &self,
+        request: Request<v1::ReactivateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        let site = caller(&request)?.site;
+        let v1::ReactivateStudentRequest { student_id, etag } = request.into_inner();
+        self.set_active(site, &student_id, &etag, true).await
+    }
+
+    async fn import_students(
+        &self,
+        request: Request<Streaming<v1::ImportStudentsRequest>>,
+    ) -> Result<Response<v1::ImportStudentsResponse>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let (options, data) = receive_file(request.into_inner()).await?;
+        let options = ImportOptions::try_from(options).map_err(status_of)?;
+        let (plan, applied) = self.0.import(site, data, options, by).await?;
+        Ok(Response::new(plan_to_wire(plan, applied)))
     }
 
     async fn get_student(
@@ -47,9 +101,9 @@ impl v1::student_service_server::StudentService for StudentApi {
         request: Request<v1::ListStudentsRequest>,
     ) -> Result<Response<v1::ListStudentsResponse>, Status> {
         let site = caller(&request)?.site;
-        let v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size } =
-            request.into_inner();
-        let filter = StudentFilter::new(&section, &name).map_err(status_of)?;
+        let request = request.into_inner();
+        let filter = StudentFilter::try_from(&request).map_err(status_of)?;
+        let v1::ListStudentsRequest { page_size, page_token, with_total_size, .. } = request;
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name())?;
         let found = self.0.list(site, &filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
@@ -82,6 +136,173 @@ impl v1::student_service_server::StudentService for StudentApi {
     }
 }
 
+impl StudentApi {
+    async fn set_active(
+        &self,
+        site: SiteId,
+        student_id: &str,
+        etag: &str,
+        active: bool,
+    ) -> Result<Response<v1::Student>, Status> {
+        let id = required_id("student_id", student_id).map_err(status_of)?;
+        let seen = StudentVersion::from_etag(etag).map_err(status_of)?;
+        let student = self.0.update(site, id, seen, &StudentChange::Active(active)).await?;
+        Ok(Response::new(student.into()))
+    }
+}
+
+/// The options and the bytes of a file that comes in parts.
+async fn receive_file(
+    mut inbound: Streaming<v1::ImportStudentsRequest>,
+) -> Result<(v1::ImportOptions, Vec<u8>), Status> {
+    let (mut options, mut data) = (None, Vec::new());
+    loop {
+        let silent = |_| cavs_proto::status(ErrorReason::IdleTimeout, "nothing of the file for 60 seconds");
+        let Some(message) = timeout(IDLE, inbound.message()).await.map_err(silent)?? else { break };
+        match (message.message, &options) {
+            (Some(Message::Options(given)), None) => options = Some(given),
+            (Some(Message::Data(part)), Some(_)) if data.len() + part.len() <= LARGEST_FILE => {
+                data.extend_from_slice(&part);
+            }
+            (Some(Message::Data(_)), Some(_)) => {
+                let message = "the file is larger than 64 MiB: import it in parts";
+                return Err(cavs_proto::status(ErrorReason::MessageTooLarge, message));
+            }
+            (Some(Message::Options(_)), Some(_)) | (Some(Message::Data(_)) | None, _) => {
+                let message = "the options come first and once, then the file";
+                return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
+            }
+        }
+    }
+    let missing = || status_of(ProtocolError::Missing { field: "options" });
+    Ok((options.ok_or_else(missing)?, data))
+}
+
+impl TryFrom<v1::ImportOptions> for ImportOptions {
+    type Error = ProtocolError;
+
+    fn try_from(options: v1::ImportOptions) -> Result<Self, ProtocolError> {
+        let v1::ImportOptions { format, encoding, delimiter, dry_run, skip_bad_rows, deactivate_missing } =
+            options;
+        let format = enum_from_wire("options.format", format)?;
+        let read = Self::new(format, &encoding, &delimiter)?;
+        Ok(Self { dry_run, skip_bad_rows, deactivate_missing, ..read })
+    }
+}
+
+fn plan_to_wire(plan: ImportPlan, applied: bool) -> v1::ImportStudentsResponse {
+    v1::ImportStudentsResponse {
+        applied,
+        created: plan.create.len() as u64,
+        updated: plan.update.len() as u64,
+        unchanged: plan.unchanged,
+        deactivated: plan.deactivated,
+        reactivated: plan.reactivated,
+        missing: plan.missing,
+        problem_count: plan.problems.len() as u64,
+        problems: plan.problems.into_iter().take(TOLD).map(Into::into).collect(),
+        ignored_columns: plan.ignored_columns,
+    }
+}
+
+impl From<ImportProblem> for v1::ImportProblem {
+    fn from(problem: ImportProblem) -> Self {
+        Self {
+            file: problem.place.file.to_owned(),
+            line: problem.place.line,
+            field: problem.field.unwrap_or_default().to_owned(),
+            message: problem.message,
+        }
+    }
+}
+
+impl TryFrom<v1::CreateStudentRequest> for StudentProfile {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::CreateStudentRequest) -> Result<Self, ProtocolError> {
+        let v1::CreateStudentRequest {
+            number,
+            name,
+            section,
+            email,
+            department,
+            external_id,
+            enrollment_date,
+            photo_consent,
+        } = request;
+        let fields = [
+            (StudentField::Number, &number),
+            (StudentField::Name, &name),
+            (StudentField::Section, &section),
+            (StudentField::Email, &email),
+            (StudentField::Department, &department),
+            (StudentField::ExternalId, &external_id),
+            (StudentField::EnrollmentDate, &enrollment_date),
+        ];
+        let mut profile = Self::default();
+        fields.into_iter().try_for_each(|(field, typed)| profile.set(field, typed))?;
+        if photo_consent != 0 {
+            profile.photo_consent = enum_from_wire("photo_consent", photo_consent)?;
+        }
+        Ok(profile)
+    }
+}
+
+/// What an update is of: the fields of the mask, or those that are not empty.
+fn changed_fields(
+    student: v1::Student,
+    mask: Option<prost_types::FieldMask>,
+) -> Result<StudentChange, ProtocolError> {
+    let consent = match student.photo_consent {
+        0 => String::new(),
+        number => enum_from_wire::<PhotoConsent>("student.photo_consent", number)?.to_string(),
+    };
+    let value = |field| match field {
+        StudentField::Number => student.number.clone(),
+        StudentField::Name => student.name.clone(),
+        StudentField::Email => student.email.clone(),
+        StudentField::Department => student.department.clone(),
+        StudentField::Section => student.section.clone(),
+        StudentField::ExternalId => student.external_id.clone(),
+        StudentField::EnrollmentDate => student.enrollment_date.clone(),
+        StudentField::PhotoConsent => consent.clone(),
+    };
+    let fields = match mask {
+        Some(mask) if !mask.paths.is_empty() => {
+            let field = |path: &String| {
+                path.parse::<StudentField>().map(|field| (field, value(field))).map_err(|_| {
+                    let shown: String = path.chars().take(64).collect();
+                    ProtocolError::invalid("update_mask", format_args!("{shown:?} can't be changed"))
+                })
+            };
+            mask.paths.iter().map(field).collect::<Result<Vec<_>, _>>()?
+        }
+        _ => {
+            let all = StudentField::ALL.iter().map(|&field| (field, value(field)));
+            all.filter(|(_, value)| !value.is_empty()).collect()
+        }
+    };
+    Ok(StudentChange::Fields(fields))
+}
+
+impl TryFrom<&v1::ListStudentsRequest> for StudentFilter {
+    type Error = ProtocolError;
+
+    fn try_from(request: &v1::ListStudentsRequest) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            section: optional_name("section", &request.section)?,
+            department: optional_name("department", &request.department)?,
+            search: StudentSearch::new(&request.query)?,
+            enrolled: request.enrolled,
+            active: request.active,
+            photo_consent: match request.photo_consent {
+                0 => None,
+                number => Some(enum_from_wire("photo_consent", number)?),
+            },
+        })
+    }
+}
+
 impl TryFrom<v1::GetStudentRequest> for StudentKey {
     type Error = ProtocolError;
 
@@ -97,15 +318,25 @@ impl TryFrom<v1::GetStudentRequest> for StudentKey {
 
 impl From<Student> for v1::Student {
     fn from(student: Student) -> Self {
+        let Student { state, created_at, updated_at, template_count, erased_at, erasure } = student;
+        let StudentState { id, profile, is_active, version } = state;
         Self {
-            id: student.id.to_string(),
-            number: student.number,
-            name: student.name,
-            section: student.section,
-            create_time: Some(to_timestamp(student.created_at)),
-            template_count: student.template_count,
-            erase_time: student.erased_at.map(to_timestamp),
-            erasure: student.erasure.map(Into::into),
+            id: id.to_string(),
+            enrollment_date: profile.get(StudentField::EnrollmentDate).into_owned(),
+            number: profile.number,
+            name: profile.name,
+            section: profile.section,
+            email: profile.email,
+            department: profile.department,
+            external_id: profile.external_id,
+            photo_consent: enum_to_wire(profile.photo_consent),
+            active: is_active,
+            create_time: Some(to_timestamp(created_at)),
+            update_time: Some(to_timestamp(updated_at)),
+            template_count,
+            erase_time: erased_at.map(to_timestamp),
+            erasure: erasure.map(Into::into),
+            etag: version.etag(),
         }
     }
 }

@@ -5,13 +5,14 @@ mod service;
 mod store;
 
 pub use model::{
-    Credentials, Grant, NewStudent, NoSite, Site, SiteKey, SiteRole, Student, StudentFilter, StudentKey,
-    StudentRef, User, only_site, pseudonym, site_name,
+    ConfusablePair, Credentials, Grant, ImportFile, ImportOptions, ImportPlan, ImportProblem, NoSite,
+    PairPosition, Site, SiteKey, SiteRole, Student, StudentChange, StudentFilter, StudentKey, StudentProfile,
+    StudentRef, StudentSearch, StudentState, StudentVersion, User, only_site, pseudonym, site_name,
 };
 pub use service::{
-    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Picture, Refusal, Session, Sites, Students,
-    create_user, grant, portrait, unlike_below,
+    Accounts, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Pairs, Picture, Refusal, Session, Sites,
+    Students, create_user, grant, portrait, unlike_below,
 };
 #[cfg(test)]
 pub(crate) use store::{BY_NUMBER, SORTED};
-pub use store::{SiteStore, StudentStore, UserStore};
+pub use store::{ImportOutcome, PairStore, SiteStore, StudentChanges, StudentStore, UserStore};

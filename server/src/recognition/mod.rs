@@ -5,8 +5,8 @@ mod service;
 mod store;
 
 pub use model::{
-    Candidate, HIGHEST_ACCEPT, Judged, Match, Policy, Prediction, Probe, RateEvidence, RateReason,
-    ThresholdChange, ThresholdVersion, Thresholds, wanted_rate,
+    Candidate, ConfusablePairs, HIGHEST_ACCEPT, Judged, Match, Policy, Prediction, Probe, RateEvidence,
+    RateReason, ThresholdChange, ThresholdVersion, Thresholds, ordered, wanted_rate,
 };
 pub use service::{
     Calibrated, Galleries, GalleryReport, GalleryState, Recognition, RecognitionSetup, Suggestion, Vision,

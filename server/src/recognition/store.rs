@@ -1,13 +1,13 @@
 //! Thresholds of sites and model packs, in versions; and which sites have a gallery.
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{SiteId, UserId};
+use cavs_types::{SiteId, StudentId, UserId};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
     db::{Database, DatabaseError, read_text, to_integer},
-    recognition::{RateReason, ThresholdVersion, Thresholds},
+    recognition::{ConfusablePairs, RateReason, ThresholdVersion, Thresholds},
 };
 
 const SELECT: &str = "
@@ -107,9 +107,37 @@ impl ThresholdStore {
         match row {
             Ok(row) => row.as_ref().map(version).transpose(),
             // Two who saw the same version: the key lets one of them set the next.
-            Err(DatabaseError::Taken) => Ok(None),
+            Err(DatabaseError::Taken(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Confusable pairs in the database, as the policy needs them.
+#[derive(Clone)]
+pub(super) struct ConfusablePairStore {
+    db: Database,
+}
+
+impl ConfusablePairStore {
+    pub(super) fn new(db: &Database) -> Self {
+        Self { db: db.clone() }
+    }
+
+    /// Those of a site.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn all(&self, site: SiteId) -> Result<ConfusablePairs, DatabaseError> {
+        let client = self.db.client().await?;
+        let sql = "SELECT first_id, second_id, kind FROM confusable_pairs WHERE site_id = $1";
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&site.uuid()]).await?;
+        let id = |row: &Row, column| row.try_get::<_, Uuid>(column).map(StudentId::from);
+        let pair = |row: &Row| {
+            Ok((id(row, "first_id")?, id(row, "second_id")?, read_text(row, "confusable_pairs", "kind")?))
+        };
+        rows.iter().map(pair).collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod retention;
 mod reviews;
 mod schema;
 mod sites;
+mod students;
 
 use std::{
     fs,
@@ -36,7 +37,7 @@ use crate::{
     db::{Address, Database},
     error::ServiceError,
     monitoring::Metrics,
-    people::{Credentials, EnrollmentLimits, Grant, NewStudent, create_user},
+    people::{Credentials, EnrollmentLimits, Grant, StudentProfile, create_user},
     recognition::{Galleries, Probe, RecognitionSetup, Thresholds, Vision},
     services::{Parts, Services},
     sightings::{BoundingBox, CapturedSighting, Clock, EvidencePolicy, SightingKey},
@@ -46,6 +47,11 @@ pub(crate) const PACK: PackDigest = PackDigest::from_bytes([7; 32]);
 const DIMENSION: usize = 64;
 /// The site that every database begins with.
 pub(crate) const MAIN: SiteId = SiteId::from_uuid(Uuid::from_u128(0x7000_8000_0000_0000_0001));
+
+/// Somebody who is called as their number.
+pub(crate) fn profile(number: &str) -> StudentProfile {
+    StudentProfile { number: number.into(), name: number.into(), ..StudentProfile::default() }
+}
 
 /// A private cluster with the schema, gone when dropped.
 pub(crate) struct TestDatabase {
@@ -165,8 +171,8 @@ impl TestDatabase {
     }
 
     pub(crate) async fn student_of(&self, app: &Services, site: SiteId, number: &str) -> StudentId {
-        let new = NewStudent { number: number.into(), name: number.into(), section: String::new() };
-        app.students.create(site, &new).await.unwrap().id
+        let new = profile(number);
+        app.students.create(site, new).await.unwrap().state.id
     }
 
     /// Stores a template as enrollment does, without telling any gallery.

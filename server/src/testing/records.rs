@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use cavs_embedding::PackDigest;
 use cavs_types::{
-    Decision, DeviceId, DeviceKind, DeviceStatus, ErasureState, ErrorReason, Role, StudentId, UserId,
+    Decision, DeviceId, DeviceKind, DeviceStatus, ErasureState, ErrorReason, Role, StudentField, StudentId,
+    UserId,
 };
 use tokio_postgres::IsolationLevel;
 use tonic::Code;
@@ -16,8 +17,8 @@ use crate::{
     fleet::{DeviceChange, DeviceKey, DevicePosition, DeviceStore, NewDevice, SettingsChange},
     page::{COUNTED, ListName, PageRequest, Total},
     people::{
-        BY_NUMBER, Grant, NewStudent, SORTED, Student, StudentFilter, StudentKey, StudentStore, UserStore,
-        pseudonym,
+        BY_NUMBER, Grant, SORTED, Student, StudentChanges, StudentFilter, StudentKey, StudentProfile,
+        StudentSearch, StudentState, StudentStore, UserStore, pseudonym,
     },
     sightings::{
         SightingFilter, SightingPosition, SightingStore,
@@ -152,13 +153,15 @@ async fn each_list_has_its_index() {
     let plan = client.query(&explain, &[&MAIN.uuid(), &pack.as_bytes().as_slice(), &10_i64]).await.unwrap();
     assert!(plan.iter().any(|row| row.get::<_, &str>(0).contains("using sightings_pack")), "{plan:?}");
 
-    let filter = StudentFilter::new("", "N7 ada").unwrap();
+    let search = StudentSearch::new("N7 \u{e1}da").unwrap();
+    let filter = StudentFilter { search, ..StudentFilter::default() };
     let request = |size, token: &str, with_total| {
         PageRequest::new(size, token, with_total, filter.list_name()).unwrap()
     };
     let found = StudentStore::new(db).list(MAIN, &filter, &request(2, "", true)).await.unwrap();
     assert_eq!(found.total, Some(Total { items: 111, exact: true }), "7, 70 to 79, 700 to 799");
-    let numbers = |students: &[Student]| students.iter().map(|s| s.number.clone()).collect::<Vec<_>>();
+    let numbers =
+        |students: &[Student]| students.iter().map(|s| s.state.profile.number.clone()).collect::<Vec<_>>();
     assert_eq!(numbers(&found.items), ["7", "70"]);
     let found = StudentStore::new(db).list(MAIN, &filter, &request(2, &found.next, false)).await.unwrap();
     assert_eq!((numbers(&found.items), found.total), (vec!["700".to_owned(), "701".to_owned()], None));
@@ -195,13 +198,14 @@ async fn each_list_has_its_index() {
 async fn students_and_devices_have_theirs(client: &deadpool_postgres::Object) {
     use tokio_postgres::types::Type;
     let (few, many) = (Some("'n7':*".to_owned()), Some("'ada':*".to_owned()));
-    let section = Some("7b".to_owned());
+    let (section, number) = (Some("7b".to_owned()), "Q\\_%");
     let select = "SELECT s.id FROM students s";
     let site = MAIN.uuid();
     let of = |words| {
         let mut chosen = Conditions::default();
         chosen.with("s.site_id = ?", &[(&site, Type::UUID)]);
-        chosen.with_value("s.name_words @@ ?::tsquery", words, Type::TEXT);
+        let either = "(s.name_words @@ ?::tsquery OR lower(s.number) LIKE lower(?))";
+        chosen.with(either, &[(words, Type::TEXT), (&number, Type::TEXT)]);
         chosen
     };
     assert!(!of(&few).choose_more_than(client, 111, "students s").await.unwrap());
@@ -221,6 +225,7 @@ async fn students_and_devices_have_theirs(client: &deadpool_postgres::Object) {
     let by_number = of(&many).plan(client, select, BY_NUMBER).await;
     client.batch_execute("RESET enable_bitmapscan; RESET enable_seqscan").await.unwrap();
     assert!(sorted.contains("Sort") && sorted.contains("students_name_words"), "{sorted}");
+    assert!(sorted.contains("students_number_begins"), "{sorted}");
     assert!(!by_number.contains("Sort") && by_number.contains("students_number"), "{by_number}");
     assert!(of_section.contains("students_section"), "{of_section}");
     assert!(!devices.contains("Sort") && devices.contains("devices_name_id"), "{devices}");
@@ -261,7 +266,7 @@ async fn devices(db: &Database) {
         store.configure_device(MAIN, proxy.id, &change, by).await.unwrap();
     }
     let taken = store.create_device(MAIN, &new("proxy", DeviceKind::Agent)).await;
-    assert!(matches!(taken, Err(DatabaseError::Taken)), "{taken:?}");
+    assert!(matches!(taken, Err(DatabaseError::Taken(_))), "{taken:?}");
 
     // Another machine in the place of the one that burnt down.
     let id = store.replace_device(MAIN, proxy.id, by).await.unwrap();
@@ -272,7 +277,7 @@ async fn devices(db: &Database) {
     let old = store.device(MAIN, &DeviceKey::Id(proxy.id)).await.unwrap().unwrap();
     assert_eq!((old.status, old.name.as_str()), (DeviceStatus::Revoked, "proxy"));
     let again = store.replace_device(MAIN, proxy.id, by).await;
-    assert!(matches!(again, Err(DatabaseError::Taken)), "{again:?}");
+    assert!(matches!(again, Err(DatabaseError::Taken(_))), "{again:?}");
     let nobody = store.replace_device(MAIN, DeviceId::generate(), by).await;
     assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
 
@@ -289,7 +294,7 @@ async fn devices(db: &Database) {
     let moved = store.device(MAIN, &DeviceKey::Id(second.id)).await.unwrap().unwrap();
     assert_eq!((moved.name.as_str(), moved.classroom.as_str()), ("back door", "Room 2"));
     let taken = store.update_device(MAIN, second.id, &change(Some("proxy"), None)).await;
-    assert!(matches!(taken, Err(DatabaseError::Taken)), "{taken:?}");
+    assert!(matches!(taken, Err(DatabaseError::Taken(_))), "{taken:?}");
     let nobody = store.update_device(MAIN, DeviceId::generate(), &change(None, None)).await;
     assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
 
@@ -308,6 +313,7 @@ async fn devices(db: &Database) {
 }
 
 async fn students(database: &Records) {
+    use StudentField::{Email, Name, Number, Section};
     let db = &database.db;
     let store = StudentStore::new(db);
     let folder = tempfile::tempdir().unwrap();
@@ -316,15 +322,18 @@ async fn students(database: &Records) {
     let keyring = Keyring::load(Some(&file)).unwrap();
     let keys = Keys::verified(keyring, &BiometricStore::new(db)).await.unwrap();
     let add = async |number: &str, name: &str| {
-        let new = NewStudent::new(number, name, "7b").unwrap();
-        let id = StudentId::generate();
-        let key = keys.new_student_key(MAIN, id).unwrap();
-        store.create(MAIN, id, &new, &key).await
+        let fields = [(Number, number), (Name, name), (Section, "7b"), (Email, "zq@quagmire.org")];
+        let new = StudentState::new(StudentProfile::of(&fields).unwrap());
+        let key = StudentKey::Id(new.id);
+        let keys = vec![keys.new_student_key(MAIN, new.id).unwrap()];
+        let changes = StudentChanges { create: vec![new], keys, update: Vec::new() };
+        store.apply(MAIN, &changes).await.map(|done| (done, key))
     };
-    let gone = add("Ｚ-１７", "Zebulon Quagmire").await.unwrap();
-    assert_eq!(gone.number, "Z-17");
+    let (done, key) = add("Ｚ-１７", "Zebulon Quagmire").await.unwrap();
+    let gone = store.get(MAIN, &key).await.unwrap().unwrap().state;
+    assert_eq!((done, gone.profile.number.as_str()), (true, "Z-17"));
     let same = add("Z-17", "Somebody Else").await;
-    assert!(matches!(same, Err(DatabaseError::Taken)), "{same:?}");
+    assert!(matches!(same, Err(DatabaseError::Taken(_))), "{same:?}");
     // What might be anywhere by now: in statistics, too.
     database.execute("ANALYZE; CHECKPOINT").await;
     assert!(contains(database.folder(), b"Quagmire"));
@@ -363,10 +372,8 @@ async fn students(database: &Records) {
         (ErasureState::Purged, true, "")
     );
     let erased = store.get(MAIN, &StudentKey::Id(gone.id)).await.unwrap().unwrap();
-    assert_eq!(
-        (erased.number, erased.name, erased.section),
-        (pseudonym(gone.id), String::new(), String::new())
-    );
+    let left = StudentProfile { number: pseudonym(gone.id), ..StudentProfile::default() };
+    assert_eq!(erased.state.profile, left);
     assert!(erased.erased_at.is_some());
     assert_eq!(store.get(MAIN, &StudentKey::Number("Z-17".into())).await.unwrap(), None);
     database.execute("CHECKPOINT").await;
@@ -374,11 +381,12 @@ async fn students(database: &Records) {
     assert!(!contains(&database.folder().join("data/base"), b"quagmire"));
 
     // The number may be given again, to the same person or another.
-    let fresh = add("Z-17", "Zebulon Quagmire").await.unwrap();
-    assert_eq!(store.get(MAIN, &StudentKey::Number("Z-17".into())).await.unwrap().unwrap().id, fresh.id);
+    let (_, fresh) = add("Z-17", "Zebulon Quagmire").await.unwrap();
+    let by_number = store.get(MAIN, &StudentKey::Number("Z-17".into())).await.unwrap();
+    assert_eq!(by_number, store.get(MAIN, &fresh).await.unwrap());
     store.erase(MAIN, gone.id, by).await.unwrap();
     assert_eq!(erasure().await.state, ErasureState::Purged, "nothing more was destroyed");
-    assert_eq!(store.get(MAIN, &StudentKey::Id(fresh.id)).await.unwrap().unwrap().name, "Zebulon Quagmire");
+    assert_eq!(by_number.unwrap().state.profile.name, "Zebulon Quagmire");
 }
 
 /// Whether any file below a folder contains the bytes.

@@ -123,4 +123,53 @@ impl v1::gallery_service_server::GalleryService for Service {
         let configured = v1::Thresholds { accept: 0.4, review: 0.28, margin: 0.06, ..Default::default() };
         Ok(Response::new(v1::ListThresholdsResponse { thresholds: vec![in_force(), configured] }))
     }
+
+    async fn list_confusable_pairs(
+        &self,
+        request: Request<v1::ListConfusablePairsRequest>,
+    ) -> Result<Response<v1::ListConfusablePairsResponse>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let pairs: Vec<_> = self.state().pairs.clone();
+        let pairs = pairs.into_iter().filter(|pair| {
+            let of = |student: &Option<v1::StudentRef>| {
+                student.as_ref().is_some_and(|s| s.id == request.student_id)
+            };
+            request.student_id.is_empty() || of(&pair.first) || of(&pair.second)
+        });
+        Ok(Response::new(v1::ListConfusablePairsResponse { pairs: pairs.collect(), ..Default::default() }))
+    }
+
+    async fn create_confusable_pair(
+        &self,
+        request: Request<v1::CreateConfusablePairRequest>,
+    ) -> Result<Response<v1::ConfusablePair>, Status> {
+        self.authorise(&request)?;
+        let v1::CreateConfusablePairRequest { student_id, other_student_id } = request.into_inner();
+        let mut state = self.state();
+        let named = |id: &str| {
+            let student = state.students.iter().find(|student| student.id == id).unwrap().clone();
+            Some(v1::StudentRef { id: student.id, number: student.number, name: student.name })
+        };
+        let pair = v1::ConfusablePair {
+            first: named(&student_id),
+            second: named(&other_student_id),
+            kind: v1::ConfusableKind::Twins.into(),
+            noted_by: "admin".to_owned(),
+            note_time: None,
+        };
+        state.pairs.push(pair.clone());
+        Ok(Response::new(pair))
+    }
+
+    async fn delete_confusable_pair(
+        &self,
+        request: Request<v1::DeleteConfusablePairRequest>,
+    ) -> Result<Response<v1::DeleteConfusablePairResponse>, Status> {
+        self.authorise(&request)?;
+        match self.state().pairs.pop() {
+            Some(_) => Ok(Response::new(v1::DeleteConfusablePairResponse {})),
+            None => Err(status(ErrorReason::PairNotFound, "they are no pair")),
+        }
+    }
 }

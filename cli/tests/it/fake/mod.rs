@@ -46,6 +46,7 @@ pub(crate) struct State {
     /// What the site has set.
     pub(crate) retention: Option<v1::RetentionPolicy>,
     pub(crate) students: Vec<v1::Student>,
+    pub(crate) pairs: Vec<v1::ConfusablePair>,
     pub(crate) sightings: Vec<v1::Sighting>,
     pub(crate) filters: Vec<v1::SightingFilter>,
     pub(crate) reviews: Vec<v1::ReviewSightingRequest>,
@@ -82,6 +83,20 @@ impl Service {
         } else {
             Err(status(ErrorReason::Unauthenticated, "the token is not valid"))
         }
+    }
+}
+
+impl Service {
+    fn change_student(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut v1::Student),
+    ) -> Result<Response<v1::Student>, Status> {
+        let mut state = self.state();
+        let found = state.students.iter_mut().find(|student| student.id == id);
+        let student = found.ok_or_else(|| status(ErrorReason::StudentNotFound, "no such student"))?;
+        change(student);
+        Ok(Response::new(student.clone()))
     }
 }
 
@@ -151,8 +166,10 @@ pub(crate) fn student(number: &str, name: &str) -> v1::Student {
         section: "7b".to_owned(),
         create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
         template_count: 2,
-        erase_time: None,
-        erasure: None,
+        photo_consent: v1::PhotoConsent::Unknown.into(),
+        active: true,
+        etag: "1".to_owned(),
+        ..v1::Student::default()
     }
 }
 
@@ -229,6 +246,77 @@ impl v1::student_service_server::StudentService for Service {
         let student = student(&request.number, &request.name);
         state.students.push(student.clone());
         Ok(Response::new(student))
+    }
+
+    async fn update_student(
+        &self,
+        request: Request<v1::UpdateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        self.authorise(&request)?;
+        let v1::UpdateStudentRequest { student, update_mask } = request.into_inner();
+        let (new, paths) = (student.unwrap(), update_mask.unwrap().paths);
+        self.change_student(&new.id.clone(), |student| {
+            for path in paths {
+                match path.as_str() {
+                    "name" => student.name.clone_from(&new.name),
+                    "email" => student.email.clone_from(&new.email),
+                    "photo_consent" => student.photo_consent = new.photo_consent,
+                    path => panic!("{path}"),
+                }
+            }
+        })
+    }
+
+    async fn deactivate_student(
+        &self,
+        request: Request<v1::DeactivateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        self.authorise(&request)?;
+        self.change_student(&request.into_inner().student_id, |student| student.active = false)
+    }
+
+    async fn reactivate_student(
+        &self,
+        request: Request<v1::ReactivateStudentRequest>,
+    ) -> Result<Response<v1::Student>, Status> {
+        self.authorise(&request)?;
+        self.change_student(&request.into_inner().student_id, |student| student.active = true)
+    }
+
+    async fn import_students(
+        &self,
+        request: Request<Streaming<v1::ImportStudentsRequest>>,
+    ) -> Result<Response<v1::ImportStudentsResponse>, Status> {
+        use v1::import_students_request::Message;
+        self.authorise(&request)?;
+        let (mut messages, mut told) = (request.into_inner(), Vec::new());
+        while let Some(message) = messages.message().await? {
+            told.push(message.message.unwrap());
+        }
+        let Some(Message::Options(options)) = told.first() else { panic!("{told:?}") };
+        let bytes = told.iter().map(|message| match message {
+            Message::Options(_) => 0,
+            Message::Data(data) => data.len(),
+        });
+        // What was sent says what is found: a problem where the file has that word.
+        let is_bad = told.iter().any(|m| matches!(m, Message::Data(data) if data.starts_with(b"bad")));
+        let problem = v1::ImportProblem {
+            line: 3,
+            field: "email".to_owned(),
+            message: "is that of \u{1b}[31mstudent \"1\"".to_owned(),
+            ..v1::ImportProblem::default()
+        };
+        Ok(Response::new(v1::ImportStudentsResponse {
+            applied: !options.dry_run && (!is_bad || options.skip_bad_rows),
+            created: bytes.sum::<usize>() as u64,
+            updated: options.format.try_into().unwrap(),
+            unchanged: 7,
+            deactivated: options.deactivate_missing.into(),
+            problems: if is_bad { vec![problem] } else { Vec::new() },
+            problem_count: is_bad.into(),
+            ignored_columns: vec!["Shoe size".to_owned()],
+            ..v1::ImportStudentsResponse::default()
+        }))
     }
 
     async fn get_student(

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     BiometricStore, StoredTemplate,
     keys::{KEY_COLUMNS, stored_key},
+    templates::MATCHED,
 };
 use crate::db::DatabaseError;
 
@@ -30,7 +31,8 @@ pub struct GalleryChange {
 pub struct TemplateState {
     /// Which template.
     pub template: TemplateId,
-    /// What is stored of it, where it is of the pack in question; `None` where there is none any more.
+    /// What is stored of it, where it is of the pack in question and its student is to be recognised; `None` where
+    /// there is none any more.
     pub stored: Option<StoredTemplate>,
 }
 
@@ -73,8 +75,7 @@ impl BiometricStore {
                 "SELECT g.sequence AS latest, c.sequence, c.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM gallery_clock g
                  LEFT JOIN gallery_changes c ON c.site_id = g.site_id AND c.sequence > $2
-                 LEFT JOIN (templates t JOIN data_keys k USING (site_id, student_id))
-                     ON t.site_id = c.site_id AND t.id = c.template_id AND t.pack_digest = $3
+                 LEFT JOIN ({MATCHED}) ON t.site_id = c.site_id AND t.id = c.template_id AND t.pack_digest = $3
                  WHERE g.site_id = $1 ORDER BY c.sequence LIMIT $4"
             ))
             .await?;
@@ -106,8 +107,7 @@ impl BiometricStore {
             .prepare_cached(&format!(
                 "SELECT w.template_id, t.student_id, t.embedding, {KEY_COLUMNS}
                  FROM unnest($2::uuid[]) AS w (template_id)
-                 LEFT JOIN (templates t JOIN data_keys k USING (site_id, student_id))
-                     ON t.site_id = $1 AND t.id = w.template_id AND t.pack_digest = $3"
+                 LEFT JOIN ({MATCHED}) ON t.site_id = $1 AND t.id = w.template_id AND t.pack_digest = $3"
             ))
             .await?;
         let rows = client.query(&statement, &[&site.uuid(), &ids, &pack.as_bytes().as_slice()]).await?;

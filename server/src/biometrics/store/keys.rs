@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::BiometricStore;
 use crate::{
     biometrics::Owner,
-    db::{DatabaseError, to_integer},
+    db::{Batch, DatabaseError, to_integer},
 };
 
 /// Held by the server that rotates the keyring ("keys" in ASCII).
@@ -83,20 +83,25 @@ pub(crate) fn stored_key(row: &Row) -> Result<StoredKey, DatabaseError> {
     })
 }
 
-/// Stores a data key with the transaction of what it is for.
-pub(crate) async fn insert_key(
-    client: &impl deadpool_postgres::GenericClient,
-    new: &NewDataKey,
-) -> Result<u64, DatabaseError> {
-    let (student, day) = match new.of {
-        KeyOf::Student(id) => (Some(id.uuid()), None),
-        KeyOf::Day(day) => (None, Some(day)),
+/// Stores the data keys of new students with the transaction that adds these.
+pub(crate) async fn insert_student_keys(
+    transaction: &Transaction<'_>,
+    new: &[NewDataKey],
+) -> Result<(), DatabaseError> {
+    let student = |key: &NewDataKey| match key.of {
+        KeyOf::Student(id) => Some(id.uuid()),
+        KeyOf::Day(_) => None,
     };
-    let sql =
-        "INSERT INTO data_keys (site_id, id, student_id, day, epoch, wrapped) VALUES ($1, $2, $3, $4, $5, $6)
-               ON CONFLICT (site_id, day) DO NOTHING";
-    let (site, id, epoch) = (new.site.uuid(), new.id.uuid(), to_integer(new.epoch));
-    Ok(client.execute(sql, &[&site, &id, &student, &day, &epoch, &new.wrapped]).await?)
+    let batch = Batch::of(new)
+        .column("site_id", |key| key.site.uuid())
+        .column("id", |key| key.id.uuid())
+        .column("student_id", student)
+        .column("epoch", |key| to_integer(key.epoch))
+        .column("wrapped", |key| key.wrapped.as_slice());
+    let (columns, source) = (batch.names(), batch.source());
+    let sql = format!("INSERT INTO data_keys ({columns}) SELECT * FROM {source}");
+    transaction.execute(&sql, &batch.parameters()).await?;
+    Ok(())
 }
 
 /// The turn of a server that rotates the keyring; over when dropped.
@@ -253,8 +258,13 @@ impl BiometricStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn make_day_key(&self, new: &NewDataKey) -> Result<StoredKey, DatabaseError> {
-        insert_key(&self.db.client().await?, new).await?;
         let KeyOf::Day(day) = new.of else { return Err(DatabaseError::NotFound) };
+        let sql = "INSERT INTO data_keys (site_id, id, day, epoch, wrapped) VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT (site_id, day) DO NOTHING";
+        let (site, id, epoch) = (new.site.uuid(), new.id.uuid(), to_integer(new.epoch));
+        let client = self.db.client().await?;
+        client.execute(sql, &[&site, &id, &day, &epoch, &new.wrapped]).await?;
+        drop(client);
         self.day_key(new.site, day).await?.ok_or(DatabaseError::NotFound)
     }
 }

@@ -17,7 +17,7 @@ pub use changes::{CHANGES, GalleryChange, TemplateState};
 pub(crate) use erasure::{ERASURE, erase_faces, read_erasure};
 pub use faces::SealedFace;
 pub(crate) use faces::{has_evidence, sightings_with_evidence, store_faces};
-pub(crate) use keys::{Epoch, insert_key};
+pub(crate) use keys::{Epoch, insert_student_keys};
 pub use keys::{KeyOf, NewDataKey, StoredKey};
 pub(crate) use templates::TEMPLATE_COUNT;
 pub use templates::{NewTemplate, StoredTemplate};

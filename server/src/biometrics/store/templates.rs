@@ -20,6 +20,10 @@ use crate::{
 /// How many templates a student of `students s` has, as the column `template_count`.
 pub(crate) const TEMPLATE_COUNT: &str = "(SELECT count(*) FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id) AS template_count";
 
+/// Templates `t` of students who are to be recognised, with their data keys `k`.
+pub(super) const MATCHED: &str = "templates t JOIN data_keys k USING (site_id, student_id)
+    JOIN students s ON s.site_id = t.site_id AND s.id = t.student_id AND s.is_matched";
+
 /// A template to be stored.
 #[derive(Debug)]
 pub struct NewTemplate<'a> {
@@ -123,6 +127,21 @@ impl BiometricStore {
             .collect()
     }
 
+    /// The templates of some students.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn templates_of(
+        &self,
+        site: SiteId,
+        students: &[StudentId],
+    ) -> Result<Vec<TemplateId>, DatabaseError> {
+        let students: Vec<Uuid> = students.iter().map(|id| id.uuid()).collect();
+        let sql = "SELECT id FROM templates WHERE site_id = $1 AND student_id = ANY($2)";
+        let rows = self.db.client().await?.query(sql, &[&site.uuid(), &students]).await?;
+        rows.iter().map(|row| Ok(row.try_get::<_, Uuid>(0)?.into())).collect()
+    }
+
     /// Deletes a template of the site; whether it was there.
     ///
     /// # Errors
@@ -132,7 +151,7 @@ impl BiometricStore {
         Ok(self.db.client().await?.execute(sql, &[&site.uuid(), &id.uuid()]).await? > 0)
     }
 
-    /// All templates of a site and a pack, as they lie: mostly those of a student together.
+    /// All templates of a site and a pack whose students are to be recognised, as they lie: mostly those of a student together.
     ///
     /// # Errors
     /// `Unavailable`, at the start or in the middle.
@@ -146,8 +165,7 @@ impl BiometricStore {
         let client = Object::take(self.db.client().await?);
         client.batch_execute("SET statement_timeout = '10min'; SET work_mem = '256MB'").await?;
         let sql = format!(
-            "SELECT t.id, t.student_id, t.embedding, {KEY_COLUMNS}
-             FROM templates t JOIN data_keys k USING (site_id, student_id)
+            "SELECT t.id, t.student_id, t.embedding, {KEY_COLUMNS} FROM {MATCHED}
              WHERE t.site_id = $1 AND t.pack_digest = $2"
         );
         let (site, pack) = (site.uuid(), pack.as_bytes().as_slice());

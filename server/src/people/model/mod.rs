@@ -1,9 +1,16 @@
 //! Whom the server knows.
 
+mod import;
+mod pair;
 mod site;
 mod student;
 mod user;
 
+pub use import::{ImportFile, ImportOptions, ImportPlan, ImportProblem};
+pub use pair::{ConfusablePair, PairPosition};
 pub use site::{NoSite, Site, SiteKey, SiteRole, only_site, site_name};
-pub use student::{NewStudent, Student, StudentFilter, StudentKey, StudentRef, pseudonym};
+pub use student::{
+    Student, StudentChange, StudentFilter, StudentKey, StudentProfile, StudentRef, StudentSearch,
+    StudentState, StudentVersion, pseudonym,
+};
 pub use user::{Credentials, Grant, User};

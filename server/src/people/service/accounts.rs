@@ -206,7 +206,7 @@ pub async fn create_user(
     .await?
     .map_err(|_| SealError::NoRandomness)?;
     match store.create_user(&username, &hash, &grant).await {
-        Err(DatabaseError::Taken) => {
+        Err(DatabaseError::Taken(_)) => {
             Err(ProtocolError::invalid("username", format_args!("{username:?} is taken")).into())
         }
         created => Ok(created?),

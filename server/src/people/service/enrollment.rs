@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cavs_embedding::Similarity;
 use cavs_models::{BoundingBox, Face, ImageError, PhotographReader, Upright};
-use cavs_types::{ErrorReason, Quality, SiteId, StudentId, TemplateId};
+use cavs_types::{ConfusableKind, ErrorReason, PhotoConsent, Quality, SiteId, StudentId, TemplateId};
 use tokio::sync::Semaphore;
 use tracing::info;
 use zeroize::Zeroizing;
@@ -130,14 +130,22 @@ impl Enrollment {
     /// Whether the student can be enrolled: asked before pictures are sent.
     ///
     /// # Errors
-    /// `STUDENT_NOT_FOUND`, `STUDENT_ERASED`.
+    /// `STUDENT_NOT_FOUND`, `STUDENT_ERASED`, `STUDENT_INACTIVE`, `PHOTO_CONSENT_REFUSED`.
     pub async fn check_enrollable(&self, site: SiteId, id: StudentId) -> Result<(), ServiceError> {
-        match self.students.get(site, &StudentKey::Id(id)).await?.erased_at {
-            None => Ok(()),
-            Some(at) => {
-                let message = format!("the student's face was erased at {at}");
-                Err(ServiceError::refused(ErrorReason::StudentErased, message))
+        let student = self.students.get(site, &StudentKey::Id(id)).await?;
+        let refuse = |reason, message: String| Err(ServiceError::refused(reason, message));
+        if let Some(at) = student.erased_at {
+            return refuse(ErrorReason::StudentErased, format!("the student's face was erased at {at}"));
+        }
+        if !student.state.is_active {
+            return refuse(ErrorReason::StudentInactive, "the student is not active".to_owned());
+        }
+        match student.state.profile.photo_consent {
+            PhotoConsent::Refused => {
+                let message = "the student has refused to be recognised by pictures";
+                refuse(ErrorReason::PhotoConsentRefused, message.to_owned())
             }
+            PhotoConsent::Unknown | PhotoConsent::Given => Ok(()),
         }
     }
 
@@ -172,11 +180,15 @@ impl Enrollment {
         let thresholds = gallery.thresholds().thresholds;
         let same_person = self.limits.same_person(thresholds.accept);
         let others = gallery.others_like(&face.embedding, same_person, student).await?;
-        if let Some(other) = others.first() {
+        let pairs = gallery.confusable_pairs();
+        let is_twin = |other: StudentId| pairs.kind(student, other) == Some(ConfusableKind::Twins);
+        if let Some(other) = others.iter().find(|other| !is_twin(other.student)) {
             let known = self.students.find(site, &StudentKey::Id(other.student)).await?;
-            let number = known.map_or_else(|| other.student.to_string(), |student| student.number);
+            let number =
+                known.map_or_else(|| other.student.to_string(), |student| student.state.profile.number);
             let message = format!(
-                "the face looks like student {number}'s (similarity {:.2}): is it the right person?",
+                "the face looks like student {number}'s (similarity {:.2}): is it the right person? Of twins, an admin \
+                 can say that they are",
                 other.similarity.get()
             );
             return refuse("LOOKS_LIKE_ANOTHER_STUDENT", message);

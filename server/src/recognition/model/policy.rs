@@ -1,7 +1,7 @@
 use cavs_embedding::Similarity;
 use cavs_types::{Decision, PredictionReason, Quality, StudentId};
 
-use super::{Candidate, Prediction, Thresholds};
+use super::{Candidate, ConfusablePairs, Prediction, Thresholds};
 
 /// A student whom a search found.
 pub type Match = Candidate<StudentId>;
@@ -30,19 +30,31 @@ pub struct Judged {
     pub upright: bool,
     /// How probably it is live, 0 to 1, where it was asked.
     pub liveness: Option<f32>,
+    /// Similarity of a student with whom the best candidate is confused, where one is among the candidates.
+    pub confused_with: Option<Similarity>,
 }
 
 impl Policy {
     /// Decides on a face by its candidates, best first.
     #[must_use]
-    pub fn decide(&self, candidates: Vec<Match>, quality: &Quality, liveness: Option<f32>) -> Prediction {
+    pub fn decide(
+        &self,
+        candidates: Vec<Match>,
+        quality: &Quality,
+        liveness: Option<f32>,
+        pairs: &ConfusablePairs,
+    ) -> Prediction {
         let margin = match candidates.as_slice() {
             [best, next, ..] => Some(best.similarity.get() - next.similarity.get()),
             _ => None,
         };
         let similarity = candidates.first().map(|best| best.similarity);
         let (upright, quality) = (quality.is_upright(), quality.unified_score);
-        let face = Judged { similarity, margin, quality, upright, liveness };
+        let confused_with = candidates.split_first().and_then(|(best, others)| {
+            let confused = |other: &&Match| pairs.kind(best.student, other.student).is_some();
+            others.iter().find(confused).map(|other| other.similarity)
+        });
+        let face = Judged { similarity, margin, quality, upright, liveness, confused_with };
         let (decision, reason) = self.judge(face);
         self.prediction(decision, reason, candidates, margin)
     }
@@ -57,6 +69,9 @@ impl Policy {
             Some(best) if best < accept => (Decision::Pending, PredictionReason::LowSimilarity),
             Some(_) if face.margin.is_some_and(|lead| lead < margin) => {
                 (Decision::Pending, PredictionReason::NarrowMargin)
+            }
+            Some(_) if face.confused_with.is_some_and(|other| other >= review) => {
+                (Decision::Pending, PredictionReason::ConfusablePair)
             }
             Some(_) if !face.upright => (Decision::Pending, PredictionReason::FaceNotUpright),
             // A face of which nobody knows it may be a picture of one, too.
@@ -116,7 +131,8 @@ mod tests {
             .iter()
             .map(|s| Match { student: StudentId::generate(), similarity: Similarity::clamped(*s) })
             .collect();
-        let prediction = policy().decide(candidates, &quality(unified_score), None);
+        let prediction =
+            policy().decide(candidates, &quality(unified_score), None, &ConfusablePairs::default());
         assert_eq!((prediction.threshold, prediction.threshold_version), (0.5, 3));
         (prediction.decision, prediction.reason)
     }
@@ -128,7 +144,7 @@ mod tests {
         };
         let decide = |similarity, head_pose_roll| {
             let tilted = Quality { head_pose_roll, ..quality(90) };
-            let prediction = policy().decide(one(similarity), &tilted, None);
+            let prediction = policy().decide(one(similarity), &tilted, None, &ConfusablePairs::default());
             (prediction.decision, prediction.reason)
         };
         assert_eq!(decide(0.9, 49), (Decision::Pending, PredictionReason::FaceNotUpright));
@@ -143,7 +159,7 @@ mod tests {
             let mut policy = policy();
             policy.thresholds.liveness = least;
             let one = Match { student: StudentId::generate(), similarity: Similarity::clamped(similarity) };
-            let prediction = policy.decide(vec![one], &quality(90), liveness);
+            let prediction = policy.decide(vec![one], &quality(90), liveness, &ConfusablePairs::default());
             (prediction.decision, prediction.reason)
         };
         let (pending, accepted) = (
@@ -175,6 +191,30 @@ mod tests {
         ] {
             assert_eq!(decide(similarities, quality), (decision, reason), "{similarities:?}");
         }
+    }
+
+    /// A face that may be either's is a person's to judge, and nobody else's pair is any matter.
+    #[test]
+    fn a_face_that_may_be_a_twins_goes_to_a_person() {
+        use cavs_types::ConfusableKind::{Confused, Twins};
+        let [ada, bob, cid] = [(); 3].map(|()| StudentId::generate());
+        let decide = |candidates: &[(StudentId, f32)], pairs: &[(StudentId, StudentId, _)]| {
+            let of = |&(student, s): &(StudentId, f32)| Match { student, similarity: Similarity::clamped(s) };
+            let pairs = pairs.iter().copied().collect();
+            let prediction = policy().decide(candidates.iter().map(of).collect(), &quality(90), None, &pairs);
+            (prediction.decision, prediction.reason)
+        };
+        let pending = (Decision::Pending, PredictionReason::ConfusablePair);
+        let accepted = (Decision::Accepted, PredictionReason::Matched);
+        let seen = [(ada, 0.9), (cid, 0.4), (bob, 0.3)];
+        assert_eq!(decide(&seen, &[(bob, ada, Twins)]), pending);
+        assert_eq!(decide(&seen, &[(ada, bob, Confused)]), pending);
+        assert_eq!(decide(&seen, &[(bob, cid, Twins)]), accepted, "neither is the best");
+        assert_eq!(decide(&seen[..2], &[(ada, bob, Twins)]), accepted, "the other is not like it");
+        assert_eq!(decide(&[(ada, 0.9), (bob, 0.29)], &[(ada, bob, Twins)]), accepted);
+        assert_eq!(decide(&[(ada, 0.2)], &[(ada, bob, Twins)]).0, Decision::Unknown);
+        let narrow = (Decision::Pending, PredictionReason::NarrowMargin);
+        assert_eq!(decide(&[(ada, 0.9), (bob, 0.89)], &[(ada, bob, Twins)]), narrow);
     }
 
     proptest! {

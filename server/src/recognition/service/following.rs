@@ -54,6 +54,7 @@ impl Recognition {
                 // Thresholds first: they must not wait for a great many changes.
                 let followed = async {
                     self.refresh_thresholds().await?;
+                    self.refresh_pairs().await?;
                     self.catch_up().await
                 };
                 if let Err(cause) = followed.await {

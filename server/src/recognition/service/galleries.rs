@@ -26,7 +26,7 @@ use crate::{
 /// The channel that tells of sites that came or were archived.
 const SITES: &str = "cavs_sites";
 /// What a server hears of: sites, and what changes in one of them; the payload of the latter is the site.
-const CHANNELS: &[&str] = &[SITES, "cavs_gallery", "cavs_thresholds"];
+const CHANNELS: &[&str] = &[SITES, "cavs_gallery", "cavs_thresholds", "cavs_confusable_pairs"];
 /// How often the database is asked for sites though no change was announced.
 const POLL: Duration = Duration::from_secs(10);
 /// How long to wait before listening again after the connection broke.
@@ -139,6 +139,17 @@ impl Galleries {
         };
         match gallery {
             Some(gallery) => gallery.bring_into_force(templates).await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Recognition::refresh_pairs`]; a gallery that is closed reads them when it is opened.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn refresh_pairs(&self, site: SiteId) -> Result<(), ServiceError> {
+        match self.find(site) {
+            Some(gallery) => gallery.refresh_pairs().await,
             None => Ok(()),
         }
     }

@@ -30,7 +30,8 @@ use crate::{
     biometrics::BiometricStore,
     error::ServiceError,
     recognition::{
-        Match, Policy, Prediction, Probe, RateReason, ThresholdStore, ThresholdVersion, Thresholds,
+        ConfusablePairs, Match, Policy, Prediction, Probe, RateReason, ThresholdStore, ThresholdVersion,
+        Thresholds, store::ConfusablePairStore,
     },
 };
 
@@ -58,6 +59,10 @@ pub struct Recognition {
     /// The same, for those who don't wait.
     applied: AtomicI64,
     in_force: RwLock<ThresholdVersion>,
+    pair_store: ConfusablePairStore,
+    /// Held while pairs are read, so that an older state never comes later.
+    reading_pairs: Mutex<()>,
+    pairs: RwLock<Arc<ConfusablePairs>>,
     calibrating: Mutex<()>,
     calibrated: RwLock<Option<Arc<Calibrated>>>,
 }
@@ -139,10 +144,14 @@ impl Recognition {
             changed: Notify::new(),
             applied: AtomicI64::new(0),
             in_force,
+            pair_store: ConfusablePairStore::new(db),
+            reading_pairs: Mutex::default(),
+            pairs: RwLock::default(),
             calibrating: Mutex::default(),
             calibrated: RwLock::default(),
         };
         new.refresh_thresholds().await?;
+        new.refresh_pairs().await?;
         new.reload().await?;
         Ok(new)
     }
@@ -233,6 +242,24 @@ impl Recognition {
         Ok(())
     }
 
+    /// The students who are taken for one another.
+    #[must_use]
+    pub fn confusable_pairs(&self) -> Arc<ConfusablePairs> {
+        Arc::clone(&self.pairs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the confusable pairs that the database has: when this returns, those that were committed before are
+    /// in force here.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn refresh_pairs(&self) -> Result<(), ServiceError> {
+        let _turn = self.reading_pairs.lock().await;
+        let pairs = Arc::new(self.pair_store.all(self.site).await?);
+        *self.pairs.write().unwrap_or_else(PoisonError::into_inner) = pairs;
+        Ok(())
+    }
+
     /// Predictions for the probes of a batch, in their order. Probes of the wrong length are the caller's to
     /// refuse.
     ///
@@ -245,6 +272,7 @@ impl Recognition {
         let (gallery, count) = (self.gallery(), embeddings.len());
         // All of a batch is decided by the same thresholds, which are recorded with it.
         let policy = self.policy(&self.thresholds());
+        let pairs = self.confusable_pairs();
         let Thresholds { accept, margin, .. } = policy.thresholds;
         let query = Query::top(CANDIDATES)
             .grouped_by(self.shared.setup.grouping)
@@ -264,7 +292,7 @@ impl Recognition {
                     return policy.not_comparable();
                 }
                 let found = answers.next().map(|answer| answer.candidates).unwrap_or_default();
-                policy.decide(matches(&found), &probe.quality, probe.liveness)
+                policy.decide(matches(&found), &probe.quality, probe.liveness, &pairs)
             })
             .collect())
     }

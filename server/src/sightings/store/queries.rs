@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{DeviceId, Quality, SightingId, SiteId, StudentId};
+use cavs_types::{DeviceId, PredictionReason, Quality, SightingId, SiteId, StudentId};
 use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
@@ -107,7 +107,7 @@ impl<'a> Filter<'a> {
 
 /// Of the latest sightings of a site and a pack.
 pub(crate) const LATEST_JUDGED: &str = "
-    SELECT similarity, margin, quality, liveness FROM sightings
+    SELECT similarity, margin, quality, liveness, reason FROM sightings
     WHERE site_id = $1 AND pack_digest = $2 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $3";
 
 impl SightingStore {
@@ -190,6 +190,10 @@ impl SightingStore {
                     quality: quality.unified_score,
                     upright: quality.is_upright(),
                     liveness: row.try_get("liveness")?,
+                    // Pairs of today say nothing of how it was judged.
+                    confused_with: (row.try_get::<_, &str>("reason")?
+                        == PredictionReason::ConfusablePair.as_str())
+                    .then(|| Similarity::clamped(1.0)),
                 })
             })
             .collect()

@@ -163,7 +163,8 @@ async fn sites(client: &Client, size: Size) {
     client.batch_execute(&sql).await.unwrap();
 }
 
-/// Cameras, a room each, and students: four in five classes of thirty have names of two words, others three.
+/// Cameras, a room each, and students: four in five classes of thirty have names of two words, others three. One in
+/// fifty is not active, one in two hundred has refused, and nine in ten have two templates.
 async fn people(client: &Client, size: Size) {
     let (camera, student) = (id_sql(Kind::Camera, "n"), id_sql(Kind::Student, "n"));
     let site_of_camera = id_sql(Kind::Site, &format!("n % {}", size.sites));
@@ -175,11 +176,17 @@ async fn people(client: &Client, size: Size) {
             "INSERT INTO devices (site_id, id, name, kind, classroom)
              SELECT {site_of_camera}, {camera}, 'camera ' || n, 'agent', 'Room ' || n
              FROM generate_series(0, {cameras} - 1) n;
-             INSERT INTO students (site_id, id, number, name, section, name_words)
+             INSERT INTO students (site_id, id, number, name, section, department, is_active, photo_consent,
+                 email, email_key, name_words)
              SELECT {site_of_student}, {student}, n::text, first || ' ' || last, 'Class ' || n / 30,
-                 array_to_tsvector(ARRAY[lower(first), lower(last)])
+                 'Department ' || n % 10, n % 50 <> 7, CASE WHEN n % 200 = 3 THEN 'refused' ELSE 'given' END,
+                 n || '@example.org', n || '@example.org', array_to_tsvector(ARRAY[lower(first), lower(last)])
              FROM generate_series(0, {students} - 1) n,
-                 LATERAL (SELECT (ARRAY[{names}])[n % {count} + 1] AS first, 'Name' || n / {count} AS last) AS named",
+                 LATERAL (SELECT (ARRAY[{names}])[n % {count} + 1] AS first, 'Name' || n / {count} AS last) AS named;
+             INSERT INTO templates (site_id, id, student_id, pack_digest, embedding, source, quality)
+             SELECT site_id, gen_random_uuid(), id, decode(repeat('07', 32), 'hex'), decode(repeat('07', 560), 'hex'),
+                 'image', '{{}}'
+             FROM students, generate_series(1, 2) WHERE number::integer % 10 <> 4",
             cameras = size.cameras(),
             students = size.students,
         ))

@@ -56,7 +56,7 @@ const DEEP_FILTERS: usize = 4;
 enum List {
     Sightings(v1::SightingFilter),
     Queue(v1::SightingFilter),
-    Students { section: String, name: String },
+    Students(v1::ListStudentsRequest),
     Devices,
 }
 
@@ -111,9 +111,8 @@ impl Api {
                 let found = client.list_pending(self.request(site, request)).await.unwrap().into_inner();
                 (found.sightings.into_iter().map(|s| s.id).collect(), found.next_page_token)
             }
-            List::Students { section, name } => {
-                let request =
-                    v1::ListStudentsRequest { page_size, page_token, section, name, with_total_size };
+            List::Students(filter) => {
+                let request = v1::ListStudentsRequest { page_size, page_token, with_total_size, ..filter };
                 let mut client = StudentServiceClient::new(channel);
                 let found = client.list_students(self.request(site, request)).await.unwrap().into_inner();
                 (found.students.into_iter().map(|s| s.id).collect(), found.next_page_token)
@@ -345,27 +344,42 @@ fn filters(size: Size) -> Vec<(String, Vec<(u64, v1::SightingFilter)>)> {
 
 /// Each way of looking for students.
 fn students(size: Size) -> Vec<(String, Vec<Asked>)> {
-    let asked = |student: u64, section: String, name: String| Asked {
-        site: size.site_of_student(student),
-        list: List::Students { section, name },
-    };
     // Somebody in each call, so that what is looked for is there.
     let somebody = || (0..50u64).map(|n| n * 7919 % size.students);
     let section = |student: u64| format!("Class {}", student / 30);
+    let department = |student: u64| format!("Department {}", student % 10);
     let first = |student: u64| FIRST_NAMES[usize::try_from(student).unwrap() % FIRST_NAMES.len()].to_owned();
     let last = |student: u64| format!("Name{}", student / FIRST_NAMES.len() as u64);
-    let none = String::new;
-    let each = |asked: &dyn Fn(u64) -> Asked| somebody().map(asked).collect();
+    let each = |name: &str, filter: &dyn Fn(u64) -> v1::ListStudentsRequest| {
+        let asked = |who| Asked { site: size.site_of_student(who), list: List::Students(filter(who)) };
+        (name.to_owned(), somebody().map(asked).collect())
+    };
+    let all = v1::ListStudentsRequest::default;
+    let looked_for = |query: String| v1::ListStudentsRequest { query, ..all() };
     vec![
-        (String::new(), each(&|who| asked(who, none(), none()))),
-        ("-section".to_owned(), each(&|who| asked(who, section(who), none()))),
-        ("-first-name".to_owned(), each(&|who| asked(who, none(), first(who)))),
-        ("-last-name".to_owned(), each(&|who| asked(who, none(), last(who)))),
-        ("-both-names".to_owned(), each(&|who| asked(who, none(), format!("{} {}", last(who), first(who))))),
-        ("-beginning-n".to_owned(), each(&|who| asked(who, none(), "n".into()))),
-        ("-beginning-a".to_owned(), each(&|who| asked(who, none(), "a".into()))),
-        ("-nobody".to_owned(), each(&|who| asked(who, none(), "nobody".into()))),
-        ("-section-name".to_owned(), each(&|who| asked(who, section(who), first(who)))),
+        each("", &|_| all()),
+        each("-section", &|who| v1::ListStudentsRequest { section: section(who), ..all() }),
+        each("-department", &|who| v1::ListStudentsRequest { department: department(who), ..all() }),
+        each("-first-name", &|who| looked_for(first(who))),
+        each("-last-name", &|who| looked_for(last(who))),
+        each("-both-names", &|who| looked_for(format!("{} {}", last(who), first(who)))),
+        each("-beginning-n", &|_| looked_for("n".to_owned())),
+        each("-beginning-a", &|_| looked_for("a".to_owned())),
+        each("-nobody", &|_| looked_for("nobody".to_owned())),
+        each("-number", &|who| looked_for(who.to_string())),
+        each("-beginning-1", &|_| looked_for("1".to_owned())),
+        each("-section-name", &|who| v1::ListStudentsRequest {
+            section: section(who),
+            ..looked_for(first(who))
+        }),
+        each("-enrolled", &|_| v1::ListStudentsRequest { enrolled: Some(true), ..all() }),
+        each("-not-enrolled", &|_| v1::ListStudentsRequest { enrolled: Some(false), ..all() }),
+        each("-active", &|_| v1::ListStudentsRequest { active: Some(true), ..all() }),
+        each("-inactive", &|_| v1::ListStudentsRequest { active: Some(false), ..all() }),
+        each("-refused", &|_| v1::ListStudentsRequest {
+            photo_consent: v1::PhotoConsent::Refused.into(),
+            ..all()
+        }),
     ]
 }
 
