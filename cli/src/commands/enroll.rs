@@ -1,52 +1,71 @@
 //! `cavs enroll`
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    future::ready,
+    path::{Path, PathBuf},
+};
 
+use cavs_proto::{enum_to_wire, v1};
+use cavs_types::ImportFormat;
+use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 
 use crate::{
     client::Api,
-    commands::gallery::note_twins,
+    commands::{gallery::note_twins, students},
     config::Config,
-    enrollment::{self, EnrollmentOutcome, Found, LeftOut},
+    enrollment::{self, EnrollmentOutcome, Found, LeftOut, Photographs, StudentFolder, Unpacked},
     error::CliError,
     lookup,
     printer::Printer,
-    view::{BulkEnrollment, Enrollment, FolderEnrollment, StudentRefView, StudentView, VerdictView},
+    view::{
+        BulkEnrollment, Enrollment, FolderEnrollment, ImportView, StudentRefView, StudentView, VerdictView,
+    },
 };
+
+/// Students whose pictures are sent at a time: the server looks at one while others are on their way.
+const STREAMS: usize = 4;
 
 /// Options of `cavs enroll`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Done (exit code 0) when at least one image became a template; with --from, when \
+#[command(after_help = "Done (exit code 0) when at least one image became a template; with --photos, when \
 one did of every student; and when no file of a folder was left out. The verdicts say which images were \
 refused or left out, and why.")]
 pub struct EnrollArgs {
     /// The student
-    #[arg(value_name = "NUMBER|ID", required_unless_present = "from")]
+    #[arg(value_name = "NUMBER|ID", required_unless_present = "photos")]
     student: Option<String>,
     /// Images (JPEG, PNG, WebP, BMP, GIF, TIFF; HEIC and AVIF where the server reads them) with one face each, or
     /// folders of such
-    #[arg(value_name = "FOLDER|IMAGE", required_unless_present = "from")]
+    #[arg(value_name = "FOLDER|IMAGE", required_unless_present = "photos")]
     images: Vec<PathBuf>,
-    /// Enroll many students: a folder with one folder of images per student, named by their numbers
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["student", "images"])]
-    from: Option<PathBuf>,
+    /// Enroll many students: a folder or a ZIP archive with a folder of images for each student, named by the number,
+    /// or with images that are (17.jpg, 17-2.jpg)
+    #[arg(long, value_name = "DIR|ZIP", conflicts_with_all = ["student", "images"])]
+    photos: Option<PathBuf>,
+    /// Import this file of students first, as `cavs students import` does
+    #[arg(long, value_name = "CSV", requires = "photos")]
+    roster: Option<PathBuf>,
     /// Take images that are unlike the student's others, too: you know that they show the student
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "photos")]
     accept_unlike: bool,
     /// Say first that the student looks like this one, as twins do: their faces go to a person from then on
-    #[arg(long, value_name = "STUDENT", conflicts_with = "from")]
+    #[arg(long, value_name = "STUDENT", conflicts_with = "photos")]
     twin_of: Option<String>,
 }
 
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
-        EnrollArgs { from: Some(dir), .. } => bulk(&dir, config, printer).await,
+        EnrollArgs { photos: Some(photos), roster, .. } => {
+            bulk(&photos, roster.as_deref(), config, printer).await
+        }
         EnrollArgs { student: Some(student), images, accept_unlike, twin_of, .. } => {
             single(&student, &images, accept_unlike, twin_of.as_deref(), config, printer).await
         }
-        EnrollArgs { student: None, from: None, .. } => {
-            Err(CliError::usage("give a student and images, or --from DIR"))
+        EnrollArgs { student: None, photos: None, .. } => {
+            Err(CliError::usage("give a student and images, or --photos DIR"))
         }
     }
 }
@@ -82,36 +101,130 @@ async fn single(
     }
 }
 
-async fn bulk(dir: &Path, config: &Config, printer: &Printer) -> Result<(), CliError> {
-    let (folders, beside) = enrollment::find_folders(dir)?;
+async fn bulk(
+    photos: &Path,
+    roster: Option<&Path>,
+    config: &Config,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let unpacked = enrollment::is_archive(photos).then(|| enrollment::unpack(photos)).transpose()?;
+    let root = unpacked.as_ref().map_or(photos, Unpacked::root);
+    let Photographs { mut folders, named, left_out } = enrollment::find_photographs(root)?;
     let api = Api::connect(config).await?;
-    let bar = printer.progress_bar(folders.iter().map(|folder| folder.found.images.len()).sum());
-    let mut students = Vec::with_capacity(folders.len());
-    let mut end = None;
-    for folder in folders {
-        bar.set_message(folder.number.clone());
-        let number = folder.number.clone();
-        let (enrollment, failure) = one_folder(&api, folder, &bar).await;
-        students.push(FolderEnrollment::new(number, enrollment, failure.as_ref()));
-        // A student who is not known says nothing of the next one; a server that is gone does.
-        if failure.as_ref().is_some_and(CliError::is_fatal) {
-            end = failure;
-            break;
-        }
+    if let Some(roster) = roster {
+        import_roster(&api, roster, printer).await?;
     }
+    group_by_student(&api, named, &mut folders).await?;
+    let bar = printer.progress_bar(folders.iter().map(|folder| folder.found.images.len()).sum());
+    let ended = Cell::new(false);
+    let enrolled = stream::iter(folders).map(|folder| {
+        let (api, bar, ended) = (&api, &bar, &ended);
+        async move {
+            // A student who is not known says nothing of the next one; a server that is gone does.
+            if ended.get() {
+                return None;
+            }
+            bar.set_message(folder.number.clone());
+            let number = folder.number.clone();
+            let (enrollment, failure) = one_folder(api, folder, bar).await;
+            let failure_is_fatal = failure.as_ref().is_some_and(CliError::is_fatal);
+            ended.set(ended.get() || failure_is_fatal);
+            Some((
+                FolderEnrollment::new(number, enrollment, failure.as_ref()),
+                failure.filter(|_| failure_is_fatal),
+            ))
+        }
+    });
+    let done: Vec<_> = enrolled.buffered(STREAMS).filter_map(ready).collect().await;
     bar.finish_and_clear();
-    let done = BulkEnrollment::new(students, not_tried(beside));
+    let (students, fatal): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    let mut done = BulkEnrollment::new(students, not_tried(left_out));
+    if let Some(unpacked) = &unpacked {
+        done.rename_images(|name| unpacked.name(name).to_owned());
+    }
+    let fatal = fatal.into_iter().flatten().next();
+    if fatal.is_none() {
+        done.students_missing = count_missing(&api).await?;
+    }
     printer.report(&done)?;
-    match end {
+    match fatal {
         Some(failure) => Err(failure),
         None if done.students_failed > 0 || done.left_out > 0 => Err(CliError::Reported),
         None => Ok(()),
     }
 }
 
+/// Imports a file of students; it must be without problems.
+async fn import_roster(api: &Api, file: &Path, printer: &Printer) -> Result<(), CliError> {
+    let done = students::import_file(
+        api,
+        file,
+        &v1::ImportOptions { format: enum_to_wire(ImportFormat::Csv), ..v1::ImportOptions::default() },
+    )
+    .await?;
+    if done.problem_count > 0 {
+        printer.report(&ImportView::new(done, false))?;
+        return Err(CliError::Reported);
+    }
+    printer.note(&format!("{} students added, {} changed", done.created, done.updated));
+    Ok(())
+}
+
+/// Adds pictures that are named by students' numbers to these students' folders.
+async fn group_by_student(
+    api: &Api,
+    named: Vec<PathBuf>,
+    folders: &mut Vec<StudentFolder>,
+) -> Result<(), CliError> {
+    let mut known: HashMap<String, bool> =
+        folders.iter().map(|folder| (folder.number.clone(), true)).collect();
+    for path in named {
+        let numbers = enrollment::numbers_of(&path);
+        let mut meant = None;
+        for number in &numbers {
+            let is_known = match known.get(number) {
+                Some(is_known) => *is_known,
+                None => match lookup::student(api, number).await {
+                    Ok(_) => true,
+                    Err(error) if error.is_fatal() => return Err(error),
+                    Err(_) => false,
+                },
+            };
+            known.insert(number.clone(), is_known);
+            if is_known {
+                meant = Some(number.clone());
+                break;
+            }
+        }
+        // Of nobody: told under its whole name.
+        let number = meant.or_else(|| numbers.first().cloned()).unwrap_or_default();
+        match folders.iter_mut().find(|folder| folder.number == number) {
+            Some(folder) => folder.found.images.push(path),
+            None => {
+                let found = Found { images: vec![path.clone()], left_out: Vec::new() };
+                folders.push(StudentFolder { number, path, found });
+            }
+        }
+    }
+    folders.sort_by(|a, b| a.number.cmp(&b.number));
+    Ok(())
+}
+
+/// Active students who have no template.
+async fn count_missing(api: &Api) -> Result<u64, CliError> {
+    let request = v1::ListStudentsRequest {
+        page_size: 1,
+        enrolled: Some(false),
+        active: Some(true),
+        with_total_size: true,
+        ..v1::ListStudentsRequest::default()
+    };
+    Ok(api.call(api.students().list_students(request)).await?.total_size)
+}
+
 async fn one_folder(
     api: &Api,
-    folder: enrollment::StudentFolder,
+    folder: StudentFolder,
     bar: &ProgressBar,
 ) -> (Option<Enrollment>, Option<CliError>) {
     let Found { images, left_out } = folder.found;

@@ -356,7 +356,6 @@ async fn page(api: &Api, filter: &Filter, query: PageQuery) -> Result<Page<v1::S
 async fn import(api: &Api, args: ImportArgs, printer: &Printer) -> Result<(), CliError> {
     let is_zip = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
     let format = args.format.unwrap_or(if is_zip { ImportFormat::Oneroster } else { ImportFormat::Csv });
-    let data = read(&args.file)?;
     let options = v1::ImportOptions {
         format: enum_to_wire(format),
         encoding: args.encoding,
@@ -365,15 +364,23 @@ async fn import(api: &Api, args: ImportArgs, printer: &Printer) -> Result<(), Cl
         skip_bad_rows: args.skip_bad_rows,
         deactivate_missing: args.deactivate_missing,
     };
-    let data = Bytes::from(data);
-    let parts = (0..data.len()).step_by(PART).map(|at| data.slice(at..data.len().min(at + PART)));
-    let messages: Vec<_> =
-        std::iter::once(Message::Options(options)).chain(parts.map(Message::Data)).collect();
-    let messages = messages.into_iter().map(|message| v1::ImportStudentsRequest { message: Some(message) });
-    let done = api.call(api.students().import_students(tokio_stream::iter(messages))).await?;
-    let done = ImportView::new(done, args.dry_run);
+    let done = ImportView::new(import_file(api, &args.file, &options).await?, args.dry_run);
     printer.report(&done)?;
     if done.problem_count > 0 { Err(CliError::Reported) } else { Ok(()) }
+}
+
+/// Sends a file of students to the server.
+pub(crate) async fn import_file(
+    api: &Api,
+    file: &Path,
+    options: &v1::ImportOptions,
+) -> Result<v1::ImportStudentsResponse, CliError> {
+    let data = Bytes::from(read(file)?);
+    let parts = (0..data.len()).step_by(PART).map(|at| data.slice(at..data.len().min(at + PART)));
+    let messages: Vec<_> =
+        std::iter::once(Message::Options(options.clone())).chain(parts.map(Message::Data)).collect();
+    let messages = messages.into_iter().map(|message| v1::ImportStudentsRequest { message: Some(message) });
+    api.call(api.students().import_students(tokio_stream::iter(messages))).await
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {

@@ -61,17 +61,27 @@ pub(crate) fn find_images(paths: &[PathBuf]) -> Result<Found, CliError> {
     Ok(all)
 }
 
-/// The folders of students in a folder, in order of their names, and the pictures beside them.
-pub(crate) fn find_folders(dir: &Path) -> Result<(Vec<StudentFolder>, Vec<LeftOut>), CliError> {
-    let (mut folders, mut beside) = (Vec::new(), Vec::new());
+/// Photographs of many students.
+#[derive(Default)]
+pub(crate) struct Photographs {
+    /// Folders named by the students' numbers, in their order.
+    pub(crate) folders: Vec<StudentFolder>,
+    /// Pictures beside them, which are named by the students' numbers themselves.
+    pub(crate) named: Vec<PathBuf>,
+    /// What lies beside them and is not tried.
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// The photographs of students in a folder: folders, and pictures beside them.
+pub(crate) fn find_photographs(dir: &Path) -> Result<Photographs, CliError> {
+    let mut found = Photographs::default();
     for path in entries(dir)? {
         if !metadata(&path)?.is_dir() {
             // A list of the students is no picture that somebody misses.
             if is_image(&path) {
-                let message = "lies beside the students' folders: put it into one".to_owned();
-                beside.push(LeftOut { path, reason: "FILE_LEFT_OUT", message });
+                found.named.push(path);
             } else if let Some(format) = unread_format(&path) {
-                beside.push(LeftOut::unread(path, format));
+                found.left_out.push(LeftOut::unread(path, format));
             }
             continue;
         }
@@ -81,18 +91,38 @@ pub(crate) fn find_folders(dir: &Path) -> Result<(Vec<StudentFolder>, Vec<LeftOu
                 format!("{}: the folder's name is no UTF-8, so it is no student's number", path.display()),
             ));
         };
-        folders.push(StudentFolder { number: number.to_owned(), found: images_in(&path)?, path });
+        if number != "__MACOSX" {
+            found.folders.push(StudentFolder { number: number.to_owned(), found: images_in(&path)?, path });
+        }
     }
-    if folders.is_empty() {
+    if found.folders.is_empty() && found.named.is_empty() {
         return Err(CliError::NotFound {
-            reason: "NO_FOLDERS",
+            reason: "NO_PHOTOGRAPHS",
             message: format!(
-                "{}: holds no folders; expected one per student, named by number",
+                "{}: holds neither folders nor images; expected one folder for each student, or images, named by number",
                 dir.display()
             ),
         });
     }
-    Ok((folders, beside))
+    Ok(found)
+}
+
+/// The numbers that a picture's name may say, the likeliest first: all of it, or without what tells several pictures of
+/// one student apart (`17-2.jpg`, `17_b.jpg`, `17 (3).jpg`).
+pub(crate) fn numbers_of(path: &Path) -> Vec<String> {
+    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return Vec::new() };
+    let mut numbers = vec![stem.to_owned()];
+    let trimmed = stem.trim_end_matches(')');
+    if let Some((number, which)) = trimmed.rsplit_once([' ', '-', '_', '('])
+        && (1..=3).contains(&which.chars().count())
+        && which.chars().all(char::is_alphanumeric)
+    {
+        let number = number.trim_end_matches([' ', '-', '_', '(']);
+        if !number.is_empty() {
+            numbers.push(number.to_owned());
+        }
+    }
+    numbers
 }
 
 /// Why a folder is of no use.
@@ -240,7 +270,7 @@ mod tests {
         let error = find_images(&[dir.path().join("none.jpg")]).unwrap_err();
         assert_eq!(error.exit(), Exit::NotFound);
         assert!(error.to_string().contains("none.jpg: No such file"), "{error}");
-        assert_eq!(find_folders(&dir.path().join("empty")).err().unwrap().exit(), Exit::NotFound);
+        assert_eq!(find_photographs(&dir.path().join("empty")).err().unwrap().exit(), Exit::NotFound);
     }
 
     #[test]
@@ -248,11 +278,22 @@ mod tests {
         let dir =
             tree(&["1002/a.jpg", "1001/b.jpg", "1001/a.jpg", "1003/none.txt", "readme.txt", ".git/x.jpg"]);
         fs::write(dir.path().join("1004.jpg"), "x").unwrap();
-        let (folders, beside) = find_folders(dir.path()).unwrap();
+        let Photographs { folders, named, left_out } = find_photographs(dir.path()).unwrap();
         let counts: Vec<_> = folders.iter().map(|f| (f.number.as_str(), f.found.images.len())).collect();
         assert_eq!(counts, [("1001", 2), ("1002", 1), ("1003", 0)]);
         assert_eq!(folders[2].found.left_out.len(), 1);
-        assert!(beside.len() == 1 && beside[0].path.ends_with("1004.jpg"), "{beside:?}");
+        assert!(named.len() == 1 && named[0].ends_with("1004.jpg") && left_out.is_empty(), "{named:?}");
+    }
+
+    #[test]
+    fn pictures_may_be_named_by_numbers() {
+        let numbers = |name: &str| numbers_of(Path::new(name));
+        assert_eq!(numbers("school/1001.jpg"), ["1001"]);
+        assert_eq!(numbers("1001-2.jpg"), ["1001-2", "1001"]);
+        assert_eq!(numbers("A-17_b.jpg"), ["A-17_b", "A-17"]);
+        assert_eq!(numbers("1001 (3).jpg"), ["1001 (3)", "1001"]);
+        assert_eq!(numbers("2026-1001.jpg"), ["2026-1001"]);
+        assert_eq!(numbers("-1.jpg"), ["-1"]);
     }
 
     #[test]

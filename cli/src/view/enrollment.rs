@@ -11,6 +11,9 @@ use crate::{
     printer::{Report, Style},
 };
 
+/// Below this unified quality score, 0 to 100, a student's best picture is a poor one.
+const WEAK: u8 = 40;
+
 /// What became of one image.
 #[derive(Debug, Clone, Serialize)]
 pub struct VerdictView {
@@ -67,6 +70,10 @@ pub struct BulkEnrollment {
     pub students_enrolled: usize,
     /// Students without.
     pub students_failed: usize,
+    /// Numbers of students whose best new template is of a poor picture: another photograph would be better.
+    pub weak: Vec<String>,
+    /// Active students of the site who have no template.
+    pub students_missing: u64,
     /// Images that became templates.
     pub accepted: usize,
     /// Images that did not.
@@ -149,6 +156,12 @@ impl FolderEnrollment {
         }
     }
 
+    fn is_weak(&self) -> bool {
+        let images = self.enrollment.iter().flat_map(|done| &done.images);
+        let accepted = images.filter(|image| image.accepted).filter_map(|image| image.quality);
+        accepted.map(|quality| quality.unified_score).max().is_some_and(|best| best < WEAK)
+    }
+
     fn counts(&self) -> (usize, usize) {
         self.enrollment.as_ref().map_or((0, 0), |done| (done.accepted, done.refused))
     }
@@ -165,10 +178,21 @@ impl BulkEnrollment {
             beside,
             students_enrolled,
             students_failed: students.len() - students_enrolled,
+            weak: students.iter().filter(|student| student.is_weak()).map(|s| s.number.clone()).collect(),
+            students_missing: 0,
             accepted: students.iter().map(|student| student.counts().0).sum(),
             refused: students.iter().map(|student| student.counts().1).sum(),
             students,
         }
+    }
+}
+
+impl BulkEnrollment {
+    /// Calls images otherwise.
+    pub(crate) fn rename_images(&mut self, name: impl Fn(&str) -> String) {
+        let enrollments = self.students.iter_mut().filter_map(|student| student.enrollment.as_mut());
+        let images = enrollments.flat_map(|done| &mut done.images).chain(&mut self.beside);
+        images.for_each(|image| image.image = name(&image.image));
     }
 }
 
@@ -229,6 +253,15 @@ impl Report for BulkEnrollment {
             self.refused,
             also_left_out(self.left_out)
         ));
+        if !self.weak.is_empty() {
+            parts.push(format!("poor pictures only, better ones are worth while: {}", self.weak.join(", ")));
+        }
+        if self.students_missing > 0 {
+            parts.push(format!(
+                "{} active students have no template: cavs students list --active --not-enrolled",
+                self.students_missing
+            ));
+        }
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")
     }

@@ -77,14 +77,14 @@ fn files_that_are_left_out_are_listed_and_counted() {
     insta::assert_snapshot!(ran.stdout);
     let ran = fake.cavs(&["enroll", "1002", "school/1002"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);
+    let ran = fake.cavs(&["enroll", "--photos", "school", "-o", "json"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     let json = ran.json();
-    assert_eq!((&json["accepted"], &json["refused"], &json["left_out"]), (&3.into(), &0.into(), &4.into()));
-    assert_eq!(json["beside"][0]["reason"], "FILE_LEFT_OUT");
-    let ran = fake.cavs(&["enroll", "--from", "school"]);
-    assert!(ran.stdout.contains("3 images accepted, 0 refused, 4 left out"), "{ran:?}");
-    assert!(ran.stdout.contains("school/1003.jpg        left out"), "{ran:?}");
+    assert_eq!((&json["accepted"], &json["refused"], &json["left_out"]), (&3.into(), &0.into(), &3.into()));
+    assert_eq!(json["students"][2]["error_reason"], "STUDENT_NOT_FOUND");
+    let ran = fake.cavs(&["enroll", "--photos", "school"]);
+    assert!(ran.stdout.contains("3 images accepted, 0 refused, 3 left out"), "{ran:?}");
+    assert!(ran.stdout.contains("1003"), "{ran:?}");
 }
 
 #[test]
@@ -110,12 +110,12 @@ fn a_school_is_enrolled_from_folders() {
             ("school/readme.txt", ""),
         ],
     );
-    let ran = fake.cavs(&["enroll", "--from", "school"]);
+    let ran = fake.cavs(&["enroll", "--photos", "school"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     insta::assert_snapshot!(ran.stdout);
 
     images(&fake, &[("school/1003/a.jpg", "good"), ("school/1004/none.txt", "")]);
-    let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);
+    let ran = fake.cavs(&["enroll", "--photos", "school", "-o", "json"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     let json = ran.json();
     assert_eq!((&json["students_enrolled"], &json["students_failed"]), (&2.into(), &2.into()));
@@ -127,9 +127,39 @@ fn a_school_is_enrolled_from_folders() {
 fn a_school_is_not_tried_on_without_a_server() {
     let fake = Fake::with_students(&["1001", "1002"]);
     images(&fake, &[("school/1001/a.jpg", "database gone"), ("school/1002/a.jpg", "good")]);
-    let ran = fake.cavs(&["enroll", "--from", "school", "-o", "json"]);
+    let ran = fake.cavs(&["enroll", "--photos", "school", "-o", "json"]);
     assert_eq!(ran.code, 5, "{ran:?}");
-    assert_eq!(ran.json()["students"].as_array().unwrap().len(), 1);
+    // The other one was on its way.
+    assert_eq!(ran.json()["students"][0]["error_reason"], "DATABASE_UNAVAILABLE");
+}
+
+#[test]
+fn a_school_is_enrolled_from_an_archive_of_pictures_named_by_number() {
+    use std::io::Write;
+    let fake = Fake::with_students(&["1001", "1002", "A-17"]);
+    let mut archive = zip::ZipWriter::new(fs::File::create(fake.home().join("school.zip")).unwrap());
+    for name in
+        ["photos/1001.jpg", "photos/1001-2.jpg", "photos/A-17.jpg", "photos/1002/a.jpg", "photos/roster.csv"]
+    {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(b"good").unwrap();
+    }
+    archive.finish().unwrap();
+    fs::write(fake.home().join("roster.csv"), "number,name\n1,Ada\n").unwrap();
+    let ran = fake.cavs(&["enroll", "--photos", "school.zip", "--roster", "roster.csv", "-o", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let json = ran.json();
+    let of = |at: usize| {
+        let student = &json["students"][at];
+        format!("{} {}", student["number"], student["enrollment"]["accepted"])
+    };
+    assert_eq!([of(0), of(1), of(2)], ["\"1001\" 2", "\"1002\" 1", "\"A-17\" 1"]);
+    assert_eq!(json["students"][0]["enrollment"]["images"][0]["image"], "photos/1001-2.jpg");
+    assert_eq!((&json["weak"], &json["students_missing"]), (&serde_json::json!([]), &3.into()));
+    fs::write(fake.home().join("roster.csv"), "bad").unwrap();
+    let ran = fake.cavs(&["enroll", "--photos", "school.zip", "--roster", "roster.csv"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("is that of"), "{ran:?}");
 }
 
 #[test]
