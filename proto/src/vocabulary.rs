@@ -1,6 +1,6 @@
 use cavs_types::{
     ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
-    ImportFormat, PhotoConsent, ProtocolError, Quality, RateBasis, RetentionState, Role, Verdict,
+    ImportFormat, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis, RetentionState, Role, Verdict,
 };
 use thiserror::Error;
 
@@ -62,6 +62,7 @@ macro_rules! on_the_wire {
 
 on_the_wire! {
     Decision { Accepted Pending Unknown }
+    QueueOrder { OldestFirst LeastCertainFirst }
     ConfusableKind { Twins Confused }
     PhotoConsent { Unknown Given Refused }
     ImportFormat { Csv Oneroster }

@@ -149,9 +149,8 @@ impl Known {
     fn value(&self, message: &str, field: &str) -> String {
         let [number, name, door, school] = &self.text;
         match (message, field) {
-            (_, "student_id" | "other_student_id" | "corrected_student_id") | ("GetStudentRequest", "id") => {
-                &self.student
-            }
+            (_, "student_id" | "other_student_id" | "predicted_student_id" | "corrected_student_id")
+            | ("GetStudentRequest", "id") => &self.student,
             (_, "device_id" | "proxy_id") | ("GetDeviceRequest", "id") => &self.device,
             (_, "sighting_id") | ("GetSightingRequest", "id") => &self.sighting,
             (_, "template_id") => &self.template,
@@ -164,7 +163,7 @@ impl Known {
             (_, "number" | "name") => return "new".to_owned(),
             (_, "section" | "classroom" | "notes" | "page_token") => return String::new(),
             (_, "email" | "department" | "external_id" | "enrollment_date" | "etag") => return String::new(),
-            (_, "encoding" | "delimiter") | ("Erasure", _) => return String::new(),
+            (_, "encoding" | "delimiter" | "reason") | ("Erasure", _) => return String::new(),
             _ => panic!("say what {message}.{field} is, and whose"),
         }
         .clone()

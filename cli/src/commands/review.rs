@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use cavs_proto::{enum_to_wire, v1};
-use cavs_types::{SightingId, Verdict};
+use cavs_proto::{enum_to_wire, to_timestamp, v1};
+use cavs_types::{PredictionReason, QueueOrder, SightingId, Verdict};
+use clap::builder::PossibleValue;
+use jiff::tz::TimeZone;
 
+use super::sightings::range;
 use crate::{
+    args::words,
     client::Api,
     config::Config,
     error::CliError,
@@ -13,13 +17,15 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{ReviewItemView, ReviewQueue, SightingView},
+    timespec::TimeSpec,
+    view::{BulkReviewView, ReviewItemView, ReviewQueue, SightingView},
 };
 
 /// What `cavs review` does.
 #[derive(Debug, clap::Subcommand)]
 pub enum ReviewCommand {
     /// List what waits for a person, oldest first
+    #[command(after_help = ABOUT_REASONS)]
     List(ListArgs),
     /// Show a sighting and whom it may be
     Show(ShowArgs),
@@ -31,19 +37,100 @@ pub enum ReviewCommand {
     Flag(VerdictArgs),
     /// Take back the verdict in force, so that the one before it counts again
     Undo(UndoArgs),
+    /// Give one verdict on all that filters choose of what waits, oldest first
+    #[command(
+        after_help = "Look first at what it would be, with --dry-run, or with `cavs review list` and the same \
+filters. Each sighting is reviewed by itself: what somebody else has reviewed meanwhile, and what the machine had nobody \
+for to approve, is passed over."
+    )]
+    Bulk(BulkArgs),
 }
+
+const ABOUT_REASONS: &str = "Reasons are LOW_SIMILARITY, NARROW_MARGIN, CONFUSABLE_PAIR, FACE_NOT_UPRIGHT, LOW_LIVENESS, \
+LOW_QUALITY and TIME_IMPLAUSIBLE.";
 
 /// Options of `cavs review list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// The least certain first, by the similarity of the best candidate
+    #[arg(long)]
+    least_certain: bool,
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// What of the queue is wanted.
+#[derive(Debug, clap::Args)]
+pub struct Filter {
     /// Only this room
     #[arg(long)]
     classroom: Option<String>,
     /// Only this device
     #[arg(long, value_name = "NAME|ID")]
     device: Option<String>,
+    /// Only where this student is the best candidate
+    #[arg(long, value_name = "NUMBER|ID")]
+    student: Option<String>,
+    /// Only where the best candidate is of this section
+    #[arg(long)]
+    section: Option<String>,
+    /// Only what is pending for this reason
+    #[arg(long, value_parser = words(PredictionReason::ALL, reason))]
+    reason: Option<PredictionReason>,
+    /// Only where the best candidate is at least so similar
+    #[arg(long, value_name = "SIMILARITY")]
+    least_similarity: Option<f32>,
+    /// Only where the best candidate is less similar
+    #[arg(long, value_name = "SIMILARITY")]
+    similarity_below: Option<f32>,
+    /// Only from this time or day on
+    #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
+    from: Option<TimeSpec>,
+    /// Only before this time, or up to the end of this day
+    #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
+    until: Option<TimeSpec>,
+    /// Only what somebody has flagged
+    #[arg(long, conflicts_with = "not_flagged")]
+    flagged: bool,
+    /// Only what nobody has looked at
+    #[arg(long)]
+    not_flagged: bool,
+}
+
+/// Options of `cavs review bulk`.
+#[derive(Debug, clap::Args)]
+pub struct BulkArgs {
+    /// The verdict
+    #[arg(value_parser = words(Verdict::ALL, verdict))]
+    verdict: Verdict,
     #[command(flatten)]
-    extent: Extent,
+    filter: Filter,
+    /// What the next reader should know
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    notes: String,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Review nothing; say how many it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Says that it is meant
+    #[arg(long)]
+    yes: bool,
+}
+
+fn reason(reason: PredictionReason) -> PossibleValue {
+    PossibleValue::new(reason.as_str()).hide(true)
+}
+
+fn verdict(verdict: Verdict) -> PossibleValue {
+    PossibleValue::new(verdict.as_str()).help(match verdict {
+        Verdict::Approved => "It is the predicted student",
+        Verdict::Rejected => "It is not the predicted student",
+        Verdict::Flagged => "Somebody else should look",
+    })
 }
 
 /// Options of `cavs review show`.
@@ -91,19 +178,23 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
         ReviewCommand::Reject(args) => review(Verdict::Rejected, args, &api, printer).await,
         ReviewCommand::Flag(args) => review(Verdict::Flagged, args, &api, printer).await,
         ReviewCommand::Undo(args) => undo(args, &api, printer).await,
+        ReviewCommand::Bulk(args) => bulk(args, &api, printer).await,
     }
 }
 
 async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
-    let filter = v1::SightingFilter {
-        device_id: lookup::device_id(api, args.device.as_deref()).await?,
-        classroom: args.classroom.unwrap_or_default(),
-        ..Default::default()
-    };
+    let (filter, queue_filter) = args.filter.into_wire(api).await?;
+    let order = if args.least_certain { QueueOrder::LeastCertainFirst } else { QueueOrder::OldestFirst };
     paging::list::<ReviewQueue, _>(args.extent, printer, async |query| {
         let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
-        let filter = Some(filter.clone());
-        let request = v1::ListPendingRequest { page_size, page_token, filter, with_total_size };
+        let request = v1::ListPendingRequest {
+            page_size,
+            page_token,
+            filter: Some(filter.clone()),
+            with_total_size,
+            queue_filter: Some(queue_filter.clone()),
+            order: enum_to_wire(order),
+        };
         let page = api.call(api.reviews().list_pending(request)).await?;
         Ok(Page {
             items: page.sightings,
@@ -113,6 +204,52 @@ async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
         })
     })
     .await
+}
+
+async fn bulk(args: BulkArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let BulkArgs { verdict, filter, notes, limit, dry_run, yes } = args;
+    let (filter, queue_filter) = filter.into_wire(api).await?;
+    let request = |dry_run| v1::ReviewPendingRequest {
+        filter: Some(filter.clone()),
+        queue_filter: Some(queue_filter.clone()),
+        verdict: enum_to_wire(verdict),
+        notes: notes.clone(),
+        limit,
+        dry_run,
+    };
+    let would = api.call(api.reviews().review_pending(request(true))).await?;
+    if dry_run || would.chosen == 0 {
+        return printer.report(&BulkReviewView::new(would, verdict, true));
+    }
+    if !yes {
+        let would = format!("{} sightings would be {verdict}: say --yes if it is meant", would.chosen);
+        return Err(CliError::usage(would));
+    }
+    let done = api.call(api.reviews().review_pending(request(false))).await?;
+    printer.report(&BulkReviewView::new(done, verdict, false))
+}
+
+impl Filter {
+    /// As the wire has it.
+    async fn into_wire(self, api: &Api) -> Result<(v1::SightingFilter, v1::QueueFilter), CliError> {
+        let (from, until) = range(self.from, self.until, &TimeZone::system())?;
+        let filter = v1::SightingFilter {
+            device_id: lookup::device_id(api, self.device.as_deref()).await?,
+            classroom: self.classroom.unwrap_or_default(),
+            captured_from: from.map(to_timestamp),
+            captured_until: until.map(to_timestamp),
+            ..v1::SightingFilter::default()
+        };
+        let queue_filter = v1::QueueFilter {
+            reason: self.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+            least_similarity: self.least_similarity,
+            similarity_below: self.similarity_below,
+            section: self.section.unwrap_or_default(),
+            predicted_student_id: lookup::student_id(api, self.student.as_deref()).await?,
+            flagged: (self.flagged || self.not_flagged).then_some(self.flagged),
+        };
+        Ok((filter, queue_filter))
+    }
 }
 
 async fn show(args: ShowArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {

@@ -105,7 +105,7 @@ async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), 
     .await
 }
 
-fn range(
+pub(super) fn range(
     from: Option<TimeSpec>,
     until: Option<TimeSpec>,
     zone: &TimeZone,

@@ -32,7 +32,7 @@ pub use gallery::{
 pub use pack::PackView;
 pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
-pub use sighting::{ReviewItemView, ReviewQueue, SightingList, SightingView};
+pub use sighting::{BulkReviewView, ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{SiteList, SiteView};
 pub use student::{
     ErasureView, ImportProblemView, ImportView, StudentErased, StudentList, StudentRefView, StudentView,

@@ -404,3 +404,38 @@ impl Report for ReviewItemView {
         paragraphs([facts(style, &lines), candidates, history(&self.sighting.reviews, style)])
     }
 }
+
+/// What became of one verdict on many sightings.
+#[derive(Debug, Serialize)]
+pub struct BulkReviewView {
+    /// The verdict.
+    pub verdict: &'static str,
+    /// Whether that was only tried.
+    pub dry_run: bool,
+    /// Sightings that the filters chose.
+    pub chosen: u32,
+    /// Those of them that were reviewed.
+    pub reviewed: u32,
+    /// Those that were not.
+    pub passed_over: u32,
+}
+
+impl BulkReviewView {
+    /// The server's answer.
+    #[must_use]
+    pub fn new(done: v1::ReviewPendingResponse, verdict: Verdict, dry_run: bool) -> Self {
+        let v1::ReviewPendingResponse { chosen, reviewed, passed_over } = done;
+        Self { verdict: verdict.as_str(), dry_run, chosen, reviewed, passed_over }
+    }
+}
+
+impl Report for BulkReviewView {
+    fn table(&self, _style: &Style) -> String {
+        let Self { verdict, chosen, reviewed, passed_over, .. } = self;
+        match (self.dry_run, passed_over) {
+            (true, _) => format!("{chosen} sightings would be {verdict}; nothing was changed"),
+            (false, 0) => format!("{reviewed} sightings {verdict}"),
+            (false, _) => format!("{reviewed} sightings {verdict}, {passed_over} passed over"),
+        }
+    }
+}

@@ -343,3 +343,30 @@ fn what_is_not_there_is_not_found() {
     assert_eq!((ran.code, &ran.error()["reason"]), (3, &"NO_EVIDENCE".into()));
     assert!(!fake.home().join("face.jpg").exists());
 }
+
+#[test]
+fn the_queue_is_filtered_and_reviewed_in_bulk() {
+    let fake = with_sighting();
+    let filters =
+        ["--reason", "LOW_SIMILARITY", "--similarity-below", "0.4", "--section", "7b", "--student", "1001"];
+    let ran = fake.cavs(&[&["review", "list", "--least-certain", "--flagged"], &filters[..]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let asked = fake.service.state().queue_filters[0].clone();
+    let known = fake.service.state().students[0].id.clone();
+    let expected = v1::QueueFilter {
+        reason: "LOW_SIMILARITY".to_owned(),
+        similarity_below: Some(0.4),
+        section: "7b".to_owned(),
+        predicted_student_id: known,
+        flagged: Some(true),
+        ..v1::QueueFilter::default()
+    };
+    assert_eq!(asked, expected);
+    let bulk = |more: &[&str]| fake.cavs(&[&["review", "bulk", "rejected"], &filters[..], more].concat());
+    assert_eq!(bulk(&["--dry-run"]).stdout, "1 sightings would be rejected; nothing was changed\n");
+    let ran = bulk(&[]);
+    assert_eq!((ran.code, ran.stderr.contains("say --yes if it is meant")), (2, true), "{ran:?}");
+    assert_eq!(bulk(&["--yes"]).stdout, "1 sightings rejected\n");
+    assert_eq!(fake.cavs(&["review", "bulk", "burnt"]).code, 2);
+    assert_eq!(fake.cavs(&["review", "list", "--reason", "BORED"]).code, 2);
+}

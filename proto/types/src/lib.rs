@@ -16,6 +16,6 @@ pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
     ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
-    ImportFormat, MOST_RETENTION_DAYS, PhotoConsent, PredictionReason, RateBasis, RetentionState, Role,
-    StudentField, UnknownWord, Verdict,
+    ImportFormat, MOST_RETENTION_DAYS, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState,
+    Role, StudentField, UnknownWord, Verdict,
 };

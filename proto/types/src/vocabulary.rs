@@ -101,6 +101,15 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// In which order the queue is looked at.
+    QueueOrder, "order of the queue";
+    /// What waits longest.
+    OldestFirst = "oldest_first",
+    /// What the machine was least sure of, by the similarity of the best candidate.
+    LeastCertainFirst = "least_certain_first",
+}
+
+vocabulary! {
     /// Why two students are taken for one another.
     ConfusableKind, "kind of a confusable pair";
     /// A person said that they look alike.
@@ -308,6 +317,7 @@ mod tests {
     #[test]
     fn every_vocabulary_round_trips() {
         assert_eq!(texts_of(Decision::ALL), ["accepted", "pending", "unknown"]);
+        assert_eq!(texts_of(QueueOrder::ALL), ["oldest_first", "least_certain_first"]);
         assert_eq!(texts_of(ConfusableKind::ALL), ["twins", "confused"]);
         assert_eq!(texts_of(PhotoConsent::ALL), ["unknown", "given", "refused"]);
         let fields = "number name email department section external_id enrollment_date photo_consent";

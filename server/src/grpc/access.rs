@@ -53,7 +53,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
         ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem") => reviewer,
         // Of whose verdicts is for the service to say.
-        ("cavs.v1.ReviewService", "ReviewSighting" | "WithdrawReview") => Active(Role::Reviewer),
+        ("cavs.v1.ReviewService", "ReviewSighting" | "ReviewPending" | "WithdrawReview") => {
+            Active(Role::Reviewer)
+        }
         _ => return None,
     })
 }

@@ -1,12 +1,14 @@
 use cavs_proto::{enum_from_wire, status_of, v1};
-use cavs_types::{ProtocolError, Role};
+use cavs_types::{ProtocolError, QueueOrder, Role};
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::{caller, filter_from_wire, optional_id, page_request, sighting_id, total_to_wire},
+    convert::{
+        caller, filter_from_wire, optional_id, optional_name, page_request, sighting_id, total_to_wire,
+    },
     layer::Caller,
 };
-use crate::sightings::{NewReview, NewWithdrawal, Reviews};
+use crate::sightings::{BulkReview, BulkReviewed, NewReview, NewWithdrawal, QueueFilter, Reviews};
 
 pub(super) struct ReviewApi(Reviews);
 
@@ -23,13 +25,15 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         request: Request<v1::ListPendingRequest>,
     ) -> Result<Response<v1::ListPendingResponse>, Status> {
         let site = caller(&request)?.site;
-        let v1::ListPendingRequest { page_size, page_token, filter, with_total_size } = request.into_inner();
-        let filter = filter_from_wire(filter.as_ref()).map_err(status_of)?;
-        if filter.decision.is_some() {
-            return Err(status_of(ProtocolError::invalid("filter.decision", "must be unset")));
-        }
-        let page = page_request(page_size, &page_token, with_total_size, filter.list_name("queue"))?;
-        let found = self.0.review_queue(site, &filter, &page).await?;
+        let v1::ListPendingRequest { page_size, page_token, filter, with_total_size, queue_filter, order } =
+            request.into_inner();
+        let filter = queue_filter_from_wire(filter.as_ref(), queue_filter).map_err(status_of)?;
+        let order = match order {
+            0 => QueueOrder::OldestFirst,
+            number => enum_from_wire("order", number).map_err(status_of)?,
+        };
+        let page = page_request(page_size, &page_token, with_total_size, filter.list_name(order))?;
+        let found = self.0.review_queue(site, &filter, order, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListPendingResponse {
             sightings: found.items.into_iter().map(Into::into).collect(),
@@ -58,6 +62,17 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         Ok(Response::new(self.0.review(site, &review, reviewer).await?.into()))
     }
 
+    async fn review_pending(
+        &self,
+        request: Request<v1::ReviewPendingRequest>,
+    ) -> Result<Response<v1::ReviewPendingResponse>, Status> {
+        let Caller { user: reviewer, site, .. } = caller(&request)?;
+        let bulk = BulkReview::try_from(request.into_inner()).map_err(status_of)?;
+        let BulkReviewed { chosen, reviewed, passed_over } =
+            self.0.review_many(site, &bulk, reviewer).await?;
+        Ok(Response::new(v1::ReviewPendingResponse { chosen, reviewed, passed_over }))
+    }
+
     async fn withdraw_review(
         &self,
         request: Request<v1::WithdrawReviewRequest>,
@@ -67,6 +82,54 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         let withdrawal =
             sighting_id(&id).and_then(|id| NewWithdrawal::new(id, &notes, role.includes(Role::Admin)));
         Ok(Response::new(self.0.withdraw(site, &withdrawal.map_err(status_of)?, user).await?.into()))
+    }
+}
+
+fn queue_filter_from_wire(
+    sightings: Option<&v1::SightingFilter>,
+    queue: Option<v1::QueueFilter>,
+) -> Result<QueueFilter, ProtocolError> {
+    let sightings = filter_from_wire(sightings)?;
+    if sightings.decision.is_some() {
+        return Err(ProtocolError::invalid("filter.decision", "must be unset"));
+    }
+    let v1::QueueFilter {
+        reason,
+        least_similarity,
+        similarity_below,
+        section,
+        predicted_student_id,
+        flagged,
+    } = queue.unwrap_or_default();
+    let similarity = |field, value: Option<f32>| match value {
+        Some(value) if !(-1.0..=1.0).contains(&value) => {
+            Err(ProtocolError::invalid(field, "must be between -1 and 1"))
+        }
+        value => Ok(value),
+    };
+    Ok(QueueFilter {
+        sightings,
+        reason: match reason.as_str() {
+            "" => None,
+            word => {
+                Some(word.parse().map_err(|unknown| ProtocolError::invalid("queue_filter.reason", unknown))?)
+            }
+        },
+        least_similarity: similarity("queue_filter.least_similarity", least_similarity)?,
+        similarity_below: similarity("queue_filter.similarity_below", similarity_below)?,
+        section: optional_name("queue_filter.section", &section)?,
+        predicted: optional_id("queue_filter.predicted_student_id", &predicted_student_id)?,
+        flagged,
+    })
+}
+
+impl TryFrom<v1::ReviewPendingRequest> for BulkReview {
+    type Error = ProtocolError;
+
+    fn try_from(request: v1::ReviewPendingRequest) -> Result<Self, ProtocolError> {
+        let v1::ReviewPendingRequest { filter, queue_filter, verdict, notes, limit, dry_run } = request;
+        let filter = queue_filter_from_wire(filter.as_ref(), queue_filter)?;
+        Self::new(filter, enum_from_wire("verdict", verdict)?, &notes, limit, dry_run)
     }
 }
 

@@ -5,8 +5,9 @@ mod service;
 pub(crate) mod store;
 
 pub use model::{
-    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, NewReview, NewWithdrawal, Review, Sighting,
-    SightingAnswer, SightingFilter, SightingKey, SightingPosition, Track, Withdrawal,
+    BoundingBox, BulkReview, BulkReviewed, CapturedSighting, Clock, EARLIEST, LATEST, NewReview,
+    NewWithdrawal, QueueFilter, QueuePosition, Review, Sighting, SightingAnswer, SightingFilter, SightingKey,
+    SightingPosition, Track, Withdrawal,
 };
 pub use service::{DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, ThresholdEffect};
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use cavs_embedding::PackDigest;
 use cavs_types::{
-    Decision, DeviceId, DeviceKind, DeviceStatus, ErasureState, ErrorReason, Role, StudentField, StudentId,
-    UserId,
+    Decision, DeviceId, DeviceKind, DeviceStatus, ErasureState, ErrorReason, QueueOrder, Role, StudentField,
+    StudentId, UserId,
 };
 use tokio_postgres::IsolationLevel;
 use tonic::Code;
@@ -21,7 +21,7 @@ use crate::{
         StudentSearch, StudentState, StudentStore, UserStore, pseudonym,
     },
     sightings::{
-        SightingFilter, SightingPosition, SightingStore,
+        QueueFilter, SightingFilter, SightingPosition, SightingStore,
         store::queries::{Filter, LATEST_JUDGED, LISTED, List},
     },
     testing::MAIN,
@@ -173,7 +173,10 @@ async fn each_list_has_its_index() {
     };
     let newest = SightingStore::new(db).sightings(MAIN, &all(), &request(true)).await.unwrap();
     assert_eq!(newest.total, Some(Total { items: COUNTED, exact: false }));
-    let queue = SightingStore::new(db).review_queue(MAIN, &all(), &request(true)).await.unwrap();
+    let first = PageRequest::new(10, "", true, ListName::new("queue")).unwrap();
+    let oldest = QueueOrder::OldestFirst;
+    let queue =
+        SightingStore::new(db).review_queue(MAIN, &QueueFilter::default(), oldest, &first).await.unwrap();
     assert_eq!(queue.total, Some(Total { items: 937, exact: true }));
     assert_eq!(SightingStore::new(db).sightings(MAIN, &all(), &request(false)).await.unwrap().total, None);
 

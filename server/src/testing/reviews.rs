@@ -1,16 +1,23 @@
 //! Verdicts on sightings, against a real database: what is in force, what is on record, and who may change it.
 
-use cavs_types::{DeviceKind, ErrorReason, SightingId, StudentId, UserId, Verdict};
+use cavs_embedding::UnitEmbedding;
+use cavs_types::{
+    DeviceKind, ErrorReason, PredictionReason, QueueOrder, SightingId, StudentField, StudentId, UserId,
+    Verdict,
+};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
+use super::faces::camera;
 use crate::{
     fleet::NewDevice,
+    page::PageRequest,
+    people::StudentChange,
     services::Services,
-    sightings::{NewReview, NewWithdrawal, Sighting},
+    sightings::{BulkReview, BulkReviewed, NewReview, NewWithdrawal, QueueFilter, Sighting},
     testing::{MAIN, TestDatabase, face, sighting},
 };
 
@@ -209,4 +216,80 @@ async fn reviewers_take_turns_and_nobody_changes_what_was_said() {
     // They go with their sighting.
     owner.execute("DELETE FROM sightings WHERE id = $1", &[&id.uuid()]).await.unwrap();
     assert_eq!(owner.query_one("SELECT count(*) FROM reviews", &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_is_filtered_ordered_and_reviewed_in_bulk() {
+    let database = TestDatabase::start().await;
+    let (app, user) = (database.app().await, database.user("ada").await);
+    let mut students = Vec::new();
+    for number in 1..=2_u32 {
+        let student = database.student(&app, &number.to_string()).await;
+        let template = database.template(student, &face(number)).await;
+        app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
+        students.push(student);
+    }
+    let section = StudentChange::Fields(vec![(StudentField::Section, "7b".to_owned())]);
+    app.students.update(MAIN, students[1], None, &section).await.unwrap();
+    // Like a student as said: what is not of their face is at right angles to it.
+    let like = |number: u32, similarity: f32| {
+        let (one, other) = (face(number), face(50));
+        let shared = one.similarity(&other).unwrap().get();
+        let rest: Vec<f32> =
+            one.as_slice().iter().zip(other.as_slice()).map(|(a, b)| b - shared * a).collect();
+        let rest = UnitEmbedding::normalize(rest).unwrap();
+        let across = (1.0 - similarity * similarity).sqrt();
+        let mix = one.as_slice().iter().zip(rest.as_slice()).map(|(a, b)| similarity * a + across * b);
+        UnitEmbedding::normalize(mix.collect()).unwrap()
+    };
+    let device = camera(&app, "door").await;
+    let faces = [(1, 0.46), (2, 0.40), (1, 0.42), (2, 0.44)];
+    let seen: Vec<_> =
+        (1..).zip(faces).map(|(n, (number, similarity))| sighting(n, like(number, similarity))).collect();
+    app.ingest.ingest(MAIN, device, &seen).await.unwrap();
+
+    let list = async |filter: &QueueFilter, order: QueueOrder, size: u32| {
+        let (mut token, mut found) = (String::new(), Vec::new());
+        loop {
+            let page = PageRequest::new(size, &token, true, filter.list_name(order)).unwrap();
+            let page = app.reviews.review_queue(MAIN, filter, order, &page).await.unwrap();
+            found.extend(page.items);
+            token = page.next;
+            if token.is_empty() {
+                assert_eq!(page.total.unwrap().items, found.len() as u64);
+                return found;
+            }
+        }
+    };
+    let sequences = |found: &[Sighting]| found.iter().map(|s| s.key.sequence).collect::<Vec<_>>();
+    let all = QueueFilter::default();
+    let oldest = list(&all, QueueOrder::OldestFirst, 3).await;
+    assert_eq!(sequences(&oldest), [1, 2, 3, 4], "{oldest:#?}");
+    let certain = list(&all, QueueOrder::LeastCertainFirst, 1).await;
+    let similarities: Vec<_> = certain.iter().map(|s| s.best_similarity.unwrap().get()).collect();
+    assert!(similarities.is_sorted() && similarities.len() == 4, "{similarities:?}");
+    let count = async |filter: QueueFilter| list(&filter, QueueOrder::LeastCertainFirst, 2).await.len();
+    let (low, high) = (Some(similarities[1]), Some(similarities[3]));
+    assert_eq!(count(QueueFilter { least_similarity: low, similarity_below: high, ..all.clone() }).await, 2);
+    assert_eq!(count(QueueFilter { reason: Some(PredictionReason::LowSimilarity), ..all.clone() }).await, 4);
+    assert_eq!(count(QueueFilter { reason: Some(PredictionReason::NarrowMargin), ..all.clone() }).await, 0);
+    assert_eq!(count(QueueFilter { section: Some("7b".into()), ..all.clone() }).await, 2);
+    assert_eq!(count(QueueFilter { predicted: Some(students[0]), ..all.clone() }).await, 2);
+    let flag = NewReview::new(oldest[0].id, Verdict::Flagged, "", None, false).unwrap();
+    app.reviews.review(MAIN, &flag, user).await.unwrap();
+    let flagged = |flagged| QueueFilter { flagged: Some(flagged), ..QueueFilter::default() };
+    assert_eq!((count(flagged(true)).await, count(flagged(false)).await), (1, 3));
+
+    let bulk = |filter, limit, dry_run| {
+        let bulk = BulkReview::new(filter, Verdict::Approved, "all of them", limit, dry_run).unwrap();
+        let app = app.clone();
+        async move { app.reviews.review_many(MAIN, &bulk, user).await.unwrap() }
+    };
+    let second = QueueFilter { section: Some("7b".into()), ..all.clone() };
+    let would = BulkReviewed { chosen: 2, ..BulkReviewed::default() };
+    assert_eq!(bulk(second.clone(), 0, true).await, would);
+    assert_eq!(bulk(second, 1, false).await, BulkReviewed { chosen: 1, reviewed: 1, passed_over: 0 });
+    assert_eq!(sequences(&list(&all, QueueOrder::OldestFirst, 10).await), [1, 3, 4]);
+    assert_eq!((bulk(all.clone(), 0, false).await.reviewed, count(all).await), (3, 0));
+    assert!(BulkReview::new(QueueFilter::default(), Verdict::Approved, "", 1001, false).is_err());
 }

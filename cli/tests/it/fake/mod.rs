@@ -47,6 +47,7 @@ pub(crate) struct State {
     pub(crate) retention: Option<v1::RetentionPolicy>,
     pub(crate) students: Vec<v1::Student>,
     pub(crate) pairs: Vec<v1::ConfusablePair>,
+    pub(crate) queue_filters: Vec<v1::QueueFilter>,
     pub(crate) sightings: Vec<v1::Sighting>,
     pub(crate) filters: Vec<v1::SightingFilter>,
     pub(crate) reviews: Vec<v1::ReviewSightingRequest>,

@@ -208,6 +208,7 @@ impl v1::review_service_server::ReviewService for Service {
         let request = request.into_inner();
         let mut state = self.state();
         state.filters.extend(request.filter);
+        state.queue_filters.extend(request.queue_filter);
         let (sightings, next_page_token) = page(&state.sightings, &request.page_token);
         let (total_size, total_size_exact) = counted(state.sightings.len(), request.with_total_size);
         Ok(Response::new(v1::ListPendingResponse {
@@ -253,6 +254,19 @@ impl v1::review_service_server::ReviewService for Service {
             *held = sighting.clone();
         }
         Ok(Response::new(sighting))
+    }
+
+    async fn review_pending(
+        &self,
+        request: Request<v1::ReviewPendingRequest>,
+    ) -> Result<Response<v1::ReviewPendingResponse>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        let mut state = self.state();
+        state.queue_filters.extend(request.queue_filter);
+        let chosen = u32::try_from(state.sightings.len()).unwrap().min(request.limit);
+        let reviewed = if request.dry_run { 0 } else { chosen };
+        Ok(Response::new(v1::ReviewPendingResponse { chosen, reviewed, passed_over: 0 }))
     }
 
     async fn withdraw_review(

@@ -3,8 +3,8 @@
 mod review;
 mod sighting;
 
-pub use review::{NewReview, NewWithdrawal, Review, Withdrawal};
+pub use review::{BulkReview, BulkReviewed, NewReview, NewWithdrawal, Review, Withdrawal};
 pub use sighting::{
-    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, Sighting, SightingAnswer, SightingFilter,
-    SightingKey, SightingPosition, Track,
+    BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, QueueFilter, QueuePosition, Sighting,
+    SightingAnswer, SightingFilter, SightingKey, SightingPosition, Track,
 };

@@ -1,6 +1,7 @@
 use cavs_types::{ProtocolError, SightingId, StudentId, Verdict};
 use jiff::Timestamp;
 
+use super::QueueFilter;
 use crate::{people::StudentRef, text};
 
 /// Most characters of what a reviewer writes.
@@ -36,6 +37,57 @@ impl NewReview {
         let notes = text::paragraph("notes", notes, MOST_NOTES)?;
         Ok(Self { sighting, verdict, notes, corrected, replace })
     }
+}
+
+/// One verdict on many sightings of the queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BulkReview {
+    /// On which.
+    pub filter: QueueFilter,
+    /// What the person says.
+    pub verdict: Verdict,
+    /// At most 2000 characters.
+    pub notes: String,
+    /// At most so many.
+    pub limit: u32,
+    /// Nothing is reviewed.
+    pub dry_run: bool,
+}
+
+/// Sightings that are reviewed together where nobody says how many, and at most.
+const USUAL_BULK: u32 = 100;
+const MOST_BULK: u32 = 1000;
+
+impl BulkReview {
+    /// Checks what a person asked for.
+    ///
+    /// # Errors
+    /// `Invalid` notes or limit.
+    pub fn new(
+        filter: QueueFilter,
+        verdict: Verdict,
+        notes: &str,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<Self, ProtocolError> {
+        let limit = match limit {
+            0 => USUAL_BULK,
+            1..=MOST_BULK => limit,
+            _ => return Err(ProtocolError::invalid("limit", format_args!("at most {MOST_BULK}"))),
+        };
+        Ok(Self { filter, verdict, notes: text::paragraph("notes", notes, MOST_NOTES)?, limit, dry_run })
+    }
+}
+
+/// What became of one verdict on many sightings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BulkReviewed {
+    /// Sightings that were chosen.
+    pub chosen: u32,
+    /// Those of them that were reviewed.
+    pub reviewed: u32,
+    /// Those that were not: somebody was first, or the machine named nobody to approve.
+    pub passed_over: u32,
 }
 
 /// The taking back of the verdict in force: the one before it is in force again.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cavs_types::{ErrorReason, ProtocolError, SightingId, SiteId, UserId, Verdict};
+use cavs_types::{ErrorReason, ProtocolError, QueueOrder, SightingId, SiteId, UserId, Verdict};
 use tracing::info;
 
 use crate::{
@@ -9,7 +9,10 @@ use crate::{
     db::{Database, DatabaseError},
     error::ServiceError,
     page::{Page, PageRequest},
-    sightings::{NewReview, NewWithdrawal, Sighting, SightingFilter, SightingPosition, SightingStore},
+    sightings::{
+        BulkReview, BulkReviewed, NewReview, NewWithdrawal, QueueFilter, QueuePosition, Sighting,
+        SightingFilter, SightingPosition, SightingStore,
+    },
 };
 
 /// Sightings as people look at them, and what they say of them.
@@ -40,17 +43,54 @@ impl Reviews {
         Ok(self.store.sightings(site, filter, page).await?)
     }
 
-    /// Sightings that wait for a person, oldest first.
+    /// Sightings that wait for a person.
     ///
     /// # Errors
     /// `Database`.
     pub async fn review_queue(
         &self,
         site: SiteId,
-        filter: &SightingFilter,
-        page: &PageRequest<SightingPosition>,
+        filter: &QueueFilter,
+        order: QueueOrder,
+        page: &PageRequest<QueuePosition>,
     ) -> Result<Page<Sighting>, ServiceError> {
-        Ok(self.store.review_queue(site, filter, page).await?)
+        Ok(self.store.review_queue(site, filter, order, page).await?)
+    }
+
+    /// Records one verdict on many sightings, each by itself: what was recorded before a failure stays.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn review_many(
+        &self,
+        site: SiteId,
+        bulk: &BulkReview,
+        reviewer: UserId,
+    ) -> Result<BulkReviewed, ServiceError> {
+        let BulkReview { filter, verdict, notes, limit, dry_run } = bulk;
+        let queued = self.store.queued(site, filter, *limit).await?;
+        let chosen = u32::try_from(queued.len()).unwrap_or(u32::MAX);
+        let mut done = BulkReviewed { chosen, ..BulkReviewed::default() };
+        if *dry_run {
+            return Ok(done);
+        }
+        for sighting in queued {
+            let notes = notes.clone();
+            let review = NewReview { sighting, verdict: *verdict, notes, corrected: None, replace: false };
+            let recorded = match self.store.review(site, &review, reviewer).await {
+                Ok((recorded, _)) => recorded,
+                // Erased a moment ago.
+                Err(DatabaseError::Erased) => false,
+                Err(error) => return Err(error.into()),
+            };
+            if recorded {
+                done.reviewed += 1;
+            } else {
+                done.passed_over += 1;
+            }
+        }
+        info!(?verdict, reviewed = done.reviewed, passed_over = done.passed_over, %reviewer, "reviewed many");
+        Ok(done)
     }
 
     /// One sighting with its reviews, and its evidence where some was kept.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{DeviceId, PredictionReason, Quality, SightingId, SiteId, StudentId};
+use cavs_types::{DeviceId, PredictionReason, Quality, QueueOrder, SightingId, SiteId, StudentId};
 use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
@@ -19,8 +19,8 @@ use crate::{
     people::StudentRef,
     recognition::{Candidate, Judged, Prediction},
     sightings::{
-        BoundingBox, Clock, Review, Sighting, SightingAnswer, SightingFilter, SightingKey, SightingPosition,
-        Track, Withdrawal,
+        BoundingBox, Clock, QueueFilter, QueuePosition, Review, Sighting, SightingAnswer, SightingFilter,
+        SightingKey, SightingPosition, Track, Withdrawal,
     },
 };
 
@@ -29,7 +29,7 @@ const COLUMNS: &str = "
     s.id, s.device_id, s.classroom, s.boot_epoch, s.sequence, s.captured_at, s.received_at,
         s.time_implausible, s.frame, s.clock_trust, s.clock_uncertainty_ms, s.track_id, s.track_entered_at,
         s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
-        s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.margin, s.threshold,
+        s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.similarity, s.margin, s.threshold,
         s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
         s.corrected_student_id, d.name AS device_name, u.username AS reviewer, s.day";
 
@@ -105,6 +105,47 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// The queue with the least certain first.
+pub(crate) const BY_CERTAINTY: &str = "coalesce(s.similarity, -1), s.id";
+const FOLLOWS_BY_CERTAINTY: &str = "(coalesce(s.similarity, -1), s.id) > (?, ?)";
+
+/// A filter of a site's queue, as its columns are.
+pub(crate) struct QueueColumns<'a> {
+    sightings: Filter<'a>,
+    filter: &'a QueueFilter,
+    reason: Option<&'static str>,
+    predicted: Option<Uuid>,
+}
+
+impl<'a> QueueColumns<'a> {
+    pub(crate) fn new(site: SiteId, filter: &'a QueueFilter) -> Self {
+        Self {
+            sightings: Filter::new(site, &filter.sightings),
+            filter,
+            reason: filter.reason.map(PredictionReason::as_str),
+            predicted: filter.predicted.map(StudentId::uuid),
+        }
+    }
+
+    pub(crate) fn conditions(&self) -> Conditions<'_> {
+        let mut conditions = self.sightings.conditions(List::Queue);
+        conditions.with_value("s.reason = ?", &self.reason, Type::TEXT);
+        conditions.with_value("s.similarity >= ?", &self.filter.least_similarity, Type::FLOAT4);
+        conditions.with_value("s.similarity < ?", &self.filter.similarity_below, Type::FLOAT4);
+        conditions.with_value("s.predicted_student_id = ?", &self.predicted, Type::UUID);
+        conditions.with_value(
+            "s.predicted_student_id IN (SELECT p.id FROM students p WHERE p.site_id = s.site_id AND p.section = ?)",
+            &self.filter.section,
+            Type::TEXT,
+        );
+        if let Some(flagged) = self.filter.flagged {
+            // In the queue, a verdict is a flag.
+            conditions.also(if flagged { "s.verdict IS NOT NULL" } else { "s.verdict IS NULL" });
+        }
+        conditions
+    }
+}
+
 /// Of the latest sightings of a site and a pack.
 pub(crate) const LATEST_JUDGED: &str = "
     SELECT similarity, margin, quality, liveness, reason FROM sightings
@@ -124,17 +165,59 @@ impl SightingStore {
         self.list(List::Newest, site, filter, request).await
     }
 
-    /// Sightings that wait for a person, oldest first.
+    /// Sightings that wait for a person.
     ///
     /// # Errors
     /// `Unavailable`, `TooSlow`.
     pub async fn review_queue(
         &self,
         site: SiteId,
-        filter: &SightingFilter,
-        request: &PageRequest<SightingPosition>,
+        filter: &QueueFilter,
+        order: QueueOrder,
+        request: &PageRequest<QueuePosition>,
     ) -> Result<Page<Sighting>, DatabaseError> {
-        self.list(List::Queue, site, filter, request).await
+        let client = self.db.client().await?;
+        let columns = QueueColumns::new(site, filter);
+        let mut chosen = columns.conditions();
+        let total = match request.with_total {
+            true => Some(chosen.count(&client, "sightings s").await?),
+            false => None,
+        };
+        let (time, similarity) = match request.after {
+            Some(QueuePosition::Time(after)) => (Some((after.listed_at, after.id.uuid())), None),
+            Some(QueuePosition::Similarity { similarity, id }) => (None, Some((similarity, id.uuid()))),
+            None => (None, None),
+        };
+        if let Some((time, id)) = &time {
+            chosen.with(List::Queue.follows(), &[(time, Type::TIMESTAMPTZ), (id, Type::UUID)]);
+        }
+        if let Some((similarity, id)) = &similarity {
+            chosen.with(FOLLOWS_BY_CERTAINTY, &[(similarity, Type::FLOAT4), (id, Type::UUID)]);
+        }
+        let sorted = match order {
+            QueueOrder::OldestFirst => List::Queue.order(),
+            QueueOrder::LeastCertainFirst => BY_CERTAINTY,
+        };
+        let rows = chosen.joined_rows(&client, &LISTED, sorted, request.fetch()).await?;
+        let items = read_all(&client, site, &rows).await?;
+        Ok(Page { total, ..request.page(items, |sighting| QueuePosition::of(sighting, order)) })
+    }
+
+    /// The oldest sightings that wait for a person, no more than a number.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn queued(
+        &self,
+        site: SiteId,
+        filter: &QueueFilter,
+        most: u32,
+    ) -> Result<Vec<SightingId>, DatabaseError> {
+        let client = self.db.client().await?;
+        let columns = QueueColumns::new(site, filter);
+        let (select, order) = ("SELECT s.id FROM sightings s", List::Queue.order());
+        let rows = columns.conditions().rows(&client, select, order, i64::from(most)).await?;
+        rows.iter().map(|row| Ok(row.try_get::<_, Uuid>(0)?.into())).collect()
     }
 
     async fn list(
@@ -432,6 +515,7 @@ fn read(
             threshold: row.try_get("threshold")?,
             threshold_version: row.try_get::<_, i32>("threshold_version")?.unsigned_abs(),
         },
+        best_similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
         review,
         reviews: Vec::new(),
         student: named(row, "student_id", students)?,

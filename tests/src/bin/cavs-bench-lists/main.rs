@@ -106,7 +106,13 @@ impl Api {
             }
             List::Queue(filter) => {
                 let filter = Some(filter);
-                let request = v1::ListPendingRequest { page_size, page_token, filter, with_total_size };
+                let request = v1::ListPendingRequest {
+                    page_size,
+                    page_token,
+                    filter,
+                    with_total_size,
+                    ..Default::default()
+                };
                 let mut client = ReviewServiceClient::new(channel);
                 let found = client.list_pending(self.request(site, request)).await.unwrap().into_inner();
                 (found.sightings.into_iter().map(|s| s.id).collect(), found.next_page_token)
