@@ -92,6 +92,8 @@ pub enum Command {
     /// What the machine was unsure of
     #[command(subcommand)]
     Review(commands::review::ReviewCommand),
+    /// Numbers of today: who was seen, what waits for a person, which devices are there
+    Stats(commands::stats::StatsArgs),
     /// What was seen
     #[command(subcommand)]
     Sightings(commands::sightings::SightingsCommand),

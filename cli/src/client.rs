@@ -13,7 +13,7 @@ use cavs_proto::v1::{
     enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
     retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
     sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
-    student_service_client::StudentServiceClient,
+    stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
 };
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -91,6 +91,7 @@ services! {
     reviews: ReviewServiceClient,
     sightings: SightingServiceClient,
     sites: SiteServiceClient,
+    stats: StatsServiceClient,
     students: StudentServiceClient,
 }
 

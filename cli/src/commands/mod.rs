@@ -10,6 +10,7 @@ pub mod retention;
 pub mod review;
 pub mod sightings;
 pub mod sites;
+pub mod stats;
 pub mod students;
 pub mod templates;
 
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Gallery(command) => gallery::run(command, &config()?, printer).await,
         Command::Devices(command) => devices::run(command, &config()?, printer).await,
         Command::Review(command) => review::run(command, &config()?, printer).await,
+        Command::Stats(args) => stats::run(args, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
         Command::Certs(command) => certs::run(command, printer),
         Command::Models(command) => models::run(command, printer),

@@ -11,6 +11,7 @@ mod pair;
 mod retention;
 mod sighting;
 mod site;
+mod stats;
 mod student;
 mod template;
 mod user;
@@ -34,6 +35,7 @@ pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
 pub use sighting::{BulkReviewView, ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{SiteList, SiteView};
+pub use stats::{CountsView, DayView, DeviceStatsView, RoomView, StatsView};
 pub use student::{
     ErasureView, ImportProblemView, ImportView, StudentErased, StudentList, StudentRefView, StudentView,
 };

@@ -370,3 +370,30 @@ fn the_queue_is_filtered_and_reviewed_in_bulk() {
     assert_eq!(fake.cavs(&["review", "bulk", "burnt"]).code, 2);
     assert_eq!(fake.cavs(&["review", "list", "--reason", "BORED"]).code, 2);
 }
+
+#[test]
+fn the_numbers_of_today_are_told_with_where_they_come_from() {
+    let fake = Fake::with_students(&[]);
+    let ran = fake.cavs(&["stats", "--days", "2"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // Which day it is, is another one each day.
+    let days = with_days(&ran.stdout);
+    insta::assert_snapshot!(days);
+    let json = fake.cavs(&["stats", "--days", "3", "-o", "json"]).json();
+    assert_eq!((&json["today"]["students"], &json["accuracy"]), (&12.into(), &serde_json::Value::Null));
+    assert_eq!(json["days"].as_array().unwrap().len(), 3);
+    assert_eq!(fake.cavs(&["stats", "--days", "0"]).code, 2);
+}
+
+/// With `DAY` for each date but that of the answer.
+fn with_days(text: &str) -> String {
+    let is_date = |word: &str| {
+        let word = word.trim_end_matches(')');
+        word.len() == 10 && word.matches('-').count() == 2 && !word.starts_with("2026-03-02")
+    };
+    let line = |line: &str| {
+        let words: Vec<_> = line.split(' ').map(|word| if is_date(word) { "DAY" } else { word }).collect();
+        words.join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}

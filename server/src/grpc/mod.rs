@@ -17,6 +17,7 @@ mod review;
 mod sighting_from_wire;
 mod sightings;
 mod sites;
+mod stats;
 mod status;
 mod streams;
 mod students;
@@ -31,7 +32,8 @@ use cavs_proto::{
         enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
         ingest_service_server::IngestServiceServer, retention_service_server::RetentionServiceServer,
         review_service_server::ReviewServiceServer, sighting_service_server::SightingServiceServer,
-        site_service_server::SiteServiceServer, student_service_server::StudentServiceServer,
+        site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
+        student_service_server::StudentServiceServer,
     },
 };
 use http::{Request, Response};
@@ -89,6 +91,7 @@ pub async fn serve_api(
         galleries,
         keys,
         retention,
+        statistics,
         ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -98,6 +101,7 @@ pub async fn serve_api(
     api.add(health_service)
         .add(AuthServiceServer::new(auth))
         .add(SiteServiceServer::new(sites::SiteApi::new(sites)))
+        .add(StatsServiceServer::new(stats::StatsApi::new(statistics)))
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
         .add(DeviceServiceServer::new(devices::DeviceApi::new(devices)))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))

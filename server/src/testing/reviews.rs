@@ -14,10 +14,13 @@ use proptest::{
 use super::faces::camera;
 use crate::{
     fleet::NewDevice,
-    page::PageRequest,
+    page::{ListName, PageRequest},
     people::StudentChange,
     services::Services,
-    sightings::{BulkReview, BulkReviewed, NewReview, NewWithdrawal, QueueFilter, Sighting},
+    sightings::{
+        BulkReview, BulkReviewed, CapturedSighting, NewReview, NewWithdrawal, Period, QueueFilter, Sighting,
+        SightingCounts, SightingFilter, StatsRequest,
+    },
     testing::{MAIN, TestDatabase, face, sighting},
 };
 
@@ -292,4 +295,52 @@ async fn the_queue_is_filtered_ordered_and_reviewed_in_bulk() {
     assert_eq!(sequences(&list(&all, QueueOrder::OldestFirst, 10).await), [1, 3, 4]);
     assert_eq!((bulk(all.clone(), 0, false).await.reviewed, count(all).await), (3, 0));
     assert!(BulkReview::new(QueueFilter::default(), Verdict::Approved, "", 1001, false).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_of_a_site_are_those_of_its_sightings() {
+    let database = TestDatabase::start().await;
+    let (app, user) = (database.app().await, database.user("ada").await);
+    let student = database.student(&app, "1").await;
+    let template = database.template(student, &face(1)).await;
+    app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
+    let device = camera(&app, "door").await;
+    camera(&app, "window").await;
+    let seen: Vec<_> = [1, 1, 50].iter().zip(1..).map(|(number, n)| sighting(n, face(*number))).collect();
+    let yesterday = CapturedSighting {
+        captured_at: jiff::Timestamp::now() - jiff::SignedDuration::from_hours(30),
+        ..sighting(9, face(1))
+    };
+    app.ingest.ingest(MAIN, device, &[&seen[..], &[yesterday]].concat()).await.unwrap();
+    let newest = PageRequest::new(1, "", false, ListName::new("sightings")).unwrap();
+    let newest =
+        app.reviews.sightings(MAIN, &SightingFilter::default(), &newest).await.unwrap().items.remove(0);
+    let flag = NewReview::new(newest.id, Verdict::Flagged, "", None, false).unwrap();
+    app.reviews.review(MAIN, &flag, user).await.unwrap();
+
+    let now = jiff::Timestamp::now();
+    let span = |from: i64, until: i64| {
+        let hours = jiff::SignedDuration::from_hours;
+        Period::new("period", now - hours(from), now - hours(until) + jiff::SignedDuration::from_mins(1))
+            .unwrap()
+    };
+    let request = StatsRequest::new(span(24, 0), vec![span(48, 24), span(72, 48)]).unwrap();
+    let stats = app.statistics.get(MAIN, &request).await.unwrap();
+    // Of a flagged one nobody says who it is.
+    let today = SightingCounts { sightings: 3, accepted: 2, pending: 0, unknown: 1, students: 1 };
+    assert_eq!((stats.counts, stats.last_hour), (today, today));
+    let before = SightingCounts { sightings: 1, accepted: 1, students: 1, ..SightingCounts::default() };
+    assert_eq!(stats.further, [before, SightingCounts::default()]);
+    assert_eq!((stats.pending.items, stats.flagged.items), (1, 1));
+    assert_eq!((stats.devices, stats.devices_online), (2, 1));
+    assert_eq!(stats.rooms, [(String::new(), today)]);
+    assert_eq!(
+        (stats.by_device.len(), stats.by_device[0].name.as_str(), stats.by_device[0].counts),
+        (1, "door", today)
+    );
+    // Who asks again within seconds is told the same; another site has numbers of its own.
+    app.ingest.ingest(MAIN, device, &[sighting(10, face(1))]).await.unwrap();
+    assert_eq!(app.statistics.get(MAIN, &request).await.unwrap(), stats);
+    let other = StatsRequest::new(span(23, 0), Vec::new()).unwrap();
+    assert_eq!(app.statistics.get(MAIN, &other).await.unwrap().counts.sightings, 4);
 }

@@ -119,6 +119,7 @@ impl Fake {
             .unwrap()
             .add_service(v1::auth_service_server::AuthServiceServer::new(service.clone()))
             .add_service(v1::site_service_server::SiteServiceServer::new(service.clone()))
+            .add_service(v1::stats_service_server::StatsServiceServer::new(service.clone()))
             .add_service(v1::student_service_server::StudentServiceServer::new(service.clone()))
             .add_service(v1::enrollment_service_server::EnrollmentServiceServer::new(service.clone()))
             .add_service(v1::gallery_service_server::GalleryServiceServer::new(service.clone()))

@@ -299,3 +299,30 @@ impl Service {
         found.ok_or_else(|| status(ErrorReason::SightingNotFound, "no such sighting"))
     }
 }
+
+#[tonic::async_trait]
+impl v1::stats_service_server::StatsService for Service {
+    async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Result<Response<v1::Stats>, Status> {
+        self.authorise(&request)?;
+        let request = request.into_inner();
+        assert_eq!(request.period.as_ref(), request.further_periods.last());
+        let counts = v1::SightingCounts { sightings: 40, accepted: 31, pending: 6, unknown: 3, students: 12 };
+        Ok(Response::new(v1::Stats {
+            as_of: Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap())),
+            pending_reviews: 6,
+            pending_reviews_exact: true,
+            flagged_reviews: 1,
+            devices: 3,
+            devices_online: 2,
+            counts: Some(counts),
+            last_hour: Some(v1::SightingCounts::default()),
+            rooms: vec![v1::RoomStats { classroom: "Room 12".to_owned(), counts: Some(counts) }],
+            by_device: vec![v1::DeviceStats {
+                device_name: "door \u{1b}[31m".to_owned(),
+                counts: Some(counts),
+                ..v1::DeviceStats::default()
+            }],
+            further_periods: vec![counts; request.further_periods.len()],
+        }))
+    }
+}

@@ -1,7 +1,9 @@
 mod ingest;
 mod reviews;
+mod statistics;
 mod thresholds;
 
 pub use ingest::{EvidencePolicy, Ingest};
 pub use reviews::Reviews;
+pub use statistics::Statistics;
 pub use thresholds::{DecisionCounts, RateCost, ThresholdEffect};

@@ -3,6 +3,7 @@
 mod ingest;
 pub(crate) mod queries;
 mod reviews;
+mod statistics;
 
 use crate::db::Database;
 

@@ -14,7 +14,7 @@ use cavs_proto::{
     v1::{
         self, device_service_client::DeviceServiceClient, get_student_request::Key,
         review_service_client::ReviewServiceClient, sighting_service_client::SightingServiceClient,
-        student_service_client::StudentServiceClient,
+        stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
     },
 };
 use cavs_tests::{
@@ -175,6 +175,34 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The first page of the queue with its length, the least certain first.
+    async fn queue(&self, site: u64, filter: v1::QueueFilter) {
+        let request = v1::ListPendingRequest {
+            page_size: 50,
+            with_total_size: true,
+            queue_filter: Some(filter),
+            order: v1::QueueOrder::LeastCertainFirst.into(),
+            ..v1::ListPendingRequest::default()
+        };
+        let mut client = ReviewServiceClient::new(self.channel.clone());
+        client.list_pending(self.request(site, request)).await.unwrap();
+    }
+
+    /// The last day, and each of the last seven, all of them ending some minutes ago.
+    async fn stats(&self, site: u64, minutes: u64) {
+        let day = |days: u64| {
+            let end = SystemTime::now() - Duration::from_secs(days * 86_400 + minutes * 60);
+            let start = end - Duration::from_secs(86_400);
+            v1::Period { start_time: Some(start.into()), end_time: Some(end.into()) }
+        };
+        let request =
+            v1::GetStatsRequest { period: Some(day(0)), further_periods: (0..7).map(day).collect() };
+        let mut client = StatsServiceClient::new(self.channel.clone());
+        client.get_stats(self.request(site, request)).await.unwrap();
+    }
+}
+
 struct Bench {
     calls: u64,
     only: String,
@@ -246,7 +274,41 @@ impl Bench {
         }
         let devices: Vec<Asked> = (0..size.sites).map(|site| Asked { site, list: List::Devices }).collect();
         self.list(api, "devices", &devices).await;
+        self.queue(api, size).await;
+        if "stats".contains(&self.only) {
+            // Each of another minute, so that none is told again: today, and the days of a week.
+            let stats = async |n: u64| api.stats(n % size.sites, n).await;
+            self.measure("stats-week", stats).await;
+        }
         self.single(api, size).await;
+    }
+
+    /// The queue by what only it can be filtered by, and the least certain first.
+    async fn queue(&mut self, api: &Api, size: Size) {
+        type OfSite = fn(u64) -> v1::QueueFilter;
+        let filters: [(&str, OfSite); 5] = [
+            ("certainty", |_| v1::QueueFilter::default()),
+            ("certainty-reason", |_| v1::QueueFilter {
+                reason: "LOW_SIMILARITY".into(),
+                ..Default::default()
+            }),
+            ("certainty-similarity", |_| v1::QueueFilter {
+                similarity_below: Some(0.5),
+                ..Default::default()
+            }),
+            ("certainty-section", |n| v1::QueueFilter {
+                section: format!("Class {n}"),
+                ..Default::default()
+            }),
+            ("certainty-flagged", |_| v1::QueueFilter { flagged: Some(true), ..Default::default() }),
+        ];
+        for (name, filter) in filters {
+            let name = format!("queue-{name}");
+            if name.contains(&self.only) {
+                let page = async |n: u64| api.queue(n % size.sites, filter(n)).await;
+                self.measure(&name, page).await;
+            }
+        }
     }
 
     /// One sighting, the queue's next item, and a verdict on it.
