@@ -31,11 +31,22 @@ CREATE INDEX students_department ON students (site_id, department, number);
 CREATE INDEX students_number_begins ON students (site_id, lower(number) text_pattern_ops);
 ALTER INDEX students_number_begins ALTER COLUMN 2 SET STATISTICS 0;
 
--- The words of a name are looked for without their accents.
-UPDATE students SET name_words = array_to_tsvector(array_remove(regexp_split_to_array(
-    regexp_replace(replace(replace(replace(replace(translate(normalize(lower(name), NFKD), 'øđðłı', 'oddli'),
-        'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'), '[\u0300-\u036f]', '', 'g'),
-    '[[:space:][:punct:]]+'), ''));
+-- The words of a name, which are in small letters already, are looked for without their accents.
+UPDATE students SET name_words = array_to_tsvector(string_to_array(regexp_replace(
+    replace(replace(replace(replace(translate(normalize(array_to_string(tsvector_to_array(name_words), ' '), NFKD),
+        'øđðłı', 'oddli'), 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'),
+    '[\u0300-\u036f]', '', 'g'), ' '));
+
+-- As before, but who changes a student's section waits for no sighting of them, and no sighting for that: an erasure
+-- changes the number, a key, and still waits for all who hold one.
+CREATE OR REPLACE FUNCTION is_erased(site uuid, student uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    erased boolean;
+BEGIN
+    SELECT erased_at IS NOT NULL INTO erased FROM students WHERE site_id = site AND id = student FOR KEY SHARE;
+    RETURN coalesce(erased, false);
+END
+$$;
 
 -- Who is recognised no more, or again: the templates change for everybody who follows the gallery.
 CREATE FUNCTION note_matched_students() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -35,12 +35,12 @@ BEGIN
         INSERT INTO confusable_pairs (site_id, first_id, second_id, kind, noted_by)
             SELECT NEW.site_id, least(predicted, NEW.corrected_student_id), greatest(predicted, NEW.corrected_student_id),
                 'confused', NEW.reviewer_id
-            FROM students s WHERE s.site_id = NEW.site_id AND s.id = predicted AND s.erased_at IS NULL
+            WHERE NOT is_erased(NEW.site_id, predicted) AND NOT is_erased(NEW.site_id, NEW.corrected_student_id)
             ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER note_confused_students AFTER INSERT ON reviews
-    FOR EACH ROW WHEN (NEW.verdict = 'approved' AND NEW.corrected_student_id IS NOT NULL)
+    FOR EACH ROW WHEN (NEW.verdict IN ('approved', 'rejected') AND NEW.corrected_student_id IS NOT NULL)
     EXECUTE FUNCTION note_confused_students();

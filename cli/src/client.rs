@@ -150,6 +150,22 @@ impl Api {
         self.bounded(answer).await.map(Response::into_inner)
     }
 
+    /// As [`Self::call`], for what takes longer than other calls.
+    ///
+    /// # Errors
+    /// The server's error, or that there was no answer.
+    pub async fn call_within<T>(
+        &self,
+        least: Duration,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, CliError> {
+        let limit = self.timeout.max(least);
+        match timeout(limit, answer).await {
+            Ok(result) => result.map(Response::into_inner).map_err(|status| self.status_error(&status)),
+            Err(_) => Err(timed_out(&self.server, limit)),
+        }
+    }
+
     /// Waits for a step of a stream, but not for ever.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use cavs_proto::{enum_to_wire, v1};
 use cavs_types::ImportFormat;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     client::Api,
@@ -59,7 +60,11 @@ pub struct EnrollArgs {
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
         EnrollArgs { photos: Some(photos), roster, .. } => {
-            bulk(&photos, roster.as_deref(), config, printer).await
+            // Whoever interrupts it leaves no unpacked photographs behind.
+            tokio::select! {
+                done = bulk(&photos, roster.as_deref(), config, printer) => done,
+                interrupted = interruption() => Err(interrupted),
+            }
         }
         EnrollArgs { student: Some(student), images, accept_unlike, twin_of, .. } => {
             single(&student, &images, accept_unlike, twin_of.as_deref(), config, printer).await
@@ -101,6 +106,22 @@ async fn single(
     }
 }
 
+/// Comes when the program is asked to end.
+async fn interruption() -> CliError {
+    let ended = match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => tokio::select! {
+            ended = tokio::signal::ctrl_c() => ended,
+            _ = terminated.recv() => Ok(()),
+        },
+        Err(_) => tokio::signal::ctrl_c().await,
+    };
+    if ended.is_err() {
+        // No signal can be waited for: then none ends it here.
+        std::future::pending::<()>().await;
+    }
+    CliError::failure("INTERRUPTED", "interrupted; what was enrolled before stays")
+}
+
 async fn bulk(
     photos: &Path,
     roster: Option<&Path>,
@@ -109,11 +130,25 @@ async fn bulk(
 ) -> Result<(), CliError> {
     let unpacked = enrollment::is_archive(photos).then(|| enrollment::unpack(photos)).transpose()?;
     let root = unpacked.as_ref().map_or(photos, Unpacked::root);
-    let Photographs { mut folders, named, left_out } = enrollment::find_photographs(root)?;
+    let mut found = enrollment::find_photographs(root)?;
     let api = Api::connect(config).await?;
     if let Some(roster) = roster {
         import_roster(&api, roster, printer).await?;
     }
+    // One folder that is no student's, of pictures that are named by numbers: archives often have one at their top.
+    if let ([only], []) = (found.folders.as_slice(), found.named.as_slice())
+        && !is_student(&api, &only.number).await?
+    {
+        let inside = enrollment::find_photographs(&only.path)?;
+        let numbers = inside.named.first().map(|path| enrollment::numbers_of(path)).unwrap_or_default();
+        for number in numbers {
+            if is_student(&api, &number).await? {
+                found = inside;
+                break;
+            }
+        }
+    }
+    let Photographs { mut folders, named, left_out } = found;
     group_by_student(&api, named, &mut folders).await?;
     let bar = printer.progress_bar(folders.iter().map(|folder| folder.found.images.len()).sum());
     let ended = Cell::new(false);
@@ -184,11 +219,7 @@ async fn group_by_student(
         for number in &numbers {
             let is_known = match known.get(number) {
                 Some(is_known) => *is_known,
-                None => match lookup::student(api, number).await {
-                    Ok(_) => true,
-                    Err(error) if error.is_fatal() => return Err(error),
-                    Err(_) => false,
-                },
+                None => is_student(api, number).await?,
             };
             known.insert(number.clone(), is_known);
             if is_known {
@@ -208,6 +239,15 @@ async fn group_by_student(
     }
     folders.sort_by(|a, b| a.number.cmp(&b.number));
     Ok(())
+}
+
+/// Whether a number is a student's.
+async fn is_student(api: &Api, number: &str) -> Result<bool, CliError> {
+    match lookup::student(api, number).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_fatal() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Active students who have no template.

@@ -29,6 +29,8 @@ use crate::{
 
 /// Largest file that a server takes, in bytes.
 const LARGEST_FILE: u64 = 64 << 20;
+/// How long a server may work on a file, at least.
+const IMPORT_LIMIT: Duration = Duration::from_secs(600);
 /// Bytes of a file in a message.
 const PART: usize = 256 << 10;
 
@@ -380,7 +382,7 @@ pub(crate) async fn import_file(
     let messages: Vec<_> =
         std::iter::once(Message::Options(options.clone())).chain(parts.map(Message::Data)).collect();
     let messages = messages.into_iter().map(|message| v1::ImportStudentsRequest { message: Some(message) });
-    api.call(api.students().import_students(tokio_stream::iter(messages))).await
+    api.call_within(IMPORT_LIMIT, api.students().import_students(tokio_stream::iter(messages))).await
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
@@ -407,8 +409,11 @@ async fn export(api: &Api, file: &Path, filter: &Filter, printer: &Printer) -> R
     let is_stdout = file == Path::new("-");
     loop {
         let page = page(api, filter, PageQuery { size: 1000, token, with_total: false }).await?;
-        count += page.items.len() as u64;
-        for student in page.items.into_iter().map(StudentView::from) {
+        // Of whom was erased there is nothing to be told.
+        for student in
+            page.items.into_iter().filter(|student| student.erase_time.is_none()).map(StudentView::from)
+        {
+            count += 1;
             text.push_str(&csv_line(student.csv())?);
         }
         if is_stdout && !printer.write(&std::mem::take(&mut text))? {

@@ -10,11 +10,15 @@ use std::{
 use tempfile::TempDir;
 use zip::{ZipArchive, result::ZipError};
 
+use super::images::is_photograph;
 use crate::error::CliError;
 
-/// Most files of an archive, and most bytes that they may have, unpacked: 200,000 photographs of 160 kB.
+/// Most files of an archive.
 const MOST_FILES: usize = 200_000;
-const MOST_BYTES: u64 = 32 << 30;
+/// Most bytes of all photographs, unpacked, as a multiple of the archive's, and beside that: photographs are compressed
+/// already.
+const MOST_TIMES: u64 = 4;
+const MOST_MORE: u64 = 256 << 20;
 
 /// An archive's files in a folder of their own, which nobody else may read and which is gone when this is dropped.
 pub(crate) struct Unpacked {
@@ -50,6 +54,7 @@ pub(crate) fn unpack(path: &Path) -> Result<Unpacked, CliError> {
     };
     let broken = |error: ZipError| invalid(&error);
     let file = File::open(path).map_err(|error| CliError::file(path, error))?;
+    let size = file.metadata().map_err(|error| CliError::file(path, error))?.len();
     let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(broken)?;
     if archive.len() > MOST_FILES {
         return Err(invalid(&format_args!("holds more than {MOST_FILES} files")));
@@ -58,11 +63,14 @@ pub(crate) fn unpack(path: &Path) -> Result<Unpacked, CliError> {
     let owner_only = fs::Permissions::from_mode(0o700);
     let folder = tempfile::Builder::new().prefix("cavs-photographs-").permissions(owner_only).tempdir();
     let folder = folder.map_err(|error| CliError::file(&std::env::temp_dir(), error))?;
-    let mut left = MOST_BYTES;
+    let most = MOST_TIMES.saturating_mul(size).saturating_add(MOST_MORE);
+    let mut left = most;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(broken)?;
         // Names that lead out of the folder are no names.
-        let Some(name) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
+        let Some(name) = entry.enclosed_name().filter(|name| entry.is_file() && is_photograph(name)) else {
+            continue;
+        };
         let target = folder.path().join(name);
         let failed = |error| CliError::file(&target, error);
         if let Some(parent) = target.parent() {
@@ -72,7 +80,7 @@ pub(crate) fn unpack(path: &Path) -> Result<Unpacked, CliError> {
         let written = io::copy(&mut entry.by_ref().take(left + 1), &mut out);
         let written = written.map_err(|error| invalid(&error))?;
         left = left.checked_sub(written).ok_or_else(|| {
-            invalid(&format_args!("its files have more than {} GiB together", MOST_BYTES >> 30))
+            invalid(&format_args!("its photographs have more than {} MiB together", most >> 20))
         })?;
     }
     let root = only_folder(folder.path()).map_err(|error| CliError::file(folder.path(), error))?;
@@ -131,7 +139,7 @@ mod tests {
         drop(unpacked);
         assert!(!gone.exists());
 
-        let (_folder, path) = archive(&["school/17/a.jpg", "__MACOSX/x"]);
+        let (_folder, path) = archive(&["school/17/a.jpg", "school/roster.csv", "__MACOSX/x"]);
         assert!(unpack(&path).unwrap().root().ends_with("school"));
         let (_folder, path) = archive(&["17/a.jpg"]);
         assert!(unpack(&path).unwrap().root().join("17/a.jpg").is_file(), "the only student");

@@ -186,6 +186,11 @@ fn extension(path: &Path) -> Option<String> {
     path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
 }
 
+/// Whether a file is a picture by its name, if only of a kind that is not read.
+pub(super) fn is_photograph(path: &Path) -> bool {
+    is_image(path) || unread_format(path).is_some()
+}
+
 fn is_image(path: &Path) -> bool {
     extension(path).is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }

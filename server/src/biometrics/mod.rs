@@ -24,7 +24,7 @@ pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::{Keys, RotationDue};
 pub use store::{
     BiometricStore, CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace, StoredKey,
-    StoredTemplate, TemplateState,
+    StoredTemplate, TemplateOutcome, TemplateState,
 };
 pub(crate) use store::{
     ERASURE, TEMPLATE_COUNT, erase_faces, has_evidence, insert_student_keys, read_erasure,

@@ -26,6 +26,10 @@ use crate::{
 /// so what takes longer is a database that does not even say so.
 const LIMIT: Duration = Duration::from_secs(45);
 
+/// A large file is on its way for longer than other calls, and what follows from it takes longer.
+const IMPORT: &str = "/cavs.v1.StudentService/ImportStudents";
+const IMPORT_LIMIT: Duration = Duration::from_secs(600);
+
 /// Says more of a failure than is known here.
 const LOGIN: &str = "/cavs.v1.AuthService/Login";
 
@@ -230,7 +234,8 @@ impl<C: Check> Context<C> {
         let (mut parts, body) = request.into_parts();
         let (method, mut name) = (parts.uri.path().to_owned(), None);
         parts.extensions.insert(self.peer.clone());
-        let limit = timeout_of(&parts.headers).map_or(LIMIT, |limit| limit.min(LIMIT));
+        let most = if method == IMPORT { IMPORT_LIMIT } else { LIMIT };
+        let limit = timeout_of(&parts.headers).map_or(most, |limit| limit.min(most));
         let answered = within(limit, async {
             let standing = self.check.check(&self.peer, &mut parts, &mut name).await?;
             let busy = match standing {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use cavs_proto::{enum_from_wire, enum_to_wire, status_of, to_timestamp, v1};
 use cavs_types::{ErrorReason, PhotoConsent, ProtocolError, SiteId, StudentField};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Request, Response, Status, Streaming};
 use v1::import_students_request::Message;
 
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     biometrics::Erasure,
+    error::ServiceError,
     people::{
         ImportOptions, ImportPlan, ImportProblem, Student, StudentChange, StudentFilter, StudentKey,
         StudentProfile, StudentSearch, StudentState, StudentVersion, Students,
@@ -26,11 +27,19 @@ const TOLD: usize = 1000;
 /// How long a caller may say nothing in the middle of a file.
 const IDLE: Duration = Duration::from_secs(60);
 
-pub(super) struct StudentApi(Students);
+/// Files that are imported at a time, of all sites together: each may be large in memory.
+const IMPORTS: usize = 2;
+/// When it is worth while to try again where there are so many.
+const RETRY: Duration = Duration::from_secs(10);
+
+pub(super) struct StudentApi {
+    students: Students,
+    imports: Semaphore,
+}
 
 impl StudentApi {
     pub(super) fn new(students: Students) -> Self {
-        Self(students)
+        Self { students, imports: Semaphore::new(IMPORTS) }
     }
 }
 
@@ -42,7 +51,7 @@ impl v1::student_service_server::StudentService for StudentApi {
     ) -> Result<Response<v1::Student>, Status> {
         let site = caller(&request)?.site;
         let profile = StudentProfile::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.create(site, profile).await?.into()))
+        Ok(Response::new(self.students.create(site, profile).await?.into()))
     }
 
     async fn update_student(
@@ -55,7 +64,7 @@ impl v1::student_service_server::StudentService for StudentApi {
         let id = required_id("student.id", &student.id).map_err(status_of)?;
         let seen = StudentVersion::from_etag(&student.etag).map_err(status_of)?;
         let change = changed_fields(student, update_mask).map_err(status_of)?;
-        Ok(Response::new(self.0.update(site, id, seen, &change).await?.into()))
+        Ok(Response::new(self.students.update(site, id, seen, &change).await?.into()))
     }
 
     async fn deactivate_student(
@@ -81,9 +90,11 @@ impl v1::student_service_server::StudentService for StudentApi {
         request: Request<Streaming<v1::ImportStudentsRequest>>,
     ) -> Result<Response<v1::ImportStudentsResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
+        let busy = |_| ServiceError::Busy { what: "the import of students", retry_in: RETRY };
+        let _place = self.imports.try_acquire().map_err(busy)?;
         let (options, data) = receive_file(request.into_inner()).await?;
         let options = ImportOptions::try_from(options).map_err(status_of)?;
-        let (plan, applied) = self.0.import(site, data, options, by).await?;
+        let (plan, applied) = self.students.import(site, data, options, by).await?;
         Ok(Response::new(plan_to_wire(plan, applied)))
     }
 
@@ -93,7 +104,7 @@ impl v1::student_service_server::StudentService for StudentApi {
     ) -> Result<Response<v1::Student>, Status> {
         let site = caller(&request)?.site;
         let key = StudentKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.get(site, &key).await?.into()))
+        Ok(Response::new(self.students.get(site, &key).await?.into()))
     }
 
     async fn list_students(
@@ -105,7 +116,7 @@ impl v1::student_service_server::StudentService for StudentApi {
         let filter = StudentFilter::try_from(&request).map_err(status_of)?;
         let v1::ListStudentsRequest { page_size, page_token, with_total_size, .. } = request;
         let page = page_request(page_size, &page_token, with_total_size, filter.list_name())?;
-        let found = self.0.list(site, &filter, &page).await?;
+        let found = self.students.list(site, &filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListStudentsResponse {
             students: found.items.into_iter().map(Into::into).collect(),
@@ -121,7 +132,7 @@ impl v1::student_service_server::StudentService for StudentApi {
     ) -> Result<Response<v1::EraseStudentResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        let student = v1::Student::from(self.0.erase(site, id, by).await?);
+        let student = v1::Student::from(self.students.erase(site, id, by).await?);
         let erasure = student.erasure.clone();
         Ok(Response::new(v1::EraseStudentResponse { student: Some(student), erasure }))
     }
@@ -132,7 +143,7 @@ impl v1::student_service_server::StudentService for StudentApi {
     ) -> Result<Response<v1::Erasure>, Status> {
         let site = caller(&request)?.site;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        Ok(Response::new(self.0.erasure(site, id).await?.into()))
+        Ok(Response::new(self.students.erasure(site, id).await?.into()))
     }
 }
 
@@ -146,7 +157,7 @@ impl StudentApi {
     ) -> Result<Response<v1::Student>, Status> {
         let id = required_id("student_id", student_id).map_err(status_of)?;
         let seen = StudentVersion::from_etag(etag).map_err(status_of)?;
-        let student = self.0.update(site, id, seen, &StudentChange::Active(active)).await?;
+        let student = self.students.update(site, id, seen, &StudentChange::Active(active)).await?;
         Ok(Response::new(student.into()))
     }
 }

@@ -33,7 +33,7 @@ use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use crate::{
-    biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner, RetentionPolicy},
+    biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner, RetentionPolicy, TemplateOutcome},
     db::{Address, Database},
     error::ServiceError,
     monitoring::Metrics,
@@ -193,7 +193,8 @@ impl TestDatabase {
         let portrait = key.seal(Owner::Portrait(id), b"a picture")?;
         let portrait = Some(portrait.as_slice());
         let new = NewTemplate { id, student, pack: PACK, sealed: &sealed, quality: quality(), portrait };
-        assert!(biometrics.create_template(site, &new, 1000).await?);
+        let stored = biometrics.create_template(site, &new, 1000).await?;
+        assert_eq!(stored, TemplateOutcome::Stored);
         Ok(id)
     }
 

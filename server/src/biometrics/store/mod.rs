@@ -20,7 +20,7 @@ pub(crate) use faces::{has_evidence, sightings_with_evidence, store_faces};
 pub(crate) use keys::{Epoch, insert_student_keys};
 pub use keys::{KeyOf, NewDataKey, StoredKey};
 pub(crate) use templates::TEMPLATE_COUNT;
-pub use templates::{NewTemplate, StoredTemplate};
+pub use templates::{NewTemplate, StoredTemplate, TemplateOutcome};
 
 /// Held by the server that makes and drops partitions ("parts" in ASCII).
 const PARTITION_LOCK: i64 = 0x70_6172_7473;

@@ -41,6 +41,17 @@ pub struct NewTemplate<'a> {
     pub portrait: Option<&'a [u8]>,
 }
 
+/// What became of a template to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateOutcome {
+    /// It is there.
+    Stored,
+    /// The student has as many as they may have.
+    TooMany,
+    /// The student is not active, or has refused to be recognised.
+    NotWanted,
+}
+
 /// A template as it is stored.
 #[derive(Debug)]
 pub struct StoredTemplate {
@@ -55,7 +66,8 @@ pub struct StoredTemplate {
 }
 
 impl BiometricStore {
-    /// Stores a template of a student of the site, unless they have `most` of the pack already.
+    /// Stores a template of a student of the site, unless they are not to be recognised, or have `most` of the pack
+    /// already.
     ///
     /// # Errors
     /// `NotFound`: the student; `Erased`.
@@ -64,26 +76,29 @@ impl BiometricStore {
         site: SiteId,
         new: &NewTemplate<'_>,
         most: u32,
-    ) -> Result<bool, DatabaseError> {
+    ) -> Result<TemplateOutcome, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         let (site, student) = (site.uuid(), new.student.uuid());
         let pack = new.pack.as_bytes().as_slice();
         // Enrollments of one student take turns, or two would both see room for the last one.
-        transaction
+        let row = transaction
             .query_opt(
                 // The key's row, too: without its key, what is stored now would never open.
-                "SELECT 1 FROM students s JOIN data_keys k ON k.site_id = s.site_id AND k.student_id = s.id
+                "SELECT s.is_matched FROM students s JOIN data_keys k ON k.site_id = s.site_id AND k.student_id = s.id
                  WHERE s.site_id = $1 AND s.id = $2 FOR UPDATE OF s, k",
                 &[&site, &student],
             )
             .await?
             .ok_or(DatabaseError::NotFound)?;
+        if !row.try_get::<_, bool>(0)? {
+            return Ok(TemplateOutcome::NotWanted);
+        }
         let sql =
             "SELECT count(*) FROM templates WHERE site_id = $1 AND student_id = $2 AND pack_digest = $3";
         let count: i64 = transaction.query_one(sql, &[&site, &student, &pack]).await?.try_get(0)?;
         if count >= i64::from(most) {
-            return Ok(false);
+            return Ok(TemplateOutcome::TooMany);
         }
         transaction
             .execute(
@@ -99,7 +114,7 @@ impl BiometricStore {
             transaction.execute(sql, &[&site, &new.id.uuid(), &portrait]).await?;
         }
         transaction.commit().await?;
-        Ok(true)
+        Ok(TemplateOutcome::Stored)
     }
 
     /// A student's templates, oldest first.

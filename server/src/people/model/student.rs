@@ -283,8 +283,8 @@ pub struct StudentFilter {
 pub struct StudentSearch {
     /// Each begins a word of the name; in small letters, without accents.
     pub words: Vec<String>,
-    /// How the number begins, in any case.
-    pub number: String,
+    /// How the number begins, in any case; `None` where no number begins so.
+    pub number: Option<String>,
 }
 
 impl StudentSearch {
@@ -294,7 +294,8 @@ impl StudentSearch {
     /// `Invalid`.
     pub fn new(typed: &str) -> Result<Option<Self>, ProtocolError> {
         let typed = text::lookup_name("query", typed)?;
-        let number = text::lookup_number("query", &typed)?;
+        // Names may hold what numbers may not.
+        let number = text::lookup_number("query", &typed).ok();
         Ok((!typed.is_empty()).then(|| Self { words: text::words(&typed), number }))
     }
 }
@@ -311,7 +312,7 @@ impl StudentFilter {
             .with("section", section.as_deref())
             .with("department", department.as_deref())
             .with("words", words.as_deref())
-            .with("number", search.map(|search| search.number.as_str()))
+            .with("number", search.and_then(|search| search.number.as_deref()))
             .with("enrolled", said(enrolled))
             .with("active", said(active))
             .with("photo_consent", photo_consent.map(PhotoConsent::as_str))
@@ -409,7 +410,9 @@ mod tests {
     fn people_are_looked_for_by_name_or_number() {
         let search = StudentSearch::new(" Zo\u{eb} M\u{fc}ller-A1").unwrap().unwrap();
         assert_eq!(search.words, ["a1", "muller", "zoe"]);
-        assert_eq!(search.number, "Zo\u{eb} M\u{fc}ller-A1");
+        assert_eq!(search.number.as_deref(), Some("Zo\u{eb} M\u{fc}ller-A1"));
+        let joined = StudentSearch::new("\u{645}\u{6cc}\u{200c}\u{631}\u{636}\u{627}").unwrap().unwrap();
+        assert_eq!((joined.number, joined.words.len()), (None, 1));
         assert_eq!(StudentSearch::new("  ").unwrap(), None);
     }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Students;
 use crate::{
-    biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo},
+    biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo, TemplateOutcome},
     db::{Database, DatabaseError},
     error::{ServiceError, blocking},
     people::StudentKey,
@@ -271,8 +271,14 @@ impl Enrollment {
         let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait: portrait.as_deref() };
         let stored = self.store.create_template(site, &new, self.limits.templates_per_student).await;
         match stored {
-            Ok(false) => Ok(None),
-            Ok(true) => {
+            Ok(TemplateOutcome::TooMany) => Ok(None),
+            Ok(TemplateOutcome::NotWanted) => {
+                // Since the first picture; says why.
+                self.check_enrollable(site, student).await?;
+                let message = "the student was not to be recognised a moment ago";
+                Err(ServiceError::refused(ErrorReason::StudentChanged, message))
+            }
+            Ok(TemplateOutcome::Stored) => {
                 // In force here before it is acknowledged; other servers follow within a second.
                 gallery.bring_into_force(&[id]).await?;
                 Ok(Some(id))

@@ -44,7 +44,7 @@ impl PairStore {
         let transaction = client.transaction().await?;
         // Shared until the commit, so that no erasure comes between.
         let there = "SELECT FROM students WHERE site_id = $1 AND id IN ($2, $3) AND erased_at IS NULL
-                     ORDER BY id FOR SHARE";
+                     ORDER BY id FOR KEY SHARE";
         let (site, first, second) = (site.uuid(), first.uuid(), second.uuid());
         if transaction.query(there, &[&site, &first, &second]).await?.len() != 2 {
             return Err(DatabaseError::NotFound);

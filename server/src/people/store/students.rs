@@ -204,6 +204,11 @@ async fn apply(
     changes: &StudentChanges,
 ) -> Result<bool, DatabaseError> {
     let StudentChanges { create, keys, update } = changes;
+    // All of them, in one order, before any of their templates changes: from then on the gallery's clock is held, for
+    // which whoever holds a student waits.
+    let ids: Vec<Uuid> = update.iter().map(|state| state.id.uuid()).collect();
+    let lock = "SELECT FROM students WHERE site_id = $1 AND id = ANY($2) ORDER BY id FOR NO KEY UPDATE";
+    transaction.query(lock, &[&site.uuid(), &ids]).await?;
     for part in update.chunks(BATCH) {
         if update_students(transaction, site, part).await? != part.len() as u64 {
             return Ok(false);
@@ -276,7 +281,7 @@ fn people_say<'a>(batch: Batch<'a, StudentState>) -> Batch<'a, StudentState> {
 #[derive(Default)]
 struct LookedFor {
     words: Option<String>,
-    number: String,
+    number: Option<String>,
     photo_consent: Option<&'static str>,
 }
 
@@ -285,7 +290,7 @@ impl LookedFor {
         let search = filter.search.as_ref();
         Self {
             words: search.and_then(|search| begins_words(&search.words)),
-            number: search.map(|search| begins(&search.number)).unwrap_or_default(),
+            number: search.and_then(|search| search.number.as_deref()).map(begins),
             photo_consent: filter.photo_consent.map(PhotoConsent::as_str),
         }
     }
@@ -299,13 +304,19 @@ fn conditions<'a>(site: &'a Uuid, filter: &'a StudentFilter, looked_for: &'a Loo
     conditions.with_value("s.is_active = ?", &filter.active, Type::BOOL);
     conditions.with_value("s.photo_consent = ?", &looked_for.photo_consent, Type::TEXT);
     let begins = "lower(s.number) LIKE lower(?)";
-    match (&looked_for.words, filter.search.is_some()) {
-        (Some(words), _) => conditions.with(
+    match (&looked_for.words, &looked_for.number) {
+        (Some(words), Some(number)) => conditions.with(
             &format!("(s.name_words @@ ?::tsquery OR {begins})"),
-            &[(words, Type::TEXT), (&looked_for.number, Type::TEXT)],
+            &[(words, Type::TEXT), (number, Type::TEXT)],
         ),
-        (None, true) => conditions.with(begins, &[(&looked_for.number, Type::TEXT)]),
-        (None, false) => {}
+        (Some(words), None) => conditions.with("s.name_words @@ ?::tsquery", &[(words, Type::TEXT)]),
+        (None, Some(number)) => conditions.with(begins, &[(number, Type::TEXT)]),
+        (None, None) if filter.search.is_some() => conditions.also("false"),
+        (None, None) => {}
+    }
+    if filter.active.is_some() || filter.enrolled.is_some() || filter.photo_consent.is_some() {
+        // Nobody is left of whom that could be said.
+        conditions.also("s.erased_at IS NULL");
     }
     if let Some(enrolled) = filter.enrolled {
         let not = if enrolled { "" } else { "NOT " };

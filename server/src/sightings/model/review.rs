@@ -20,6 +20,8 @@ pub struct NewReview {
     pub corrected: Option<StudentId>,
     /// Whether it may take the place of an earlier approval or rejection.
     pub replace: bool,
+    /// Whether it is only for a sighting that nobody has given a verdict on, not even a flag.
+    pub only_unreviewed: bool,
 }
 
 impl NewReview {
@@ -35,7 +37,7 @@ impl NewReview {
         replace: bool,
     ) -> Result<Self, ProtocolError> {
         let notes = text::paragraph("notes", notes, MOST_NOTES)?;
-        Ok(Self { sighting, verdict, notes, corrected, replace })
+        Ok(Self { sighting, verdict, notes, corrected, replace, only_unreviewed: false })
     }
 }
 

@@ -74,9 +74,16 @@ impl Reviews {
         if *dry_run {
             return Ok(done);
         }
-        for sighting in queued {
-            let notes = notes.clone();
-            let review = NewReview { sighting, verdict: *verdict, notes, corrected: None, replace: false };
+        for (sighting, is_flagged) in queued {
+            let review = NewReview {
+                sighting,
+                verdict: *verdict,
+                notes: notes.clone(),
+                corrected: None,
+                replace: false,
+                // Whoever flags one meanwhile wants it looked at.
+                only_unreviewed: !is_flagged,
+            };
             let recorded = match self.store.review(site, &review, reviewer).await {
                 Ok((recorded, _)) => recorded,
                 // Erased a moment ago.

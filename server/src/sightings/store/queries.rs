@@ -203,7 +203,7 @@ impl SightingStore {
         Ok(Page { total, ..request.page(items, |sighting| QueuePosition::of(sighting, order)) })
     }
 
-    /// The oldest sightings that wait for a person, no more than a number.
+    /// The oldest sightings that wait for a person, no more than a number, and whether each has a verdict: a flag.
     ///
     /// # Errors
     /// `Unavailable`, `TooSlow`.
@@ -212,12 +212,13 @@ impl SightingStore {
         site: SiteId,
         filter: &QueueFilter,
         most: u32,
-    ) -> Result<Vec<SightingId>, DatabaseError> {
+    ) -> Result<Vec<(SightingId, bool)>, DatabaseError> {
         let client = self.db.client().await?;
         let columns = QueueColumns::new(site, filter);
-        let (select, order) = ("SELECT s.id FROM sightings s", List::Queue.order());
+        let select = "SELECT s.id, s.verdict IS NOT NULL FROM sightings s";
+        let order = List::Queue.order();
         let rows = columns.conditions().rows(&client, select, order, i64::from(most)).await?;
-        rows.iter().map(|row| Ok(row.try_get::<_, Uuid>(0)?.into())).collect()
+        rows.iter().map(|row| Ok((row.try_get::<_, Uuid>(0)?.into(), row.try_get(1)?))).collect()
     }
 
     async fn list(

@@ -17,6 +17,7 @@ const REVIEW: &str = "
     SELECT s.site_id, $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid FROM sightings s
     WHERE s.site_id = $8 AND s.id = $1 AND ($7 OR s.verdict IS NULL OR s.verdict = 'flagged')
         AND ($3 <> 'approved' OR $6 IS NOT NULL OR s.decision <> 'unknown')
+        AND NOT ($9 AND s.verdict IS NOT NULL)
     FOR NO KEY UPDATE";
 
 /// Somebody's own verdict, or with `$5` anybody's.
@@ -37,10 +38,10 @@ impl SightingStore {
         review: &NewReview,
         reviewer: UserId,
     ) -> Result<(bool, Option<Sighting>), DatabaseError> {
-        let NewReview { sighting, verdict, notes, corrected, replace } = review;
+        let NewReview { sighting, verdict, notes, corrected, replace, only_unreviewed } = review;
         let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
         let corrected = corrected.map(StudentId::uuid);
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let parameters: [&(dyn ToSql + Sync); 9] = [
             &sighting_id,
             &id,
             &verdict.as_str(),
@@ -49,6 +50,7 @@ impl SightingStore {
             &corrected,
             replace,
             &site.uuid(),
+            only_unreviewed,
         ];
         self.add_review(site, REVIEW, &parameters, *sighting).await
     }

@@ -2,7 +2,7 @@
 
 use cavs_types::SiteId;
 use deadpool_postgres::Object;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Most rooms, and most devices, that are named.
-const NAMED: i64 = 100;
+const NAMED: usize = 100;
 /// How long ago a device was heard that is online: some heartbeats.
 const ONLINE: &str = "5 minutes";
 
@@ -32,13 +32,18 @@ impl SightingStore {
         let StatsRequest { period, further } = request;
         let client = self.db.client().await?;
         let as_of = Timestamp::now();
-        let hour = Period { from: as_of - jiff::SignedDuration::from_hours(1), until: as_of };
-        let mut periods = vec![*period, hour];
-        periods.extend(further);
-        let mut counts = counts_of(&client, site, &periods).await?.into_iter();
-        let (of_period, last_hour) = (counts.next().unwrap_or_default(), counts.next().unwrap_or_default());
-        let rooms = rooms(&client, site, *period).await?;
-        let by_device = by_device(&client, site, *period).await?;
+        let Grouped { all, rooms, by_device } = grouped(&client, site, *period).await?;
+        let hour = Period { from: as_of - SignedDuration::from_hours(1), until: as_of };
+        // Mostly the period is the last of the days.
+        let others: Vec<Period> = further.iter().copied().filter(|other| other != period).collect();
+        let counted = counts_of(&client, site, &[&[hour], &others[..]].concat()).await?;
+        let mut counted = counted.into_iter();
+        let last_hour = counted.next().unwrap_or_default();
+        let further = further.iter().map(|other| match other == period {
+            true => all,
+            false => counted.next().unwrap_or_default(),
+        });
+        let further = further.collect();
         let (devices, devices_online) = devices(&client, site).await?;
         Ok(Stats {
             as_of,
@@ -46,13 +51,50 @@ impl SightingStore {
             flagged: queued(&client, site, "s.in_queue AND s.verdict IS NOT NULL").await?,
             devices,
             devices_online,
-            counts: of_period,
+            counts: all,
             last_hour,
             rooms,
             by_device,
-            further: counts.collect(),
+            further,
         })
     }
+}
+
+/// The numbers of a period.
+#[derive(Default)]
+struct Grouped {
+    all: SightingCounts,
+    rooms: Vec<(String, SightingCounts)>,
+    by_device: Vec<DeviceStats>,
+}
+
+/// All, by room and by device, in one reading.
+async fn grouped(client: &Object, site: SiteId, period: Period) -> Result<Grouped, DatabaseError> {
+    let sql = format!(
+        "SELECT counted.*, d.name, d.last_seen_at FROM (
+             SELECT s.classroom, s.device_id, {COUNTS} FROM sightings s
+             WHERE s.site_id = $1 AND s.listed_at >= $2 AND s.listed_at < $3
+             GROUP BY GROUPING SETS ((), (s.classroom), (s.device_id))) AS counted
+         LEFT JOIN devices d ON d.site_id = $1 AND d.id = counted.device_id
+         ORDER BY counted.sightings DESC, counted.classroom, d.name, d.id"
+    );
+    let statement = client.prepare_cached(&sql).await?;
+    let mut found = Grouped::default();
+    for row in client.query(&statement, &[&site.uuid(), &period.from, &period.until]).await? {
+        let counts = counts(&row)?;
+        match (row.try_get::<_, Option<String>>("classroom")?, row.try_get::<_, Option<Uuid>>("device_id")?) {
+            (Some(classroom), _) if found.rooms.len() < NAMED => found.rooms.push((classroom, counts)),
+            (None, Some(device)) if found.by_device.len() < NAMED => found.by_device.push(DeviceStats {
+                device: device.into(),
+                name: row.try_get("name")?,
+                counts,
+                last_seen_at: row.try_get("last_seen_at")?,
+            }),
+            (None, None) => found.all = counts,
+            (Some(_), _) | (None, Some(_)) => {}
+        }
+    }
+    Ok(found)
 }
 
 async fn queued(client: &Object, site: SiteId, which: &str) -> Result<Total, DatabaseError> {
@@ -80,44 +122,6 @@ async fn counts_of(
     let statement = client.prepare_cached(&sql).await?;
     let rows = client.query(&statement, &[&site.uuid(), &from, &until]).await?;
     rows.iter().map(counts).collect()
-}
-
-async fn rooms(
-    client: &Object,
-    site: SiteId,
-    period: Period,
-) -> Result<Vec<(String, SightingCounts)>, DatabaseError> {
-    let sql = format!(
-        "SELECT s.classroom, {COUNTS} FROM sightings s
-         WHERE s.site_id = $1 AND s.listed_at >= $2 AND s.listed_at < $3
-         GROUP BY s.classroom ORDER BY 2 DESC, 1 LIMIT {NAMED}"
-    );
-    let statement = client.prepare_cached(&sql).await?;
-    let rows = client.query(&statement, &[&site.uuid(), &period.from, &period.until]).await?;
-    rows.iter().map(|row| Ok((row.try_get("classroom")?, counts(row)?))).collect()
-}
-
-async fn by_device(client: &Object, site: SiteId, period: Period) -> Result<Vec<DeviceStats>, DatabaseError> {
-    let sql = format!(
-        "SELECT d.id, d.name, d.last_seen_at, counted.* FROM (
-             SELECT s.device_id, {COUNTS} FROM sightings s
-             WHERE s.site_id = $1 AND s.listed_at >= $2 AND s.listed_at < $3
-             GROUP BY s.device_id ORDER BY 2 DESC, 1 LIMIT {NAMED}) AS counted
-         JOIN devices d ON d.site_id = $1 AND d.id = counted.device_id
-         ORDER BY counted.sightings DESC, d.name, d.id"
-    );
-    let statement = client.prepare_cached(&sql).await?;
-    let rows = client.query(&statement, &[&site.uuid(), &period.from, &period.until]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(DeviceStats {
-                device: row.try_get::<_, Uuid>("id")?.into(),
-                name: row.try_get("name")?,
-                counts: counts(row)?,
-                last_seen_at: row.try_get("last_seen_at")?,
-            })
-        })
-        .collect()
 }
 
 /// Those that are not revoked, and of these those that are online.

@@ -7,6 +7,9 @@ use super::{
     ImportFile, ImportOptions, ImportProblem, ImportRow, ImportScope, Place, Unreadable, table::Table,
 };
 
+/// Most columns that are told as meaning nothing.
+const MOST_IGNORED: usize = 50;
+
 /// What a column says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
@@ -66,7 +69,10 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
     let mut file = ImportFile {
         rows: Vec::with_capacity(table.rows.len()),
         problems: table.problems,
-        ignored_columns: ignored.map(|(_, header)| header.trim().chars().take(64).collect()).collect(),
+        ignored_columns: ignored
+            .take(MOST_IGNORED)
+            .map(|(_, header)| header.trim().chars().take(64).collect())
+            .collect(),
         scope: ImportScope::All,
     };
     for (place, record) in table.rows {

@@ -104,6 +104,8 @@ pub struct ImportRow {
     pub fields: Vec<(StudentField, String)>,
     /// Whether they belong to the site; `None` where it says nothing.
     pub active: Option<bool>,
+    /// Says nothing of who is not there by their external id.
+    pub only_known: bool,
 }
 
 /// What a file says.

@@ -21,7 +21,7 @@ const CLASSES: &str = "classes.csv";
 const ENROLLMENTS: &str = "enrollments.csv";
 /// Most files in a bundle, and most bytes of all that are read, unpacked.
 const MOST_FILES: usize = 1000;
-const MOST_BYTES: u64 = 512 << 20;
+const MOST_BYTES: u64 = 128 << 20;
 
 pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, Unreadable> {
     let mut bundle = Bundle::open(data, options)?;
@@ -30,12 +30,12 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
     let roles = bundle.table(ROLES)?;
     let classes = bundle.table(CLASSES)?;
     let enrollments = bundle.table(ENROLLMENTS)?;
-    let of_students = roles.as_ref().map(students_of).transpose()?;
-    let sections = sections(classes.as_ref(), enrollments.as_ref())?;
-    let tells_sections = classes.is_some() && enrollments.is_some();
+    let is_delta = manifest.users_are_delta;
+    let of_students = roles.as_ref().map(|roles| students_of(roles, is_delta)).transpose()?;
+    let sections = sections(classes.as_ref(), enrollments.as_ref(), manifest.enrollments_are_delta)?;
 
     let mut file = ImportFile {
-        scope: if manifest.users_are_delta { ImportScope::Changes } else { ImportScope::External },
+        scope: if is_delta { ImportScope::Changes } else { ImportScope::External },
         ..ImportFile::default()
     };
     let columns = Users::find(&users)?;
@@ -47,10 +47,12 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
             Some(students) => students.contains(id),
             None => cell(columns.role).eq_ignore_ascii_case("student"),
         };
-        if !is_student {
+        // Of whom a delta does not say the role, it was said before.
+        let only_known = is_delta && !is_student && columns.role.is_none();
+        if !is_student && !only_known {
             continue;
         }
-        let mut row = ImportRow { place: place.clone(), ..ImportRow::default() };
+        let mut row = ImportRow { place: place.clone(), only_known, ..ImportRow::default() };
         row.active = Some(
             !cell(columns.status).eq_ignore_ascii_case("tobedeleted")
                 && !cell(columns.enabled).eq_ignore_ascii_case("false"),
@@ -70,7 +72,7 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
         // A delta says of a student's class only where that has changed.
         match sections.get(id) {
             Some(section) => row.fields.push((StudentField::Section, section.clone())),
-            None if tells_sections && !manifest.users_are_delta && !manifest.enrollments_are_delta => {
+            None if !is_delta && !manifest.enrollments_are_delta => {
                 row.fields.push((StudentField::Section, cell(columns.grades).to_owned()));
             }
             None => {}
@@ -205,20 +207,22 @@ fn is_deleted(table: &Table, record: &StringRecord) -> bool {
     status.is_some_and(|status| status.trim().eq_ignore_ascii_case("tobedeleted"))
 }
 
-/// Who is a student, by `roles.csv` of 1.2.
-fn students_of(table: &Table) -> Result<HashSet<String>, Unreadable> {
+/// Who is a student, by `roles.csv` of 1.2; with `left`, also who is one no more.
+fn students_of(table: &Table, left: bool) -> Result<HashSet<String>, Unreadable> {
     let (user, role) = (needed(table, ROLES, "userSourcedId")?, needed(table, ROLES, "role")?);
     let students = table.rows.iter().filter(|(_, record)| {
-        !is_deleted(table, record)
+        (left || !is_deleted(table, record))
             && record.get(role).is_some_and(|role| role.trim().eq_ignore_ascii_case("student"))
     });
     Ok(students.filter_map(|(_, record)| Some(record.get(user)?.trim().to_owned())).collect())
 }
 
-/// The section of each student: the title of their home room, else of their only class.
+/// The section of each student: the title of their home room, else of their only class, which changes alone do not
+/// tell.
 fn sections(
     classes: Option<&Table>,
     enrollments: Option<&Table>,
+    only_home_rooms: bool,
 ) -> Result<HashMap<String, String>, Unreadable> {
     let (Some(classes), Some(enrollments)) = (classes, enrollments) else { return Ok(HashMap::new()) };
     let (id, title) = (needed(classes, CLASSES, "sourcedId")?, needed(classes, CLASSES, "title")?);
@@ -252,7 +256,9 @@ fn sections(
         }
     }
     for (user, titles) in others {
-        if let [only] = titles.as_slice() {
+        if let [only] = titles.as_slice()
+            && !only_home_rooms
+        {
             home.entry(user).or_insert_with(|| (*only).to_owned());
         }
     }
@@ -329,9 +335,29 @@ mod tests {
             read(&bundle(&[(MANIFEST, &manifest), (USERS, users), (ROLES, roles)]), &options()).unwrap();
         assert_eq!(
             (file.scope, file.rows.len(), file.rows[0].active),
-            (ImportScope::Changes, 1, Some(false))
+            (ImportScope::Changes, 2, Some(false))
         );
         assert!(file.rows[0].fields.iter().all(|(field, _)| *field != StudentField::Section));
+        assert!(!file.rows[0].only_known && file.rows[1].only_known);
+        // Who is a student no more is so by their role, too; and of whom no role is said, it was said before.
+        let left = roles.replace("r1,active", "r1,tobedeleted");
+        let file =
+            read(&bundle(&[(MANIFEST, &manifest), (USERS, users), (ROLES, &left)]), &options()).unwrap();
+        assert_eq!((file.rows[0].only_known, file.rows[0].active), (false, Some(false)));
+        let file = read(&bundle(&[(MANIFEST, &manifest), (USERS, users)]), &options()).unwrap();
+        assert!(file.rows.len() == 2 && file.rows.iter().all(|row| row.only_known));
+        // A class that is new is not all of the classes.
+        let changes = BULK.to_owned() + "file.enrollments,delta\n";
+        let files = [
+            (MANIFEST, changes.as_str()),
+            (USERS, USERS_1_1),
+            (CLASSES, CLASSES_CSV),
+            (ENROLLMENTS, ENROLLMENTS_CSV),
+        ];
+        let file = read(&bundle(&files), &options()).unwrap();
+        let section =
+            |at: usize| file.rows[at].fields.iter().find(|(field, _)| *field == StudentField::Section);
+        assert_eq!((section(0).map(|(_, text)| text.as_str()), section(1)), (Some("9B"), None));
     }
 
     #[test]

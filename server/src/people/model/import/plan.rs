@@ -40,13 +40,19 @@ impl ImportPlan {
         let ImportFile { rows, problems, ignored_columns, scope } = file;
         let mut planning = Planning::new(students);
         let mut plan = Self { problems, ignored_columns, ..Self::default() };
+        // Of whom a row speaks that can't be read, nobody knows.
+        let deactivate = options.deactivate_missing && plan.problems.is_empty();
+        if options.deactivate_missing && !deactivate {
+            let message = "nobody is deactivated for being missing, as there are rows that can't be read";
+            plan.problems.push(ImportProblem::new(&Place::default(), None, message));
+        }
         for row in rows {
             if let Err(mut found) = planning.take(&row) {
                 plan.problems.append(&mut found);
             }
         }
         plan.problems.sort_by(|a, b| a.place.cmp(&b.place));
-        planning.finish(&mut plan, scope, options.deactivate_missing);
+        planning.finish(&mut plan, scope, deactivate);
         plan
     }
 
@@ -102,9 +108,11 @@ impl Planning {
     fn take(&mut self, row: &ImportRow) -> Result<(), Vec<ImportProblem>> {
         let said = |field| row.fields.iter().find(|(named, _)| *named == field).map(|(_, text)| text);
         // The other system's name for a student outlives a change of the number.
-        let found = self
-            .holder(StudentField::ExternalId, said(StudentField::ExternalId))
-            .or_else(|| self.holder(StudentField::Number, said(StudentField::Number)));
+        let external = self.holder(StudentField::ExternalId, said(StudentField::ExternalId));
+        if row.only_known && external.is_none() {
+            return Ok(());
+        }
+        let found = external.or_else(|| self.holder(StudentField::Number, said(StudentField::Number)));
         if let Some(earlier) = found.and_then(|index| self.said[index].as_ref()) {
             let message = format!("line {} speaks of the same student", earlier.line);
             return Err(vec![ImportProblem::new(&row.place, None, message)]);
@@ -271,6 +279,15 @@ mod tests {
                 .is_wanted(&ImportOptions { dry_run: true, ..asked.clone() })
         );
         assert_eq!(plan(&students, "number,name,active\n9,New,no\n", &options()).create, []);
+    }
+
+    #[test]
+    fn nobody_is_missing_for_a_row_that_can_not_be_read() {
+        let students = [student("1", "", ""), student("2", "", "")];
+        let asked = ImportOptions { deactivate_missing: true, skip_bad_rows: true, ..options() };
+        let found = plan(&students, "number,name,active\n1,Ada,yes\n2,Lovelace, Ada,yes\n", &asked);
+        assert_eq!((found.missing, found.deactivated, found.problems.len()), (1, 0, 2));
+        assert!(problems(&found)[0].starts_with("0: -: nobody is deactivated"), "{:?}", found.problems);
     }
 
     #[test]

@@ -7,6 +7,10 @@ use super::{ImportOptions, ImportProblem, MOST_ROWS, Place, Unreadable};
 
 /// What spreadsheets part fields by.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+/// Longest line, in bytes: what bounds the cells of a row.
+const LONGEST_LINE: usize = 64 << 10;
+/// Most columns.
+const MOST_COLUMNS: usize = 1000;
 
 /// A table with a header.
 #[derive(Debug)]
@@ -34,6 +38,9 @@ impl Table {
             }
             _ => (None, text.as_str()),
         };
+        if text.split(['\r', '\n']).any(|line| line.len() > LONGEST_LINE) {
+            return Err(named(&format!("has a line of more than {LONGEST_LINE} bytes: is it a table?")));
+        }
         let skipped = u64::from(said.is_some());
         let delimiter = options.delimiter.or(said).unwrap_or_else(|| delimiter(text));
         let mut reader = ReaderBuilder::new()
@@ -48,6 +55,9 @@ impl Table {
                 header.map_err(|error| named(&error.to_string()))?.iter().map(str::to_owned).collect()
             }
         };
+        if header.len() > MOST_COLUMNS {
+            return Err(named(&format!("has more than {MOST_COLUMNS} columns")));
+        }
         let (mut rows, mut problems) = (Vec::new(), Vec::new());
         let mut lines = Lines { text: text.as_bytes(), counted: 0, line: 1 };
         for record in records {
@@ -56,7 +66,7 @@ impl Table {
             if record.iter().all(|cell| cell.trim().is_empty()) {
                 continue;
             }
-            if rows.len() >= MOST_ROWS {
+            if rows.len() + problems.len() >= MOST_ROWS {
                 return Err(named(&format!("has more than {MOST_ROWS} rows")));
             }
             if record.len() == header.len() {
