@@ -27,6 +27,6 @@ pub use store::{
     StoredTemplate, TemplateOutcome, TemplateState,
 };
 pub(crate) use store::{
-    ERASURE, TEMPLATE_COUNT, erase_faces, has_evidence, insert_student_keys, read_erasure,
+    ERASURE, IS_ENROLLED, TEMPLATE_COUNT, erase_faces, has_evidence, insert_student_keys, read_erasure,
     sightings_with_evidence, store_faces,
 };

@@ -19,7 +19,7 @@ pub use faces::SealedFace;
 pub(crate) use faces::{has_evidence, sightings_with_evidence, store_faces};
 pub(crate) use keys::{Epoch, insert_student_keys};
 pub use keys::{KeyOf, NewDataKey, StoredKey};
-pub(crate) use templates::TEMPLATE_COUNT;
+pub(crate) use templates::{IS_ENROLLED, TEMPLATE_COUNT};
 pub use templates::{NewTemplate, StoredTemplate, TemplateOutcome};
 
 /// Held by the server that makes and drops partitions ("parts" in ASCII).

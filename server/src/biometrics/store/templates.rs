@@ -20,6 +20,10 @@ use crate::{
 /// How many templates a student of `students s` has, as the column `template_count`.
 pub(crate) const TEMPLATE_COUNT: &str = "(SELECT count(*) FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id) AS template_count";
 
+/// Whether a student of `students s` has templates.
+pub(crate) const IS_ENROLLED: &str =
+    "EXISTS (SELECT FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id)";
+
 /// Templates `t` of students who are to be recognised, with their data keys `k`.
 pub(super) const MATCHED: &str = "templates t JOIN data_keys k USING (site_id, student_id)
     JOIN students s ON s.site_id = t.site_id AND s.id = t.student_id AND s.is_matched";

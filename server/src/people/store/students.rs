@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::pairs::forget_pairs;
 use crate::{
-    biometrics::{ERASURE, NewDataKey, TEMPLATE_COUNT, erase_faces, insert_student_keys, read_erasure},
+    biometrics::{
+        ERASURE, IS_ENROLLED, NewDataKey, TEMPLATE_COUNT, erase_faces, insert_student_keys, read_erasure,
+    },
     db::{Batch, Conditions, Database, DatabaseError, read_text},
     page::{Page, PageRequest},
     people::{Student, StudentFilter, StudentKey, StudentProfile, StudentState, StudentVersion, pseudonym},
@@ -320,9 +322,7 @@ fn conditions<'a>(site: &'a Uuid, filter: &'a StudentFilter, looked_for: &'a Loo
     }
     if let Some(enrolled) = filter.enrolled {
         let not = if enrolled { "" } else { "NOT " };
-        conditions.also(&format!(
-            "{not}EXISTS (SELECT FROM templates t WHERE t.site_id = s.site_id AND t.student_id = s.id)"
-        ));
+        conditions.also(&format!("{not}{IS_ENROLLED}"));
     }
     conditions
 }
