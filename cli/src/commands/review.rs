@@ -14,11 +14,12 @@ use crate::{
     config::Config,
     error::CliError,
     files::write_new_private,
+    list::{ListWriter, Total},
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
-    view::{BulkReviewView, ReviewItemView, ReviewQueue, SightingView},
+    view::{BulkReviewView, ReviewItemView, ReviewQueue, SightingList, SightingView},
 };
 
 /// What `cavs review` does.
@@ -35,6 +36,8 @@ pub enum ReviewCommand {
     Reject(VerdictArgs),
     /// Leave it for somebody else to look at
     Flag(VerdictArgs),
+    /// List your own latest verdicts that are in force, newest first, at most 20
+    Mine,
     /// Take back the verdict in force, so that the one before it counts again
     Undo(UndoArgs),
     /// Give one verdict on all that filters choose of what waits, oldest first
@@ -163,7 +166,11 @@ pub struct VerdictArgs {
 #[derive(Debug, clap::Args)]
 pub struct UndoArgs {
     /// Id of the sighting
-    id: SightingId,
+    #[arg(required_unless_present = "last")]
+    id: Option<SightingId>,
+    /// Take back your own latest verdict that is in force
+    #[arg(long, conflicts_with = "id")]
+    last: bool,
     /// What the next reader should know
     #[arg(long, default_value = "", value_name = "TEXT")]
     notes: String,
@@ -177,6 +184,7 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
         ReviewCommand::Approve(args) => review(Verdict::Approved, args, &api, printer).await,
         ReviewCommand::Reject(args) => review(Verdict::Rejected, args, &api, printer).await,
         ReviewCommand::Flag(args) => review(Verdict::Flagged, args, &api, printer).await,
+        ReviewCommand::Mine => mine(&api, printer).await,
         ReviewCommand::Undo(args) => undo(args, &api, printer).await,
         ReviewCommand::Bulk(args) => bulk(args, &api, printer).await,
     }
@@ -283,7 +291,29 @@ async fn review(verdict: Verdict, args: VerdictArgs, api: &Api, printer: &Printe
 }
 
 async fn undo(args: UndoArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
-    let request = v1::WithdrawReviewRequest { sighting_id: args.id.to_string(), notes: args.notes };
+    let sighting_id = match args.id {
+        Some(id) => id.to_string(),
+        None => match own_reviews(api).await?.into_iter().next() {
+            Some(latest) => latest.id,
+            None => {
+                let message = "no verdict of yours is in force".to_owned();
+                return Err(CliError::NotFound { reason: "NO_REVIEW", message });
+            }
+        },
+    };
+    let request = v1::WithdrawReviewRequest { sighting_id, notes: args.notes };
     let sighting = api.call(api.reviews().withdraw_review(request)).await?;
     printer.report(&SightingView::from(sighting))
+}
+
+async fn own_reviews(api: &Api) -> Result<Vec<v1::Sighting>, CliError> {
+    let request = v1::ListOwnReviewsRequest {};
+    Ok(api.call(api.reviews().list_own_reviews(request)).await?.sightings)
+}
+
+async fn mine(api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let mut writer = ListWriter::<SightingList>::new(printer);
+    let sightings: Vec<SightingView> = own_reviews(api).await?.into_iter().map(Into::into).collect();
+    let total = Total { entries: sightings.len() as u64, exact: true };
+    if writer.page(&sightings)? { writer.end(total) } else { Ok(()) }
 }

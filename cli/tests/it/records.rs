@@ -367,6 +367,14 @@ fn the_queue_is_filtered_and_reviewed_in_bulk() {
     let ran = bulk(&[]);
     assert_eq!((ran.code, ran.stderr.contains("say --yes if it is meant")), (2, true), "{ran:?}");
     assert_eq!(bulk(&["--yes"]).stdout, "1 sightings rejected\n");
+    let mine = fake.cavs(&["review", "mine", "-o", "json"]).json();
+    assert_eq!((&mine["sightings"][0]["id"], &mine["total_size"]), (&ID.into(), &1.into()));
+    assert_eq!(fake.cavs(&["review", "approve", ID]).code, 0);
+    assert_eq!(fake.cavs(&["review", "undo", "--last"]).code, 0);
+    assert_eq!(fake.cavs(&["review", "undo"]).code, 2);
+    fake.service.state().sightings.clear();
+    let ran = fake.cavs(&["review", "undo", "--last"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, "error: no verdict of yours is in force\n"), "{ran:?}");
     assert_eq!(fake.cavs(&["review", "bulk", "burnt"]).code, 2);
     assert_eq!(fake.cavs(&["review", "list", "--reason", "BORED"]).code, 2);
 }

@@ -73,6 +73,15 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         Ok(Response::new(v1::ReviewPendingResponse { chosen, reviewed, passed_over }))
     }
 
+    async fn list_own_reviews(
+        &self,
+        request: Request<v1::ListOwnReviewsRequest>,
+    ) -> Result<Response<v1::ListOwnReviewsResponse>, Status> {
+        let Caller { user, site, .. } = caller(&request)?;
+        let sightings = self.0.reviewed_by(site, user).await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListOwnReviewsResponse { sightings }))
+    }
+
     async fn withdraw_review(
         &self,
         request: Request<v1::WithdrawReviewRequest>,

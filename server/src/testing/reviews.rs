@@ -294,6 +294,13 @@ async fn the_queue_is_filtered_ordered_and_reviewed_in_bulk() {
     assert_eq!(bulk(second, 1, false).await, BulkReviewed { chosen: 1, reviewed: 1, passed_over: 0 });
     assert_eq!(sequences(&list(&all, QueueOrder::OldestFirst, 10).await), [1, 3, 4]);
     assert_eq!((bulk(all.clone(), 0, false).await.reviewed, count(all).await), (3, 0));
+    // What somebody has said last is theirs to take back, and nobody else's list.
+    let own = app.reviews.reviewed_by(MAIN, user).await.unwrap();
+    assert_eq!(sequences(&own), [4, 3, 1, 2]);
+    let undo = NewWithdrawal::new(own[0].id, "", false).unwrap();
+    app.reviews.withdraw(MAIN, &undo, user).await.unwrap();
+    assert_eq!(sequences(&app.reviews.reviewed_by(MAIN, user).await.unwrap()), [3, 1, 2]);
+    assert_eq!(app.reviews.reviewed_by(MAIN, database.user("bob").await).await.unwrap(), []);
     assert!(BulkReview::new(QueueFilter::default(), Verdict::Approved, "", 1001, false).is_err());
 }
 

@@ -16,7 +16,7 @@ const LANDED: [(u32, &str, u64); 9] = [
     (6, "thresholds", 7_732_950_728_102_232_908),
     (7, "students", 3_237_608_413_781_877_624),
     (8, "confusable_pairs", 14_339_909_403_399_576_607),
-    (9, "review_queue", 16_735_828_909_165_543_768),
+    (9, "review_queue", 7_367_685_357_574_082_311),
 ];
 /// What a database of version 5 holds.
 const FILLED: (u32, &str) = (5, include_str!("filled.sql"));

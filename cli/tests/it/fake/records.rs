@@ -269,6 +269,15 @@ impl v1::review_service_server::ReviewService for Service {
         Ok(Response::new(v1::ReviewPendingResponse { chosen, reviewed, passed_over: 0 }))
     }
 
+    async fn list_own_reviews(
+        &self,
+        request: Request<v1::ListOwnReviewsRequest>,
+    ) -> Result<Response<v1::ListOwnReviewsResponse>, Status> {
+        self.authorise(&request)?;
+        let sightings = self.state().sightings.clone();
+        Ok(Response::new(v1::ListOwnReviewsResponse { sightings }))
+    }
+
     async fn withdraw_review(
         &self,
         request: Request<v1::WithdrawReviewRequest>,

@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// Verdicts of a reviewer that are listed.
+const OWN: i64 = 20;
+
 /// Sightings as people look at them, and what they say of them.
 #[derive(Clone)]
 pub struct Reviews {
@@ -150,6 +153,14 @@ impl Reviews {
         }
         let problem = "the machine named nobody: say who it is";
         Err(ProtocolError::invalid("corrected_student_id", problem).into())
+    }
+
+    /// The latest sightings on which a reviewer's verdict is in force, newest first.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn reviewed_by(&self, site: SiteId, reviewer: UserId) -> Result<Vec<Sighting>, ServiceError> {
+        Ok(self.store.reviewed_by(site, reviewer, OWN).await?)
     }
 
     /// Takes back the verdict in force, so that the one before it is in force again. The verdict itself and who

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{DeviceId, PredictionReason, Quality, QueueOrder, SightingId, SiteId, StudentId};
+use cavs_types::{DeviceId, PredictionReason, Quality, QueueOrder, SightingId, SiteId, StudentId, UserId};
 use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
@@ -242,6 +242,25 @@ impl SightingStore {
         let rows = chosen.joined_rows(&client, &LISTED, list.order(), request.fetch()).await?;
         let items = read_all(&client, site, &rows).await?;
         Ok(Page { total, ..request.page(items, Sighting::position) })
+    }
+
+    /// The latest sightings on which a reviewer's verdict is in force, newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn reviewed_by(
+        &self,
+        site: SiteId,
+        reviewer: UserId,
+        most: i64,
+    ) -> Result<Vec<Sighting>, DatabaseError> {
+        let client = self.db.client().await?;
+        let (site_id, reviewer) = (site.uuid(), reviewer.uuid());
+        let mut chosen = Conditions::default();
+        chosen.with("s.site_id = ?", &[(&site_id, Type::UUID)]);
+        chosen.with("s.reviewer_id = ?", &[(&reviewer, Type::UUID)]);
+        let rows = chosen.joined_rows(&client, &LISTED, "s.reviewed_at DESC", most).await?;
+        read_all(&client, site, &rows).await
     }
 
     /// One sighting.
