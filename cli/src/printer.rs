@@ -100,8 +100,16 @@ impl Printer {
     /// # Errors
     /// Where standard output can't be written. A reader that has seen enough is no error.
     pub fn report(&self, report: &impl Report) -> Result<(), CliError> {
+        self.report_again(report).map(drop)
+    }
+
+    /// As [`Self::report`], where more results follow. `false`: the reader has seen enough.
+    ///
+    /// # Errors
+    /// Where standard output can't be written.
+    pub fn report_again(&self, report: &impl Report) -> Result<bool, CliError> {
         let text = render(report, self.format, &self.style)?;
-        read_on(write_line(io::stdout().lock(), &text)).map(drop)
+        read_on(write_line(io::stdout().lock(), &text))
     }
 
     /// Writes a part of a result, as it is. `false`: the reader has seen enough.

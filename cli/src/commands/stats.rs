@@ -40,12 +40,11 @@ pub(crate) async fn run(args: StatsArgs, config: &Config, printer: &Printer) -> 
             v1::GetStatsRequest { period: periods.last().cloned(), further_periods: periods.clone() };
         let stats = api.call(api.stats().get_stats(request)).await?;
         let view = StatsView::new(stats, days.iter().map(|day| day.date().to_string()));
-        if args.watch && printer.format() == Format::Table {
-            // From the top, as far as a terminal is there.
+        if args.watch && printer.format() == Format::Table && printer.style().width.is_some() {
+            // On a terminal, from its top.
             printer.write("\u{1b}[H\u{1b}[2J")?;
         }
-        printer.report(&view)?;
-        if !args.watch {
+        if !printer.report_again(&view)? || !args.watch {
             return Ok(());
         }
         tokio::time::sleep(WATCHED).await;
