@@ -44,3 +44,10 @@ need_cargo_tool() {
     say "Installing $2"
     cargo install --quiet --locked "$2" --version "$3"
 }
+
+# npm and node.js, for tools and clients of the protocol that there are for them only.
+need_npm() {
+    command -v npm >/dev/null && command -v node >/dev/null && return
+    command -v apt-get >/dev/null || fail "needs node.js 18 or later, and npm"
+    need_packages nodejs npm
+}

@@ -8,12 +8,15 @@ use std::{
 };
 
 use cavs_certs::{TlsFault, tls_fault};
-use cavs_proto::v1::{
-    auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
-    enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
-    retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
-    sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
-    stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
+use cavs_proto::{
+    OneResource,
+    v1::{
+        auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
+        enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
+        retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
+        sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
+        stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
+    },
 };
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -148,6 +151,18 @@ impl Api {
         answer: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, CliError> {
         self.bounded(answer).await.map(Response::into_inner)
+    }
+
+    /// As [`Self::call`], where the answer is one resource.
+    ///
+    /// # Errors
+    /// The server's error, or that there was no answer, or nothing in it.
+    pub async fn one<T: OneResource>(
+        &self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T::Resource, CliError> {
+        let resource = self.call(answer).await?.into_resource();
+        resource.ok_or_else(|| CliError::protocol("the server's answer has nothing in it"))
     }
 
     /// As [`Self::call`], for what takes longer than other calls.

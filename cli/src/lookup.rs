@@ -10,7 +10,7 @@ pub(crate) async fn student(api: &Api, text: &str) -> Result<v1::Student, CliErr
     use get_student_request::Key;
     let get = async |key| {
         let request = v1::GetStudentRequest { key: Some(key) };
-        api.call(api.students().get_student(request)).await
+        api.one(api.students().get_student(request)).await
     };
     if is_id(text) {
         match get(Key::Id(text.to_owned())).await {
@@ -27,7 +27,7 @@ pub(crate) async fn device(api: &Api, text: &str) -> Result<v1::Device, CliError
     use get_device_request::Key;
     let get = async |key| {
         let request = v1::GetDeviceRequest { key: Some(key) };
-        api.call(api.devices().get_device(request)).await
+        api.one(api.devices().get_device(request)).await
     };
     if is_id(text) {
         match get(Key::Id(text.to_owned())).await {
@@ -43,7 +43,7 @@ pub(crate) async fn site(api: &Api, text: &str) -> Result<v1::Site, CliError> {
     use get_site_request::Key;
     let key = if is_id(text) { Key::Id(text.to_owned()) } else { Key::Name(text.to_owned()) };
     let request = v1::GetSiteRequest { key: Some(key) };
-    api.call(api.sites().get_site(request)).await.map_err(|error| error.about(text))
+    api.one(api.sites().get_site(request)).await.map_err(|error| error.about(text))
 }
 
 /// The id of a student, where one was given.

@@ -90,7 +90,7 @@ impl Sighting {
         v1::CapturedSighting {
             boot_epoch: 0,
             sequence: 0,
-            captured_at: Some(to_timestamp(self.taken.wall)),
+            capture_time: Some(to_timestamp(self.taken.wall)),
             embedding: self.face.embedding.to_le_bytes().into(),
             pack_digest: self.pack_digest.to_string(),
             bounding_box: Some(self.face.bounding_box.into()),
@@ -111,11 +111,11 @@ impl Sighting {
 /// now, and says how far they can be trusted. Each time is judged by what its own clock said: the wall
 /// clock may have been set between two of them.
 pub(crate) fn correct_times(sighting: &mut v1::CapturedSighting, anchor: Option<&ClockAnchor>) {
-    let shift = sighting.clock.as_mut().and_then(|clock| correct(&mut sighting.captured_at, clock, anchor));
+    let shift = sighting.clock.as_mut().and_then(|clock| correct(&mut sighting.capture_time, clock, anchor));
     let Some(track) = &mut sighting.track else { return };
     let times = [
-        (&mut track.entered_at, track.entered_clock.as_mut()),
-        (&mut track.last_seen_at, track.last_seen_clock.as_mut()),
+        (&mut track.enter_time, track.entered_clock.as_mut()),
+        (&mut track.last_seen_time, track.last_seen_clock.as_mut()),
     ];
     for (time, clock) in times {
         match clock {
@@ -171,8 +171,8 @@ impl From<SightingTrack> for v1::SightingTrack {
     fn from(track: SightingTrack) -> Self {
         Self {
             id: track.id,
-            entered_at: Some(to_timestamp(track.entered.wall)),
-            last_seen_at: Some(to_timestamp(track.last_seen.wall)),
+            enter_time: Some(to_timestamp(track.entered.wall)),
+            last_seen_time: Some(to_timestamp(track.last_seen.wall)),
             left: track.left,
             ordinal: track.ordinal,
             shots: track.shots,
@@ -200,7 +200,7 @@ mod tests {
     fn tracked(entered: Stamp, taken: Stamp, last_seen: Stamp) -> v1::CapturedSighting {
         let track = SightingTrack { id: 1, entered, last_seen, left: true, ordinal: 0, shots: 3 };
         v1::CapturedSighting {
-            captured_at: Some(to_timestamp(taken.wall)),
+            capture_time: Some(to_timestamp(taken.wall)),
             clock: Some(taken.into()),
             track: Some(track.into()),
             ..Default::default()
@@ -224,17 +224,17 @@ mod tests {
         let mut sighting = tracked(at(40, 40, false), at(NOON - 50, 50, true), at(NOON - 45, 55, true));
         correct_times(&mut sighting, Some(&anchor));
         let track = sighting.track.unwrap();
-        assert_eq!(seconds(sighting.captured_at), NOON - 50);
-        assert_eq!(seconds(track.entered_at), NOON - 60, "the one that was wrong");
-        assert_eq!(seconds(track.last_seen_at), NOON - 45);
+        assert_eq!(seconds(sighting.capture_time), NOON - 50);
+        assert_eq!(seconds(track.enter_time), NOON - 60, "the one that was wrong");
+        assert_eq!(seconds(track.last_seen_time), NOON - 45);
         assert_eq!(track.entered_clock.unwrap().trust(), Trust::Corrected);
 
         // And the other way round: what was right stays, whatever is made of the best shot.
         let mut sighting = tracked(at(NOON - 60, 40, true), at(50, 50, false), at(NOON - 45, 55, true));
         correct_times(&mut sighting, Some(&anchor));
         let track = sighting.track.unwrap();
-        assert_eq!(seconds(sighting.captured_at), NOON - 50);
-        assert_eq!((seconds(track.entered_at), seconds(track.last_seen_at)), (NOON - 60, NOON - 45));
+        assert_eq!(seconds(sighting.capture_time), NOON - 50);
+        assert_eq!((seconds(track.enter_time), seconds(track.last_seen_time)), (NOON - 60, NOON - 45));
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         let anchor = ClockAnchor { boot, learnt: Duration::from_secs(100), uncertainty: Duration::ZERO };
         correct_times(&mut sighting, Some(&anchor));
         let track = sighting.track.unwrap();
-        let times = [track.entered_at, sighting.captured_at, track.last_seen_at].map(seconds);
+        let times = [track.enter_time, sighting.capture_time, track.last_seen_time].map(seconds);
         assert_eq!(times, [1_800_000_040, 1_800_000_050, 1_800_000_055]);
     }
 }

@@ -5,6 +5,7 @@
 //! details of errors.
 
 mod error;
+mod resource;
 mod time;
 mod vocabulary;
 
@@ -18,6 +19,7 @@ pub use error::{
     ERROR_DOMAIN, code_of, complete_error, error_reason, invalid_argument, status, status_of,
     status_with_retry,
 };
+pub use resource::OneResource;
 pub use time::{from_timestamp, to_timestamp};
 pub use vocabulary::{Unspecified, WireEnum, enum_from_wire, enum_to_wire};
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use cavs_proto::v1::{
-    self, auth_service_client::AuthServiceClient, device_message, ingest_service_client::IngestServiceClient,
+    self, auth_service_client::AuthServiceClient, ingest_service_client::IngestServiceClient, stream_request,
 };
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -161,7 +161,7 @@ pub async fn greet(site: &Site, device: &Device) {
         boot_epoch: 1,
         ..Default::default()
     };
-    let hello = v1::DeviceMessage { message: Some(device_message::Message::Hello(hello)) };
+    let hello = v1::StreamRequest { message: Some(stream_request::Message::Hello(hello)) };
     let mut stream =
         IngestServiceClient::new(channel).stream(tokio_stream::iter([hello])).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();

@@ -14,8 +14,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Identity},
 };
 use v1::{
-    device_message::Message as Up, ingest_service_client::IngestServiceClient,
-    server_message::Message as Down, sighting_result::Outcome,
+    ingest_service_client::IngestServiceClient, sighting_result::Outcome, stream_request::Message as Up,
+    stream_response::Message as Down,
 };
 
 pub(crate) async fn device_channel(site: &Site, certificate: &Path, key: &Path) -> Channel {
@@ -36,7 +36,7 @@ pub(crate) async fn device_channel_to(site: &Site, port: u16, certificate: &Path
 
 /// Sends messages on one stream (`None` is one that nobody knows yet), and gives what came back until the stream ended.
 pub(crate) async fn converse(channel: Channel, messages: Vec<Option<Up>>) -> (Vec<Down>, Option<Status>) {
-    let messages = messages.into_iter().map(|message| v1::DeviceMessage { message });
+    let messages = messages.into_iter().map(|message| v1::StreamRequest { message });
     let mut stream = match IngestServiceClient::new(channel).stream(iter(messages)).await {
         Ok(response) => response.into_inner(),
         Err(status) => return (Vec::new(), Some(status)),
@@ -62,7 +62,7 @@ pub(crate) fn sighting(site: &Site, sequence: u64) -> v1::CapturedSighting {
     v1::CapturedSighting {
         boot_epoch: 1,
         sequence,
-        captured_at: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+        capture_time: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
         embedding: UnitEmbedding::normalize(vec![1.0; 128]).unwrap().to_le_bytes().into(),
         pack_digest: site.pack_digest().to_string(),
         bounding_box: Some(v1::BoundingBox { x: 1.0, y: 1.0, width: 9.0, height: 9.0 }),
@@ -88,7 +88,7 @@ async fn devices_get_an_answer_for_every_sighting() {
             embedding: UnitEmbedding::normalize(vec![1.0; 64]).unwrap().to_le_bytes().into(),
             ..sighting(&site, 4)
         },
-        v1::CapturedSighting { captured_at: None, ..sighting(&site, 5) },
+        v1::CapturedSighting { capture_time: None, ..sighting(&site, 5) },
         sighting(&site, 1),
     ];
     let batch = v1::SightingBatch { batch_id: 7, sightings };

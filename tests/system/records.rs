@@ -8,7 +8,7 @@ use cavs_tests::{Site, TestSite, people};
 use cavs_types::Quality;
 use jiff::Timestamp;
 use serde_json::Value;
-use v1::device_message::Message::Sightings;
+use v1::stream_request::Message::Sightings;
 
 use super::bad_input::{converse, device_channel, hello, sighting};
 
@@ -25,7 +25,7 @@ pub(crate) fn seen(
     let embedding = pipeline.analyze(&image).unwrap().remove(0).embedding.to_le_bytes();
     v1::CapturedSighting {
         embedding: embedding.into(),
-        captured_at: Some(to_timestamp(captured_at)),
+        capture_time: Some(to_timestamp(captured_at)),
         quality: Some(Quality::uniform(90).into()),
         ..sighting(site, sequence)
     }

@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 use v1::{
-    device_message::Message as Up, ingest_service_client::IngestServiceClient,
-    server_message::Message as Down, sighting_result::Outcome,
+    ingest_service_client::IngestServiceClient, sighting_result::Outcome, stream_request::Message as Up,
+    stream_response::Message as Down,
 };
 
 use crate::bad_input::{converse, device_channel, device_channel_to};
@@ -134,7 +134,7 @@ fn old(frame: &str, x: f32) -> v1::CapturedSighting {
     v1::CapturedSighting {
         boot_epoch: 7,
         sequence: 1,
-        captured_at: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+        capture_time: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
         embedding: UnitEmbedding::normalize(vec![1.0, x]).unwrap().to_le_bytes().into(),
         pack_digest: "11".repeat(32),
         bounding_box: Some(v1::BoundingBox { x, y: 1.0, width: 9.0, height: 9.0 }),
@@ -147,8 +147,8 @@ fn old(frame: &str, x: f32) -> v1::CapturedSighting {
 
 /// A stream that is held open.
 struct Stream {
-    up: mpsc::Sender<v1::DeviceMessage>,
-    down: Streaming<v1::ServerMessage>,
+    up: mpsc::Sender<v1::StreamRequest>,
+    down: Streaming<v1::StreamResponse>,
 }
 
 impl Stream {
@@ -161,7 +161,7 @@ impl Stream {
             capabilities: vec![v1::Capability::Proxy.into()],
             ..Default::default()
         };
-        up.send(v1::DeviceMessage { message: Some(Up::Hello(hello)) }).await.unwrap();
+        up.send(v1::StreamRequest { message: Some(Up::Hello(hello)) }).await.unwrap();
         let response =
             IngestServiceClient::new(channel.clone()).stream(ReceiverStream::new(outgoing)).await?;
         let mut stream = Self { up, down: response.into_inner() };
@@ -171,7 +171,7 @@ impl Stream {
     }
 
     async fn say(&self, message: Up) {
-        self.up.send(v1::DeviceMessage { message: Some(message) }).await.unwrap();
+        self.up.send(v1::StreamRequest { message: Some(message) }).await.unwrap();
     }
 
     async fn hear(&mut self) -> Result<Down, Status> {

@@ -90,7 +90,7 @@ async fn errors_of_the_framework_have_reasons(site: &Site, api: &Channel, token:
     grpc.ready().await.unwrap();
     let mut request = Request::new(tokio_stream::iter([first, second]));
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    let codec = tonic_prost::ProstCodec::<_, v1::ImageVerdict>::default();
+    let codec = tonic_prost::ProstCodec::<_, v1::EnrollFromImagesResponse>::default();
     let path = PathAndQuery::from_static("/cavs.v1.EnrollmentService/EnrollFromImages");
     let status = match grpc.streaming(request, path, codec).await {
         Err(status) => status,
@@ -178,7 +178,7 @@ async fn failed_logins_are_logged_by_pseudonym(site: &Site, api: &Channel) -> BT
     let stranger = ca.issue_device(uuid::Uuid::now_v7()).unwrap().save(&site.path("x"), "stranger").unwrap();
     let stranger = Device { id: String::new(), certificate: stranger, directory: site.path("x") };
     let devices = channel(site, site.device_port(), Some(&stranger)).await;
-    let nothing = tokio_stream::iter(Vec::<v1::DeviceMessage>::new());
+    let nothing = tokio_stream::iter(Vec::<v1::StreamRequest>::new());
     let refused = v1::ingest_service_client::IngestServiceClient::new(devices).stream(nothing).await;
     is(&refused.unwrap_err(), ErrorReason::DeviceUnknown);
     for _ in 0..20 {

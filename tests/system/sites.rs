@@ -16,7 +16,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Certificate, Channel, ClientTlsConfig},
 };
-use v1::device_message::Message::Sightings;
+use v1::stream_request::Message::Sightings;
 
 use super::{
     bad_input::{converse, device_channel, hello},

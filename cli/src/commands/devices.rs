@@ -186,7 +186,7 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
     match command {
         DevicesCommand::Add { name, kind, classroom } => {
             let request = v1::CreateDeviceRequest { name, kind: enum_to_wire(kind), classroom };
-            let device = DeviceView::from(api.call(api.devices().create_device(request)).await?);
+            let device = DeviceView::from(api.one(api.devices().create_device(request)).await?);
             printer.report(&device)?;
             printer.note(&match kind {
                 DeviceKind::Agent => certificate_next(&device.id),
@@ -222,14 +222,14 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             let device_id = lookup::device(&api, &device).await?.id;
             let set = settings.into_iter().collect();
             let request = v1::ConfigureDeviceRequest { device_id, reset, unset, set };
-            let device = api.call(api.devices().configure_device(request)).await?;
+            let device = api.one(api.devices().configure_device(request)).await?;
             printer.report(&DeviceView::from(device))
         }
         DevicesCommand::Assign { camera, proxy, none: _ } => {
             let device_id = lookup::device(&api, &camera).await?.id;
             let proxy_id = lookup::device_id(&api, proxy.as_deref()).await?;
             let request = v1::AssignCameraRequest { device_id, proxy_id };
-            let device = api.call(api.devices().assign_camera(request)).await?;
+            let device = api.one(api.devices().assign_camera(request)).await?;
             printer.report(&DeviceView::from(device))
         }
         DevicesCommand::Token { camera, revoke } => {
@@ -248,14 +248,14 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
         DevicesCommand::Update { device, name, classroom } => {
             let device_id = lookup::device(&api, &device).await?.id;
             let request = v1::UpdateDeviceRequest { device_id, name, classroom };
-            let device = api.call(api.devices().update_device(request)).await?;
+            let device = api.one(api.devices().update_device(request)).await?;
             printer.report(&DeviceView::from(device))
         }
         DevicesCommand::Replace { device, yes } => {
             let old = lookup::device(&api, &device).await?;
             let device_id = confirmed("Replace", old, yes, printer)?;
             let request = v1::ReplaceDeviceRequest { device_id };
-            let device = DeviceView::from(api.call(api.devices().replace_device(request)).await?);
+            let device = DeviceView::from(api.one(api.devices().replace_device(request)).await?);
             printer.report(&device)?;
             printer.note(&match device.kind {
                 "agent" => certificate_next(&device.id),
@@ -266,7 +266,7 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
         DevicesCommand::Revoke { device, yes } => {
             let device = lookup::device(&api, &device).await?;
             let device_id = confirmed("Revoke", device, yes, printer)?;
-            let device = api.call(api.devices().revoke_device(v1::RevokeDeviceRequest { device_id })).await?;
+            let device = api.one(api.devices().revoke_device(v1::RevokeDeviceRequest { device_id })).await?;
             printer.report(&DeviceView::from(device))
         }
     }

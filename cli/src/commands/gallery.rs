@@ -96,7 +96,7 @@ pub(crate) async fn run(command: GalleryCommand, config: &Config, printer: &Prin
     let api = Api::connect(config).await?;
     match command {
         GalleryCommand::Stats => {
-            let gallery = api.call(api.galleries().get_gallery(v1::GetGalleryRequest {})).await?;
+            let gallery = api.one(api.galleries().get_gallery(v1::GetGalleryRequest {})).await?;
             printer.report(&GalleryView::from(gallery))
         }
         GalleryCommand::SuggestThreshold { false_matches_per_1000 } => {
@@ -180,5 +180,5 @@ pub(crate) async fn note_twins(
     other_student_id: String,
 ) -> Result<PairView, CliError> {
     let request = v1::CreateConfusablePairRequest { student_id, other_student_id };
-    Ok(PairView::from(api.call(api.galleries().create_confusable_pair(request)).await?))
+    Ok(PairView::from(api.one(api.galleries().create_confusable_pair(request)).await?))
 }

@@ -127,12 +127,12 @@ pub(crate) async fn run(
                 }
             }
             let request = v1::UpdateRetentionRequest::from(change);
-            api.call(api.retention().update_retention(request)).await?
+            api.one(api.retention().update_retention(request)).await?
         }
     };
     printer.report(&RetentionView::from(retention))
 }
 
 async fn shown(api: &Api) -> Result<v1::Retention, CliError> {
-    api.call(api.retention().get_retention(v1::GetRetentionRequest {})).await
+    api.one(api.retention().get_retention(v1::GetRetentionRequest {})).await
 }

@@ -244,8 +244,8 @@ impl Filter {
         let filter = v1::SightingFilter {
             device_id: lookup::device_id(api, self.device.as_deref()).await?,
             classroom: self.classroom.unwrap_or_default(),
-            captured_from: from.map(to_timestamp),
-            captured_until: until.map(to_timestamp),
+            start_time: from.map(to_timestamp),
+            end_time: until.map(to_timestamp),
             ..v1::SightingFilter::default()
         };
         let queue_filter = v1::QueueFilter {
@@ -286,7 +286,7 @@ async fn review(verdict: Verdict, args: VerdictArgs, api: &Api, printer: &Printe
         corrected_student_id: lookup::student_id(api, args.student.as_deref()).await?,
         replace: args.replace,
     };
-    let sighting = api.call(api.reviews().review_sighting(request)).await?;
+    let sighting = api.one(api.reviews().review_sighting(request)).await?;
     printer.report(&SightingView::from(sighting))
 }
 
@@ -302,7 +302,7 @@ async fn undo(args: UndoArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
         },
     };
     let request = v1::WithdrawReviewRequest { sighting_id, notes: args.notes };
-    let sighting = api.call(api.reviews().withdraw_review(request)).await?;
+    let sighting = api.one(api.reviews().withdraw_review(request)).await?;
     printer.report(&SightingView::from(sighting))
 }
 

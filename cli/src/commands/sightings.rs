@@ -74,7 +74,7 @@ pub(crate) async fn run(
         SightingsCommand::Show { id } => {
             let api = Api::connect(config).await?;
             let request = v1::GetSightingRequest { id: id.to_string() };
-            printer.report(&SightingView::from(api.call(api.sightings().get_sighting(request)).await?))
+            printer.report(&SightingView::from(api.one(api.sightings().get_sighting(request)).await?))
         }
     }
 }
@@ -87,8 +87,8 @@ async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), 
         classroom: args.classroom.unwrap_or_default(),
         student_id: lookup::student_id(&api, args.student.as_deref()).await?,
         decision: args.decision.map(enum_to_wire).unwrap_or_default(),
-        captured_from: from.map(to_timestamp),
-        captured_until: until.map(to_timestamp),
+        start_time: from.map(to_timestamp),
+        end_time: until.map(to_timestamp),
     };
     paging::list::<SightingList, _>(args.extent, printer, async |query| {
         let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;

@@ -77,16 +77,16 @@ pub(crate) async fn run(command: SitesCommand, config: &Config, printer: &Printe
             .await;
         }
         SitesCommand::Add { name } => {
-            api.call(api.sites().create_site(v1::CreateSiteRequest { name })).await?
+            api.one(api.sites().create_site(v1::CreateSiteRequest { name })).await?
         }
         SitesCommand::Show { which } => lookup::site(&api, &which).await?,
         SitesCommand::Rename { which, name } => {
             let site_id = lookup::site(&api, &which).await?.id;
-            api.call(api.sites().rename_site(v1::RenameSiteRequest { site_id, name })).await?
+            api.one(api.sites().rename_site(v1::RenameSiteRequest { site_id, name })).await?
         }
         SitesCommand::Archive { which, yes: _ } => {
             let site_id = lookup::site(&api, &which).await?.id;
-            api.call(api.sites().archive_site(v1::ArchiveSiteRequest { site_id })).await?
+            api.one(api.sites().archive_site(v1::ArchiveSiteRequest { site_id })).await?
         }
     };
     printer.report(&SiteView::from(site))

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: StatsArgs, config: &Config, printer: &Printer) -> 
         let periods: Vec<v1::Period> = days.windows(2).map(period).collect();
         let request =
             v1::GetStatsRequest { period: periods.last().cloned(), further_periods: periods.clone() };
-        let stats = api.call(api.stats().get_stats(request)).await?;
+        let stats = api.one(api.stats().get_stats(request)).await?;
         let view = StatsView::new(stats, days.iter().map(|day| day.date().to_string()));
         if args.watch && printer.format() == Format::Table && printer.style().width.is_some() {
             // On a terminal, from its top.

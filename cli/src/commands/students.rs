@@ -254,7 +254,7 @@ pub(crate) async fn run(
                 enrollment_date: student.enrollment_date,
                 photo_consent: student.photo_consent,
             };
-            let student = api.call(api.students().create_student(request)).await?;
+            let student = api.one(api.students().create_student(request)).await?;
             printer.report(&StudentView::from(student))
         }
         StudentsCommand::List { filter, extent } => {
@@ -274,19 +274,19 @@ pub(crate) async fn run(
                 student: Some(v1::Student { id, ..changed }),
                 update_mask: Some(prost_types::FieldMask { paths }),
             };
-            let student = api.call(api.students().update_student(request)).await?;
+            let student = api.one(api.students().update_student(request)).await?;
             printer.report(&StudentView::from(student))
         }
         StudentsCommand::Deactivate { student } => {
             let student_id = lookup::student(&api, &student).await?.id;
             let request = v1::DeactivateStudentRequest { student_id, etag: String::new() };
-            let student = api.call(api.students().deactivate_student(request)).await?;
+            let student = api.one(api.students().deactivate_student(request)).await?;
             printer.report(&StudentView::from(student))
         }
         StudentsCommand::Reactivate { student } => {
             let student_id = lookup::student(&api, &student).await?.id;
             let request = v1::ReactivateStudentRequest { student_id, etag: String::new() };
-            let student = api.call(api.students().reactivate_student(request)).await?;
+            let student = api.one(api.students().reactivate_student(request)).await?;
             printer.report(&StudentView::from(student))
         }
         StudentsCommand::Import(args) => import(&api, args, printer).await,
@@ -462,7 +462,7 @@ async fn wait_until_purged(
             }
         }
         let request = v1::GetErasureRequest { student_id: student_id.to_owned() };
-        done.erasure = Some(api.call(api.students().get_erasure(request)).await?);
+        done.erasure = Some(api.one(api.students().get_erasure(request)).await?);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cavs_proto::v1::{
-    EnrollFromImagesRequest, EnrollmentImage, ImageVerdict, enroll_from_images_request::Message,
+    EnrollFromImagesRequest, EnrollFromImagesResponse, EnrollmentImage, enroll_from_images_request::Message,
 };
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
@@ -110,7 +110,7 @@ impl VerdictCollector<'_> {
         Ok(())
     }
 
-    fn verdict(&self, verdict: ImageVerdict) -> Result<(), CliError> {
+    fn verdict(&self, verdict: EnrollFromImagesResponse) -> Result<(), CliError> {
         let index = self.sent.borrow_mut().pop_front();
         let index = index.ok_or_else(|| CliError::protocol("the server sent a verdict on no image"))?;
         self.record(index, VerdictView::of_server(shown(&self.images[index]), verdict));

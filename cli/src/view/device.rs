@@ -206,8 +206,8 @@ impl From<v1::Device> for DeviceView {
 impl From<v1::Heartbeat> for HeartbeatView {
     fn from(beat: v1::Heartbeat) -> Self {
         Self {
-            sent_at: time(beat.sent_at.as_ref()),
-            oldest_spooled_at: time(beat.oldest_spooled_at.as_ref()),
+            sent_at: time(beat.send_time.as_ref()),
+            oldest_spooled_at: time(beat.oldest_spool_time.as_ref()),
             lost_repeats: beat.lost_repeats,
             lost_expired: beat.lost_expired,
             lost_damaged: beat.lost_damaged,

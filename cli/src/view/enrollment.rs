@@ -87,8 +87,8 @@ pub struct BulkEnrollment {
 impl VerdictView {
     /// The server's verdict on an image.
     #[must_use]
-    pub fn of_server(image: String, verdict: v1::ImageVerdict) -> Self {
-        let v1::ImageVerdict { name: _, template_id, reason, message, quality } = verdict;
+    pub fn of_server(image: String, verdict: v1::EnrollFromImagesResponse) -> Self {
+        let v1::EnrollFromImagesResponse { name: _, template_id, reason, message, quality } = verdict;
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
         Self {
             image,

@@ -165,8 +165,8 @@ impl From<v1::Sighting> for SightingView {
         let clock = ClockTrust::from(sighting.clock_trust());
         Self {
             id: sighting.id,
-            captured_at: time(sighting.captured_at.as_ref()),
-            received_at: time(sighting.received_at.as_ref()),
+            captured_at: time(sighting.capture_time.as_ref()),
+            received_at: time(sighting.receive_time.as_ref()),
             device_id: sighting.device_id,
             device_name: sighting.device_name,
             classroom: sighting.classroom,
@@ -187,8 +187,8 @@ impl From<v1::Sighting> for SightingView {
             time_implausible: sighting.time_implausible,
             track: sighting.track.map(|track| TrackView {
                 id: track.id,
-                entered_at: time(track.entered_at.as_ref()),
-                last_seen_at: time(track.last_seen_at.as_ref()),
+                entered_at: time(track.enter_time.as_ref()),
+                last_seen_at: time(track.last_seen_time.as_ref()),
                 left: track.left,
             }),
         }

@@ -114,7 +114,7 @@ impl StatsView {
         let counts = |counts: Option<v1::SightingCounts>| CountsView::from(counts.unwrap_or_default());
         let day = |(counts, day): (v1::SightingCounts, String)| DayView { day, counts: counts.into() };
         Self {
-            as_of: time(stats.as_of.as_ref()),
+            as_of: time(stats.as_of_time.as_ref()),
             pending_reviews: stats.pending_reviews,
             pending_reviews_exact: stats.pending_reviews_exact,
             flagged_reviews: stats.flagged_reviews,

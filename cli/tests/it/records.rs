@@ -18,7 +18,7 @@ fn sighting() -> v1::Sighting {
         id: ID.to_owned(),
         device_name: "room-12".to_owned(),
         classroom: "Room 12".to_owned(),
-        captured_at: Some(to_timestamp("2026-03-02T08:01:02Z".parse().unwrap())),
+        capture_time: Some(to_timestamp("2026-03-02T08:01:02Z".parse().unwrap())),
         prediction: Some(v1::Prediction {
             decision: v1::Decision::Pending.into(),
             reason: "NARROW_MARGIN".to_owned(),
@@ -246,8 +246,8 @@ fn a_sighting_is_shown_with_its_clock_and_track() {
         state.sightings[0].clock_uncertainty_ms = Some(12);
         state.sightings[0].track = Some(v1::TrackSpan {
             id: 4,
-            entered_at: time("2026-03-02T08:00:00Z"),
-            last_seen_at: time("2026-03-02T08:05:00Z"),
+            enter_time: time("2026-03-02T08:00:00Z"),
+            last_seen_time: time("2026-03-02T08:05:00Z"),
             left: true,
         });
     }
@@ -287,7 +287,7 @@ fn sightings_are_filtered_and_hostile_names_harmless() {
     assert_eq!(filter.device_id, "01890000-0000-7000-8000-00000000000d");
     assert_eq!(filter.decision(), v1::Decision::Pending);
     let seconds = |time: &Option<prost_types::Timestamp>| time.as_ref().unwrap().seconds;
-    assert_eq!(seconds(&filter.captured_until) - seconds(&filter.captured_from), 2 * 24 * 3600);
+    assert_eq!(seconds(&filter.end_time) - seconds(&filter.start_time), 2 * 24 * 3600);
 }
 
 #[test]

@@ -35,12 +35,12 @@ pub(super) struct Capture {
 
 #[tonic::async_trait]
 impl v1::capture_service_server::CaptureService for Capture {
-    type StreamFramesStream = Pin<Box<dyn Stream<Item = Result<v1::FrameVerdict, Status>> + Send>>;
+    type StreamFramesStream = Pin<Box<dyn Stream<Item = Result<v1::StreamFramesResponse, Status>> + Send>>;
 
     async fn submit_frame(
         &self,
         request: Request<v1::SubmitFrameRequest>,
-    ) -> Result<Response<v1::FrameVerdict>, Status> {
+    ) -> Result<Response<v1::SubmitFrameResponse>, Status> {
         let context = context(&request)?;
         let submission = submission(&context.camera, request.into_inner())?;
         Ok(Response::new(self.intake.take(context.camera.id, submission, context.hold.take()).await?))
@@ -48,7 +48,7 @@ impl v1::capture_service_server::CaptureService for Capture {
 
     async fn stream_frames(
         &self,
-        request: Request<Streaming<v1::SubmitFrameRequest>>,
+        request: Request<Streaming<v1::StreamFramesRequest>>,
     ) -> Result<Response<Self::StreamFramesStream>, Status> {
         let context = context(&request)?;
         let stream = FrameStream { capture: self.clone(), context, inbound: request.into_inner() };
@@ -61,11 +61,11 @@ impl v1::capture_service_server::CaptureService for Capture {
 struct FrameStream {
     capture: Capture,
     context: CameraContext,
-    inbound: Streaming<v1::SubmitFrameRequest>,
+    inbound: Streaming<v1::StreamFramesRequest>,
 }
 
 impl FrameStream {
-    async fn next(mut self) -> Result<Option<(v1::FrameVerdict, Self)>, Status> {
+    async fn next(mut self) -> Result<Option<(v1::StreamFramesResponse, Self)>, Status> {
         let limit = self.capture.limit;
         let shutdown = self.capture.intake.shutdown.clone();
         let message = tokio::select! {
@@ -77,29 +77,31 @@ impl FrameStream {
                 return Err(Refusal::new(ErrorReason::ShuttingDown, "the proxy is stopping").into());
             }
         };
-        let Some(request) = message else { return Ok(None) };
+        let Some(v1::StreamFramesRequest { frame }) = message else { return Ok(None) };
+        // One without a frame is one whose picture is missing.
+        let request = frame.unwrap_or_default();
         let (frame_id, hold) = (request.frame_id.clone(), self.context.hold.take());
         let camera = &self.context.camera;
         let verdict = match self.judge(request, hold).await {
             Ok(verdict) => verdict,
             // It holds for whatever comes next, too.
             Err(refusal) if refusal.reason == ErrorReason::ShuttingDown => return Err(refusal.into()),
-            Err(refusal) => v1::FrameVerdict {
-                status: v1::frame_verdict::Status::Refused.into(),
+            Err(refusal) => v1::SubmitFrameResponse {
+                status: v1::submit_frame_response::Status::Refused.into(),
                 device_id: camera.id.to_string(),
                 frame_id: frame_id.chars().take(64).collect(),
                 refusal: Some(refusal.into()),
                 ..Default::default()
             },
         };
-        Ok(Some((verdict, self)))
+        Ok(Some((v1::StreamFramesResponse { verdict: Some(verdict) }, self)))
     }
 
     async fn judge(
         &self,
         request: v1::SubmitFrameRequest,
         hold: Option<OwnedSemaphorePermit>,
-    ) -> Result<v1::FrameVerdict, Refusal> {
+    ) -> Result<v1::SubmitFrameResponse, Refusal> {
         let camera = self.capture.intake.admit(self.context.camera.id)?;
         let submission = submission(&camera, request)?;
         self.capture.intake.take(camera.id, submission, hold).await
@@ -125,7 +127,14 @@ fn context<T>(request: &Request<T>) -> Result<CameraContext, Status> {
 }
 
 fn submission(camera: &Camera, request: v1::SubmitFrameRequest) -> Result<Submission, Refusal> {
-    let v1::SubmitFrameRequest { device_id, frame_id, captured_at, sent_at, classroom: _, image } = request;
+    let v1::SubmitFrameRequest {
+        device_id,
+        frame_id,
+        capture_time: captured_at,
+        send_time: sent_at,
+        classroom: _,
+        image,
+    } = request;
     check_device(camera, &device_id)?;
     let time = |field, time: Option<_>| {
         let time = time.map(|time| from_timestamp(field, Some(&time))).transpose();
@@ -133,8 +142,8 @@ fn submission(camera: &Camera, request: v1::SubmitFrameRequest) -> Result<Submis
     };
     Ok(Submission {
         frame_id,
-        captured_at: time("captured_at", captured_at)?,
-        sent_at: time("sent_at", sent_at)?,
+        captured_at: time("capture_time", captured_at)?,
+        sent_at: time("send_time", sent_at)?,
         image,
     })
 }

@@ -95,7 +95,7 @@ impl Intake {
         camera: DeviceId,
         submission: Submission,
         hold: Option<OwnedSemaphorePermit>,
-    ) -> Result<v1::FrameVerdict, Refusal> {
+    ) -> Result<v1::SubmitFrameResponse, Refusal> {
         let intake = Arc::clone(self);
         let taking = self.tasks.spawn(async move { intake.process(camera, submission, hold).await });
         taking.await.unwrap_or_else(|_| Err(Refusal::new(ErrorReason::Internal, "a fault of the proxy")))
@@ -106,7 +106,7 @@ impl Intake {
         camera: DeviceId,
         submission: Submission,
         hold: Option<OwnedSemaphorePermit>,
-    ) -> Result<v1::FrameVerdict, Refusal> {
+    ) -> Result<v1::SubmitFrameResponse, Refusal> {
         let begun = Instant::now();
         let Submission { frame_id, captured_at, sent_at, image } = submission;
         check_frame_id(&frame_id)?;
@@ -130,8 +130,8 @@ impl Intake {
                 return Err(Refusal::new(ErrorReason::FrameInvalid, failure_text(&failure)));
             }
         };
-        let mut verdict = v1::FrameVerdict {
-            status: v1::frame_verdict::Status::Recorded.into(),
+        let mut verdict = v1::SubmitFrameResponse {
+            status: v1::submit_frame_response::Status::Recorded.into(),
             device_id: camera.to_string(),
             faces_detected: u32::try_from(faces).unwrap_or(u32::MAX),
             ..Default::default()
@@ -165,7 +165,12 @@ impl Intake {
         stored.await.map_err(|_| lost())
     }
 
-    async fn answer(&self, verdict: &mut v1::FrameVerdict, sightings: &[Sighting], stored: &StoredFrame) {
+    async fn answer(
+        &self,
+        verdict: &mut v1::SubmitFrameResponse,
+        sightings: &[Sighting],
+        stored: &StoredFrame,
+    ) {
         let keys: Vec<SightingKey> = stored.keys().collect();
         let said = if stored.waiting > 0 {
             self.answers.wait_for(&keys, self.config.answer_timeout).await
@@ -173,7 +178,7 @@ impl Intake {
             self.answers.of(&keys)
         };
         if stored.waiting > 0 && said.iter().any(Option::is_none) {
-            verdict.set_status(v1::frame_verdict::Status::Stored);
+            verdict.set_status(v1::submit_frame_response::Status::Stored);
         }
         verdict.duplicate = stored.repeated;
         let faces = sightings.iter().zip(keys).zip(said);

@@ -56,7 +56,7 @@ pub(super) async fn capture(
     check_device(camera, fields.get("device_id").map_or("", String::as_str))?;
     let submission = submission(&fields, image)?;
     let verdict = intake.take(camera.id, submission, hold.take()).await?;
-    let stored = verdict.status() == v1::frame_verdict::Status::Stored;
+    let stored = verdict.status() == v1::submit_frame_response::Status::Stored;
     Ok(json_response(if stored { 202 } else { 200 }, &success(&verdict)))
 }
 
@@ -142,12 +142,12 @@ fn submission(fields: &HashMap<&'static str, String>, image: Bytes) -> Result<Su
 }
 
 /// A verdict in the shape of the original system's answer.
-fn success(verdict: &v1::FrameVerdict) -> Value {
+fn success(verdict: &v1::SubmitFrameResponse) -> Value {
     let faces: Vec<Value> = verdict.faces.iter().map(face).collect();
     let best = verdict.faces.iter().filter_map(|face| face.answer.as_ref()).max_by(|a, b| certainty(a, b));
     json!({
         "success": true,
-        "status": if verdict.status() == v1::frame_verdict::Status::Stored { "stored" } else { "recorded" },
+        "status": if verdict.status() == v1::submit_frame_response::Status::Stored { "stored" } else { "recorded" },
         "record_id": best.map(|best| &best.sighting_id),
         "predicted_student": best.and_then(|best| best.student.as_ref()).map(student),
         "confidence": best.and_then(|best| best.similarity),

@@ -89,7 +89,7 @@ fn the_most_certain_face_is_the_answer() {
         answer(v1::Decision::Unknown, 0.95, "unknown"),
         v1::FaceVerdict { rejection: "DEVICE_REVOKED".to_owned(), ..Default::default() },
     ];
-    let verdict = v1::FrameVerdict { faces, faces_detected: 4, ..Default::default() };
+    let verdict = v1::SubmitFrameResponse { faces, faces_detected: 4, ..Default::default() };
     let json = success(&verdict);
     assert_eq!(
         (&json["record_id"], &json["predicted_student"]["number"]),
@@ -100,7 +100,7 @@ fn the_most_certain_face_is_the_answer() {
         (&json["faces"][2]["student"], &json["faces"][3]["rejection"]),
         (&Value::Null, &"DEVICE_REVOKED".into())
     );
-    let nobody = success(&v1::FrameVerdict::default());
+    let nobody = success(&v1::SubmitFrameResponse::default());
     assert_eq!(
         (&nobody["success"], &nobody["record_id"], &nobody["confidence"]),
         (&true.into(), &Value::Null, &Value::Null)

@@ -291,7 +291,7 @@ fn times_of_a_wrong_clock_are_corrected_when_the_time_is_known() {
     spool.writer.append(&[early]).unwrap();
     let trust = |spool: &mut Spool| {
         let sighting = spool.outbox.next(None, ALL).unwrap().remove(0);
-        (sighting.captured_at.unwrap().seconds, sighting.clock.unwrap().trust())
+        (sighting.capture_time.unwrap().seconds, sighting.clock.unwrap().trust())
     };
     use cavs_proto::v1::capture_clock::Trust;
     assert_eq!(trust(&mut spool), (0, Trust::Unsynchronised));

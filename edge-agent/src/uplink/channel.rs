@@ -2,7 +2,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use cavs_certs::{Validity, check_chain, examine};
 use cavs_proto::v1::{
-    DeviceMessage, Hello, ServerMessage, device_message::Message, ingest_service_client::IngestServiceClient,
+    Hello, StreamRequest, StreamResponse, ingest_service_client::IngestServiceClient, stream_request::Message,
 };
 use cavs_secrets::{FileError, read_public, read_secret};
 use thiserror::Error;
@@ -60,8 +60,8 @@ pub enum EndpointError {
 /// An open stream to the server, both directions.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) sender: mpsc::Sender<DeviceMessage>,
-    pub(super) incoming: Streaming<ServerMessage>,
+    pub(super) sender: mpsc::Sender<StreamRequest>,
+    pub(super) incoming: Streaming<StreamResponse>,
 }
 
 impl Endpoint {
@@ -82,7 +82,7 @@ impl Endpoint {
             connected.map_err(|error| self.with_own_fault(Failure::Transport(with_causes(&error))))?;
         let (sender, outgoing) = mpsc::channel(QUEUE);
         // Before the call: a server may wait for it before it answers anything.
-        let hello = DeviceMessage { message: Some(Message::Hello(hello)) };
+        let hello = StreamRequest { message: Some(Message::Hello(hello)) };
         sender.try_send(hello).map_err(|_| Failure::Closed)?;
         let mut client = IngestServiceClient::new(channel);
         // A server that does not believe the certificate says so only after its own was believed.

@@ -10,9 +10,9 @@ use std::{
 use cavs_proto::{
     from_timestamp, to_timestamp,
     v1::{
-        CapturedSighting, DeviceMessage, DeviceSettings, Heartbeat, Hello, Notice, ProxiedCameras,
-        ServerMessage, SettingsReport, SightingBatch, SightingResult, Welcome, device_message::Message as Up,
-        server_message::Message as Down,
+        CapturedSighting, DeviceSettings, Heartbeat, Hello, Notice, ProxiedCameras, SettingsReport,
+        SightingBatch, SightingResult, StreamRequest, StreamResponse, Welcome, stream_request::Message as Up,
+        stream_response::Message as Down,
     },
 };
 use jiff::Timestamp;
@@ -156,7 +156,7 @@ enum StreamState {
 
 enum StreamEvent {
     Opened(Result<Connection, Failure>),
-    Received(Result<Option<ServerMessage>, Status>),
+    Received(Result<Option<StreamResponse>, Status>),
 }
 
 impl StreamState {
@@ -200,7 +200,7 @@ impl Driver {
             StreamEvent::Opened(Err(failure)) => self.machine.on_failure(failure, now),
             StreamEvent::Received(Err(status)) => self.machine.on_failure(status.into(), now),
             StreamEvent::Received(Ok(None)) => self.machine.on_failure(Failure::Closed, now),
-            StreamEvent::Received(Ok(Some(ServerMessage { message }))) => match message {
+            StreamEvent::Received(Ok(Some(StreamResponse { message }))) => match message {
                 Some(Down::Welcome(welcome)) => {
                     self.failures.recovered(&welcome.device_id);
                     // Before anything is offered: sightings of a wrong clock leave corrected.
@@ -334,7 +334,7 @@ impl Driver {
 
     fn send(&mut self, message: Up) {
         let StreamState::Open(connection) = &self.stream else { return };
-        if connection.sender.try_send(DeviceMessage { message: Some(message) }).is_err() {
+        if connection.sender.try_send(StreamRequest { message: Some(message) }).is_err() {
             let failure = Failure::Transport("the connection takes no more messages".to_owned());
             self.machine.on_failure(failure, Instant::now());
         }
@@ -385,7 +385,7 @@ impl Driver {
 fn heartbeat(status: SpoolStatus, oldest: Option<i64>) -> Heartbeat {
     let oldest = oldest.and_then(|millis| Timestamp::from_millisecond(millis).ok());
     Heartbeat {
-        sent_at: Some(to_timestamp(Timestamp::now())),
+        send_time: Some(to_timestamp(Timestamp::now())),
         spooled: status.spooled,
         lost: status.lost,
         lost_repeats: status.lost_repeats,
@@ -393,7 +393,7 @@ fn heartbeat(status: SpoolStatus, oldest: Option<i64>) -> Heartbeat {
         lost_damaged: status.lost_damaged,
         lost_evidence: status.lost_evidence,
         rejected: status.rejected,
-        oldest_spooled_at: oldest.map(to_timestamp),
+        oldest_spool_time: oldest.map(to_timestamp),
         ..Heartbeat::default()
     }
 }

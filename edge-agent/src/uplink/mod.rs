@@ -16,7 +16,7 @@ pub use failure::{Failure, Phase};
 
 use std::time::Duration;
 
-use cavs_proto::v1::{Hello, ServerMessage, Welcome, server_message::Message};
+use cavs_proto::v1::{Hello, StreamResponse, Welcome, stream_response::Message};
 use tokio::time::timeout;
 
 /// How long [`fetch_welcome`] waits.
@@ -34,9 +34,9 @@ pub async fn fetch_welcome(endpoint: &Endpoint, hello: Hello) -> Result<Welcome,
         let mut connection = endpoint.open(hello).await?;
         loop {
             match connection.incoming.message().await? {
-                Some(ServerMessage { message: Some(Message::Welcome(welcome)) }) => return Ok(welcome),
+                Some(StreamResponse { message: Some(Message::Welcome(welcome)) }) => return Ok(welcome),
                 // A later server may say more than this agent knows.
-                Some(ServerMessage { message: None }) => {}
+                Some(StreamResponse { message: None }) => {}
                 Some(_) => return Err(Failure::Protocol("it did not begin with a welcome".to_owned())),
                 None => return Err(Failure::Closed),
             }

@@ -18,12 +18,12 @@ use cavs_edge_agent::{
 };
 use cavs_pg_cluster::parent_death;
 use cavs_proto::v1::{
-    BatchAck, DeviceMessage, DeviceSettings, Heartbeat, ServerMessage, SettingsReport, SightingBatch,
-    SightingResult, Welcome,
-    device_message::Message as Up,
+    BatchAck, DeviceSettings, Heartbeat, SettingsReport, SightingBatch, SightingResult, StreamRequest,
+    StreamResponse, Welcome,
     ingest_service_server::{IngestService, IngestServiceServer},
-    server_message::Message as Down,
     sighting_result::Outcome,
+    stream_request::Message as Up,
+    stream_response::Message as Down,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{
@@ -165,11 +165,11 @@ pub(crate) fn write_frames(dir: &Path, count: usize, faces: usize) {
 
 #[tonic::async_trait]
 impl IngestService for Service {
-    type StreamStream = Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
+    type StreamStream = Pin<Box<dyn Stream<Item = Result<StreamResponse, Status>> + Send>>;
 
     async fn stream(
         &self,
-        request: Request<Streaming<DeviceMessage>>,
+        request: Request<Streaming<StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let fault = {
             let mut state = self.state.lock().unwrap();
@@ -189,7 +189,7 @@ impl IngestService for Service {
 struct IngestStream {
     state: Arc<Mutex<ServerState>>,
     fault: Option<Fault>,
-    sender: mpsc::Sender<Result<ServerMessage, Status>>,
+    sender: mpsc::Sender<Result<StreamResponse, Status>>,
     batches: u32,
     pushed: u64,
 }
@@ -204,13 +204,13 @@ impl ServerState {
 }
 
 impl IngestStream {
-    async fn hold(mut self, mut incoming: Streaming<DeviceMessage>) {
+    async fn hold(mut self, mut incoming: Streaming<StreamRequest>) {
         while let Ok(Some(message)) = incoming.message().await {
             let reply = match message.message.unwrap() {
                 Up::Hello(_) if self.fault == Some(Fault::BeforeWelcome) => return,
                 Up::Hello(hello) => {
                     // A later server may say more than this agent knows.
-                    let more = Ok(ServerMessage { message: None });
+                    let more = Ok(StreamResponse { message: None });
                     if self.sender.send(more).await.is_err() {
                         return;
                     }
@@ -244,7 +244,7 @@ impl IngestStream {
             };
             // Slow enough for several batches to be under way.
             tokio::time::sleep(Duration::from_millis(2)).await;
-            if self.sender.send(Ok(ServerMessage { message: Some(reply) })).await.is_err() {
+            if self.sender.send(Ok(StreamResponse { message: Some(reply) })).await.is_err() {
                 return;
             }
         }

@@ -91,8 +91,8 @@ pub(super) fn filter_from_wire(filter: Option<&v1::SightingFilter>) -> Result<Si
             0 => None,
             number => Some(enum_from_wire("filter.decision", number)?),
         },
-        from: time("filter.captured_from", &filter.captured_from)?,
-        until: time("filter.captured_until", &filter.captured_until)?,
+        from: time("filter.start_time", &filter.start_time)?,
+        until: time("filter.end_time", &filter.end_time)?,
     })
 }
 
@@ -131,8 +131,8 @@ impl From<Sighting> for v1::Sighting {
             classroom: sighting.classroom,
             boot_epoch: sighting.key.boot_epoch,
             sequence: sighting.key.sequence,
-            captured_at: Some(to_timestamp(sighting.captured_at)),
-            received_at: Some(to_timestamp(sighting.received_at)),
+            capture_time: Some(to_timestamp(sighting.captured_at)),
+            receive_time: Some(to_timestamp(sighting.received_at)),
             bounding_box: Some(bounding_box_to_wire(sighting.bounding_box)),
             detection_score: sighting.detection_score,
             quality: Some(sighting.quality.into()),
@@ -162,8 +162,8 @@ impl From<Sighting> for v1::Sighting {
             clock_uncertainty_ms: sighting.clock.uncertainty_ms,
             track: sighting.track.map(|track| v1::TrackSpan {
                 id: track.id,
-                entered_at: Some(to_timestamp(track.entered_at)),
-                last_seen_at: Some(to_timestamp(track.last_seen_at)),
+                enter_time: Some(to_timestamp(track.entered_at)),
+                last_seen_time: Some(to_timestamp(track.last_seen_at)),
                 left: track.left,
             }),
             time_implausible: sighting.time_implausible,

@@ -29,19 +29,19 @@ impl v1::device_service_server::DeviceService for DeviceApi {
     async fn create_device(
         &self,
         request: Request<v1::CreateDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::CreateDeviceResponse>, Status> {
         let site = caller(&request)?.site;
         let new = NewDevice::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.create_device(site, &new).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.create_device(site, &new).await?).into()))
     }
 
     async fn get_device(
         &self,
         request: Request<v1::GetDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::GetDeviceResponse>, Status> {
         let site = caller(&request)?.site;
         let key = DeviceKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.device(site, &key).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.device(site, &key).await?).into()))
     }
 
     async fn list_devices(
@@ -64,43 +64,43 @@ impl v1::device_service_server::DeviceService for DeviceApi {
     async fn update_device(
         &self,
         request: Request<v1::UpdateDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::UpdateDeviceResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let v1::UpdateDeviceRequest { device_id, name, classroom } = request.into_inner();
         let id = required_id("device_id", &device_id).map_err(status_of)?;
         let change = DeviceChange::new(name.as_deref(), classroom.as_deref()).map_err(status_of)?;
-        Ok(Response::new(self.0.update_device(site, id, &change, by).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.update_device(site, id, &change, by).await?).into()))
     }
 
     async fn replace_device(
         &self,
         request: Request<v1::ReplaceDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::ReplaceDeviceResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let old = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
-        Ok(Response::new(self.0.replace_device(site, old, by).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.replace_device(site, old, by).await?).into()))
     }
 
     async fn configure_device(
         &self,
         request: Request<v1::ConfigureDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::ConfigureDeviceResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let request = request.into_inner();
         let id = required_id("device_id", &request.device_id).map_err(status_of)?;
         let change = SettingsChange::try_from(request).map_err(status_of)?;
-        Ok(Response::new(self.0.configure_device(site, id, &change, by).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.configure_device(site, id, &change, by).await?).into()))
     }
 
     async fn assign_camera(
         &self,
         request: Request<v1::AssignCameraRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::AssignCameraResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let v1::AssignCameraRequest { device_id, proxy_id } = request.into_inner();
         let camera = required_id("device_id", &device_id).map_err(status_of)?;
         let proxy = optional_id("proxy_id", &proxy_id).map_err(status_of)?;
-        Ok(Response::new(self.0.assign_camera(site, camera, proxy, by).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.assign_camera(site, camera, proxy, by).await?).into()))
     }
 
     async fn issue_device_token(
@@ -128,10 +128,10 @@ impl v1::device_service_server::DeviceService for DeviceApi {
     async fn revoke_device(
         &self,
         request: Request<v1::RevokeDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::RevokeDeviceResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let id = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
-        Ok(Response::new(self.0.revoke_device(site, id, by).await?.into()))
+        Ok(Response::new(v1::Device::from(self.0.revoke_device(site, id, by).await?).into()))
     }
 }
 

@@ -44,7 +44,8 @@ impl EnrollmentApi {
 
 #[tonic::async_trait]
 impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
-    type EnrollFromImagesStream = Pin<Box<dyn Stream<Item = Result<v1::ImageVerdict, Status>> + Send>>;
+    type EnrollFromImagesStream =
+        Pin<Box<dyn Stream<Item = Result<v1::EnrollFromImagesResponse, Status>> + Send>>;
 
     async fn enroll_from_images(
         &self,
@@ -108,7 +109,7 @@ struct Session {
 
 impl Session {
     /// The next verdict; `None` after the caller's last image.
-    async fn next(mut self) -> Result<Option<(v1::ImageVerdict, Self)>, Status> {
+    async fn next(mut self) -> Result<Option<(v1::EnrollFromImagesResponse, Self)>, Status> {
         loop {
             let Some(message) = self.receive().await? else { return Ok(None) };
             match (message.message, self.student) {
@@ -146,16 +147,16 @@ impl Session {
         &self,
         student: StudentId,
         image: v1::EnrollmentImage,
-    ) -> Result<v1::ImageVerdict, Status> {
+    ) -> Result<v1::EnrollFromImagesResponse, Status> {
         let v1::EnrollmentImage { name, data, accept_unlike } = image;
         Ok(match self.enrollment.enroll(self.site, student, Picture { data, accept_unlike }).await? {
-            Ok(enrolled) => v1::ImageVerdict {
+            Ok(enrolled) => v1::EnrollFromImagesResponse {
                 name,
                 template_id: enrolled.template.to_string(),
                 quality: Some(enrolled.quality.into()),
                 ..Default::default()
             },
-            Err(refusal) => v1::ImageVerdict {
+            Err(refusal) => v1::EnrollFromImagesResponse {
                 name,
                 reason: refusal.reason.to_owned(),
                 message: refusal.message,

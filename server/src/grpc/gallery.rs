@@ -40,7 +40,7 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
     async fn get_gallery(
         &self,
         request: Request<v1::GetGalleryRequest>,
-    ) -> Result<Response<v1::Gallery>, Status> {
+    ) -> Result<Response<v1::GetGalleryResponse>, Status> {
         let gallery = self.gallery(&request).await?;
         let cost = self.reviews.rate_cost(&gallery).await?;
         let floor = gallery.configured_thresholds().thresholds.accept.get();
@@ -49,7 +49,7 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
             sightings,
             left_to_people,
         });
-        Ok(Response::new(v1::Gallery { rate_cost, ..gallery.report().await?.into() }))
+        Ok(Response::new(v1::Gallery { rate_cost, ..gallery.report().await?.into() }.into()))
     }
 
     async fn suggest_threshold(
@@ -133,11 +133,11 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
     async fn create_confusable_pair(
         &self,
         request: Request<v1::CreateConfusablePairRequest>,
-    ) -> Result<Response<v1::ConfusablePair>, Status> {
+    ) -> Result<Response<v1::CreateConfusablePairResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
         let v1::CreateConfusablePairRequest { student_id, other_student_id } = request.into_inner();
         let (one, other) = two_students(&student_id, &other_student_id)?;
-        Ok(Response::new(self.pairs.note_twins(site, one, other, by).await?.into()))
+        Ok(Response::new(v1::ConfusablePair::from(self.pairs.note_twins(site, one, other, by).await?).into()))
     }
 
     async fn delete_confusable_pair(

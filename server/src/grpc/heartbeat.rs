@@ -13,9 +13,9 @@ const MAX_REJECTION: usize = 500;
 /// Takes a heartbeat as it is: a strange number in it costs no sighting.
 pub(super) fn heartbeat_from_wire(beat: &v1::Heartbeat) -> Heartbeat {
     Heartbeat {
-        sent_at: from_timestamp("sent_at", beat.sent_at.as_ref()).ok(),
+        sent_at: from_timestamp("send_time", beat.send_time.as_ref()).ok(),
         spooled: beat.spooled,
-        oldest_spooled_at: from_timestamp("oldest_spooled_at", beat.oldest_spooled_at.as_ref()).ok(),
+        oldest_spooled_at: from_timestamp("oldest_spooled_at", beat.oldest_spool_time.as_ref()).ok(),
         lost: beat.lost,
         lost_repeats: beat.lost_repeats,
         lost_expired: beat.lost_expired,
@@ -55,7 +55,7 @@ pub(super) fn report_from_wire(report: Option<&v1::SettingsReport>) -> SettingsR
 /// What the device said of its settings is beside it, in [`report_to_wire`].
 pub(super) fn heartbeat_to_wire(beat: Heartbeat) -> v1::Heartbeat {
     v1::Heartbeat {
-        sent_at: beat.sent_at.map(to_timestamp),
+        send_time: beat.sent_at.map(to_timestamp),
         spooled: beat.spooled,
         lost: beat.lost,
         lost_repeats: beat.lost_repeats,
@@ -63,7 +63,7 @@ pub(super) fn heartbeat_to_wire(beat: Heartbeat) -> v1::Heartbeat {
         lost_damaged: beat.lost_damaged,
         lost_evidence: beat.lost_evidence,
         rejected: beat.rejected,
-        oldest_spooled_at: beat.oldest_spooled_at.map(to_timestamp),
+        oldest_spool_time: beat.oldest_spooled_at.map(to_timestamp),
         settings: None,
         health: beat.health.map(|health| v1::DeviceHealth {
             temperature: health.temperature,

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
-use v1::{device_message, server_message, sighting_result::Outcome};
+use v1::{sighting_result::Outcome, stream_request, stream_response};
 
 use super::{
     heartbeat::{heartbeat_from_wire, report_from_wire, settings_to_wire},
@@ -75,11 +75,11 @@ impl IngestApi {
 
 #[tonic::async_trait]
 impl v1::ingest_service_server::IngestService for IngestApi {
-    type StreamStream = Pin<Box<dyn Stream<Item = Result<v1::ServerMessage, Status>> + Send>>;
+    type StreamStream = Pin<Box<dyn Stream<Item = Result<v1::StreamResponse, Status>> + Send>>;
 
     async fn stream(
         &self,
-        request: Request<Streaming<v1::DeviceMessage>>,
+        request: Request<Streaming<v1::StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let CallingDevice(device) = *request
             .extensions()
@@ -122,7 +122,7 @@ struct Session {
     place: Place,
     speaking: Streams,
     begun: Instant,
-    inbound: Streaming<v1::DeviceMessage>,
+    inbound: Streaming<v1::StreamRequest>,
     stage: Stage,
     /// It speaks for cameras.
     proxy: bool,
@@ -148,13 +148,13 @@ enum Stage {
 
 impl Session {
     /// The next answer; `None` after the device's last message.
-    async fn next(mut self) -> Result<Option<(v1::ServerMessage, Self)>, Status> {
-        use device_message::Message::{Heartbeat, Hello, Sightings};
+    async fn next(mut self) -> Result<Option<(v1::StreamResponse, Self)>, Status> {
+        use stream_request::Message::{Heartbeat, Hello, Sightings};
         loop {
             let message = match self.receive().await? {
                 Event::Message(message) => message,
                 Event::DevicesChanged => match in_time(self.look_again()).await? {
-                    Some(news) => return Ok(Some((v1::ServerMessage { message: Some(news) }, self))),
+                    Some(news) => return Ok(Some((v1::StreamResponse { message: Some(news) }, self))),
                     None => continue,
                 },
                 Event::End => {
@@ -183,7 +183,7 @@ impl Session {
                     return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
                 }
             };
-            return Ok(Some((v1::ServerMessage { message: Some(answer) }, self)));
+            return Ok(Some((v1::StreamResponse { message: Some(answer) }, self)));
         }
     }
 
@@ -231,14 +231,14 @@ impl Session {
 
     /// Whether the device may still speak; what it should know of that; and its cameras, where they are
     /// others than it was told.
-    async fn look_again(&mut self) -> Result<Option<server_message::Message>, Status> {
+    async fn look_again(&mut self) -> Result<Option<stream_response::Message>, Status> {
         let device = self.devices.admit(self.device).await?;
         let news = device.twice.filter(|twice| twice.is_now(Timestamp::now()));
         if let Some(twice) = news.filter(|twice| self.told_twice != Some(twice.last_at)) {
             self.told_twice = Some(twice.last_at);
             // What else has changed is looked at when the next message comes.
             self.devices_changed.mark_changed();
-            return Ok(Some(server_message::Message::Notice(v1::Notice {
+            return Ok(Some(stream_response::Message::Notice(v1::Notice {
                 reason: ErrorReason::DeviceConnectedTwice.as_str().to_owned(),
                 message: TWICE.to_owned(),
             })));
@@ -253,10 +253,10 @@ impl Session {
         info!(device = %self.device, cameras = cameras.len(), "a proxy is told its cameras");
         let told = proxied_cameras(&cameras);
         self.cameras = Some(cameras);
-        Ok(Some(server_message::Message::Cameras(told)))
+        Ok(Some(stream_response::Message::Cameras(told)))
     }
 
-    async fn welcome(&mut self, hello: &v1::Hello) -> Result<server_message::Message, Status> {
+    async fn welcome(&mut self, hello: &v1::Hello) -> Result<stream_response::Message, Status> {
         let pack = hello
             .pack_digest
             .parse()
@@ -288,7 +288,7 @@ impl Session {
         // Those of a later agent are left out.
         let capable = hello.capabilities.contains(&v1::Capability::Proxy.into());
         self.proxy = capable || hello.proxy;
-        Ok(server_message::Message::Welcome(v1::Welcome {
+        Ok(stream_response::Message::Welcome(v1::Welcome {
             device_id: self.device.to_string(),
             server_time: Some(to_timestamp(Timestamp::now())),
             max_batch_size: MAX_BATCH as u32,
@@ -302,17 +302,17 @@ impl Session {
         &mut self,
         run: RunId,
         beat: &v1::Heartbeat,
-    ) -> Result<Option<server_message::Message>, Status> {
+    ) -> Result<Option<stream_response::Message>, Status> {
         let settings = report_from_wire(beat.settings.as_ref());
         let heartbeat = heartbeat_from_wire(beat);
         let pushed = self.devices.alive(self.device, run, &heartbeat, &settings, self.pushed).await?;
         Ok(pushed.map(|pushed| {
             self.pushed = pushed.version;
-            server_message::Message::Settings(settings_to_wire(pushed))
+            stream_response::Message::Settings(settings_to_wire(pushed))
         }))
     }
 
-    async fn ingest(&self, batch: &v1::SightingBatch) -> Result<server_message::Message, Status> {
+    async fn ingest(&self, batch: &v1::SightingBatch) -> Result<stream_response::Message, Status> {
         if batch.sightings.len() > MAX_BATCH {
             let problem = format!("{} sightings, at most {MAX_BATCH}", batch.sightings.len());
             return Err(status_of(ProtocolError::invalid("sightings", problem)));
@@ -336,7 +336,7 @@ impl Session {
                 v1::SightingResult { answer, ..self.result(wire, read.map(|_| outcomes.next())) }
             })
             .collect();
-        Ok(server_message::Message::Ack(v1::BatchAck { batch_id: batch.batch_id, results }))
+        Ok(stream_response::Message::Ack(v1::BatchAck { batch_id: batch.batch_id, results }))
     }
 
     fn result(
@@ -375,7 +375,7 @@ impl Session {
 
 /// What a stream has to see to.
 enum Event {
-    Message(Box<v1::DeviceMessage>),
+    Message(Box<v1::StreamRequest>),
     DevicesChanged,
     End,
 }

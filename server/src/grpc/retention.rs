@@ -20,17 +20,17 @@ impl v1::retention_service_server::RetentionService for RetentionApi {
     async fn get_retention(
         &self,
         request: Request<v1::GetRetentionRequest>,
-    ) -> Result<Response<v1::Retention>, Status> {
-        Ok(Response::new(self.0.get(caller(&request)?.site).await?.into()))
+    ) -> Result<Response<v1::GetRetentionResponse>, Status> {
+        Ok(Response::new(v1::Retention::from(self.0.get(caller(&request)?.site).await?).into()))
     }
 
     async fn update_retention(
         &self,
         request: Request<v1::UpdateRetentionRequest>,
-    ) -> Result<Response<v1::Retention>, Status> {
+    ) -> Result<Response<v1::UpdateRetentionResponse>, Status> {
         let Caller { site, user: by, .. } = caller(&request)?;
         let change = PolicyChange::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.update(site, &change, by).await?.into()))
+        Ok(Response::new(v1::Retention::from(self.0.update(site, &change, by).await?).into()))
     }
 }
 

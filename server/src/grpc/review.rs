@@ -46,20 +46,20 @@ impl v1::review_service_server::ReviewService for ReviewApi {
     async fn get_review_item(
         &self,
         request: Request<v1::GetReviewItemRequest>,
-    ) -> Result<Response<v1::ReviewItem>, Status> {
+    ) -> Result<Response<v1::GetReviewItemResponse>, Status> {
         let site = caller(&request)?.site;
         let id = sighting_id(&request.into_inner().sighting_id).map_err(status_of)?;
         let (sighting, evidence) = self.0.review_item(site, id).await?;
-        Ok(Response::new(v1::ReviewItem { sighting: Some(sighting.into()), evidence }))
+        Ok(Response::new(v1::GetReviewItemResponse { sighting: Some(sighting.into()), evidence }))
     }
 
     async fn review_sighting(
         &self,
         request: Request<v1::ReviewSightingRequest>,
-    ) -> Result<Response<v1::Sighting>, Status> {
+    ) -> Result<Response<v1::ReviewSightingResponse>, Status> {
         let Caller { user: reviewer, site, .. } = caller(&request)?;
         let review = NewReview::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.review(site, &review, reviewer).await?.into()))
+        Ok(Response::new(v1::Sighting::from(self.0.review(site, &review, reviewer).await?).into()))
     }
 
     async fn review_pending(
@@ -85,12 +85,14 @@ impl v1::review_service_server::ReviewService for ReviewApi {
     async fn withdraw_review(
         &self,
         request: Request<v1::WithdrawReviewRequest>,
-    ) -> Result<Response<v1::Sighting>, Status> {
+    ) -> Result<Response<v1::WithdrawReviewResponse>, Status> {
         let Caller { user, site, role } = caller(&request)?;
         let v1::WithdrawReviewRequest { sighting_id: id, notes } = request.into_inner();
         let withdrawal =
             sighting_id(&id).and_then(|id| NewWithdrawal::new(id, &notes, role.includes(Role::Admin)));
-        Ok(Response::new(self.0.withdraw(site, &withdrawal.map_err(status_of)?, user).await?.into()))
+        Ok(Response::new(
+            v1::Sighting::from(self.0.withdraw(site, &withdrawal.map_err(status_of)?, user).await?).into(),
+        ))
     }
 }
 

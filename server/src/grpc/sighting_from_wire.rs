@@ -37,7 +37,7 @@ pub(super) fn captured(
 ) -> Result<CapturedSighting, Rejection> {
     let pack: PackDigest =
         wire.pack_digest.parse().map_err(|error| ProtocolError::invalid("pack_digest", error))?;
-    let captured_at = time("captured_at", wire.captured_at.as_ref())?;
+    let captured_at = time("capture_time", wire.capture_time.as_ref())?;
     if wire.evidence.len() > MAX_EVIDENCE {
         let problem = format!("{} bytes, at most {MAX_EVIDENCE}", wire.evidence.len());
         return Err(Rejection {
@@ -103,8 +103,8 @@ fn clock(wire: Option<&v1::CaptureClock>) -> Result<Clock, ProtocolError> {
 fn track(wire: &v1::SightingTrack) -> Result<Track, ProtocolError> {
     Ok(Track {
         id: number("track.id", wire.id)?,
-        entered_at: time("track.entered_at", wire.entered_at.as_ref())?,
-        last_seen_at: time("track.last_seen_at", wire.last_seen_at.as_ref())?,
+        entered_at: time("track.enter_time", wire.enter_time.as_ref())?,
+        last_seen_at: time("track.last_seen_time", wire.last_seen_time.as_ref())?,
         left: wire.left,
     })
 }
@@ -150,7 +150,7 @@ mod tests {
 
     fn good() -> v1::CapturedSighting {
         v1::CapturedSighting {
-            captured_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
+            capture_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
             embedding: UnitEmbedding::new(vec![0.6, 0.8]).unwrap().to_le_bytes().into(),
             pack_digest: PACK.to_string(),
             bounding_box: Some(v1::BoundingBox { x: -1.0, y: 0.0, width: 9.0, height: 9.0 }),
@@ -190,7 +190,7 @@ mod tests {
             reason(|w| w.detection_score = f32::NAN),
             "SIGHTING_INVALID detection_score: NaN is not 0 to 1"
         );
-        assert_eq!(reason(|w| w.captured_at = None), "SIGHTING_INVALID captured_at: is required");
+        assert_eq!(reason(|w| w.capture_time = None), "SIGHTING_INVALID captured_at: is required");
         assert!(reason(|w| w.run_id = vec![1; 15].into()).starts_with("SIGHTING_INVALID run_id: 15 bytes"));
         assert!(reason(|w| w.run_id = vec![0; 16].into()).starts_with("SIGHTING_INVALID run_id"));
         assert!(reason(|w| w.pack_digest = "x".into()).starts_with("SIGHTING_INVALID pack_digest"));
@@ -202,7 +202,7 @@ mod tests {
         fn no_numbers_panic(epoch: u64, seconds: i64, nanos: i32, x: f32, score: f32, quality: u32, embedding: Vec<u8>) {
             let mut wire = good();
             wire.boot_epoch = epoch;
-            wire.captured_at = Some(prost_types::Timestamp { seconds, nanos });
+            wire.capture_time = Some(prost_types::Timestamp { seconds, nanos });
             wire.bounding_box = Some(v1::BoundingBox { x, y: x, width: x, height: x });
             wire.detection_score = score;
             wire.quality = Some(v1::FaceQuality { sharpness: quality, ..Default::default() });

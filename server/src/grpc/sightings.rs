@@ -36,9 +36,9 @@ impl v1::sighting_service_server::SightingService for SightingApi {
     async fn get_sighting(
         &self,
         request: Request<v1::GetSightingRequest>,
-    ) -> Result<Response<v1::Sighting>, Status> {
+    ) -> Result<Response<v1::GetSightingResponse>, Status> {
         let site = caller(&request)?.site;
         let id = required_id("id", &request.into_inner().id).map_err(status_of)?;
-        Ok(Response::new(self.0.sighting(site, id).await?.into()))
+        Ok(Response::new(v1::Sighting::from(self.0.sighting(site, id).await?).into()))
     }
 }

@@ -22,16 +22,19 @@ impl v1::site_service_server::SiteService for SiteApi {
     async fn create_site(
         &self,
         request: Request<v1::CreateSiteRequest>,
-    ) -> Result<Response<v1::Site>, Status> {
+    ) -> Result<Response<v1::CreateSiteResponse>, Status> {
         let by = account(&request)?.user.id;
         let name = site_name(&request.into_inner().name).map_err(status_of)?;
-        Ok(Response::new(self.0.create(&name, by).await?.into()))
+        Ok(Response::new(v1::Site::from(self.0.create(&name, by).await?).into()))
     }
 
-    async fn get_site(&self, request: Request<v1::GetSiteRequest>) -> Result<Response<v1::Site>, Status> {
+    async fn get_site(
+        &self,
+        request: Request<v1::GetSiteRequest>,
+    ) -> Result<Response<v1::GetSiteResponse>, Status> {
         let user = account(&request)?.user.id;
         let key = SiteKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.get(user, &key).await?.into()))
+        Ok(Response::new(v1::Site::from(self.0.get(user, &key).await?).into()))
     }
 
     async fn list_sites(
@@ -54,21 +57,21 @@ impl v1::site_service_server::SiteService for SiteApi {
     async fn rename_site(
         &self,
         request: Request<v1::RenameSiteRequest>,
-    ) -> Result<Response<v1::Site>, Status> {
+    ) -> Result<Response<v1::RenameSiteResponse>, Status> {
         let by = account(&request)?.user.id;
         let v1::RenameSiteRequest { site_id, name } = request.into_inner();
         let id = required_id("site_id", &site_id).map_err(status_of)?;
         let name = site_name(&name).map_err(status_of)?;
-        Ok(Response::new(self.0.rename(id, &name, by).await?.into()))
+        Ok(Response::new(v1::Site::from(self.0.rename(id, &name, by).await?).into()))
     }
 
     async fn archive_site(
         &self,
         request: Request<v1::ArchiveSiteRequest>,
-    ) -> Result<Response<v1::Site>, Status> {
+    ) -> Result<Response<v1::ArchiveSiteResponse>, Status> {
         let by = account(&request)?.user.id;
         let id = required_id("site_id", &request.into_inner().site_id).map_err(status_of)?;
-        Ok(Response::new(self.0.archive(id, by).await?.into()))
+        Ok(Response::new(v1::Site::from(self.0.archive(id, by).await?).into()))
     }
 }
 

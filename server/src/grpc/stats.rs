@@ -16,10 +16,13 @@ impl StatsApi {
 
 #[tonic::async_trait]
 impl v1::stats_service_server::StatsService for StatsApi {
-    async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Result<Response<v1::Stats>, Status> {
+    async fn get_stats(
+        &self,
+        request: Request<v1::GetStatsRequest>,
+    ) -> Result<Response<v1::GetStatsResponse>, Status> {
         let site = caller(&request)?.site;
         let asked = StatsRequest::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.0.get(site, &asked).await?.as_ref().into()))
+        Ok(Response::new(v1::Stats::from(self.0.get(site, &asked).await?.as_ref()).into()))
     }
 }
 
@@ -48,7 +51,7 @@ fn read_period(field: &'static str, period: &v1::Period) -> Result<Period, Proto
 impl From<&Stats> for v1::Stats {
     fn from(stats: &Stats) -> Self {
         Self {
-            as_of: Some(to_timestamp(stats.as_of)),
+            as_of_time: Some(to_timestamp(stats.as_of)),
             pending_reviews: stats.pending.items,
             pending_reviews_exact: stats.pending.exact,
             flagged_reviews: stats.flagged.items,

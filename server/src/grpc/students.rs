@@ -48,29 +48,29 @@ impl v1::student_service_server::StudentService for StudentApi {
     async fn create_student(
         &self,
         request: Request<v1::CreateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::CreateStudentResponse>, Status> {
         let site = caller(&request)?.site;
         let profile = StudentProfile::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.students.create(site, profile).await?.into()))
+        Ok(Response::new(v1::Student::from(self.students.create(site, profile).await?).into()))
     }
 
     async fn update_student(
         &self,
         request: Request<v1::UpdateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::UpdateStudentResponse>, Status> {
         let site = caller(&request)?.site;
         let v1::UpdateStudentRequest { student, update_mask } = request.into_inner();
         let student = student.ok_or(ProtocolError::Missing { field: "student" }).map_err(status_of)?;
         let id = required_id("student.id", &student.id).map_err(status_of)?;
         let seen = StudentVersion::from_etag(&student.etag).map_err(status_of)?;
         let change = changed_fields(student, update_mask).map_err(status_of)?;
-        Ok(Response::new(self.students.update(site, id, seen, &change).await?.into()))
+        Ok(Response::new(v1::Student::from(self.students.update(site, id, seen, &change).await?).into()))
     }
 
     async fn deactivate_student(
         &self,
         request: Request<v1::DeactivateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::DeactivateStudentResponse>, Status> {
         let site = caller(&request)?.site;
         let v1::DeactivateStudentRequest { student_id, etag } = request.into_inner();
         self.set_active(site, &student_id, &etag, false).await
@@ -79,7 +79,7 @@ impl v1::student_service_server::StudentService for StudentApi {
     async fn reactivate_student(
         &self,
         request: Request<v1::ReactivateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::ReactivateStudentResponse>, Status> {
         let site = caller(&request)?.site;
         let v1::ReactivateStudentRequest { student_id, etag } = request.into_inner();
         self.set_active(site, &student_id, &etag, true).await
@@ -101,10 +101,10 @@ impl v1::student_service_server::StudentService for StudentApi {
     async fn get_student(
         &self,
         request: Request<v1::GetStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::GetStudentResponse>, Status> {
         let site = caller(&request)?.site;
         let key = StudentKey::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(self.students.get(site, &key).await?.into()))
+        Ok(Response::new(v1::Student::from(self.students.get(site, &key).await?).into()))
     }
 
     async fn list_students(
@@ -140,25 +140,25 @@ impl v1::student_service_server::StudentService for StudentApi {
     async fn get_erasure(
         &self,
         request: Request<v1::GetErasureRequest>,
-    ) -> Result<Response<v1::Erasure>, Status> {
+    ) -> Result<Response<v1::GetErasureResponse>, Status> {
         let site = caller(&request)?.site;
         let id = required_id("student_id", &request.into_inner().student_id).map_err(status_of)?;
-        Ok(Response::new(self.students.erasure(site, id).await?.into()))
+        Ok(Response::new(v1::Erasure::from(self.students.erasure(site, id).await?).into()))
     }
 }
 
 impl StudentApi {
-    async fn set_active(
+    async fn set_active<R: From<v1::Student>>(
         &self,
         site: SiteId,
         student_id: &str,
         etag: &str,
         active: bool,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<R>, Status> {
         let id = required_id("student_id", student_id).map_err(status_of)?;
         let seen = StudentVersion::from_etag(etag).map_err(status_of)?;
         let student = self.students.update(site, id, seen, &StudentChange::Active(active)).await?;
-        Ok(Response::new(student.into()))
+        Ok(Response::new(v1::Student::from(student).into()))
     }
 }
 

@@ -73,7 +73,7 @@ fn case_of(request: &v1::SubmitFrameRequest) -> String {
     let time = |time: &Option<Timestamp>| {
         time.as_ref().map_or("- -".to_owned(), |time| format!("{} {}", time.seconds, time.nanos))
     };
-    let (captured, sent) = (time(&request.captured_at), time(&request.sent_at));
+    let (captured, sent) = (time(&request.capture_time), time(&request.send_time));
     let (device, frame) = (word(&request.device_id), word(&request.frame_id));
     format!("head {device} {frame} {captured} {sent} {}", request.image.len())
 }
@@ -96,8 +96,8 @@ fn requests_are_those_of_prost() {
         .prop_map(|(device_id, frame_id, captured_at, sent_at, length)| v1::SubmitFrameRequest {
             device_id,
             frame_id,
-            captured_at,
-            sent_at,
+            capture_time: captured_at,
+            send_time: sent_at,
             classroom: String::new(),
             image: vec![7; length].into(),
         });
@@ -138,9 +138,9 @@ fn http(head: &str, body: &[u8]) -> String {
     hex(&[head.as_bytes(), format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat())
 }
 
-fn verdict(status: v1::frame_verdict::Status, faces: usize) -> Vec<u8> {
+fn verdict(status: v1::submit_frame_response::Status, faces: usize) -> Vec<u8> {
     let face = v1::FaceVerdict { rejection: "x".repeat(300), ..Default::default() };
-    v1::FrameVerdict {
+    v1::SubmitFrameResponse {
         status: status.into(),
         device_id: "0199c0de-0000-7000-8000-000000000003".into(),
         frame_id: "00000001-00000002-00000003".into(),
@@ -153,7 +153,7 @@ fn verdict(status: v1::frame_verdict::Status, faces: usize) -> Vec<u8> {
 
 #[test]
 fn answers_are_understood_in_any_pieces() {
-    use v1::frame_verdict::Status::{Recorded, Stored};
+    use v1::submit_frame_response::Status::{Recorded, Stored};
     let ok = "HTTP/1.1 200 OK\r\n";
     let trailers = |text: &str| frame(0x80, text.as_bytes());
     let good = |verdict: Vec<u8>| [frame(0, &verdict), trailers("grpc-status:0\r\n")].concat();

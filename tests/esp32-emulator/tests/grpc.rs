@@ -16,7 +16,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 use v1::{
     capture_service_server::{CaptureService, CaptureServiceServer},
-    frame_verdict,
+    submit_frame_response,
 };
 
 const TOKEN: &str = "a-token";
@@ -28,7 +28,7 @@ struct Fake {
 }
 
 impl Fake {
-    fn judge(&self, frame: &v1::SubmitFrameRequest) -> Result<v1::FrameVerdict, Status> {
+    fn judge(&self, frame: &v1::SubmitFrameRequest) -> Result<v1::SubmitFrameResponse, Status> {
         let mut frames = self.frames.lock().unwrap();
         let times = frames.entry(frame.frame_id.clone()).or_default();
         *times += 1;
@@ -40,13 +40,13 @@ impl Fake {
         if !frame.image.ends_with(b"\xff\xd9") {
             return Err(status(ErrorReason::InvalidArgument, "no whole JPEG"));
         }
-        if let (Some(captured), Some(sent)) = (frame.captured_at, frame.sent_at) {
+        if let (Some(captured), Some(sent)) = (frame.capture_time, frame.send_time) {
             assert!(sent.seconds >= captured.seconds);
         }
         let answer = v1::SightingAnswer { decision: v1::Decision::Accepted.into(), ..Default::default() };
         let face = v1::FaceVerdict { answer: Some(answer), ..Default::default() };
-        Ok(v1::FrameVerdict {
-            status: frame_verdict::Status::Recorded.into(),
+        Ok(v1::SubmitFrameResponse {
+            status: submit_frame_response::Status::Recorded.into(),
             faces_detected: 2,
             faces: vec![face, v1::FaceVerdict::default()],
             ..Default::default()
@@ -66,28 +66,28 @@ fn authorize<T>(request: &Request<T>) -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl CaptureService for Fake {
-    type StreamFramesStream = Pin<Box<dyn Stream<Item = Result<v1::FrameVerdict, Status>> + Send>>;
+    type StreamFramesStream = Pin<Box<dyn Stream<Item = Result<v1::StreamFramesResponse, Status>> + Send>>;
 
     async fn submit_frame(
         &self,
         request: Request<v1::SubmitFrameRequest>,
-    ) -> Result<Response<v1::FrameVerdict>, Status> {
+    ) -> Result<Response<v1::SubmitFrameResponse>, Status> {
         authorize(&request)?;
         self.judge(request.get_ref()).map(Response::new)
     }
 
     async fn stream_frames(
         &self,
-        request: Request<Streaming<v1::SubmitFrameRequest>>,
+        request: Request<Streaming<v1::StreamFramesRequest>>,
     ) -> Result<Response<Self::StreamFramesStream>, Status> {
         authorize(&request)?;
         let this = self.clone();
         let verdicts = request.into_inner().map(move |frame| {
-            Ok(this.judge(&frame?).unwrap_or_else(|status| {
+            let verdict = this.judge(&frame?.frame.unwrap_or_default()).unwrap_or_else(|status| {
                 let millis = status.metadata().get("retry-after-ms");
                 let retry_after_ms = millis.map(|value| value.to_str().unwrap().parse().unwrap());
-                v1::FrameVerdict {
-                    status: frame_verdict::Status::Refused.into(),
+                v1::SubmitFrameResponse {
+                    status: submit_frame_response::Status::Refused.into(),
                     refusal: Some(v1::FrameRefusal {
                         reason: "INVALID_ARGUMENT".into(),
                         retry_after_ms,
@@ -95,7 +95,8 @@ impl CaptureService for Fake {
                     }),
                     ..Default::default()
                 }
-            }))
+            });
+            Ok(v1::StreamFramesResponse { verdict: Some(verdict) })
         });
         Ok(Response::new(Box::pin(verdicts)))
     }

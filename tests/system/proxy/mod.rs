@@ -14,7 +14,7 @@ use cavs_types::ErrorReason;
 use prost::Message;
 use tokio_stream::iter;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
-use v1::{capture_service_client::CaptureServiceClient, frame_verdict::Status as VerdictStatus};
+use v1::{capture_service_client::CaptureServiceClient, submit_frame_response::Status as VerdictStatus};
 
 use site::{Camera, ProxySite, request, stock_camera, until};
 
@@ -30,7 +30,7 @@ fn grpc_web(
     site: &ProxySite,
     camera: &Camera,
     request_: &v1::SubmitFrameRequest,
-) -> (Option<v1::FrameVerdict>, String) {
+) -> (Option<v1::SubmitFrameResponse>, String) {
     let message = request_.encode_to_vec();
     let mut body = vec![0];
     body.extend((message.len() as u32).to_be_bytes());
@@ -43,7 +43,7 @@ fn grpc_web(
     while let [kind, a, b, c, d, tail @ ..] = rest {
         let (part, after) = tail.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
         match kind {
-            0 => verdict = Some(v1::FrameVerdict::decode(part).unwrap()),
+            0 => verdict = Some(v1::SubmitFrameResponse::decode(part).unwrap()),
             _ => trailers.push_str(std::str::from_utf8(part).unwrap()),
         }
         rest = after;
@@ -52,7 +52,7 @@ fn grpc_web(
     (verdict, trailers.replace(": ", ":"))
 }
 
-fn known(verdict: &v1::FrameVerdict) -> Option<&str> {
+fn known(verdict: &v1::SubmitFrameResponse) -> Option<&str> {
     let answer = verdict.faces.first()?.answer.as_ref()?;
     answer.student.as_ref().map(|student| student.number.as_str())
 }
@@ -172,10 +172,12 @@ async fn cameras_prove_who_they_are_and_lose_their_right_at_once() {
     assert_eq!(error_reason(&refused), Some(ErrorReason::DeviceMismatch));
 
     // A stream: one bad frame does not end it.
-    let frames = iter(vec![frame("3", &portrait), frame("4", b"no picture"), frame("3", &portrait)]);
+    let frames = [frame("3", &portrait), frame("4", b"no picture"), frame("3", &portrait)];
+    let frames = iter(frames.map(|frame| v1::StreamFramesRequest { frame: Some(frame) }));
     let mut verdicts = with_certificate.stream_frames(frames).await.unwrap().into_inner();
     let mut seen = Vec::new();
-    while let Some(verdict) = verdicts.message().await.unwrap() {
+    while let Some(response) = verdicts.message().await.unwrap() {
+        let verdict = response.verdict.unwrap();
         seen.push((verdict.frame_id.clone(), verdict.status(), verdict.duplicate));
     }
     let (recorded, not) = (VerdictStatus::Recorded, VerdictStatus::Refused);

@@ -33,32 +33,35 @@ impl v1::gallery_service_server::GalleryService for Service {
     async fn get_gallery(
         &self,
         request: Request<v1::GetGalleryRequest>,
-    ) -> Result<Response<v1::Gallery>, Status> {
+    ) -> Result<Response<v1::GetGalleryResponse>, Status> {
         self.authorise(&request)?;
-        Ok(Response::new(v1::Gallery {
-            pack_digest: "ab".repeat(32),
-            dimension: 512,
-            mode: v1::GalleryMode::Auto.into(),
-            grouping: v1::Grouping::Best.into(),
-            templates: 200_000,
-            students: 50_000,
-            quarantined: 2,
-            memory_bytes: 226_000_000,
-            sequence: 200_017,
-            epoch: 196,
-            graph: Some(v1::GalleryGraph { templates: 199_990, waiting: 10, busy: true, builds: 1 }),
-            searches: Some(v1::GallerySearches {
-                exact: 5,
-                graph: 900,
-                confirmed: 90,
-                changed: 12,
-                audited: 3,
-                refuted: 0,
-            }),
-            thresholds: Some(in_force()),
-            calibration: Some(calibration()),
-            rate_cost: Some(v1::RateCost { floor: 0.4, sightings: 10_000, left_to_people: 31 }),
-        }))
+        Ok(Response::new(
+            v1::Gallery {
+                pack_digest: "ab".repeat(32),
+                dimension: 512,
+                mode: v1::GalleryMode::Auto.into(),
+                grouping: v1::Grouping::Best.into(),
+                templates: 200_000,
+                students: 50_000,
+                quarantined: 2,
+                memory_bytes: 226_000_000,
+                sequence: 200_017,
+                epoch: 196,
+                graph: Some(v1::GalleryGraph { templates: 199_990, waiting: 10, busy: true, builds: 1 }),
+                searches: Some(v1::GallerySearches {
+                    exact: 5,
+                    graph: 900,
+                    confirmed: 90,
+                    changed: 12,
+                    audited: 3,
+                    refuted: 0,
+                }),
+                thresholds: Some(in_force()),
+                calibration: Some(calibration()),
+                rate_cost: Some(v1::RateCost { floor: 0.4, sightings: 10_000, left_to_people: 31 }),
+            }
+            .into(),
+        ))
     }
 
     async fn suggest_threshold(
@@ -143,7 +146,7 @@ impl v1::gallery_service_server::GalleryService for Service {
     async fn create_confusable_pair(
         &self,
         request: Request<v1::CreateConfusablePairRequest>,
-    ) -> Result<Response<v1::ConfusablePair>, Status> {
+    ) -> Result<Response<v1::CreateConfusablePairResponse>, Status> {
         self.authorise(&request)?;
         let v1::CreateConfusablePairRequest { student_id, other_student_id } = request.into_inner();
         let mut state = self.state();
@@ -159,7 +162,7 @@ impl v1::gallery_service_server::GalleryService for Service {
             note_time: None,
         };
         state.pairs.push(pair.clone());
-        Ok(Response::new(pair))
+        Ok(Response::new(pair.into()))
     }
 
     async fn delete_confusable_pair(

@@ -88,16 +88,16 @@ impl Service {
 }
 
 impl Service {
-    fn change_student(
+    fn change_student<R: From<v1::Student>>(
         &self,
         id: &str,
         change: impl FnOnce(&mut v1::Student),
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<R>, Status> {
         let mut state = self.state();
         let found = state.students.iter_mut().find(|student| student.id == id);
         let student = found.ok_or_else(|| status(ErrorReason::StudentNotFound, "no such student"))?;
         change(student);
-        Ok(Response::new(student.clone()))
+        Ok(Response::new(student.clone().into()))
     }
 }
 
@@ -235,7 +235,7 @@ impl v1::student_service_server::StudentService for Service {
     async fn create_student(
         &self,
         request: Request<v1::CreateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::CreateStudentResponse>, Status> {
         self.authorise(&request)?;
         let request = request.into_inner();
         if request.number.len() > 32 {
@@ -247,13 +247,13 @@ impl v1::student_service_server::StudentService for Service {
         }
         let student = student(&request.number, &request.name);
         state.students.push(student.clone());
-        Ok(Response::new(student))
+        Ok(Response::new(student.into()))
     }
 
     async fn update_student(
         &self,
         request: Request<v1::UpdateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::UpdateStudentResponse>, Status> {
         self.authorise(&request)?;
         let v1::UpdateStudentRequest { student, update_mask } = request.into_inner();
         let (new, paths) = (student.unwrap(), update_mask.unwrap().paths);
@@ -272,7 +272,7 @@ impl v1::student_service_server::StudentService for Service {
     async fn deactivate_student(
         &self,
         request: Request<v1::DeactivateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::DeactivateStudentResponse>, Status> {
         self.authorise(&request)?;
         self.change_student(&request.into_inner().student_id, |student| student.active = false)
     }
@@ -280,7 +280,7 @@ impl v1::student_service_server::StudentService for Service {
     async fn reactivate_student(
         &self,
         request: Request<v1::ReactivateStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::ReactivateStudentResponse>, Status> {
         self.authorise(&request)?;
         self.change_student(&request.into_inner().student_id, |student| student.active = true)
     }
@@ -324,7 +324,7 @@ impl v1::student_service_server::StudentService for Service {
     async fn get_student(
         &self,
         request: Request<v1::GetStudentRequest>,
-    ) -> Result<Response<v1::Student>, Status> {
+    ) -> Result<Response<v1::GetStudentResponse>, Status> {
         self.authorise(&request)?;
         let key = request.into_inner().key;
         let state = self.state();
@@ -335,7 +335,7 @@ impl v1::student_service_server::StudentService for Service {
         });
         found
             .cloned()
-            .map(Response::new)
+            .map(|found| Response::new(found.into()))
             .ok_or_else(|| status(ErrorReason::StudentNotFound, "no such student"))
     }
 
@@ -389,18 +389,21 @@ impl v1::student_service_server::StudentService for Service {
     async fn get_erasure(
         &self,
         request: Request<v1::GetErasureRequest>,
-    ) -> Result<Response<v1::Erasure>, Status> {
+    ) -> Result<Response<v1::GetErasureResponse>, Status> {
         self.authorise(&request)?;
         let id = request.into_inner().student_id;
         let state = self.state();
         let erasure = state.students.iter().find(|student| student.id == id).and_then(|s| s.erasure.clone());
-        erasure.map(Response::new).ok_or_else(|| status(ErrorReason::NotFound, "not erased"))
+        erasure
+            .map(|found| Response::new(found.into()))
+            .ok_or_else(|| status(ErrorReason::NotFound, "not erased"))
     }
 }
 
 #[tonic::async_trait]
 impl v1::enrollment_service_server::EnrollmentService for Service {
-    type EnrollFromImagesStream = Pin<Box<dyn Stream<Item = Result<v1::ImageVerdict, Status>> + Send>>;
+    type EnrollFromImagesStream =
+        Pin<Box<dyn Stream<Item = Result<v1::EnrollFromImagesResponse, Status>> + Send>>;
 
     async fn enroll_from_images(
         &self,
@@ -452,8 +455,8 @@ impl v1::enrollment_service_server::EnrollmentService for Service {
 pub(crate) const TEMPLATE: &str = "01a202b6-1de5-7026-a7bc-4890060626f8";
 
 /// What an image holds says what becomes of it.
-fn verdict(image: &v1::EnrollmentImage) -> Result<v1::ImageVerdict, Status> {
-    let mut verdict = v1::ImageVerdict { name: image.name.clone(), ..Default::default() };
+fn verdict(image: &v1::EnrollmentImage) -> Result<v1::EnrollFromImagesResponse, Status> {
+    let mut verdict = v1::EnrollFromImagesResponse { name: image.name.clone(), ..Default::default() };
     match image.data.as_ref() {
         b"database gone" => {
             return Err(status(ErrorReason::DatabaseUnavailable, "the database does not answer"));

@@ -25,21 +25,21 @@ impl v1::device_service_server::DeviceService for Service {
     async fn create_device(
         &self,
         request: Request<v1::CreateDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::CreateDeviceResponse>, Status> {
         self.authorise(&request)?;
         let v1::CreateDeviceRequest { name, kind, classroom } = request.into_inner();
         let id = DeviceId::generate().to_string();
-        Ok(Response::new(v1::Device { id, name, kind, classroom, ..device() }))
+        Ok(Response::new(v1::Device { id, name, kind, classroom, ..device() }.into()))
     }
 
     async fn get_device(
         &self,
         request: Request<v1::GetDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::GetDeviceResponse>, Status> {
         self.authorise(&request)?;
         match request.into_inner().key {
-            Some(Key::Name(name)) if name == "room-12" => Ok(Response::new(self.configured())),
-            Some(Key::Name(name)) if name == "door-cam" => Ok(Response::new(self.camera())),
+            Some(Key::Name(name)) if name == "room-12" => Ok(Response::new(self.configured().into())),
+            Some(Key::Name(name)) if name == "door-cam" => Ok(Response::new(self.camera().into())),
             _ => Err(status(ErrorReason::DeviceNotFound, "no such device")),
         }
     }
@@ -58,43 +58,46 @@ impl v1::device_service_server::DeviceService for Service {
     async fn update_device(
         &self,
         request: Request<v1::UpdateDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::UpdateDeviceResponse>, Status> {
         self.authorise(&request)?;
         let v1::UpdateDeviceRequest { device_id: _, name, classroom } = request.into_inner();
         let device = device();
-        Ok(Response::new(v1::Device {
-            name: name.unwrap_or(device.name),
-            classroom: classroom.unwrap_or(device.classroom),
-            ..device
-        }))
+        Ok(Response::new(
+            v1::Device {
+                name: name.unwrap_or(device.name),
+                classroom: classroom.unwrap_or(device.classroom),
+                ..device
+            }
+            .into(),
+        ))
     }
 
     async fn replace_device(
         &self,
         request: Request<v1::ReplaceDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::ReplaceDeviceResponse>, Status> {
         self.authorise(&request)?;
         let id = request.into_inner().device_id;
         let device = if id == CAMERA { self.camera() } else { device() };
-        Ok(Response::new(v1::Device { id: NEW.to_owned(), ..device }))
+        Ok(Response::new(v1::Device { id: NEW.to_owned(), ..device }.into()))
     }
 
     async fn configure_device(
         &self,
         request: Request<v1::ConfigureDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::ConfigureDeviceResponse>, Status> {
         self.authorise(&request)?;
         self.state().configured = Some(request.into_inner());
-        Ok(Response::new(self.configured()))
+        Ok(Response::new(self.configured().into()))
     }
 
     async fn assign_camera(
         &self,
         request: Request<v1::AssignCameraRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::AssignCameraResponse>, Status> {
         self.authorise(&request)?;
         self.state().proxy = request.into_inner().proxy_id;
-        Ok(Response::new(self.camera()))
+        Ok(Response::new(self.camera().into()))
     }
 
     async fn issue_device_token(
@@ -119,12 +122,12 @@ impl v1::device_service_server::DeviceService for Service {
     async fn revoke_device(
         &self,
         request: Request<v1::RevokeDeviceRequest>,
-    ) -> Result<Response<v1::Device>, Status> {
+    ) -> Result<Response<v1::RevokeDeviceResponse>, Status> {
         self.authorise(&request)?;
         let id = request.into_inner().device_id;
         let status = v1::DeviceStatus::Revoked.into();
         let device = if id == CAMERA { self.camera() } else { device() };
-        Ok(Response::new(v1::Device { status, ..device }))
+        Ok(Response::new(v1::Device { status, ..device }.into()))
     }
 }
 
@@ -192,9 +195,9 @@ impl v1::sighting_service_server::SightingService for Service {
     async fn get_sighting(
         &self,
         request: Request<v1::GetSightingRequest>,
-    ) -> Result<Response<v1::Sighting>, Status> {
+    ) -> Result<Response<v1::GetSightingResponse>, Status> {
         self.authorise(&request)?;
-        Ok(Response::new(self.sighting(&request.into_inner().id)?))
+        Ok(Response::new(self.sighting(&request.into_inner().id)?.into()))
     }
 }
 
@@ -222,17 +225,17 @@ impl v1::review_service_server::ReviewService for Service {
     async fn get_review_item(
         &self,
         request: Request<v1::GetReviewItemRequest>,
-    ) -> Result<Response<v1::ReviewItem>, Status> {
+    ) -> Result<Response<v1::GetReviewItemResponse>, Status> {
         self.authorise(&request)?;
         let sighting = self.sighting(&request.into_inner().sighting_id)?;
         let evidence = if sighting.has_evidence { b"jpeg".as_slice().into() } else { Default::default() };
-        Ok(Response::new(v1::ReviewItem { sighting: Some(sighting), evidence }))
+        Ok(Response::new(v1::GetReviewItemResponse { sighting: Some(sighting), evidence }))
     }
 
     async fn review_sighting(
         &self,
         request: Request<v1::ReviewSightingRequest>,
-    ) -> Result<Response<v1::Sighting>, Status> {
+    ) -> Result<Response<v1::ReviewSightingResponse>, Status> {
         self.authorise(&request)?;
         let request = request.into_inner();
         let mut sighting = self.sighting(&request.sighting_id)?;
@@ -253,7 +256,7 @@ impl v1::review_service_server::ReviewService for Service {
         if let Some(held) = state.sightings.iter_mut().find(|held| held.id == sighting.id) {
             *held = sighting.clone();
         }
-        Ok(Response::new(sighting))
+        Ok(Response::new(sighting.into()))
     }
 
     async fn review_pending(
@@ -281,7 +284,7 @@ impl v1::review_service_server::ReviewService for Service {
     async fn withdraw_review(
         &self,
         request: Request<v1::WithdrawReviewRequest>,
-    ) -> Result<Response<v1::Sighting>, Status> {
+    ) -> Result<Response<v1::WithdrawReviewResponse>, Status> {
         self.authorise(&request)?;
         let v1::WithdrawReviewRequest { sighting_id, notes } = request.into_inner();
         let mut state = self.state();
@@ -293,7 +296,7 @@ impl v1::review_service_server::ReviewService for Service {
         let (reviewer, withdraw_time) = ("admin".to_owned(), at("2026-03-03T10:00:00Z"));
         newest.withdrawal = Some(v1::Withdrawal { reviewer, withdraw_time, notes });
         sighting.review = sighting.reviews.iter().rfind(|review| review.withdrawal.is_none()).cloned();
-        Ok(Response::new(sighting.clone()))
+        Ok(Response::new(sighting.clone().into()))
     }
 }
 
@@ -311,27 +314,33 @@ impl Service {
 
 #[tonic::async_trait]
 impl v1::stats_service_server::StatsService for Service {
-    async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Result<Response<v1::Stats>, Status> {
+    async fn get_stats(
+        &self,
+        request: Request<v1::GetStatsRequest>,
+    ) -> Result<Response<v1::GetStatsResponse>, Status> {
         self.authorise(&request)?;
         let request = request.into_inner();
         assert_eq!(request.period.as_ref(), request.further_periods.last());
         let counts = v1::SightingCounts { sightings: 40, accepted: 31, pending: 6, unknown: 3, students: 12 };
-        Ok(Response::new(v1::Stats {
-            as_of: Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap())),
-            pending_reviews: 6,
-            pending_reviews_exact: true,
-            flagged_reviews: 1,
-            devices: 3,
-            devices_online: 2,
-            counts: Some(counts),
-            last_hour: Some(v1::SightingCounts::default()),
-            rooms: vec![v1::RoomStats { classroom: "Room 12".to_owned(), counts: Some(counts) }],
-            by_device: vec![v1::DeviceStats {
-                device_name: "door \u{1b}[31m".to_owned(),
+        Ok(Response::new(
+            v1::Stats {
+                as_of_time: Some(to_timestamp("2026-03-02T10:00:00Z".parse().unwrap())),
+                pending_reviews: 6,
+                pending_reviews_exact: true,
+                flagged_reviews: 1,
+                devices: 3,
+                devices_online: 2,
                 counts: Some(counts),
-                ..v1::DeviceStats::default()
-            }],
-            further_periods: vec![counts; request.further_periods.len()],
-        }))
+                last_hour: Some(v1::SightingCounts::default()),
+                rooms: vec![v1::RoomStats { classroom: "Room 12".to_owned(), counts: Some(counts) }],
+                by_device: vec![v1::DeviceStats {
+                    device_name: "door \u{1b}[31m".to_owned(),
+                    counts: Some(counts),
+                    ..v1::DeviceStats::default()
+                }],
+                further_periods: vec![counts; request.further_periods.len()],
+            }
+            .into(),
+        ))
     }
 }

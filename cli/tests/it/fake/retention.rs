@@ -50,19 +50,19 @@ impl v1::retention_service_server::RetentionService for Service {
     async fn get_retention(
         &self,
         request: Request<v1::GetRetentionRequest>,
-    ) -> Result<Response<v1::Retention>, Status> {
+    ) -> Result<Response<v1::GetRetentionResponse>, Status> {
         self.authorise(&request)?;
-        Ok(Response::new(self.retention()))
+        Ok(Response::new(self.retention().into()))
     }
 
     async fn update_retention(
         &self,
         request: Request<v1::UpdateRetentionRequest>,
-    ) -> Result<Response<v1::Retention>, Status> {
+    ) -> Result<Response<v1::UpdateRetentionResponse>, Status> {
         self.authorise(&request)?;
         let v1::UpdateRetentionRequest { policy, update_mask } = request.into_inner();
         assert_eq!(update_mask.unwrap().paths, ["evidence_days", "portraits_days", "sightings_days"]);
         self.state().retention = policy;
-        Ok(Response::new(self.retention()))
+        Ok(Response::new(self.retention().into()))
     }
 }

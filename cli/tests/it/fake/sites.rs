@@ -24,12 +24,16 @@ impl Service {
         sites
     }
 
-    fn change(&self, id: &str, change: impl FnOnce(&mut v1::Site)) -> Result<Response<v1::Site>, Status> {
+    fn change<R: From<v1::Site>>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut v1::Site),
+    ) -> Result<Response<R>, Status> {
         let mut state = self.state();
         let site = state.sites.iter_mut().find(|site| site.id == id);
         let site = site.ok_or_else(|| status(ErrorReason::SiteNotFound, "you have no such site"))?;
         change(site);
-        Ok(Response::new(site.clone()))
+        Ok(Response::new(site.clone().into()))
     }
 }
 
@@ -38,14 +42,17 @@ impl v1::site_service_server::SiteService for Service {
     async fn create_site(
         &self,
         request: Request<v1::CreateSiteRequest>,
-    ) -> Result<Response<v1::Site>, Status> {
+    ) -> Result<Response<v1::CreateSiteResponse>, Status> {
         self.authorise(&request)?;
         let added = site(self.sites().len(), &request.into_inner().name);
         self.state().sites.push(added.clone());
-        Ok(Response::new(added))
+        Ok(Response::new(added.into()))
     }
 
-    async fn get_site(&self, request: Request<v1::GetSiteRequest>) -> Result<Response<v1::Site>, Status> {
+    async fn get_site(
+        &self,
+        request: Request<v1::GetSiteRequest>,
+    ) -> Result<Response<v1::GetSiteResponse>, Status> {
         self.authorise(&request)?;
         let is_it = |site: &v1::Site| match &request.get_ref().key {
             Some(Key::Id(id)) => site.id == *id,
@@ -53,7 +60,9 @@ impl v1::site_service_server::SiteService for Service {
             None => false,
         };
         let found = self.sites().into_iter().find(is_it);
-        found.map(Response::new).ok_or_else(|| status(ErrorReason::SiteNotFound, "you have no such site"))
+        found
+            .map(|found| Response::new(found.into()))
+            .ok_or_else(|| status(ErrorReason::SiteNotFound, "you have no such site"))
     }
 
     async fn list_sites(
@@ -74,7 +83,7 @@ impl v1::site_service_server::SiteService for Service {
     async fn rename_site(
         &self,
         request: Request<v1::RenameSiteRequest>,
-    ) -> Result<Response<v1::Site>, Status> {
+    ) -> Result<Response<v1::RenameSiteResponse>, Status> {
         self.authorise(&request)?;
         let v1::RenameSiteRequest { site_id, name } = request.into_inner();
         self.change(&site_id, |site| site.name = name)
@@ -83,7 +92,7 @@ impl v1::site_service_server::SiteService for Service {
     async fn archive_site(
         &self,
         request: Request<v1::ArchiveSiteRequest>,
-    ) -> Result<Response<v1::Site>, Status> {
+    ) -> Result<Response<v1::ArchiveSiteResponse>, Status> {
         self.authorise(&request)?;
         let at = "2026-03-02T10:00:00Z".parse().unwrap();
         self.change(&request.into_inner().site_id, |site| site.archive_time = Some(to_timestamp(at)))

@@ -253,7 +253,7 @@ static uint64_t varint(const uint8_t *bytes, size_t length, size_t *at) {
     return 0;
 }
 
-/* Reads FrameVerdict.status (1) and .faces_detected (4) from what was kept of the message. */
+/* Reads SubmitFrameResponse.status (1) and .faces_detected (4) from what was kept of the message. */
 static void read_verdict(const cavs_answer *a, uint64_t *status, uint32_t *faces) {
     size_t at = 0;
     while (at < a->message_used) {

@@ -1,6 +1,7 @@
 use std::io;
 
 use bytes::Bytes;
+use cavs_proto::v1;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -95,12 +96,16 @@ impl GrpcFlood {
 
     /// `None` where the mutation is no request that HTTP/2 could carry.
     fn request(&self, flood: &Flood, number: u64, random: &mut SeededRandom) -> Option<Request<Full<Bytes>>> {
-        let message = flood.outgoing(number).request(&flood.target, None).encode_to_vec();
+        let frame = flood.outgoing(number).request(&flood.target, None);
+        let (method, message) = if random.below(2) == 0 {
+            ("SubmitFrame", frame.encode_to_vec())
+        } else {
+            ("StreamFrames", v1::StreamFramesRequest { frame: Some(frame) }.encode_to_vec())
+        };
         let mut body = vec![0];
         body.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
         body.extend(message);
         mutate(&mut body, random);
-        let method = if random.below(2) == 0 { "SubmitFrame" } else { "StreamFrames" };
         let mut path = format!("/cavs.v1.CaptureService/{method}").into_bytes();
         let mut content_type = b"application/grpc".to_vec();
         let mut authorization =

@@ -24,8 +24,8 @@ pub(super) struct Grpc {
 }
 
 struct Stream {
-    up: mpsc::Sender<v1::SubmitFrameRequest>,
-    down: Streaming<v1::FrameVerdict>,
+    up: mpsc::Sender<v1::StreamFramesRequest>,
+    down: Streaming<v1::StreamFramesResponse>,
 }
 
 impl Grpc {
@@ -83,7 +83,7 @@ impl Grpc {
         }
     }
 
-    async fn call(&mut self, frame: v1::SubmitFrameRequest) -> Result<v1::FrameVerdict, Status> {
+    async fn call(&mut self, frame: v1::SubmitFrameRequest) -> Result<v1::SubmitFrameResponse, Status> {
         if !self.streaming {
             let request = self.authorized(frame);
             return self.client.submit_frame(request).await.map(tonic::Response::into_inner);
@@ -98,9 +98,10 @@ impl Grpc {
             }
         };
         // Where the other side has ended the stream, the reason is in what it sent.
-        let _ = stream.up.send(frame).await;
+        let _ = stream.up.send(v1::StreamFramesRequest { frame: Some(frame) }).await;
         let closed = || Status::unavailable("the stream ended without a status");
-        let verdict = stream.down.message().await?.ok_or_else(closed)?;
+        let response = stream.down.message().await?.ok_or_else(closed)?;
+        let verdict = response.verdict.ok_or_else(|| Status::internal("an answer without a verdict"))?;
         self.stream = Some(stream);
         Ok(verdict)
     }

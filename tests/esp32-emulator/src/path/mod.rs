@@ -77,8 +77,8 @@ impl OutgoingFrame {
         v1::SubmitFrameRequest {
             device_id: target.device_id.clone(),
             frame_id: self.id.clone(),
-            captured_at: self.captured_at.map(cavs_proto::to_timestamp),
-            sent_at: sent_at.map(cavs_proto::to_timestamp),
+            capture_time: self.captured_at.map(cavs_proto::to_timestamp),
+            send_time: sent_at.map(cavs_proto::to_timestamp),
             classroom: String::new(),
             image: self.image.clone(),
         }

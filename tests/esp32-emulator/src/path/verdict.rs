@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use cavs_proto::{
     error_reason,
-    v1::{self, frame_verdict},
+    v1::{self, submit_frame_response},
 };
 use tonic::{Code, Status};
 
 use crate::Outcome;
 
 /// A verdict about a frame.
-pub(super) fn of_verdict(verdict: &v1::FrameVerdict) -> Outcome {
+pub(super) fn of_verdict(verdict: &v1::SubmitFrameResponse) -> Outcome {
     let faces = verdict.faces_detected;
     match verdict.status() {
-        frame_verdict::Status::Recorded => {
+        submit_frame_response::Status::Recorded => {
             let accepted = |face: &&v1::FaceVerdict| {
                 face.answer.as_ref().is_some_and(|answer| answer.decision() == v1::Decision::Accepted)
             };
             let matched = verdict.faces.iter().filter(accepted).count();
             Outcome::Answered { faces, matched: u32::try_from(matched).unwrap_or(u32::MAX) }
         }
-        frame_verdict::Status::Stored => Outcome::Stored { faces },
-        frame_verdict::Status::Refused | frame_verdict::Status::Unspecified => {
+        submit_frame_response::Status::Stored => Outcome::Stored { faces },
+        submit_frame_response::Status::Refused | submit_frame_response::Status::Unspecified => {
             let refusal = verdict.refusal.clone().unwrap_or_default();
             match refusal.retry_after_ms {
                 Some(millis) => busy(Some(Duration::from_millis(millis.into()))),

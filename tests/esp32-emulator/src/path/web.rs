@@ -47,7 +47,7 @@ fn interpret(response: &Response) -> io::Result<Outcome> {
         let length = usize::try_from(length).map_err(|_| invalid())?;
         let frame = rest.split_off(..length).ok_or_else(invalid)?;
         if kind & TRAILERS == 0 {
-            message = Some(v1::FrameVerdict::decode(frame).map_err(|_| invalid())?);
+            message = Some(v1::SubmitFrameResponse::decode(frame).map_err(|_| invalid())?);
         } else {
             trailers.push_str(&String::from_utf8_lossy(frame));
         }
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn answers_are_understood() {
-        let verdict = v1::FrameVerdict {
-            status: v1::frame_verdict::Status::Stored.into(),
+        let verdict = v1::SubmitFrameResponse {
+            status: v1::submit_frame_response::Status::Stored.into(),
             faces_detected: 3,
             ..Default::default()
         };
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_is_no_answer() {
-        let whole = frame(0, &v1::FrameVerdict::default().encode_to_vec());
+        let whole = frame(0, &v1::SubmitFrameResponse::default().encode_to_vec());
         assert!(outcome(&whole[..4]).is_err());
         assert!(outcome(&frame(0, b"\xff\xff")).is_err());
         assert!(outcome(&frame(TRAILERS, b"grpc-status:0\r\n")).is_err());

@@ -374,7 +374,7 @@ fn filters(size: Size) -> Vec<(String, Vec<(u64, v1::SightingFilter)>)> {
     let range = |filter: v1::SightingFilter, days: u64, hours: u64| {
         let from = SystemTime::now() - Duration::from_secs(days * 86_400);
         let until = from + Duration::from_secs(hours * 3600);
-        v1::SightingFilter { captured_from: Some(from.into()), captured_until: Some(until.into()), ..filter }
+        v1::SightingFilter { start_time: Some(from.into()), end_time: Some(until.into()), ..filter }
     };
     let decided =
         |filter, decision: Decision| v1::SightingFilter { decision: enum_to_wire(decision), ..filter };

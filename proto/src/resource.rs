@@ -1,0 +1,45 @@
+//! Responses that hold one resource: a method has a message of its own for its answer, so that something can be
+//! added to it later, and mostly there is nothing but the resource in it.
+
+use crate::v1;
+
+/// A response with nothing but a resource.
+pub trait OneResource: From<Self::Resource> {
+    /// What it holds.
+    type Resource;
+
+    /// The resource; none where the other side left it out, which it must not.
+    fn into_resource(self) -> Option<Self::Resource>;
+}
+
+macro_rules! one_resource {
+    ($($resource:ident $field:ident: $($response:ident)*;)*) => {$($(
+        impl From<v1::$resource> for v1::$response {
+            fn from($field: v1::$resource) -> Self {
+                Self { $field: Some($field) }
+            }
+        }
+
+        impl OneResource for v1::$response {
+            type Resource = v1::$resource;
+
+            fn into_resource(self) -> Option<v1::$resource> {
+                self.$field
+            }
+        }
+    )*)*};
+}
+
+one_resource! {
+    ConfusablePair pair: CreateConfusablePairResponse;
+    Device device: AssignCameraResponse ConfigureDeviceResponse CreateDeviceResponse GetDeviceResponse
+        ReplaceDeviceResponse RevokeDeviceResponse UpdateDeviceResponse;
+    Erasure erasure: GetErasureResponse;
+    Gallery gallery: GetGalleryResponse;
+    Retention retention: GetRetentionResponse UpdateRetentionResponse;
+    Sighting sighting: GetSightingResponse ReviewSightingResponse WithdrawReviewResponse;
+    Site site: ArchiveSiteResponse CreateSiteResponse GetSiteResponse RenameSiteResponse;
+    Stats stats: GetStatsResponse;
+    Student student: CreateStudentResponse DeactivateStudentResponse GetStudentResponse ReactivateStudentResponse
+        UpdateStudentResponse;
+}
