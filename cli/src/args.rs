@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 
-use crate::{commands, printer::Format};
+use crate::{commands, output::OutputArgs};
 
 /// Face-recognition attendance: students, devices, sightings and reviews of a CAVS server.
 #[derive(Debug, Parser)]
@@ -49,15 +49,18 @@ pub struct GlobalArgs {
     /// Configuration file
     #[arg(long, global = true, env = "CAVS_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
-    /// How results are written
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: Format,
+    /// How results are written.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Seconds that the server may take to answer
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
     /// No remarks and no progress; results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Never ask; what can't be done without an answer is refused
+    #[arg(long, global = true)]
+    pub no_input: bool,
 }
 
 /// What to do.

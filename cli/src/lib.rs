@@ -14,6 +14,7 @@ pub mod exit;
 mod files;
 pub mod list;
 mod lookup;
+pub mod output;
 pub mod paging;
 pub mod printer;
 pub mod session;
@@ -23,13 +24,14 @@ pub mod view;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 
 use crate::{
     args::Cli,
     error::CliError,
     exit::Exit,
-    printer::{Format, Printer},
+    output::{Format, OutputArgs},
+    printer::Printer,
 };
 
 /// Runs one command line.
@@ -39,7 +41,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &arguments),
     };
-    let printer = Printer::new(cli.global.output, cli.global.quiet);
+    let mut printer = Printer::new(cli.global.output.clone(), cli.global.quiet);
+    if cli.global.no_input {
+        printer = printer.without_input();
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -65,11 +70,12 @@ pub fn command() -> clap::Command {
 
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if !is_help && wants_json(arguments) {
+    if !is_help && let Some(format) = structured(arguments) {
         // clap could not say which format was asked for.
         let message = error.to_string();
         let message = message.strip_prefix("error: ").unwrap_or(&message);
-        Printer::new(Format::Json, true).error(&CliError::usage(message.trim_end()));
+        let output = OutputArgs { output: format, ..OutputArgs::default() };
+        Printer::new(output, true).error(&CliError::usage(message.trim_end()));
         return Exit::Usage;
     }
     // Where the terminal is gone there is nobody to tell.
@@ -77,8 +83,18 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     if is_help { Exit::Success } else { Exit::Usage }
 }
 
-fn wants_json(arguments: &[OsString]) -> bool {
-    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
-    arguments.iter().any(|a| matches!(a.as_ref(), "-ojson" | "-o=json" | "--output=json"))
-        || arguments.windows(2).any(|two| matches!(two[0].as_ref(), "-o" | "--output") && two[1] == "json")
+/// The form for programs that a command line asks for, where it does.
+fn structured(arguments: &[OsString]) -> Option<Format> {
+    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    while let Some(argument) = arguments.next() {
+        let value = match argument.as_ref() {
+            "-o" | "--output" => arguments.next()?.into_owned(),
+            other => match other.strip_prefix("--output=").or_else(|| other.strip_prefix("-o")) {
+                Some(value) => value.trim_start_matches('=').to_owned(),
+                None => continue,
+            },
+        };
+        return Format::from_str(&value, false).ok().filter(|format| format.is_structured());
+    }
+    None
 }

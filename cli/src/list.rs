@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     error::CliError,
-    printer::{Format, Printer, Style},
-    text::sanitised_json,
+    output::{Column, Format, OutputArgs, Record, column_name, csv_row, resolve, sequence},
+    printer::{Printer, Style},
     view::TableParts,
 };
 
@@ -39,6 +39,8 @@ pub struct Total {
 pub struct ListWriter<'a, L> {
     printer: &'a Printer,
     table: TableParts,
+    /// Where the values of `--columns` come from; known with the first page.
+    chosen: Vec<Column>,
     shown: u64,
     list: PhantomData<L>,
 }
@@ -47,30 +49,45 @@ impl<'a, L: List> ListWriter<'a, L> {
     /// Nothing is written before the first page.
     #[must_use]
     pub fn new(printer: &'a Printer) -> Self {
-        Self { printer, table: TableParts::new(L::HEADER), shown: 0, list: PhantomData }
+        let names = &printer.output().columns;
+        let header = match names.as_slice() {
+            [] => L::HEADER.iter().map(|title| (*title).to_owned()).collect(),
+            names => names.iter().map(|name| name.to_uppercase().replace('_', " ")).collect(),
+        };
+        Self { printer, table: TableParts::new(header), chosen: Vec::new(), shown: 0, list: PhantomData }
     }
 
     /// Writes a page. `false`: the reader has seen enough.
     ///
     /// # Errors
-    /// Standard output can't be written.
+    /// Standard output can't be written, or `--columns` names none.
     pub fn page(&mut self, entries: &[L::Entry]) -> Result<bool, CliError> {
         if entries.is_empty() {
             return Ok(true);
         }
         let text = match self.printer.format() {
             Format::Table => {
-                let style = self.printer.style();
-                let rows = entries.iter().map(|entry| L::cells(entry, style)).collect();
-                self.table.more(style, rows) + "\n"
+                let rows = self.rows(entries)?;
+                self.table.more(self.printer.style(), rows) + "\n"
+            }
+            Format::Csv => {
+                let header = if self.shown == 0 { self.csv_header()? } else { String::new() };
+                let lines = self.rows(entries)?.into_iter().map(csv_row);
+                header + &lines.collect::<Result<String, _>>()?
             }
             Format::Json => {
-                let entries: Vec<_> = entries.iter().map(indented).collect::<Result<_, _>>()?;
+                let entries: Vec<_> =
+                    self.records(entries)?.iter().map(indented).collect::<Result<_, _>>()?;
                 let before = match self.shown {
                     0 => format!("{{\n  \"{}\": [\n", L::FIELD),
                     _ => ",\n".to_owned(),
                 };
                 before + &entries.join(",\n")
+            }
+            Format::Jsonl => self.records(entries)?.iter().map(|entry| entry.line() + "\n").collect(),
+            Format::Yaml => {
+                let before = if self.shown == 0 { format!("{}:\n", L::FIELD) } else { String::new() };
+                before + &sequence(&self.records(entries)?)?
             }
         };
         self.shown += entries.len() as u64;
@@ -83,18 +100,79 @@ impl<'a, L: List> ListWriter<'a, L> {
     /// Standard output can't be written.
     pub fn end(self, total: Total) -> Result<(), CliError> {
         let Total { entries, exact } = total;
-        if self.printer.format() == Format::Json {
-            let close = match self.shown {
-                // No page began the document.
-                0 => format!("{{\n  \"{}\": []", L::FIELD),
-                _ => "\n  ]".to_owned(),
-            };
-            let text =
-                format!("{close},\n  \"total_size\": {entries},\n  \"total_size_exact\": {exact}\n}}\n");
-            self.printer.write(&text)?;
-        }
-        if let Some(remark) = remark(L::NAME, self.shown, total) {
+        let is_empty = self.shown == 0;
+        let text = match self.printer.format() {
+            Format::Json => {
+                let close = match is_empty {
+                    // No page began the document.
+                    true => format!("{{\n  \"{}\": []", L::FIELD),
+                    false => "\n  ]".to_owned(),
+                };
+                format!("{close},\n  \"total_size\": {entries},\n  \"total_size_exact\": {exact}\n}}\n")
+            }
+            Format::Yaml => {
+                let begin = if is_empty { format!("{}: []\n", L::FIELD) } else { String::new() };
+                format!("{begin}total_size: {entries}\ntotal_size_exact: {exact}\n")
+            }
+            Format::Csv if is_empty => self.csv_header()?,
+            Format::Table | Format::Csv | Format::Jsonl => String::new(),
+        };
+        if self.printer.write(&text)?
+            && let Some(remark) = remark(L::NAME, self.shown, total)
+        {
             self.printer.note(&remark);
+        }
+        Ok(())
+    }
+
+    fn csv_header(&self) -> Result<String, CliError> {
+        let OutputArgs { columns, no_header, .. } = self.printer.output();
+        match columns.as_slice() {
+            _ if *no_header => Ok(String::new()),
+            [] => csv_row(L::HEADER.iter().map(|title| column_name(title))),
+            names => csv_row(names.iter().cloned()),
+        }
+    }
+
+    /// The rows of a table: the chosen columns, or all of the table's own.
+    fn rows(&mut self, entries: &[L::Entry]) -> Result<Vec<Vec<String>>, CliError> {
+        let style = self.printer.style();
+        let rows: Vec<_> = entries.iter().map(|entry| L::cells(entry, style)).collect();
+        if self.printer.output().columns.is_empty() {
+            return Ok(rows);
+        }
+        let records: Vec<_> = entries.iter().map(Record::of).collect::<Result<_, _>>()?;
+        self.choose(&records)?;
+        let cell = |cells: &[String], record: &Record, column: &Column| match column {
+            Column::Cell(index) => cells.get(*index).cloned().unwrap_or_default(),
+            Column::Field(path) => record.cell(path),
+        };
+        let row = |(cells, record): (Vec<String>, Record)| {
+            self.chosen.iter().map(|column| cell(&cells, &record, column)).collect()
+        };
+        Ok(rows.into_iter().zip(records).map(row).collect())
+    }
+
+    /// Entries for programs: their chosen fields, or all.
+    fn records(&mut self, entries: &[L::Entry]) -> Result<Vec<Record>, CliError> {
+        let records: Vec<_> = entries.iter().map(Record::of).collect::<Result<_, _>>()?;
+        let names = &self.printer.output().columns;
+        if names.is_empty() {
+            return Ok(records);
+        }
+        self.choose(&records)?;
+        let style = self.printer.style();
+        let picked = records
+            .iter()
+            .zip(entries)
+            .map(|(record, entry)| record.pick(names, &self.chosen, &L::cells(entry, style)));
+        Ok(picked.collect())
+    }
+
+    fn choose(&mut self, records: &[Record]) -> Result<(), CliError> {
+        if self.chosen.is_empty() {
+            let OutputArgs { columns, output, .. } = self.printer.output();
+            self.chosen = resolve(columns, L::HEADER, *output, records)?;
         }
         Ok(())
     }
@@ -116,11 +194,9 @@ fn remark(what: &str, shown: u64, total: Total) -> Option<String> {
 }
 
 /// An entry as it stands in the document.
-fn indented(entry: &impl Serialize) -> Result<String, CliError> {
-    let document = serde_json::to_string_pretty(entry)
-        .map_err(|error| CliError::failure("OUTPUT", format!("JSON: {error}")))?;
+fn indented(entry: &Record) -> Result<String, CliError> {
     // Line breaks are of the layout only: those of texts are escaped.
-    Ok(format!("    {}", sanitised_json(&document).replace('\n', "\n    ")))
+    Ok(format!("    {}", entry.document()?.replace('\n', "\n    ")))
 }
 
 #[cfg(test)]

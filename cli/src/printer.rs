@@ -2,28 +2,21 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::{
     error::{CliError, FieldViolation},
+    output::{Format, OutputArgs, render},
     text::{sanitised, sanitised_json},
 };
 
-/// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// Tables for people.
-    #[default]
-    Table,
-    /// One JSON document for programs.
-    Json,
-}
-
 /// The result of a command.
 pub trait Report: Serialize {
+    /// The JSON field that has the entries, where the result is about several: they are the lines of CSV and JSONL.
+    const ROWS: Option<&'static str> = None;
+
     /// The result for people. Text from elsewhere must have gone through [`sanitised`].
     fn table(&self, style: &Style) -> String;
 }
@@ -35,13 +28,18 @@ pub struct Style {
     pub width: Option<u16>,
     /// The zone that times are shown in.
     pub zone: TimeZone,
+    /// Whether tables have a line with the names of their columns.
+    pub header: bool,
+    /// For programs: times as RFC 3339, and nothing said with words where there is no value.
+    pub exact: bool,
 }
 
 /// Writes results, remarks and errors.
 #[derive(Debug, Clone)]
 pub struct Printer {
-    format: Format,
+    output: OutputArgs,
     quiet: bool,
+    may_ask: bool,
     style: Style,
 }
 
@@ -58,10 +56,27 @@ struct ErrorReport<'a> {
 impl Printer {
     /// A printer for this process.
     #[must_use]
-    pub fn new(format: Format, quiet: bool) -> Self {
+    pub fn new(output: OutputArgs, quiet: bool) -> Self {
         let width = io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
-        let style = Style { width: width.map(|(width, _)| width.0), zone: TimeZone::system() };
-        Self { format, quiet, style }
+        let style = Style {
+            width: width.map(|(width, _)| width.0),
+            zone: TimeZone::system(),
+            header: !output.no_header,
+            exact: output.output == Format::Csv,
+        };
+        Self { output, quiet, may_ask: true, style }
+    }
+
+    /// The same, that asks nobody.
+    #[must_use]
+    pub fn without_input(self) -> Self {
+        Self { may_ask: false, ..self }
+    }
+
+    /// Whether a person can be asked.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        self.may_ask && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Shows how far a work on images is, where a person is watching.
@@ -80,13 +95,19 @@ impl Printer {
 
     /// Whether a person is watching: then a progress bar is welcome.
     fn shows_progress(&self) -> bool {
-        self.format == Format::Table && !self.quiet && io::stderr().is_terminal()
+        !self.quiet && io::stderr().is_terminal()
     }
 
     /// How results are written.
     #[must_use]
     pub const fn format(&self) -> Format {
-        self.format
+        self.output.output
+    }
+
+    /// How results are written, and what of them.
+    #[must_use]
+    pub const fn output(&self) -> &OutputArgs {
+        &self.output
     }
 
     /// How tables look.
@@ -108,7 +129,7 @@ impl Printer {
     /// # Errors
     /// Where standard output can't be written.
     pub fn report_again(&self, report: &impl Report) -> Result<bool, CliError> {
-        let text = render(report, self.format, &self.style)?;
+        let text = render(report, &self.output, &self.style)?;
         read_on(write_line(io::stdout().lock(), &text))
     }
 
@@ -126,7 +147,7 @@ impl Printer {
     /// # Errors
     /// `Usage`: nobody is there to be asked, or they said no.
     pub fn confirm(&self, question: &str) -> Result<(), CliError> {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        if !self.may_ask() {
             return Err(CliError::usage(format!("{question} Say --yes if it is meant: nobody can undo it")));
         }
         let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
@@ -141,9 +162,13 @@ impl Printer {
         }
     }
 
-    /// Writes a remark to a person, beside the result.
+    /// Writes a remark to a person, beside the result. Whoever reads one document gets all that there is in it.
     pub fn note(&self, text: &str) {
-        if self.format == Format::Table && !self.quiet {
+        let has_remarks = match self.format() {
+            Format::Table | Format::Jsonl | Format::Csv => true,
+            Format::Json | Format::Yaml => false,
+        };
+        if has_remarks && !self.quiet {
             // Nobody can be told that standard error is gone.
             let _ = write_line(io::stderr().lock(), &sanitised(text));
         }
@@ -152,19 +177,7 @@ impl Printer {
     /// Writes why a command failed.
     pub fn error(&self, error: &CliError) {
         if !matches!(error, CliError::Reported) {
-            let _ = write_line(io::stderr().lock(), &render_error(error, self.format));
-        }
-    }
-}
-
-/// A result as text.
-pub(crate) fn render(report: &impl Report, format: Format, style: &Style) -> Result<String, CliError> {
-    match format {
-        Format::Table => Ok(report.table(style)),
-        Format::Json => {
-            let document = serde_json::to_string_pretty(report)
-                .map_err(|error| CliError::failure("OUTPUT", format!("JSON: {error}")))?;
-            Ok(sanitised_json(&document).into_owned())
+            let _ = write_line(io::stderr().lock(), &render_error(error, self.format()));
         }
     }
 }
@@ -172,7 +185,7 @@ pub(crate) fn render(report: &impl Report, format: Format, style: &Style) -> Res
 fn render_error(error: &CliError, format: Format) -> String {
     let (message, hint) = (error.to_string(), error.hint());
     match format {
-        Format::Table => {
+        Format::Table | Format::Csv => {
             // Our own messages may have several lines; each is made harmless by itself.
             let lines: Vec<_> = message.lines().map(sanitised).collect();
             let mut text = format!("error: {}", lines.join("\n"));
@@ -186,7 +199,7 @@ fn render_error(error: &CliError, format: Format) -> String {
             }
             text
         }
-        Format::Json => {
+        Format::Json | Format::Jsonl | Format::Yaml => {
             let reason = error.reason();
             let report = ErrorReport { reason: &reason, message, hint, field_violations: error.violations() };
             let document = serde_json::to_string(&report).unwrap_or_else(|_| "{}".to_owned());

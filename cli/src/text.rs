@@ -44,6 +44,24 @@ pub fn sanitised_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// Whether a document has nothing in it that a terminal acts upon, but for line breaks.
+pub(crate) fn is_harmless_document(document: &str) -> bool {
+    !document.chars().any(|c| c != '\n' && is_terminal_control(c))
+}
+
+/// Text of a document with the replacement character for what a terminal acts upon. Line breaks and tabulators stay.
+pub(crate) fn uncontrolled(text: String) -> String {
+    if is_harmless_document(&text) {
+        return text;
+    }
+    let replaced = |c| match c {
+        '\n' | '\t' => c,
+        c if is_terminal_control(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(replaced).collect()
+}
+
 fn replacement(c: char) -> char {
     match c {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',

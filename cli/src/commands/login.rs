@@ -1,6 +1,6 @@
 //! `cavs login`, `cavs logout`, `cavs whoami`
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, BufRead, Read};
 
 use cavs_proto::{from_timestamp, v1};
 use secrecy::{ExposeSecret, SecretString};
@@ -30,7 +30,8 @@ pub struct LoginArgs {
 }
 
 pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -> Result<(), CliError> {
-    let password = if args.password_stdin { read_password()? } else { ask_password(&args.username)? };
+    let password =
+        if args.password_stdin { read_password()? } else { ask_password(&args.username, printer)? };
     let api = Api::connect_anonymously(&config).await?;
     let request =
         v1::LoginRequest { username: args.username.clone(), password: password.expose_secret().to_owned() };
@@ -92,9 +93,9 @@ fn read_password() -> Result<SecretString, CliError> {
     Ok(password.into())
 }
 
-fn ask_password(username: &str) -> Result<SecretString, CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::usage("there is no terminal to ask for the password; give --password-stdin"));
+fn ask_password(username: &str, printer: &Printer) -> Result<SecretString, CliError> {
+    if !printer.may_ask() {
+        return Err(CliError::usage("nobody can be asked for the password; give --password-stdin"));
     }
     rpassword::prompt_password(format!("Password of {username}: "))
         .map(Into::into)

@@ -6,11 +6,7 @@ use cavs_proto::{to_timestamp, v1};
 use jiff::{Span, Timestamp, Zoned, tz::TimeZone};
 
 use crate::{
-    client::Api,
-    config::Config,
-    error::CliError,
-    printer::{Format, Printer},
-    view::StatsView,
+    client::Api, config::Config, error::CliError, output::Format, printer::Printer, view::StatsView,
 };
 
 /// How often a watcher is told.

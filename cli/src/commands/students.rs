@@ -14,6 +14,7 @@ use cavs_proto::{
 };
 use cavs_types::{ImportFormat, PhotoConsent, StudentField};
 use clap::builder::PossibleValue;
+use csv::Terminator;
 
 use crate::{
     args::words,
@@ -22,6 +23,7 @@ use crate::{
     error::CliError,
     files::write_new_private,
     lookup,
+    output::csv_line,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     view::{ErasureView, ImportView, StudentErased, StudentList, StudentView},
@@ -403,7 +405,7 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
 
 async fn export(api: &Api, file: &Path, filter: &Filter, printer: &Printer) -> Result<(), CliError> {
     let header = StudentField::ALL.iter().map(|field| field.as_str()).chain(["active"]);
-    let mut text = csv_line(header.map(str::to_owned))?;
+    let mut text = csv_line(header.map(str::to_owned), Terminator::CRLF)?;
     let (mut token, mut count) = (String::new(), 0_u64);
     // To standard output page by page, as a reader may want no more; into a file as a whole.
     let is_stdout = file == Path::new("-");
@@ -414,7 +416,7 @@ async fn export(api: &Api, file: &Path, filter: &Filter, printer: &Printer) -> R
             page.items.into_iter().filter(|student| student.erase_time.is_none()).map(StudentView::from)
         {
             count += 1;
-            text.push_str(&csv_line(student.csv())?);
+            text.push_str(&csv_line(student.csv(), Terminator::CRLF)?);
         }
         if is_stdout && !printer.write(&std::mem::take(&mut text))? {
             return Ok(());
@@ -429,14 +431,6 @@ async fn export(api: &Api, file: &Path, filter: &Filter, printer: &Printer) -> R
         printer.note(&format!("{count} students written to {}", file.display()));
     }
     Ok(())
-}
-
-fn csv_line(cells: impl Iterator<Item = String>) -> Result<String, CliError> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let failed = |error: &dyn std::fmt::Display| CliError::failure("OUTPUT", format!("CSV: {error}"));
-    writer.write_record(cells).map_err(|error| failed(&error))?;
-    let line = writer.into_inner().map_err(|error| failed(&error))?;
-    String::from_utf8(line).map_err(|error| failed(&error))
 }
 
 /// Asks how far the erasure is until it is done, or [`PURGE_LIMIT`] is over.

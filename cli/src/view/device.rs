@@ -236,7 +236,10 @@ impl From<v1::Heartbeat> for HeartbeatView {
 
 impl DeviceView {
     fn last_seen(&self, style: &Style) -> String {
-        self.last_seen_time.map_or_else(|| "never".to_owned(), |time| moment(style, Some(time)))
+        match self.last_seen_time {
+            None if !style.exact => "never".to_owned(),
+            time => moment(style, time),
+        }
     }
 
     /// What somebody has to do something about.

@@ -220,6 +220,8 @@ fn verdicts<'a>(style: &Style, images: impl Iterator<Item = &'a VerdictView>) ->
 }
 
 impl Report for Enrollment {
+    const ROWS: Option<&'static str> = Some("images");
+
     fn table(&self, style: &Style) -> String {
         let summary = facts(style, &[("student", self.summary())]);
         format!("{}\n\n{summary}", verdicts(style, self.images.iter()))
@@ -227,6 +229,8 @@ impl Report for Enrollment {
 }
 
 impl Report for BulkEnrollment {
+    const ROWS: Option<&'static str> = Some("students");
+
     fn table(&self, style: &Style) -> String {
         let rows = self.students.iter().map(|student| {
             let (accepted, refused) = student.counts();

@@ -386,6 +386,8 @@ impl Report for ThresholdChangeView {
 }
 
 impl Report for ThresholdList {
+    const ROWS: Option<&'static str> = Some("thresholds");
+
     fn table(&self, style: &Style) -> String {
         let rows = self.thresholds.iter().map(|one| {
             let by = match one.set_by.as_str() {

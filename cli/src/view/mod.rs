@@ -16,7 +16,7 @@ mod student;
 mod template;
 mod user;
 
-pub(crate) use layout::TableParts;
+pub(crate) use layout::{TableParts, table_of};
 
 use cavs_proto::{WireEnum, enum_from_wire, from_timestamp, v1};
 use cavs_types::Quality;

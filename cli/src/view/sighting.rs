@@ -255,7 +255,7 @@ impl SightingView {
 
     /// When it was captured, and that it can't have been.
     fn captured(&self, style: &Style) -> String {
-        let mark = if self.time_implausible { " (implausible)" } else { "" };
+        let mark = if self.time_implausible && !style.exact { " (implausible)" } else { "" };
         moment(style, self.captured_at) + mark
     }
 

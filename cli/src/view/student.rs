@@ -44,11 +44,9 @@ pub struct StudentView {
     pub template_count: u32,
     /// Of this state of the student.
     pub etag: String,
-    /// When the face was erased; RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When the face was erased; RFC 3339; null where it was not.
     pub erase_time: Option<Timestamp>,
-    /// How far that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How far that is; null where nothing is to be erased.
     pub erasure: Option<ErasureView>,
 }
 
@@ -133,8 +131,7 @@ impl StudentView {
         }
     }
 
-    /// The cells of a CSV file, in the order of the fields, and whether they are active. None of them is one that a
-    /// spreadsheet computes.
+    /// The cells of a CSV file, in the order of the fields, and whether they are active.
     pub(crate) fn csv(self) -> impl Iterator<Item = String> {
         let active = if self.active { "yes" } else { "no" };
         let cell = |field: &StudentField| match field {
@@ -147,14 +144,9 @@ impl StudentView {
             StudentField::EnrollmentDate => self.enrollment_date.clone(),
             StudentField::PhotoConsent => self.photo_consent.to_owned(),
         };
-        let cells: Vec<String> =
-            StudentField::ALL.iter().map(cell).map(harmless).chain([active.to_owned()]).collect();
+        let cells: Vec<String> = StudentField::ALL.iter().map(cell).chain([active.to_owned()]).collect();
         cells.into_iter()
     }
-}
-
-fn harmless(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }
 
 /// What a file of students changes, or would change.

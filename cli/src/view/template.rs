@@ -56,6 +56,8 @@ impl From<v1::Template> for TemplateView {
 }
 
 impl Report for TemplateList {
+    const ROWS: Option<&'static str> = Some("templates");
+
     fn table(&self, style: &Style) -> String {
         let rows = self.templates.iter().map(|template| {
             [

@@ -7,6 +7,7 @@ mod enroll;
 mod fake;
 mod gallery;
 mod models;
+mod output;
 mod program;
 mod records;
 mod retention;

@@ -31,15 +31,26 @@ pub(crate) fn cavs(home: &Path, arguments: &[&str]) -> Ran {
     run(home, arguments, &[], "")
 }
 
+/// Runs `cavs` for a reader who is gone before anything is written.
+pub(crate) fn unread(home: &Path, arguments: &[&str]) -> Ran {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = program(home, arguments);
+    let output = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Ran { code: output.status.code().unwrap(), stdout: String::new(), stderr }
+}
+
+fn program(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cavs"));
+    command.args(arguments).env_clear().env("HOME", home).env("TZ", "UTC").current_dir(home);
+    command
+}
+
 /// Runs `cavs` with environment variables and standard input.
 pub(crate) fn run(home: &Path, arguments: &[&str], env: &[(&str, &str)], stdin: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cavs"))
-        .args(arguments)
-        .env_clear()
-        .env("HOME", home)
-        .env("TZ", "UTC")
+    let mut child = program(home, arguments)
         .envs(env.iter().copied())
-        .current_dir(home)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

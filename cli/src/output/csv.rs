@@ -1,0 +1,34 @@
+//! CSV for spreadsheets and programs.
+
+use csv::{Terminator, WriterBuilder};
+
+use crate::error::CliError;
+
+/// A line of CSV with the line break that `terminator` says. None of its cells is one that a spreadsheet computes.
+pub(crate) fn csv_line(
+    cells: impl IntoIterator<Item = String>,
+    terminator: Terminator,
+) -> Result<String, CliError> {
+    let mut writer = WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+    let failed = |error: &dyn std::fmt::Display| CliError::failure("OUTPUT", format!("CSV: {error}"));
+    writer.write_record(cells.into_iter().map(uncomputed)).map_err(|error| failed(&error))?;
+    let line = writer.into_inner().map_err(|error| failed(&error))?;
+    String::from_utf8(line).map_err(|error| failed(&error))
+}
+
+/// A cell with an apostrophe before it where a spreadsheet would take it for a formula.
+fn uncomputed(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_computed() {
+        let line = |cells: &[&str]| csv_line(cells.iter().map(|c| (*c).to_owned()), Terminator::Any(b'\n'));
+        assert_eq!(line(&["=1+1", "-", "a-b", "@x", ""]).unwrap(), "'=1+1,'-,a-b,'@x,\n");
+        assert_eq!(line(&["a,\"b\"\nc"]).unwrap(), "\"a,\"\"b\"\"\nc\"\n");
+    }
+}
