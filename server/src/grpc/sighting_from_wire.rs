@@ -190,7 +190,7 @@ mod tests {
             reason(|w| w.detection_score = f32::NAN),
             "SIGHTING_INVALID detection_score: NaN is not 0 to 1"
         );
-        assert_eq!(reason(|w| w.capture_time = None), "SIGHTING_INVALID captured_at: is required");
+        assert_eq!(reason(|w| w.capture_time = None), "SIGHTING_INVALID capture_time: is required");
         assert!(reason(|w| w.run_id = vec![1; 15].into()).starts_with("SIGHTING_INVALID run_id: 15 bytes"));
         assert!(reason(|w| w.run_id = vec![0; 16].into()).starts_with("SIGHTING_INVALID run_id"));
         assert!(reason(|w| w.pack_digest = "x".into()).starts_with("SIGHTING_INVALID pack_digest"));
