@@ -305,6 +305,8 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::PairNotFound => Some("see: cavs gallery pairs"),
         R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
+        R::ReviewClaimed => Some("to take it over: cavs review assign SIGHTING --to YOU"),
+        R::SecondReviewerRequired => Some("to take the flag back: cavs review undo SIGHTING"),
         R::Overloaded
         | R::RateLimited
         | R::RequestTooSlow
@@ -347,6 +349,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::ImportInvalid
         | R::DeviceExists
         | R::NotReviewed
+        | R::UserNotFound
         | R::StreamOrder
         | R::ModelPackMismatch => None,
     }

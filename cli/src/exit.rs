@@ -29,7 +29,8 @@ impl Exit {
         match reason {
             // Several sites: the command line has to say which.
             R::InvalidArgument | R::FrameInvalid | R::ImportInvalid | R::MessageInvalid | R::SiteRequired => Self::Usage,
-            R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::PairNotFound | R::NotFound => Self::NotFound,
+            R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::PairNotFound
+            | R::UserNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
             // Not "unavailable": a script that tries again would only prolong the wait.
@@ -67,6 +68,8 @@ impl Exit {
             | R::DeviceExists
             | R::AlreadyReviewed
             | R::NotReviewed
+            | R::ReviewClaimed
+            | R::SecondReviewerRequired
             | R::StreamOrder
             | R::ModelPackMismatch
             | R::DataDamaged

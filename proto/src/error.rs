@@ -37,6 +37,8 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::GalleryTooSmall
         | R::AlreadyReviewed
         | R::NotReviewed
+        | R::ReviewClaimed
+        | R::SecondReviewerRequired
         | R::StreamOrder
         | R::ModelPackMismatch => Code::FailedPrecondition,
         R::SiteNotFound
@@ -45,6 +47,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::SightingNotFound
         | R::TemplateNotFound
         | R::PairNotFound
+        | R::UserNotFound
         | R::NotFound => Code::NotFound,
         R::SiteExists
         | R::StudentExists

@@ -37,7 +37,7 @@ one_resource! {
     Erasure erasure: GetErasureResponse;
     Gallery gallery: GetGalleryResponse;
     Retention retention: GetRetentionResponse UpdateRetentionResponse;
-    Sighting sighting: GetSightingResponse ReviewSightingResponse WithdrawReviewResponse;
+    Sighting sighting: GetSightingResponse;
     Site site: ArchiveSiteResponse CreateSiteResponse GetSiteResponse RenameSiteResponse;
     Stats stats: GetStatsResponse;
     Student student: CreateStudentResponse DeactivateStudentResponse GetStudentResponse ReactivateStudentResponse

@@ -160,9 +160,11 @@ impl Known {
             ("Student", "id") => &self.student,
             ("GetDeviceRequest", "name") => door,
             ("GetSiteRequest", "name") => school,
+            (_, "sighting_ids") => &self.sighting,
             (_, "number" | "name") => return "new".to_owned(),
             (_, "section" | "classroom" | "notes" | "page_token") => return String::new(),
             (_, "email" | "department" | "external_id" | "enrollment_date" | "etag") => return String::new(),
+            (_, "reviewer" | "claimed_by") => return String::new(),
             (_, "encoding" | "delimiter" | "reason") | ("Erasure", _) => return String::new(),
             _ => panic!("say what {message}.{field} is, and whose"),
         }

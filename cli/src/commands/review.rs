@@ -14,12 +14,12 @@ use crate::{
     config::Config,
     error::CliError,
     files::write_new_private,
-    list::{ListWriter, Total},
+    list::{List, ListWriter, Total},
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
-    view::{BulkReviewView, ReviewItemView, ReviewQueue, SightingList, SightingView},
+    view::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView},
 };
 
 /// What `cavs review` does.
@@ -36,6 +36,12 @@ pub enum ReviewCommand {
     Reject(VerdictArgs),
     /// Leave it for somebody else to look at
     Flag(VerdictArgs),
+    /// Claim the first of what waits: nobody else decides it for a while
+    Claim(ClaimArgs),
+    /// End your claims
+    Release(ReleaseArgs),
+    /// Give sightings that wait to a reviewer, until they are decided
+    Assign(AssignArgs),
     /// List your own latest verdicts that are in force, newest first, at most 20
     Mine,
     /// Take back the verdict in force, so that the one before it counts again
@@ -44,7 +50,7 @@ pub enum ReviewCommand {
     #[command(
         after_help = "Look first at what it would be, with --dry-run, or with `cavs review list` and the same \
 filters. Each sighting is reviewed by itself: what somebody else has reviewed meanwhile, and what the machine had nobody \
-for to approve, is passed over."
+for to approve, what others have claimed and what you have flagged yourself, is passed over."
     )]
     Bulk(BulkArgs),
 }
@@ -56,12 +62,57 @@ LOW_QUALITY and TIME_IMPLAUSIBLE.";
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     #[command(flatten)]
+    queue: Queue,
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// The queue, or a part of it.
+#[derive(Debug, clap::Args)]
+pub struct Queue {
+    #[command(flatten)]
     filter: Filter,
     /// The least certain first, by the similarity of the best candidate
     #[arg(long)]
     least_certain: bool,
+    /// One of each visit: of what a device saw of one predicted student with no gap over five minutes
+    #[arg(long)]
+    by_visit: bool,
+}
+
+/// Options of `cavs review claim`.
+#[derive(Debug, clap::Args)]
+pub struct ClaimArgs {
     #[command(flatten)]
-    extent: Extent,
+    queue: Queue,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    limit: u32,
+    /// For so many minutes, up to 480
+    #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=480))]
+    minutes: u32,
+}
+
+/// Options of `cavs review release`.
+#[derive(Debug, clap::Args)]
+pub struct ReleaseArgs {
+    /// Ids of sightings; all that you have claimed where none is given
+    #[arg(value_name = "SIGHTING")]
+    ids: Vec<SightingId>,
+}
+
+/// Options of `cavs review assign`.
+#[derive(Debug, clap::Args)]
+pub struct AssignArgs {
+    /// Ids of sightings
+    #[arg(value_name = "SIGHTING", required = true)]
+    ids: Vec<SightingId>,
+    /// User name of a reviewer of the site
+    #[arg(long, value_name = "USER")]
+    to: Option<String>,
+    /// Give them to nobody in particular, which ends claims, too
+    #[arg(long, required_unless_present = "to", conflicts_with = "to")]
+    nobody: bool,
 }
 
 /// What of the queue is wanted.
@@ -100,6 +151,12 @@ pub struct Filter {
     /// Only what nobody has looked at
     #[arg(long)]
     not_flagged: bool,
+    /// Only what this person has claimed, or was given
+    #[arg(long, value_name = "USER")]
+    claimed_by: Option<String>,
+    /// Only what nobody has claimed
+    #[arg(long, conflicts_with = "claimed_by")]
+    unclaimed: bool,
 }
 
 /// Options of `cavs review bulk`.
@@ -160,6 +217,9 @@ pub struct VerdictArgs {
     /// Replace an earlier approval or rejection
     #[arg(long)]
     replace: bool,
+    /// On the other sightings of the visit, too, as `list --by-visit` counts them
+    #[arg(long)]
+    visit: bool,
 }
 
 /// Options of `cavs review undo`.
@@ -168,9 +228,12 @@ pub struct UndoArgs {
     /// Id of the sighting
     #[arg(required_unless_present = "last")]
     id: Option<SightingId>,
-    /// Take back your own latest verdict that is in force
+    /// Take back your own latest verdict that is in force, with those that were given together with it
     #[arg(long, conflicts_with = "id")]
     last: bool,
+    /// And those that were given together with it: on a visit, or in bulk
+    #[arg(long)]
+    together: bool,
     /// What the next reader should know
     #[arg(long, default_value = "", value_name = "TEXT")]
     notes: String,
@@ -184,6 +247,9 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
         ReviewCommand::Approve(args) => review(Verdict::Approved, args, &api, printer).await,
         ReviewCommand::Reject(args) => review(Verdict::Rejected, args, &api, printer).await,
         ReviewCommand::Flag(args) => review(Verdict::Flagged, args, &api, printer).await,
+        ReviewCommand::Claim(args) => claim(args, &api, printer).await,
+        ReviewCommand::Release(args) => release(args, &api, printer).await,
+        ReviewCommand::Assign(args) => assign(args, &api, printer).await,
         ReviewCommand::Mine => mine(&api, printer).await,
         ReviewCommand::Undo(args) => undo(args, &api, printer).await,
         ReviewCommand::Bulk(args) => bulk(args, &api, printer).await,
@@ -191,8 +257,8 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
 }
 
 async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
-    let (filter, queue_filter) = args.filter.into_wire(api).await?;
-    let order = if args.least_certain { QueueOrder::LeastCertainFirst } else { QueueOrder::OldestFirst };
+    let (order, by_visit) = (args.queue.order(), args.queue.by_visit);
+    let (filter, queue_filter) = args.queue.filter.into_wire(api).await?;
     paging::list::<ReviewQueue, _>(args.extent, printer, async |query| {
         let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
         let request = v1::ListPendingRequest {
@@ -202,6 +268,7 @@ async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
             with_total_size,
             queue_filter: Some(queue_filter.clone()),
             order: enum_to_wire(order),
+            by_visit,
         };
         let page = api.call(api.reviews().list_pending(request)).await?;
         Ok(Page {
@@ -212,6 +279,44 @@ async fn list(args: ListArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
         })
     })
     .await
+}
+
+impl Queue {
+    const fn order(&self) -> QueueOrder {
+        if self.least_certain { QueueOrder::LeastCertainFirst } else { QueueOrder::OldestFirst }
+    }
+}
+
+async fn claim(args: ClaimArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let ClaimArgs { queue, limit, minutes } = args;
+    let (order, by_visit) = (enum_to_wire(queue.order()), queue.by_visit);
+    let (filter, queue_filter) = queue.filter.into_wire(api).await?;
+    let request = v1::ClaimPendingRequest {
+        filter: Some(filter),
+        queue_filter: Some(queue_filter),
+        order,
+        by_visit,
+        limit,
+        lease_seconds: minutes * 60,
+    };
+    print_all::<ReviewQueue>(api.call(api.reviews().claim_pending(request)).await?.sightings, printer)
+}
+
+async fn release(args: ReleaseArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let request = v1::ReleaseClaimsRequest { sighting_ids: texts(&args.ids) };
+    let released = api.call(api.reviews().release_claims(request)).await?.released;
+    printer.report(&ClaimsView::Released { released })
+}
+
+async fn assign(args: AssignArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let reviewer = args.to.unwrap_or_default();
+    let request = v1::AssignPendingRequest { sighting_ids: texts(&args.ids), reviewer: reviewer.clone() };
+    let assigned = api.call(api.reviews().assign_pending(request)).await?.assigned;
+    printer.report(&ClaimsView::Assigned { assigned, reviewer })
+}
+
+fn texts(ids: &[SightingId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 async fn bulk(args: BulkArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
@@ -255,6 +360,8 @@ impl Filter {
             section: self.section.unwrap_or_default(),
             predicted_student_id: lookup::student_id(api, self.student.as_deref()).await?,
             flagged: (self.flagged || self.not_flagged).then_some(self.flagged),
+            claimed_by: self.claimed_by.unwrap_or_default(),
+            unclaimed: self.unclaimed,
         };
         Ok((filter, queue_filter))
     }
@@ -285,9 +392,10 @@ async fn review(verdict: Verdict, args: VerdictArgs, api: &Api, printer: &Printe
         notes: args.notes,
         corrected_student_id: lookup::student_id(api, args.student.as_deref()).await?,
         replace: args.replace,
+        whole_visit: args.visit,
     };
-    let sighting = api.one(api.reviews().review_sighting(request)).await?;
-    printer.report(&SightingView::from(sighting))
+    let done = api.call(api.reviews().review_sighting(request)).await?;
+    report(done.sighting, done.also_reviewed, "reviewed", printer)
 }
 
 async fn undo(args: UndoArgs, api: &Api, printer: &Printer) -> Result<(), CliError> {
@@ -301,9 +409,25 @@ async fn undo(args: UndoArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
             }
         },
     };
-    let request = v1::WithdrawReviewRequest { sighting_id, notes: args.notes };
-    let sighting = api.one(api.reviews().withdraw_review(request)).await?;
-    printer.report(&SightingView::from(sighting))
+    let given_together = args.together || args.last;
+    let request = v1::WithdrawReviewRequest { sighting_id, notes: args.notes, given_together };
+    let done = api.call(api.reviews().withdraw_review(request)).await?;
+    report(done.sighting, done.also_withdrawn, "taken back", printer)
+}
+
+/// One sighting, and of how many others the same was said.
+fn report(
+    sighting: Option<v1::Sighting>,
+    others: u32,
+    what: &str,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let sighting = sighting.ok_or_else(|| CliError::protocol("the server's answer has no sighting"))?;
+    printer.report(&SightingView::from(sighting))?;
+    if others > 0 {
+        printer.note(&format!("{others} other sightings were {what} with it"));
+    }
+    Ok(())
 }
 
 async fn own_reviews(api: &Api) -> Result<Vec<v1::Sighting>, CliError> {
@@ -311,9 +435,17 @@ async fn own_reviews(api: &Api) -> Result<Vec<v1::Sighting>, CliError> {
     Ok(api.call(api.reviews().list_own_reviews(request)).await?.sightings)
 }
 
-async fn mine(api: &Api, printer: &Printer) -> Result<(), CliError> {
-    let mut writer = ListWriter::<SightingList>::new(printer);
-    let sightings: Vec<SightingView> = own_reviews(api).await?.into_iter().map(Into::into).collect();
+/// All that there is of a list.
+fn print_all<L: List<Entry = SightingView>>(
+    sightings: Vec<v1::Sighting>,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let mut writer = ListWriter::<L>::new(printer);
+    let sightings: Vec<SightingView> = sightings.into_iter().map(Into::into).collect();
     let total = Total { entries: sightings.len() as u64, exact: true };
     if writer.page(&sightings)? { writer.end(total) } else { Ok(()) }
+}
+
+async fn mine(api: &Api, printer: &Printer) -> Result<(), CliError> {
+    print_all::<SightingList>(own_reviews(api).await?, printer)
 }

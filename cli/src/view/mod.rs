@@ -33,7 +33,7 @@ pub use gallery::{
 pub use pack::PackView;
 pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
-pub use sighting::{BulkReviewView, ReviewItemView, ReviewQueue, SightingList, SightingView};
+pub use sighting::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{SiteList, SiteView};
 pub use stats::{CountsView, DayView, DeviceStatsView, RoomView, StatsView};
 pub use student::{

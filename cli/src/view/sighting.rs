@@ -11,6 +11,7 @@ use super::{
 use crate::{
     list::List,
     printer::{Report, Style},
+    text::sanitised,
 };
 
 /// One event "this face was seen by this device at this time".
@@ -61,6 +62,22 @@ pub struct SightingView {
     pub time_implausible: bool,
     /// The stay in view that it stands for; null where every face of every frame is a sighting.
     pub track: Option<TrackView>,
+    /// Who alone decides it, while it waits for a person; null where anybody may.
+    pub claim: Option<ClaimView>,
+    /// Sightings of the queue of the same visit; left out where the list was not asked for by visit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visit_size: Option<u32>,
+}
+
+/// That a sighting of the queue is somebody's alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClaimView {
+    /// User name.
+    pub reviewer: String,
+    /// RFC 3339; null where it holds until the sighting is decided.
+    pub expire_time: Option<Timestamp>,
+    /// User name of who assigned it; empty where the reviewer has claimed it.
+    pub assigned_by: String,
 }
 
 /// Somebody's stay in view.
@@ -185,6 +202,12 @@ impl From<v1::Sighting> for SightingView {
             clock: (clock != ClockTrust::Unknown).then_some(clock.as_str()),
             clock_uncertainty_ms: sighting.clock_uncertainty_ms,
             time_implausible: sighting.time_implausible,
+            claim: sighting.claim.map(|claim| ClaimView {
+                reviewer: claim.reviewer,
+                expire_time: time(claim.expire_time.as_ref()),
+                assigned_by: claim.assigned_by,
+            }),
+            visit_size: (sighting.visit_size > 0).then_some(sighting.visit_size),
             track: sighting.track.map(|track| TrackView {
                 id: track.id,
                 entered_at: time(track.enter_time.as_ref()),
@@ -236,6 +259,15 @@ impl From<v1::Review> for ReviewView {
     }
 }
 
+impl ClaimView {
+    fn text(&self, style: &Style) -> String {
+        match self.expire_time {
+            Some(end) => format!("claimed by {} until {}", self.reviewer, moment(style, Some(end))),
+            None => format!("assigned to {} by {}", self.reviewer, self.assigned_by),
+        }
+    }
+}
+
 impl SightingView {
     fn decision(&self) -> String {
         self.prediction.as_ref().map(|prediction| prediction.decision.to_owned()).unwrap_or_default()
@@ -251,6 +283,13 @@ impl SightingView {
 
     fn verdict(&self) -> String {
         self.review.as_ref().map(|review| review.verdict.to_owned()).unwrap_or_default()
+    }
+
+    /// The verdict, and whose the next one is.
+    fn state(&self, style: &Style) -> String {
+        let claim = self.claim.as_ref().map(|claim| claim.text(style)).unwrap_or_default();
+        let parts = [self.verdict(), claim];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
     /// When it was captured, and that it can't have been.
@@ -295,6 +334,7 @@ impl SightingView {
             ("review", of_review(|r| format!("{} by {}", r.verdict, r.reviewer))),
             ("reviewed", review.map(|r| moment(style, r.review_time)).unwrap_or_default()),
             ("notes", of_review(|r| r.notes.clone())),
+            ("claim", self.claim.as_ref().map(|claim| claim.text(style)).unwrap_or_default()),
             ("corrected to", review.map(|r| label(r.corrected_student.as_ref())).unwrap_or_default()),
             ("id", self.id.clone()),
         ]
@@ -366,17 +406,18 @@ impl List for ReviewQueue {
     const FIELD: &'static str = "sightings";
     const NAME: &'static str = "sightings that wait for review";
     const HEADER: &'static [&'static str] =
-        &["CAPTURED", "DEVICE", "LOOKS LIKE", "SIMILARITY", "WHY", "REVIEW", "ID"];
+        &["CAPTURED", "VISIT", "DEVICE", "LOOKS LIKE", "SIMILARITY", "WHY", "REVIEW", "ID"];
 
     fn cells(sighting: &SightingView, style: &Style) -> Vec<String> {
         let prediction = sighting.prediction.as_ref();
         vec![
             sighting.captured(style),
+            sighting.visit_size.map(|size| format!("×{size}")).unwrap_or_default(),
             sighting.device_name.clone(),
             label(sighting.best().and_then(|candidate| candidate.student.as_ref())),
             sighting.best_similarity(),
             prediction.map(|prediction| prediction.reason.clone()).unwrap_or_default(),
-            sighting.verdict(),
+            sighting.state(style),
             sighting.id.clone(),
         ]
     }
@@ -436,6 +477,38 @@ impl Report for BulkReviewView {
             (true, _) => format!("{chosen} sightings would be {verdict}; nothing was changed"),
             (false, 0) => format!("{reviewed} sightings {verdict}"),
             (false, _) => format!("{reviewed} sightings {verdict}, {passed_over} passed over"),
+        }
+    }
+}
+
+/// What became of claims.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ClaimsView {
+    /// Claims that were ended.
+    Released {
+        /// How many.
+        released: u32,
+    },
+    /// Sightings that were given to somebody.
+    Assigned {
+        /// How many.
+        assigned: u32,
+        /// User name; empty where they are anybody's now.
+        reviewer: String,
+    },
+}
+
+impl Report for ClaimsView {
+    fn table(&self, _style: &Style) -> String {
+        match self {
+            Self::Released { released } => format!("{released} claims ended"),
+            Self::Assigned { assigned, reviewer } if reviewer.is_empty() => {
+                format!("{assigned} sightings are anybody's now")
+            }
+            Self::Assigned { assigned, reviewer } => {
+                format!("{assigned} sightings assigned to {}", sanitised(reviewer))
+            }
         }
     }
 }

@@ -380,6 +380,25 @@ fn the_queue_is_filtered_and_reviewed_in_bulk() {
 }
 
 #[test]
+fn the_queue_is_shared_by_reviewers() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["review", "claim", "--limit", "1", "--minutes", "30", "--by-visit"]);
+    insta::assert_snapshot!(ran.stdout);
+    assert_eq!(fake.cavs(&["review", "claim", "--minutes", "481"]).code, 2);
+    assert_eq!(fake.cavs(&["review", "release"]).stdout, "1 claims ended\n");
+    assert_eq!(fake.cavs(&["review", "assign", ID, "--to", "ada"]).stdout, "1 sightings assigned to ada\n");
+    assert_eq!(fake.cavs(&["review", "assign", ID, "--nobody"]).stdout, "1 sightings are anybody's now\n");
+    assert_eq!(fake.cavs(&["review", "assign", ID]).code, 2);
+    let ran = fake.cavs(&["review", "assign", ID, "--to", "nobody-there"]);
+    assert_eq!((ran.code, ran.stderr.contains("nobody-there")), (3, true), "{ran:?}");
+    // One verdict serves a visit, and so does taking it back.
+    let ran = fake.cavs(&["review", "approve", ID, "--visit"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "2 other sightings were reviewed with it\n"));
+    let ran = fake.cavs(&["review", "undo", "--last"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "2 other sightings were taken back with it\n"));
+}
+
+#[test]
 fn the_numbers_of_today_are_told_with_where_they_come_from() {
     let fake = Fake::with_students(&[]);
     let ran = fake.cavs(&["stats", "--days", "2"]);

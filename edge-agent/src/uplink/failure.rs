@@ -126,6 +126,9 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::CallTimeout
         | R::AlreadyReviewed
         | R::NotReviewed
+        | R::ReviewClaimed
+        | R::SecondReviewerRequired
+        | R::UserNotFound
         | R::StreamOrder
         | R::Overloaded
         | R::IdleTimeout

@@ -84,6 +84,12 @@ vocabulary! {
     TemplateNotFound = "TEMPLATE_NOT_FOUND",
     /// The sighting was approved or rejected before; ask to replace it.
     AlreadyReviewed = "ALREADY_REVIEWED",
+    /// Somebody else has claimed the sighting, or was given it.
+    ReviewClaimed = "REVIEW_CLAIMED",
+    /// Who flagged the sighting does not decide it.
+    SecondReviewerRequired = "SECOND_REVIEWER_REQUIRED",
+    /// No reviewer of the site has that user name.
+    UserNotFound = "USER_NOT_FOUND",
     /// No verdict on the sighting is in force that could be taken back.
     NotReviewed = "NOT_REVIEWED",
     /// Messages on a stream came in the wrong order.

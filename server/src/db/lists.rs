@@ -1,6 +1,6 @@
 //! How lists are asked for: the conditions that a request sets and no others, so that each has its index.
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::{
     Row,
     types::{ToSql, Type},
@@ -63,6 +63,19 @@ impl<'a> Conditions<'a> {
     ) -> Result<Vec<Row>, DatabaseError> {
         let sql = format!("{select}{} ORDER BY {order} LIMIT {most}", self.sql());
         Ok(client.query_typed(&sql, &self.parameters).await?)
+    }
+
+    /// As [`Self::rows`], locked until the transaction ends; rows that others have locked are passed over.
+    pub(crate) async fn unlocked_rows(
+        &self,
+        transaction: &Transaction<'_>,
+        select: &str,
+        order: &str,
+        most: i64,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let chosen = self.sql();
+        let sql = format!("{select}{chosen} ORDER BY {order} LIMIT {most} FOR NO KEY UPDATE SKIP LOCKED");
+        Ok(transaction.query_typed(&sql, &self.parameters).await?)
     }
 
     /// As [`Self::rows`], of a table under its alias that others are joined to. Those are joined to the chosen rows

@@ -57,6 +57,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.ReviewService", "ReviewSighting" | "ReviewPending" | "WithdrawReview") => {
             Active(Role::Reviewer)
         }
+        ("cavs.v1.ReviewService", "ClaimPending" | "ReleaseClaims" | "AssignPending") => {
+            Active(Role::Reviewer)
+        }
         _ => return None,
     })
 }

@@ -158,6 +158,12 @@ impl From<Sighting> for v1::Sighting {
             reviews: sighting.reviews.into_iter().map(Into::into).collect(),
             student: sighting.student.map(student_ref),
             has_evidence: sighting.has_evidence,
+            claim: sighting.claim.map(|claim| v1::ReviewClaim {
+                reviewer: claim.reviewer,
+                expire_time: claim.until.map(to_timestamp),
+                assigned_by: claim.assigned_by.unwrap_or_default(),
+            }),
+            visit_size: sighting.visit_size,
             clock_trust: Trust::from(sighting.clock.trust).into(),
             clock_uncertainty_ms: sighting.clock.uncertainty_ms,
             track: sighting.track.map(|track| v1::TrackSpan {

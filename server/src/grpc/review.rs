@@ -1,5 +1,5 @@
 use cavs_proto::{enum_from_wire, status_of, v1};
-use cavs_types::{ProtocolError, QueueOrder, Role};
+use cavs_types::{ProtocolError, QueueOrder, Role, SightingId};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -8,7 +8,10 @@ use super::{
     },
     layer::Caller,
 };
-use crate::sightings::{BulkReview, BulkReviewed, NewReview, NewWithdrawal, QueueFilter, Reviews};
+use crate::sightings::{
+    BulkReview, BulkReviewed, ClaimedBy, NewClaim, NewReview, NewWithdrawal, QueueFilter, QueueRequest,
+    Reviews,
+};
 
 pub(super) struct ReviewApi(Reviews);
 
@@ -25,15 +28,18 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         request: Request<v1::ListPendingRequest>,
     ) -> Result<Response<v1::ListPendingResponse>, Status> {
         let site = caller(&request)?.site;
-        let v1::ListPendingRequest { page_size, page_token, filter, with_total_size, queue_filter, order } =
-            request.into_inner();
-        let filter = queue_filter_from_wire(filter.as_ref(), queue_filter).map_err(status_of)?;
-        let order = match order {
-            0 => QueueOrder::OldestFirst,
-            number => enum_from_wire("order", number).map_err(status_of)?,
-        };
-        let page = page_request(page_size, &page_token, with_total_size, filter.list_name(order))?;
-        let found = self.0.review_queue(site, &filter, order, &page).await?;
+        let v1::ListPendingRequest {
+            page_size,
+            page_token,
+            filter,
+            with_total_size,
+            queue_filter,
+            order,
+            by_visit,
+        } = request.into_inner();
+        let queue = queue_from_wire(filter.as_ref(), queue_filter, order, by_visit).map_err(status_of)?;
+        let page = page_request(page_size, &page_token, with_total_size, queue.list_name())?;
+        let found = self.0.review_queue(site, &queue, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
         Ok(Response::new(v1::ListPendingResponse {
             sightings: found.items.into_iter().map(Into::into).collect(),
@@ -58,8 +64,15 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         request: Request<v1::ReviewSightingRequest>,
     ) -> Result<Response<v1::ReviewSightingResponse>, Status> {
         let Caller { user: reviewer, site, .. } = caller(&request)?;
-        let review = NewReview::try_from(request.into_inner()).map_err(status_of)?;
-        Ok(Response::new(v1::Sighting::from(self.0.review(site, &review, reviewer).await?).into()))
+        let request = request.into_inner();
+        let whole_visit = request.whole_visit;
+        let review = NewReview::try_from(request).map_err(status_of)?;
+        let (sighting, also_reviewed) = if whole_visit {
+            self.0.review_visit(site, &review, reviewer).await?
+        } else {
+            (self.0.review(site, &review, reviewer).await?, 0)
+        };
+        Ok(Response::new(v1::ReviewSightingResponse { sighting: Some(sighting.into()), also_reviewed }))
     }
 
     async fn review_pending(
@@ -87,13 +100,80 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         request: Request<v1::WithdrawReviewRequest>,
     ) -> Result<Response<v1::WithdrawReviewResponse>, Status> {
         let Caller { user, site, role } = caller(&request)?;
-        let v1::WithdrawReviewRequest { sighting_id: id, notes } = request.into_inner();
+        let v1::WithdrawReviewRequest { sighting_id: id, notes, given_together } = request.into_inner();
         let withdrawal =
             sighting_id(&id).and_then(|id| NewWithdrawal::new(id, &notes, role.includes(Role::Admin)));
-        Ok(Response::new(
-            v1::Sighting::from(self.0.withdraw(site, &withdrawal.map_err(status_of)?, user).await?).into(),
-        ))
+        let withdrawal = withdrawal.map_err(status_of)?;
+        let (sighting, also_withdrawn) = if given_together {
+            self.0.withdraw_together(site, &withdrawal, user).await?
+        } else {
+            (self.0.withdraw(site, &withdrawal, user).await?, 0)
+        };
+        Ok(Response::new(v1::WithdrawReviewResponse { sighting: Some(sighting.into()), also_withdrawn }))
     }
+
+    async fn claim_pending(
+        &self,
+        request: Request<v1::ClaimPendingRequest>,
+    ) -> Result<Response<v1::ClaimPendingResponse>, Status> {
+        let Caller { user, site, .. } = caller(&request)?;
+        let v1::ClaimPendingRequest { filter, queue_filter, order, by_visit, limit, lease_seconds } =
+            request.into_inner();
+        let claim = queue_from_wire(filter.as_ref(), queue_filter, order, by_visit)
+            .and_then(|queue| NewClaim::new(queue, limit, lease_seconds))
+            .map_err(status_of)?;
+        let sightings = self.0.claim(site, &claim, user).await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ClaimPendingResponse { sightings }))
+    }
+
+    async fn release_claims(
+        &self,
+        request: Request<v1::ReleaseClaimsRequest>,
+    ) -> Result<Response<v1::ReleaseClaimsResponse>, Status> {
+        let Caller { user, site, .. } = caller(&request)?;
+        let sightings = sighting_ids(&request.into_inner().sighting_ids).map_err(status_of)?;
+        let named = (!sightings.is_empty()).then_some(sightings.as_slice());
+        let released = self.0.release_claims(site, named, user).await?;
+        Ok(Response::new(v1::ReleaseClaimsResponse { released: u32::try_from(released).unwrap_or(u32::MAX) }))
+    }
+
+    async fn assign_pending(
+        &self,
+        request: Request<v1::AssignPendingRequest>,
+    ) -> Result<Response<v1::AssignPendingResponse>, Status> {
+        let Caller { user, site, .. } = caller(&request)?;
+        let v1::AssignPendingRequest { sighting_ids: ids, reviewer } = request.into_inner();
+        let sightings = sighting_ids(&ids).map_err(status_of)?;
+        if sightings.is_empty() {
+            return Err(status_of(ProtocolError::Missing { field: "sighting_ids" }));
+        }
+        let reviewer = optional_name("reviewer", &reviewer).map_err(status_of)?;
+        let assigned = self.0.assign(site, &sightings, reviewer.as_deref(), user).await?;
+        Ok(Response::new(v1::AssignPendingResponse { assigned: u32::try_from(assigned).unwrap_or(u32::MAX) }))
+    }
+}
+
+/// Sightings that one call names, at most.
+const MOST_NAMED: usize = 1000;
+
+fn sighting_ids(ids: &[String]) -> Result<Vec<SightingId>, ProtocolError> {
+    if ids.len() > MOST_NAMED {
+        return Err(ProtocolError::invalid("sighting_ids", format_args!("at most {MOST_NAMED}")));
+    }
+    ids.iter().map(|id| id.parse().map_err(|error| ProtocolError::invalid("sighting_ids", error))).collect()
+}
+
+fn queue_from_wire(
+    sightings: Option<&v1::SightingFilter>,
+    queue: Option<v1::QueueFilter>,
+    order: i32,
+    by_visit: bool,
+) -> Result<QueueRequest, ProtocolError> {
+    let order = match order {
+        0 => QueueOrder::OldestFirst,
+        number => enum_from_wire("order", number)?,
+    };
+    Ok(QueueRequest { filter: queue_filter_from_wire(sightings, queue)?, order, by_visit })
 }
 
 fn queue_filter_from_wire(
@@ -111,7 +191,14 @@ fn queue_filter_from_wire(
         section,
         predicted_student_id,
         flagged,
+        claimed_by,
+        unclaimed,
     } = queue.unwrap_or_default();
+    let claimed_by = optional_name("queue_filter.claimed_by", &claimed_by)?;
+    if unclaimed && claimed_by.is_some() {
+        let problem = "must be unset where claimed_by is set";
+        return Err(ProtocolError::invalid("queue_filter.unclaimed", problem));
+    }
     let similarity = |field, value: Option<f32>| match value {
         Some(value) if !(-1.0..=1.0).contains(&value) => {
             Err(ProtocolError::invalid(field, "must be between -1 and 1"))
@@ -131,6 +218,7 @@ fn queue_filter_from_wire(
         section: optional_name("queue_filter.section", &section)?,
         predicted: optional_id("queue_filter.predicted_student_id", &predicted_student_id)?,
         flagged,
+        claimed: claimed_by.map(ClaimedBy::Reviewer).or(unclaimed.then_some(ClaimedBy::Nobody)),
     })
 }
 

@@ -5,9 +5,10 @@ mod service;
 pub(crate) mod store;
 
 pub use model::{
-    BoundingBox, BulkReview, BulkReviewed, CapturedSighting, Clock, DeviceStats, EARLIEST, LATEST, NewReview,
-    NewWithdrawal, Period, QueueFilter, QueuePosition, Review, Sighting, SightingAnswer, SightingCounts,
-    SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
+    BoundingBox, BulkReview, BulkReviewed, CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST,
+    LATEST, NewClaim, NewReview, NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review,
+    Sighting, SightingAnswer, SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats,
+    StatsRequest, Track, Withdrawal,
 };
 pub use service::{DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, Statistics, ThresholdEffect};
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

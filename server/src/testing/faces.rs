@@ -241,7 +241,10 @@ fn is_fair(done: &Result<(), ServiceError>) -> bool {
         Err(ServiceError::Database(DatabaseError::NotFound)) => true,
         Err(error) => matches!(
             error.reason(),
-            ErrorReason::StudentErased | ErrorReason::StudentNotFound | ErrorReason::InvalidArgument
+            ErrorReason::StudentErased
+                | ErrorReason::StudentNotFound
+                | ErrorReason::SecondReviewerRequired
+                | ErrorReason::InvalidArgument
         ),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         StudentSearch, StudentState, StudentStore, UserStore, pseudonym,
     },
     sightings::{
-        QueueFilter, SightingFilter, SightingPosition, SightingStore,
+        QueueFilter, QueueRequest, SightingFilter, SightingPosition, SightingStore,
         store::queries::{Filter, LATEST_JUDGED, LISTED, List},
     },
     testing::MAIN,
@@ -173,11 +173,17 @@ async fn each_list_has_its_index() {
     };
     let newest = SightingStore::new(db).sightings(MAIN, &all(), &request(true)).await.unwrap();
     assert_eq!(newest.total, Some(Total { items: COUNTED, exact: false }));
-    let first = PageRequest::new(10, "", true, ListName::new("queue")).unwrap();
-    let oldest = QueueOrder::OldestFirst;
-    let queue =
-        SightingStore::new(db).review_queue(MAIN, &QueueFilter::default(), oldest, &first).await.unwrap();
-    assert_eq!(queue.total, Some(Total { items: 937, exact: true }));
+    let mut queue = QueueRequest::each(QueueFilter::default(), QueueOrder::OldestFirst);
+    let first = PageRequest::new(10, "", true, queue.list_name()).unwrap();
+    let oldest = SightingStore::new(db).review_queue(MAIN, &queue, &first).await.unwrap();
+    assert_eq!(oldest.total, Some(Total { items: 937, exact: true }));
+    // Each of them is of one visit.
+    queue.by_visit = true;
+    let whole = PageRequest::new(1000, "", true, queue.list_name()).unwrap();
+    let visits = SightingStore::new(db).review_queue(MAIN, &queue, &whole).await.unwrap();
+    assert_eq!(visits.total, Some(Total { items: visits.items.len() as u64, exact: true }));
+    assert!(visits.items.len() < 937);
+    assert_eq!(visits.items.iter().map(|sighting| sighting.visit_size).sum::<u32>(), 937);
     assert_eq!(SightingStore::new(db).sightings(MAIN, &all(), &request(false)).await.unwrap().total, None);
 
     // A time that can't be does not stay at the head of the list.

@@ -2,7 +2,7 @@
 
 use cavs_embedding::UnitEmbedding;
 use cavs_types::{
-    DeviceKind, ErrorReason, PredictionReason, QueueOrder, SightingId, StudentField, StudentId, UserId,
+    DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, StudentField, StudentId, UserId,
     Verdict,
 };
 use proptest::{
@@ -15,14 +15,25 @@ use super::faces::camera;
 use crate::{
     fleet::NewDevice,
     page::{ListName, PageRequest},
-    people::StudentChange,
+    people::{Credentials, Grant, StudentChange, create_user},
     services::Services,
     sightings::{
-        BulkReview, BulkReviewed, CapturedSighting, NewReview, NewWithdrawal, Period, QueueFilter, Sighting,
-        SightingCounts, SightingFilter, StatsRequest,
+        BulkReview, BulkReviewed, CapturedSighting, ClaimedBy, NewClaim, NewReview, NewWithdrawal, Period,
+        QueueFilter, QueueRequest, Sighting, SightingCounts, SightingFilter, StatsRequest,
     },
     testing::{MAIN, TestDatabase, face, sighting},
 };
+
+/// A face that is so similar to the one of a number: what is not of it is at right angles to it.
+fn like(number: u32, similarity: f32) -> UnitEmbedding {
+    let (one, other) = (face(number), face(50));
+    let shared = one.similarity(&other).unwrap().get();
+    let rest = one.as_slice().iter().zip(other.as_slice()).map(|(a, b)| b - shared * a).collect();
+    let rest = UnitEmbedding::normalize(rest).unwrap();
+    let across = (1.0 - similarity * similarity).sqrt();
+    let mix = one.as_slice().iter().zip(rest.as_slice()).map(|(a, b)| similarity * a + across * b);
+    UnitEmbedding::normalize(mix.collect()).unwrap()
+}
 
 /// What somebody does to a sighting.
 #[derive(Debug, Clone)]
@@ -93,6 +104,10 @@ impl Class {
                     Some(ErrorReason::AlreadyReviewed)
                 } else if verdict == Verdict::Approved && corrected.is_none() && !known {
                     Some(ErrorReason::InvalidArgument)
+                } else if verdict != Verdict::Flagged
+                    && in_force.is_some_and(|at| (model[at].verdict, model[at].by) == (Verdict::Flagged, by))
+                {
+                    Some(ErrorReason::SecondReviewerRequired)
                 } else {
                     model.push(Said { by, verdict, corrected, withdrawn_by: None });
                     None
@@ -234,17 +249,6 @@ async fn the_queue_is_filtered_ordered_and_reviewed_in_bulk() {
     }
     let section = StudentChange::Fields(vec![(StudentField::Section, "7b".to_owned())]);
     app.students.update(MAIN, students[1], None, &section).await.unwrap();
-    // Like a student as said: what is not of their face is at right angles to it.
-    let like = |number: u32, similarity: f32| {
-        let (one, other) = (face(number), face(50));
-        let shared = one.similarity(&other).unwrap().get();
-        let rest: Vec<f32> =
-            one.as_slice().iter().zip(other.as_slice()).map(|(a, b)| b - shared * a).collect();
-        let rest = UnitEmbedding::normalize(rest).unwrap();
-        let across = (1.0 - similarity * similarity).sqrt();
-        let mix = one.as_slice().iter().zip(rest.as_slice()).map(|(a, b)| similarity * a + across * b);
-        UnitEmbedding::normalize(mix.collect()).unwrap()
-    };
     let device = camera(&app, "door").await;
     let faces = [(1, 0.46), (2, 0.40), (1, 0.42), (2, 0.44)];
     let seen: Vec<_> =
@@ -254,8 +258,9 @@ async fn the_queue_is_filtered_ordered_and_reviewed_in_bulk() {
     let list = async |filter: &QueueFilter, order: QueueOrder, size: u32| {
         let (mut token, mut found) = (String::new(), Vec::new());
         loop {
-            let page = PageRequest::new(size, &token, true, filter.list_name(order)).unwrap();
-            let page = app.reviews.review_queue(MAIN, filter, order, &page).await.unwrap();
+            let queue = QueueRequest::each(filter.clone(), order);
+            let page = PageRequest::new(size, &token, true, queue.list_name()).unwrap();
+            let page = app.reviews.review_queue(MAIN, &queue, &page).await.unwrap();
             found.extend(page.items);
             token = page.next;
             if token.is_empty() {
@@ -293,14 +298,22 @@ async fn the_queue_is_filtered_ordered_and_reviewed_in_bulk() {
     assert_eq!(bulk(second.clone(), 0, true).await, would);
     assert_eq!(bulk(second, 1, false).await, BulkReviewed { chosen: 1, reviewed: 1, passed_over: 0 });
     assert_eq!(sequences(&list(&all, QueueOrder::OldestFirst, 10).await), [1, 3, 4]);
-    assert_eq!((bulk(all.clone(), 0, false).await.reviewed, count(all).await), (3, 0));
-    // What somebody has said last is theirs to take back, and nobody else's list.
+    // What they have flagged is another's to decide.
+    assert_eq!((bulk(all.clone(), 0, false).await.reviewed, count(all.clone()).await), (2, 1));
+    let approve = NewReview::new(oldest[0].id, Verdict::Approved, "", None, false).unwrap();
+    let refused = app.reviews.review(MAIN, &approve, user).await.unwrap_err().reason();
+    assert_eq!(refused, ErrorReason::SecondReviewerRequired);
+    let bob = database.user("bob").await;
+    app.reviews.review(MAIN, &approve, bob).await.unwrap();
+    app.reviews.withdraw(MAIN, &NewWithdrawal::new(approve.sighting, "", false).unwrap(), bob).await.unwrap();
+    // What somebody has said last is theirs to take back, and nobody else's list; what was said together is one entry.
     let own = app.reviews.reviewed_by(MAIN, user).await.unwrap();
-    assert_eq!(sequences(&own), [4, 3, 1, 2]);
+    assert_eq!(sequences(&own), [4, 2, 1]);
     let undo = NewWithdrawal::new(own[0].id, "", false).unwrap();
-    app.reviews.withdraw(MAIN, &undo, user).await.unwrap();
-    assert_eq!(sequences(&app.reviews.reviewed_by(MAIN, user).await.unwrap()), [3, 1, 2]);
-    assert_eq!(app.reviews.reviewed_by(MAIN, database.user("bob").await).await.unwrap(), []);
+    assert_eq!(app.reviews.withdraw_together(MAIN, &undo, user).await.unwrap().1, 1);
+    assert_eq!(sequences(&app.reviews.reviewed_by(MAIN, user).await.unwrap()), [2, 1]);
+    assert_eq!(count(all).await, 3);
+    assert_eq!(app.reviews.reviewed_by(MAIN, bob).await.unwrap(), []);
     assert!(BulkReview::new(QueueFilter::default(), Verdict::Approved, "", 1001, false).is_err());
 }
 
@@ -350,4 +363,102 @@ async fn the_numbers_of_a_site_are_those_of_its_sightings() {
     assert_eq!(app.statistics.get(MAIN, &request).await.unwrap(), stats);
     let other = StatsRequest::new(span(23, 0), Vec::new()).unwrap();
     assert_eq!(app.statistics.get(MAIN, &other).await.unwrap().counts.sightings, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_is_one_persons_to_decide_at_once() {
+    let class = Class::start(0).await;
+    let (app, database) = (&class.app, &class.database);
+    let [ada, bob] = [class.reviewers[0], class.reviewers[1]];
+    let device = camera(app, "door").await;
+    let viewer = Credentials::new("viewer", "a long password".to_owned()).unwrap();
+    create_user(&database.store, viewer, Grant::Role(Role::Viewer, None)).await.unwrap();
+    // Two cameras see a student whom the machine is not sure of; before one of them, they come again later.
+    let start = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+    let seen = |sequence, minutes: i64| CapturedSighting {
+        captured_at: start + jiff::SignedDuration::from_mins(minutes),
+        ..sighting(sequence, like(1, 0.45))
+    };
+    let first: Vec<_> = [(1, 0), (2, 4), (3, 8), (4, 20)].map(|(n, at)| seen(n, at)).into();
+    app.ingest.ingest(MAIN, device, &first).await.unwrap();
+    let other = camera(app, "window").await;
+    app.ingest.ingest(MAIN, other, &[seen(5, 2)]).await.unwrap();
+
+    let visits = QueueRequest {
+        by_visit: true,
+        ..QueueRequest::each(QueueFilter::default(), QueueOrder::OldestFirst)
+    };
+    let list = async |queue: &QueueRequest| {
+        let page = PageRequest::new(100, "", false, queue.list_name()).unwrap();
+        app.reviews.review_queue(MAIN, queue, &page).await.unwrap().items
+    };
+    let sizes = |found: &[Sighting]| found.iter().map(|s| (s.key.sequence, s.visit_size)).collect::<Vec<_>>();
+    let found = list(&visits).await;
+    assert_eq!(sizes(&found), [(1, 3), (5, 1), (4, 1)]);
+
+    // Of those who claim at the same time, each has visits of their own.
+    let claim = async |limit, by| {
+        let claim = NewClaim::new(visits.clone(), limit, 60).unwrap();
+        app.reviews.claim(MAIN, &claim, by).await.unwrap()
+    };
+    let (adas, bobs) = tokio::join!(claim(2, ada), claim(2, bob));
+    let mut together = [sizes(&adas), sizes(&bobs)].concat();
+    together.sort_unstable();
+    assert!(together.is_sorted_by(|a, b| a < b) && together.len() >= 2, "{together:?}");
+    app.reviews.release_claims(MAIN, None, bob).await.unwrap();
+    app.reviews.release_claims(MAIN, None, ada).await.unwrap();
+    let adas = claim(1, ada).await;
+    assert_eq!(sizes(&adas), [(1, 3)]);
+    assert_eq!(sizes(&claim(3, bob).await), [(5, 1), (4, 1)]);
+    assert_eq!(sizes(&claim(3, ada).await), [(1, 3)], "their own again");
+    let of = |claimed| QueueFilter { claimed: Some(claimed), ..QueueFilter::default() };
+    let of = |claimed| QueueRequest { filter: of(claimed), ..visits.clone() };
+    assert_eq!(sizes(&list(&of(ClaimedBy::Reviewer("1".into()))).await), [(5, 1), (4, 1)]);
+    assert_eq!(list(&of(ClaimedBy::Nobody)).await, []);
+    let approve = |id| NewReview::new(id, Verdict::Approved, "", None, false).unwrap();
+    let refused = app.reviews.review(MAIN, &approve(adas[0].id), bob).await.unwrap_err();
+    assert_eq!(refused.reason(), ErrorReason::ReviewClaimed);
+    assert!(refused.to_string().contains("looked at by 0"), "{refused}");
+
+    // One verdict serves the visit, and so does taking it back.
+    let (decided, others) = app.reviews.review_visit(MAIN, &approve(adas[0].id), ada).await.unwrap();
+    assert_eq!((decided.claim, others), (None, 2));
+    assert_eq!(sizes(&list(&visits).await), [(5, 1), (4, 1)]);
+    let own = app.reviews.reviewed_by(MAIN, ada).await.unwrap();
+    assert_eq!(own.len(), 1);
+    let undo = NewWithdrawal::new(own[0].id, "", false).unwrap();
+    assert_eq!(app.reviews.withdraw_together(MAIN, &undo, ada).await.unwrap().1, 2);
+    assert_eq!(sizes(&list(&visits).await), [(1, 3), (5, 1), (4, 1)]);
+    // From the middle of a visit, too; but not what somebody has flagged of it.
+    let each = QueueRequest { by_visit: false, ..visits.clone() };
+    let each = list(&each).await;
+    assert_eq!(sizes(&each), [(1, 0), (5, 0), (2, 0), (3, 0), (4, 0)]);
+    let flag = NewReview::new(each[0].id, Verdict::Flagged, "", None, false).unwrap();
+    app.reviews.review(MAIN, &flag, bob).await.unwrap();
+    assert_eq!(app.reviews.review_visit(MAIN, &approve(each[2].id), ada).await.unwrap().1, 1);
+
+    // What is assigned waits for that person, however long, and nobody who may not decide is assigned anything.
+    let last = each[4].id;
+    for unknown in ["nobody", "viewer"] {
+        let refused = app.reviews.assign(MAIN, &[last], Some(unknown), ada).await.unwrap_err().reason();
+        assert_eq!(refused, ErrorReason::UserNotFound, "{unknown}");
+    }
+    assert_eq!(app.reviews.assign(MAIN, &[last, each[1].id], Some("0"), bob).await.unwrap(), 2);
+    let owner = database.connect().await;
+    owner
+        .batch_execute(
+            "UPDATE review_claims SET claimed_until = now() - interval '1 s' WHERE assigned_by IS NULL",
+        )
+        .await
+        .unwrap();
+    assert_eq!(sizes(&claim(9, bob).await), []);
+    assert_eq!(app.reviews.release_claims(MAIN, None, ada).await.unwrap(), 0, "assigned ones stay");
+    let assigned = app.reviews.sighting(MAIN, last).await.unwrap().claim.unwrap();
+    assert_eq!((assigned.until, assigned.assigned_by.as_deref()), (None, Some("1")));
+    let refused = app.reviews.review(MAIN, &approve(last), bob).await.unwrap_err();
+    assert!(refused.to_string().contains("assigned to 0"), "{refused}");
+    assert_eq!(sizes(&claim(9, ada).await), [(1, 1), (5, 1), (4, 1)]);
+    assert_eq!(app.reviews.assign(MAIN, &[last], None, bob).await.unwrap(), 1);
+    app.reviews.review(MAIN, &approve(last), bob).await.unwrap();
+    assert!(NewClaim::new(visits.clone(), 101, 0).is_err() && NewClaim::new(visits, 0, 28_801).is_err());
 }

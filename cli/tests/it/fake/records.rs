@@ -252,11 +252,12 @@ impl v1::review_service_server::ReviewService for Service {
         };
         sighting.reviews.push(review.clone());
         sighting.review = Some(review);
+        let also_reviewed = if request.whole_visit { 2 } else { 0 };
         state.reviews.push(request);
         if let Some(held) = state.sightings.iter_mut().find(|held| held.id == sighting.id) {
             *held = sighting.clone();
         }
-        Ok(Response::new(sighting.into()))
+        Ok(Response::new(v1::ReviewSightingResponse { sighting: Some(sighting), also_reviewed }))
     }
 
     async fn review_pending(
@@ -286,7 +287,7 @@ impl v1::review_service_server::ReviewService for Service {
         request: Request<v1::WithdrawReviewRequest>,
     ) -> Result<Response<v1::WithdrawReviewResponse>, Status> {
         self.authorise(&request)?;
-        let v1::WithdrawReviewRequest { sighting_id, notes } = request.into_inner();
+        let v1::WithdrawReviewRequest { sighting_id, notes, given_together } = request.into_inner();
         let mut state = self.state();
         let sighting = state.sightings.iter_mut().find(|sighting| sighting.id == sighting_id);
         let sighting = sighting.ok_or_else(|| status(ErrorReason::SightingNotFound, "no such sighting"))?;
@@ -296,7 +297,53 @@ impl v1::review_service_server::ReviewService for Service {
         let (reviewer, withdraw_time) = ("admin".to_owned(), at("2026-03-03T10:00:00Z"));
         newest.withdrawal = Some(v1::Withdrawal { reviewer, withdraw_time, notes });
         sighting.review = sighting.reviews.iter().rfind(|review| review.withdrawal.is_none()).cloned();
-        Ok(Response::new(sighting.clone().into()))
+        let also_withdrawn = if given_together { 2 } else { 0 };
+        Ok(Response::new(v1::WithdrawReviewResponse { sighting: Some(sighting.clone()), also_withdrawn }))
+    }
+
+    async fn claim_pending(
+        &self,
+        request: Request<v1::ClaimPendingRequest>,
+    ) -> Result<Response<v1::ClaimPendingResponse>, Status> {
+        self.authorise(&request)?;
+        let v1::ClaimPendingRequest { by_visit, limit, lease_seconds, .. } = request.into_inner();
+        assert_eq!(lease_seconds, 1800);
+        let claim = v1::ReviewClaim {
+            reviewer: "admin".to_owned(),
+            expire_time: at("2026-03-03T09:30:00Z"),
+            ..v1::ReviewClaim::default()
+        };
+        let state = self.state();
+        let first = state.sightings.iter().take(limit as usize).cloned();
+        let sightings = first.map(|sighting| v1::Sighting {
+            claim: Some(claim.clone()),
+            visit_size: if by_visit { 3 } else { 0 },
+            ..sighting
+        });
+        Ok(Response::new(v1::ClaimPendingResponse { sightings: sightings.collect() }))
+    }
+
+    async fn release_claims(
+        &self,
+        request: Request<v1::ReleaseClaimsRequest>,
+    ) -> Result<Response<v1::ReleaseClaimsResponse>, Status> {
+        self.authorise(&request)?;
+        Ok(Response::new(v1::ReleaseClaimsResponse { released: 1 }))
+    }
+
+    async fn assign_pending(
+        &self,
+        request: Request<v1::AssignPendingRequest>,
+    ) -> Result<Response<v1::AssignPendingResponse>, Status> {
+        self.authorise(&request)?;
+        let v1::AssignPendingRequest { sighting_ids, reviewer } = request.into_inner();
+        if reviewer == "nobody-there" {
+            return Err(status(
+                ErrorReason::UserNotFound,
+                "no reviewer of the site is called \"nobody-there\"",
+            ));
+        }
+        Ok(Response::new(v1::AssignPendingResponse { assigned: u32::try_from(sighting_ids.len()).unwrap() }))
     }
 }
 

@@ -1,7 +1,7 @@
-use cavs_types::{ProtocolError, SightingId, StudentId, Verdict};
+use cavs_types::{ProtocolError, ReviewId, SightingId, StudentId, UserId, Verdict};
 use jiff::Timestamp;
 
-use super::QueueFilter;
+use super::{QueueFilter, QueueRequest};
 use crate::{people::StudentRef, text};
 
 /// Most characters of what a reviewer writes.
@@ -22,6 +22,8 @@ pub struct NewReview {
     pub replace: bool,
     /// Whether it is only for a sighting that nobody has given a verdict on, not even a flag.
     pub only_unreviewed: bool,
+    /// What verdicts that are given together share, to be taken back together.
+    pub batch: Option<ReviewId>,
 }
 
 impl NewReview {
@@ -37,7 +39,7 @@ impl NewReview {
         replace: bool,
     ) -> Result<Self, ProtocolError> {
         let notes = text::paragraph("notes", notes, MOST_NOTES)?;
-        Ok(Self { sighting, verdict, notes, corrected, replace, only_unreviewed: false })
+        Ok(Self { sighting, verdict, notes, corrected, replace, only_unreviewed: false, batch: None })
     }
 }
 
@@ -90,6 +92,56 @@ pub struct BulkReviewed {
     pub reviewed: u32,
     /// Those that were not: somebody was first, or the machine named nobody to approve.
     pub passed_over: u32,
+}
+
+/// Who alone decides a sighting of the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose it is.
+    pub reviewer_id: UserId,
+    /// Their user name.
+    pub reviewer: String,
+    /// When it ends; what was assigned is theirs until it is decided.
+    pub until: Option<Timestamp>,
+    /// User name of the person who gave it to them.
+    pub assigned_by: Option<String>,
+}
+
+/// Sightings that are claimed at once where nobody says how many, and at most.
+const USUAL_CLAIMS: u32 = 10;
+const MOST_CLAIMS: u32 = 100;
+/// Seconds of a claim where nobody says how many, and at most: a working day.
+const USUAL_LEASE: u32 = 10 * 60;
+const LONGEST_LEASE: u32 = 8 * 3600;
+
+/// Sightings of the queue that somebody wants for themselves, for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewClaim {
+    /// The first ones of these.
+    pub queue: QueueRequest,
+    /// At most so many.
+    pub limit: u32,
+    /// For so long.
+    pub lease_seconds: u32,
+}
+
+impl NewClaim {
+    /// Checks what a person asked for; 0 is what is usual.
+    ///
+    /// # Errors
+    /// `Invalid` limit or lease.
+    pub fn new(queue: QueueRequest, limit: u32, lease_seconds: u32) -> Result<Self, ProtocolError> {
+        let within = |field, value, usual, most| match value {
+            0 => Ok(usual),
+            value if value <= most => Ok(value),
+            _ => Err(ProtocolError::invalid(field, format_args!("at most {most}"))),
+        };
+        Ok(Self {
+            queue,
+            limit: within("limit", limit, USUAL_CLAIMS, MOST_CLAIMS)?,
+            lease_seconds: within("lease_seconds", lease_seconds, USUAL_LEASE, LONGEST_LEASE)?,
+        })
+    }
 }
 
 /// The taking back of the verdict in force: the one before it is in force again.

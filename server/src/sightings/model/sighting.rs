@@ -3,13 +3,12 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use cavs_embedding::{PackDigest, Similarity};
 use cavs_types::{
-    ClockTrust, Decision, DeviceId, PredictionReason, ProtocolError, Quality, QueueOrder, SightingId,
-    StudentId,
+    ClockTrust, Decision, DeviceId, PredictionReason, ProtocolError, Quality, SightingId, StudentId,
 };
 use jiff::{SignedDuration, Timestamp};
 use ring::digest::{Context, SHA256};
 
-use super::Review;
+use super::{Claim, Review};
 use crate::{
     fleet::RunId,
     page::ListName,
@@ -175,6 +174,10 @@ pub struct Sighting {
     pub student: Option<StudentRef>,
     /// Whether a picture of the face was kept.
     pub has_evidence: bool,
+    /// Who alone decides it, while it waits for a person.
+    pub claim: Option<Claim>,
+    /// Sightings of the queue of the same visit, this one among them; 0 where nobody asked.
+    pub visit_size: u32,
     /// How far `captured_at` can be trusted.
     pub clock: Clock,
     /// What the sighting stands for, where faces are joined over frames.
@@ -270,96 +273,7 @@ impl SightingFilter {
     }
 }
 
-/// Which sightings of the queue: all that is set must hold.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct QueueFilter {
-    /// Of which sightings.
-    pub sightings: SightingFilter,
-    /// Pending for this reason.
-    pub reason: Option<PredictionReason>,
-    /// The best candidate is at least so similar.
-    pub least_similarity: Option<f32>,
-    /// The best candidate is less similar.
-    pub similarity_below: Option<f32>,
-    /// The predicted student is of this section.
-    pub section: Option<String>,
-    /// The predicted student.
-    pub predicted: Option<StudentId>,
-    /// Flagged by somebody, or looked at by nobody.
-    pub flagged: Option<bool>,
-}
-
-impl QueueFilter {
-    /// The list that page tokens are of.
-    #[must_use]
-    pub fn list_name(&self, order: QueueOrder) -> ListName {
-        let Self { sightings, reason, least_similarity, similarity_below, section, predicted, flagged } =
-            self;
-        sightings
-            .list_name("queue")
-            .with("order", Some(order.as_str()))
-            .with("reason", reason.map(PredictionReason::as_str))
-            .with("least_similarity", text(least_similarity).as_deref())
-            .with("similarity_below", text(similarity_below).as_deref())
-            .with("section", section.as_deref())
-            .with("predicted", text(predicted).as_deref())
-            .with("flagged", text(flagged).as_deref())
-    }
-}
-
-/// Where a sighting stands in the queue, in either order.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum QueuePosition {
-    /// The oldest first.
-    Time(SightingPosition),
-    /// The least certain first.
-    Similarity {
-        /// Of the best candidate; -1 where there is none.
-        similarity: f32,
-        /// Among those that are as certain.
-        id: SightingId,
-    },
-}
-
-impl QueuePosition {
-    /// Of a sighting.
-    #[must_use]
-    pub fn of(sighting: &Sighting, order: QueueOrder) -> Self {
-        match order {
-            QueueOrder::OldestFirst => Self::Time(sighting.position()),
-            QueueOrder::LeastCertainFirst => Self::Similarity {
-                similarity: sighting.best_similarity.map_or(-1.0, Similarity::get),
-                id: sighting.id,
-            },
-        }
-    }
-}
-
-impl fmt::Display for QueuePosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Time(position) => position.fmt(f),
-            Self::Similarity { similarity, id } => write!(f, "similarity {similarity} {id}"),
-        }
-    }
-}
-
-impl FromStr for QueuePosition {
-    type Err = ProtocolError;
-
-    fn from_str(text: &str) -> Result<Self, ProtocolError> {
-        let Some(certainty) = text.strip_prefix("similarity ") else { return Ok(Self::Time(text.parse()?)) };
-        let wrong = || ProtocolError::invalid("page_token", "is no position in the queue");
-        let (similarity, id) = certainty.split_once(' ').ok_or_else(wrong)?;
-        let similarity: f32 = similarity.parse().map_err(|_| wrong())?;
-        if !(-1.0..=1.0).contains(&similarity) {
-            return Err(wrong());
-        }
-        Ok(Self::Similarity { similarity, id: id.parse().map_err(|_| wrong())? })
-    }
-}
-
-fn text<T: fmt::Display>(value: &Option<T>) -> Option<String> {
+pub(super) fn text<T: fmt::Display>(value: &Option<T>) -> Option<String> {
     value.as_ref().map(T::to_string)
 }
 
@@ -405,49 +319,6 @@ mod tests {
         let entered_at = "2076-01-01T00:00:00Z".parse().unwrap();
         tracked.track = Some(Track { id: 1, entered_at, last_seen_at: now, left: false });
         assert!(!tracked.time_is_plausible(now));
-    }
-
-    #[test]
-    fn positions_in_the_queue_read_what_they_write() {
-        let id = SightingId::generate();
-        let time = SightingPosition { listed_at: "2026-03-02T08:00:00Z".parse().unwrap(), id };
-        for position in [
-            QueuePosition::Time(time),
-            QueuePosition::Similarity { similarity: 0.123_456_79, id },
-            QueuePosition::Similarity { similarity: -1.0, id },
-        ] {
-            assert_eq!(position.to_string().parse(), Ok(position));
-        }
-        for wrong in ["", "similarity", "similarity 2 x", "similarity NaN x", "similarity 0.5 x"] {
-            assert!(wrong.parse::<QueuePosition>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn every_filter_of_the_queue_makes_another_list() {
-        use QueueOrder::{LeastCertainFirst, OldestFirst};
-        let all = QueueFilter::default;
-        let lists = [
-            (all(), OldestFirst),
-            (all(), LeastCertainFirst),
-            (QueueFilter { reason: Some(PredictionReason::LowSimilarity), ..all() }, OldestFirst),
-            (QueueFilter { least_similarity: Some(0.5), ..all() }, OldestFirst),
-            (QueueFilter { similarity_below: Some(0.5), ..all() }, OldestFirst),
-            (QueueFilter { section: Some("0.5".into()), ..all() }, OldestFirst),
-            (QueueFilter { predicted: Some(StudentId::generate()), ..all() }, OldestFirst),
-            (QueueFilter { flagged: Some(true), ..all() }, OldestFirst),
-            (QueueFilter { flagged: Some(false), ..all() }, OldestFirst),
-        ];
-        let request = |(filter, order): &(QueueFilter, QueueOrder), token: &str| {
-            crate::page::PageRequest::<QueuePosition>::new(1, token, false, filter.list_name(*order))
-        };
-        let position = QueuePosition::Similarity { similarity: 0.5, id: SightingId::generate() };
-        for (index, list) in lists.iter().enumerate() {
-            let token = request(list, "").unwrap().page(vec![position; 2], |item| *item).next;
-            for (other_index, other) in lists.iter().enumerate() {
-                assert_eq!(request(other, &token).is_ok(), index == other_index, "{list:?} {other:?}");
-            }
-        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cavs_types::{ErrorReason, ProtocolError, QueueOrder, SightingId, SiteId, UserId, Verdict};
+use cavs_types::{Decision, ErrorReason, ProtocolError, ReviewId, SightingId, SiteId, UserId, Verdict};
 use tracing::info;
 
 use crate::{
@@ -10,13 +10,13 @@ use crate::{
     error::ServiceError,
     page::{Page, PageRequest},
     sightings::{
-        BulkReview, BulkReviewed, NewReview, NewWithdrawal, QueueFilter, QueuePosition, Sighting,
+        BulkReview, BulkReviewed, NewClaim, NewReview, NewWithdrawal, QueuePosition, QueueRequest, Sighting,
         SightingFilter, SightingPosition, SightingStore,
     },
 };
 
 /// Verdicts of a reviewer that are listed.
-const OWN: i64 = 20;
+const OWN: u32 = 20;
 
 /// Sightings as people look at them, and what they say of them.
 #[derive(Clone)]
@@ -53,11 +53,57 @@ impl Reviews {
     pub async fn review_queue(
         &self,
         site: SiteId,
-        filter: &QueueFilter,
-        order: QueueOrder,
+        queue: &QueueRequest,
         page: &PageRequest<QueuePosition>,
     ) -> Result<Page<Sighting>, ServiceError> {
-        Ok(self.store.review_queue(site, filter, order, page).await?)
+        Ok(self.store.review_queue(site, queue, page).await?)
+    }
+
+    /// Claims the first sightings of the queue that a person may decide: nobody else decides them for a while.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn claim(
+        &self,
+        site: SiteId,
+        claim: &NewClaim,
+        reviewer: UserId,
+    ) -> Result<Vec<Sighting>, ServiceError> {
+        let NewClaim { queue, limit, lease_seconds } = claim;
+        Ok(self.store.claim(site, queue, reviewer, *limit, *lease_seconds).await?)
+    }
+
+    /// Ends a person's claims of some sightings, or all that they have claimed themselves: how many there were.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn release_claims(
+        &self,
+        site: SiteId,
+        sightings: Option<&[SightingId]>,
+        reviewer: UserId,
+    ) -> Result<u64, ServiceError> {
+        Ok(self.store.release_claims(site, sightings, reviewer).await?)
+    }
+
+    /// Gives sightings of the queue to a reviewer until they are decided, or to nobody in particular: how many there
+    /// were.
+    ///
+    /// # Errors
+    /// `USER_NOT_FOUND`: no reviewer of the site has that name.
+    pub async fn assign(
+        &self,
+        site: SiteId,
+        sightings: &[SightingId],
+        reviewer: Option<&str>,
+        by: UserId,
+    ) -> Result<u64, ServiceError> {
+        let assigned = self.store.assign(site, sightings, reviewer, by).await?.ok_or_else(|| {
+            let message = format!("no reviewer of the site is called {:?}", reviewer.unwrap_or_default());
+            ServiceError::refused(ErrorReason::UserNotFound, message)
+        })?;
+        info!(assigned, %by, "assigned sightings");
+        Ok(assigned)
     }
 
     /// Records one verdict on many sightings, each by itself: what was recorded before a failure stays.
@@ -71,12 +117,13 @@ impl Reviews {
         reviewer: UserId,
     ) -> Result<BulkReviewed, ServiceError> {
         let BulkReview { filter, verdict, notes, limit, dry_run } = bulk;
-        let queued = self.store.queued(site, filter, *limit).await?;
+        let queued = self.store.queued(site, filter, reviewer, *limit).await?;
         let chosen = u32::try_from(queued.len()).unwrap_or(u32::MAX);
         let mut done = BulkReviewed { chosen, ..BulkReviewed::default() };
         if *dry_run {
             return Ok(done);
         }
+        let batch = Some(ReviewId::generate());
         for (sighting, is_flagged) in queued {
             let review = NewReview {
                 sighting,
@@ -86,6 +133,7 @@ impl Reviews {
                 replace: false,
                 // Whoever flags one meanwhile wants it looked at.
                 only_unreviewed: !is_flagged,
+                batch,
             };
             let recorded = match self.store.review(site, &review, reviewer).await {
                 Ok((recorded, _)) => recorded,
@@ -123,8 +171,8 @@ impl Reviews {
     /// Records a person's verdict.
     ///
     /// # Errors
-    /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `STUDENT_ERASED`, `ALREADY_REVIEWED`; `INVALID_ARGUMENT` where
-    /// there is nobody to approve.
+    /// `SIGHTING_NOT_FOUND`, `STUDENT_NOT_FOUND`, `STUDENT_ERASED`, `ALREADY_REVIEWED`, `REVIEW_CLAIMED`,
+    /// `SECOND_REVIEWER_REQUIRED`; `INVALID_ARGUMENT` where there is nobody to approve.
     pub async fn review(
         &self,
         site: SiteId,
@@ -146,13 +194,50 @@ impl Reviews {
             info!(sighting = %review.sighting, verdict = ?review.verdict, %reviewer, "reviewed");
             return Ok(sighting);
         }
+        if let Some(claim) = &sighting.claim
+            && claim.reviewer_id != reviewer
+        {
+            let how = if claim.assigned_by.is_some() { "is assigned to" } else { "is being looked at by" };
+            let message =
+                format!("the sighting {how} {}; assign it to yourself to decide it", claim.reviewer);
+            return Err(ServiceError::refused(ErrorReason::ReviewClaimed, message));
+        }
         let standing = sighting.review.as_ref().map(|review| review.verdict);
         if matches!(standing, Some(Verdict::Approved | Verdict::Rejected)) && !review.replace {
             let message = "somebody has approved or rejected the sighting before; replace it explicitly";
             return Err(ServiceError::refused(ErrorReason::AlreadyReviewed, message));
         }
-        let problem = "the machine named nobody: say who it is";
-        Err(ProtocolError::invalid("corrected_student_id", problem).into())
+        if sighting.prediction.decision == Decision::Unknown
+            && (review.verdict, review.corrected) == (Verdict::Approved, None)
+        {
+            let problem = "the machine named nobody: say who it is";
+            return Err(ProtocolError::invalid("corrected_student_id", problem).into());
+        }
+        let message =
+            "you have flagged the sighting: another person decides it, or you take the flag back first";
+        Err(ServiceError::refused(ErrorReason::SecondReviewerRequired, message))
+    }
+
+    /// Records a person's verdict on a sighting, and on those of the queue of the same visit that nobody has reviewed
+    /// and nobody else has claimed: how many those were.
+    ///
+    /// # Errors
+    /// As [`Self::review`]; then nothing is recorded.
+    pub async fn review_visit(
+        &self,
+        site: SiteId,
+        review: &NewReview,
+        reviewer: UserId,
+    ) -> Result<(Sighting, u32), ServiceError> {
+        let visit = self.store.visit(site, review.sighting).await?;
+        let batch = Some(ReviewId::generate());
+        let sighting = self.review(site, &NewReview { batch, ..review.clone() }, reviewer).await?;
+        let mut others = 0;
+        for other in visit.into_iter().filter(|id| *id != review.sighting) {
+            let review = NewReview { sighting: other, only_unreviewed: true, batch, ..review.clone() };
+            others += u32::from(self.store.review(site, &review, reviewer).await?.0);
+        }
+        Ok((sighting, others))
     }
 
     /// The latest sightings on which a reviewer's verdict is in force, newest first.
@@ -187,6 +272,27 @@ impl Reviews {
                 "somebody else gave the verdict: only they or an admin may take it back",
             ),
         })
+    }
+
+    /// Takes back the verdict in force, and those that the same person gave together with it and that are in force: how
+    /// many those were.
+    ///
+    /// # Errors
+    /// As [`Self::withdraw`]; then nothing is taken back.
+    pub async fn withdraw_together(
+        &self,
+        site: SiteId,
+        withdrawal: &NewWithdrawal,
+        by: UserId,
+    ) -> Result<(Sighting, u32), ServiceError> {
+        let together = self.store.reviewed_with(site, withdrawal.sighting).await?;
+        let sighting = self.withdraw(site, withdrawal, by).await?;
+        let mut others = 0;
+        for other in together {
+            let withdrawal = NewWithdrawal { sighting: other, ..withdrawal.clone() };
+            others += u32::from(self.store.withdraw_review(site, &withdrawal, by).await?.0);
+        }
+        Ok((sighting, others))
     }
 
     /// One sighting with its reviews.

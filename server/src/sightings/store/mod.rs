@@ -2,6 +2,7 @@
 
 mod ingest;
 pub(crate) mod queries;
+mod queue;
 mod reviews;
 mod statistics;
 

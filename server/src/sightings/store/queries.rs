@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{DeviceId, PredictionReason, Quality, QueueOrder, SightingId, SiteId, StudentId, UserId};
+use cavs_types::{DeviceId, PredictionReason, Quality, SightingId, SiteId, StudentId};
 use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
@@ -19,8 +19,8 @@ use crate::{
     people::StudentRef,
     recognition::{Candidate, Judged, Prediction},
     sightings::{
-        BoundingBox, Clock, QueueFilter, QueuePosition, Review, Sighting, SightingAnswer, SightingFilter,
-        SightingKey, SightingPosition, Track, Withdrawal,
+        BoundingBox, Claim, Clock, Review, Sighting, SightingAnswer, SightingFilter, SightingKey,
+        SightingPosition, Track, Withdrawal,
     },
 };
 
@@ -31,10 +31,15 @@ const COLUMNS: &str = "
         s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
         s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.similarity, s.margin, s.threshold,
         s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
-        s.corrected_student_id, d.name AS device_name, u.username AS reviewer, s.day";
+        s.corrected_student_id, d.name AS device_name, u.username AS reviewer, s.day,
+        nullif(c.claimed_until, 'infinity') AS claimed_until, c.reviewer_id AS claimed_by_id,
+        cu.username AS claimed_by, ca.username AS assigned_by";
 
 /// To a sighting `s`.
-const JOINED: &str = "JOIN devices d ON d.site_id = s.site_id AND d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id";
+const JOINED: &str = "
+    JOIN devices d ON d.site_id = s.site_id AND d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id
+    LEFT JOIN (review_claims c JOIN users cu ON cu.id = c.reviewer_id LEFT JOIN users ca ON ca.id = c.assigned_by)
+        ON c.site_id = s.site_id AND c.sighting_id = s.id AND c.claimed_until > now()";
 
 /// What lists of sightings are read from.
 pub(crate) const LISTED: ListSource<'_> =
@@ -105,47 +110,6 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// The queue with the least certain first.
-pub(crate) const BY_CERTAINTY: &str = "coalesce(s.similarity, -1), s.id";
-const FOLLOWS_BY_CERTAINTY: &str = "(coalesce(s.similarity, -1), s.id) > (?, ?)";
-
-/// A filter of a site's queue, as its columns are.
-pub(crate) struct QueueColumns<'a> {
-    sightings: Filter<'a>,
-    filter: &'a QueueFilter,
-    reason: Option<&'static str>,
-    predicted: Option<Uuid>,
-}
-
-impl<'a> QueueColumns<'a> {
-    pub(crate) fn new(site: SiteId, filter: &'a QueueFilter) -> Self {
-        Self {
-            sightings: Filter::new(site, &filter.sightings),
-            filter,
-            reason: filter.reason.map(PredictionReason::as_str),
-            predicted: filter.predicted.map(StudentId::uuid),
-        }
-    }
-
-    pub(crate) fn conditions(&self) -> Conditions<'_> {
-        let mut conditions = self.sightings.conditions(List::Queue);
-        conditions.with_value("s.reason = ?", &self.reason, Type::TEXT);
-        conditions.with_value("s.similarity >= ?", &self.filter.least_similarity, Type::FLOAT4);
-        conditions.with_value("s.similarity < ?", &self.filter.similarity_below, Type::FLOAT4);
-        conditions.with_value("s.predicted_student_id = ?", &self.predicted, Type::UUID);
-        conditions.with_value(
-            "s.predicted_student_id IN (SELECT p.id FROM students p WHERE p.site_id = s.site_id AND p.section = ?)",
-            &self.filter.section,
-            Type::TEXT,
-        );
-        if let Some(flagged) = self.filter.flagged {
-            // In the queue, a verdict is a flag.
-            conditions.also(if flagged { "s.verdict IS NOT NULL" } else { "s.verdict IS NULL" });
-        }
-        conditions
-    }
-}
-
 /// Of the latest sightings of a site and a pack.
 pub(crate) const LATEST_JUDGED: &str = "
     SELECT similarity, margin, quality, liveness, reason FROM sightings
@@ -163,62 +127,6 @@ impl SightingStore {
         request: &PageRequest<SightingPosition>,
     ) -> Result<Page<Sighting>, DatabaseError> {
         self.list(List::Newest, site, filter, request).await
-    }
-
-    /// Sightings that wait for a person.
-    ///
-    /// # Errors
-    /// `Unavailable`, `TooSlow`.
-    pub async fn review_queue(
-        &self,
-        site: SiteId,
-        filter: &QueueFilter,
-        order: QueueOrder,
-        request: &PageRequest<QueuePosition>,
-    ) -> Result<Page<Sighting>, DatabaseError> {
-        let client = self.db.client().await?;
-        let columns = QueueColumns::new(site, filter);
-        let mut chosen = columns.conditions();
-        let total = match request.with_total {
-            true => Some(chosen.count(&client, "sightings s").await?),
-            false => None,
-        };
-        let (time, similarity) = match request.after {
-            Some(QueuePosition::Time(after)) => (Some((after.listed_at, after.id.uuid())), None),
-            Some(QueuePosition::Similarity { similarity, id }) => (None, Some((similarity, id.uuid()))),
-            None => (None, None),
-        };
-        if let Some((time, id)) = &time {
-            chosen.with(List::Queue.follows(), &[(time, Type::TIMESTAMPTZ), (id, Type::UUID)]);
-        }
-        if let Some((similarity, id)) = &similarity {
-            chosen.with(FOLLOWS_BY_CERTAINTY, &[(similarity, Type::FLOAT4), (id, Type::UUID)]);
-        }
-        let sorted = match order {
-            QueueOrder::OldestFirst => List::Queue.order(),
-            QueueOrder::LeastCertainFirst => BY_CERTAINTY,
-        };
-        let rows = chosen.joined_rows(&client, &LISTED, sorted, request.fetch()).await?;
-        let items = read_all(&client, site, &rows).await?;
-        Ok(Page { total, ..request.page(items, |sighting| QueuePosition::of(sighting, order)) })
-    }
-
-    /// The oldest sightings that wait for a person, no more than a number, and whether each has a verdict: a flag.
-    ///
-    /// # Errors
-    /// `Unavailable`, `TooSlow`.
-    pub async fn queued(
-        &self,
-        site: SiteId,
-        filter: &QueueFilter,
-        most: u32,
-    ) -> Result<Vec<(SightingId, bool)>, DatabaseError> {
-        let client = self.db.client().await?;
-        let columns = QueueColumns::new(site, filter);
-        let select = "SELECT s.id, s.verdict IS NOT NULL FROM sightings s";
-        let order = List::Queue.order();
-        let rows = columns.conditions().rows(&client, select, order, i64::from(most)).await?;
-        rows.iter().map(|row| Ok((row.try_get::<_, Uuid>(0)?.into(), row.try_get(1)?))).collect()
     }
 
     async fn list(
@@ -242,25 +150,6 @@ impl SightingStore {
         let rows = chosen.joined_rows(&client, &LISTED, list.order(), request.fetch()).await?;
         let items = read_all(&client, site, &rows).await?;
         Ok(Page { total, ..request.page(items, Sighting::position) })
-    }
-
-    /// The latest sightings on which a reviewer's verdict is in force, newest first.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn reviewed_by(
-        &self,
-        site: SiteId,
-        reviewer: UserId,
-        most: i64,
-    ) -> Result<Vec<Sighting>, DatabaseError> {
-        let client = self.db.client().await?;
-        let (site_id, reviewer) = (site.uuid(), reviewer.uuid());
-        let mut chosen = Conditions::default();
-        chosen.with("s.site_id = ?", &[(&site_id, Type::UUID)]);
-        chosen.with("s.reviewer_id = ?", &[(&reviewer, Type::UUID)]);
-        let rows = chosen.joined_rows(&client, &LISTED, "s.reviewed_at DESC", most).await?;
-        read_all(&client, site, &rows).await
     }
 
     /// One sighting.
@@ -412,7 +301,7 @@ pub(crate) async fn read_one(
 
 /// Reads rows of [`COLUMNS`], and in two further queries, which go out together, the students they name and which
 /// of them have pictures.
-async fn read_all(
+pub(super) async fn read_all(
     client: &deadpool_postgres::Object,
     site: SiteId,
     rows: &[Row],
@@ -479,6 +368,13 @@ fn read_review(
     })
 }
 
+fn read_claim(row: &Row) -> Result<Option<Claim>, DatabaseError> {
+    let Some(reviewer) = row.try_get("claimed_by")? else { return Ok(None) };
+    let (until, assigned_by) = (row.try_get("claimed_until")?, row.try_get("assigned_by")?);
+    let reviewer_id = row.try_get::<_, Uuid>("claimed_by_id")?.into();
+    Ok(Some(Claim { reviewer_id, reviewer, until, assigned_by }))
+}
+
 fn read(
     row: &Row,
     candidates: &[CandidateColumn],
@@ -538,6 +434,8 @@ fn read(
         best_similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
         review,
         reviews: Vec::new(),
+        claim: read_claim(row)?,
+        visit_size: 0,
         student: named(row, "student_id", students)?,
         has_evidence,
         clock: Clock {

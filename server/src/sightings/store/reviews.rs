@@ -11,14 +11,18 @@ use crate::{
 };
 
 /// An approval or a rejection stands unless it is to be replaced, and nobody can approve where nobody is named.
-/// Who waits for another's verdict judges by what that has left.
+/// Who waits for another's verdict judges by what that has left. What somebody has flagged wants another person, and
+/// what somebody has claimed is theirs.
 const REVIEW: &str = "
-    INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id, notes, corrected_student_id)
-    SELECT s.site_id, $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid FROM sightings s
+    INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id, notes, corrected_student_id, batch_id)
+    SELECT s.site_id, $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid, $10::uuid FROM sightings s
     WHERE s.site_id = $8 AND s.id = $1 AND ($7 OR s.verdict IS NULL OR s.verdict = 'flagged')
         AND ($3 <> 'approved' OR $6 IS NOT NULL OR s.decision <> 'unknown')
         AND NOT ($9 AND s.verdict IS NOT NULL)
-    FOR NO KEY UPDATE";
+        AND NOT ($3 <> 'flagged' AND s.verdict IS NOT DISTINCT FROM 'flagged' AND s.reviewer_id = $4)
+        AND NOT EXISTS (SELECT FROM review_claims c WHERE c.site_id = s.site_id AND c.sighting_id = s.id
+            AND c.claimed_until > now() AND c.reviewer_id <> $4)
+    FOR NO KEY UPDATE OF s";
 
 /// Somebody's own verdict, or with `$5` anybody's.
 const WITHDRAW: &str = "
@@ -38,10 +42,11 @@ impl SightingStore {
         review: &NewReview,
         reviewer: UserId,
     ) -> Result<(bool, Option<Sighting>), DatabaseError> {
-        let NewReview { sighting, verdict, notes, corrected, replace, only_unreviewed } = review;
+        let NewReview { sighting, verdict, notes, corrected, replace, only_unreviewed, batch } = review;
         let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
         let corrected = corrected.map(StudentId::uuid);
-        let parameters: [&(dyn ToSql + Sync); 9] = [
+        let batch = batch.map(ReviewId::uuid);
+        let parameters: [&(dyn ToSql + Sync); 10] = [
             &sighting_id,
             &id,
             &verdict.as_str(),
@@ -51,6 +56,7 @@ impl SightingStore {
             replace,
             &site.uuid(),
             only_unreviewed,
+            &batch,
         ];
         self.add_review(site, REVIEW, &parameters, *sighting).await
     }
@@ -71,6 +77,24 @@ impl SightingStore {
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&sighting_id, &id, &reviewer.uuid(), notes, of_anybody, &site.uuid()];
         self.add_review(site, WITHDRAW, &parameters, *sighting).await
+    }
+
+    /// The other sightings on which verdicts of the same reviewer are in force that were given together with the one
+    /// in force on a sighting.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn reviewed_with(
+        &self,
+        site: SiteId,
+        sighting: SightingId,
+    ) -> Result<Vec<SightingId>, DatabaseError> {
+        let sql = "SELECT o.id FROM sightings s
+            JOIN sightings o ON o.site_id = s.site_id AND o.review_batch_id = s.review_batch_id
+                AND o.reviewer_id = s.reviewer_id AND o.id <> s.id
+            WHERE s.site_id = $1 AND s.id = $2";
+        let rows = self.db.client().await?.query(sql, &[&site.uuid(), &sighting.uuid()]).await?;
+        rows.iter().map(|row| Ok(row.try_get::<_, uuid::Uuid>(0)?.into())).collect()
     }
 
     /// The statements go out together, so that a reviewer waits for one answer of the database.
