@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{
-    Args, Parser, Subcommand,
+    ArgMatches, Args, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+    parser::ValueSource,
 };
 
-use crate::{commands, output::OutputArgs};
+use crate::{commands, completion, output::OutputArgs};
 
 /// Face-recognition attendance: students, devices, sightings and reviews of a CAVS server.
 #[derive(Debug, Parser)]
@@ -23,9 +24,11 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong use or a refused value, 3 not found, \
 4 not logged in or not allowed, 5 server unavailable.\n\n\
-Configuration: flags go before environment variables, these before the file, and that before the last \
-login. The file is $XDG_CONFIG_HOME/cavs/config.toml or ~/.config/cavs/config.toml and may hold `server`, \
-`ca` and `site`. The session of `cavs login` is kept beside it; CAVS_TOKEN goes before it.";
+Configuration: what a flag says (or the context of --context) goes before CAVS_* variables, these before the \
+context in use, that before the file's own keys, and those before the last login; `cavs context show` says where \
+each value came from. The file is $XDG_CONFIG_HOME/cavs/config.toml or ~/.config/cavs/config.toml; it may hold \
+`server`, `ca`, `site` and `user`, and contexts with these, which `cavs context` writes. Sessions of `cavs login` are \
+kept beside it, one a context; CAVS_TOKEN goes before them.";
 
 /// Options of all commands.
 #[derive(Debug, Clone, Args)]
@@ -44,8 +47,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "CAVS_CA", value_name = "FILE", hide_env_values = true)]
     pub ca: Option<PathBuf>,
     /// The site that a command is about, by name or id; needed by whoever has several
-    #[arg(long, global = true, env = "CAVS_SITE", value_name = "SITE", hide_env_values = true)]
+    #[arg(long, global = true, env = "CAVS_SITE", value_name = "SITE", hide_env_values = true, add = completion::sites())]
     pub site: Option<String>,
+    /// The context to use, as `cavs context add` has named it
+    #[arg(long, global = true, env = "CAVS_CONTEXT", value_name = "NAME", hide_env_values = true, add = completion::contexts())]
+    pub context: Option<String>,
     /// Configuration file
     #[arg(long, global = true, env = "CAVS_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
@@ -61,6 +67,22 @@ pub struct GlobalArgs {
     /// Never ask; what can't be done without an answer is refused
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// Which of them a flag has said, and not the environment.
+    #[arg(skip)]
+    pub given: Given,
+}
+
+/// Which options a flag has said, and not the environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given {
+    /// `--server`
+    pub server: bool,
+    /// `--ca`
+    pub ca: bool,
+    /// `--site`
+    pub site: bool,
+    /// `--context`
+    pub context: bool,
 }
 
 /// What to do.
@@ -86,9 +108,15 @@ pub enum Command {
     /// Enrolled faces
     #[command(subcommand)]
     Templates(commands::templates::TemplatesCommand),
-    /// What faces are compared with, and from which similarity on they are taken for somebody's
+    /// The faces that those before cameras are compared with
     #[command(subcommand)]
     Gallery(commands::gallery::GalleryCommand),
+    /// From which similarity on faces are taken for somebody's
+    #[command(subcommand)]
+    Thresholds(commands::thresholds::ThresholdsCommand),
+    /// Students who are taken for one another
+    #[command(subcommand)]
+    Pairs(commands::pairs::PairsCommand),
     /// Agents and cameras
     #[command(subcommand)]
     Devices(commands::devices::DevicesCommand),
@@ -100,21 +128,40 @@ pub enum Command {
     /// What was seen
     #[command(subcommand)]
     Sightings(commands::sightings::SightingsCommand),
+    /// Servers by name, and what is configured
+    #[command(subcommand)]
+    Context(commands::context::ContextCommand),
     /// Certificates of the site; works without a server
     #[command(subcommand)]
     Certs(commands::certs::CertsCommand),
     /// Model packs; works without a server
     #[command(subcommand)]
     Models(commands::models::ModelsCommand),
+    /// Print the script by which a shell completes commands, and names and numbers that the server knows
+    Completions(commands::completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(commands::completions::ManArgs),
 }
 
 impl GlobalArgs {
+    /// Notes which options flags have said.
+    pub fn note_sources(&mut self, matches: &ArgMatches) {
+        let by_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        self.given = Given {
+            server: by_flag("server"),
+            ca: by_flag("ca"),
+            site: by_flag("site"),
+            context: by_flag("context"),
+        };
+    }
+
     /// Takes empty environment variables for unset ones, as scripts leave them.
     #[must_use]
     pub fn normalised(mut self) -> Self {
         self.server = self.server.filter(|text| !text.is_empty());
         self.ca = self.ca.filter(|path| !path.as_os_str().is_empty());
         self.site = self.site.filter(|text| !text.is_empty());
+        self.context = self.context.filter(|text| !text.is_empty());
         self.config = self.config.filter(|path| !path.as_os_str().is_empty());
         self
     }

@@ -224,7 +224,8 @@ fn token(config: &Config, now: Timestamp) -> Result<SecretString, CliError> {
     }
 }
 
-fn read_roots(path: &Path) -> Result<String, CliError> {
+/// The certificates of a root file, checked to be some.
+pub(crate) fn read_roots(path: &Path) -> Result<String, CliError> {
     let pem = read_limited(path).map_err(|error| CliError::file(path, error))?;
     let unusable = |problem| CliError::failure("CA_UNUSABLE", format!("{}: {problem}", path.display()));
     let roots: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())

@@ -302,7 +302,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::StudentNotFound => Some("see: cavs students list"),
         R::DeviceNotFound => Some("see: cavs devices list"),
         R::SightingNotFound => Some("see: cavs sightings list"),
-        R::PairNotFound => Some("see: cavs gallery pairs"),
+        R::PairNotFound => Some("see: cavs pairs list"),
         R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
         R::ReviewClaimed => Some("to take it over: cavs review assign SIGHTING --to YOU"),
@@ -316,10 +316,10 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::DatabaseUnavailable
         | R::IdleTimeout
         | R::CallTimeout => Some("try again later"),
-        R::ThresholdsChanged => Some("see: cavs gallery thresholds; then set them again"),
+        R::ThresholdsChanged => Some("see: cavs thresholds list; then set them again"),
         R::GalleryTooSmall => Some("enroll more students first"),
         R::StudentErased => Some("to enroll the person again, add them as a new student"),
-        R::StudentChanged => Some("see: cavs students get STUDENT; then change it again"),
+        R::StudentChanged => Some("see: cavs students show STUDENT; then change it again"),
         R::StudentInactive => Some("run: cavs students reactivate STUDENT"),
         R::PhotoConsentRefused => {
             Some("when the student consents: cavs students update STUDENT --photo-consent given")

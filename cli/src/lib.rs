@@ -7,6 +7,7 @@
 pub mod args;
 pub mod client;
 pub mod commands;
+mod completion;
 pub mod config;
 mod enrollment;
 pub mod error;
@@ -17,6 +18,7 @@ mod lookup;
 pub mod output;
 pub mod paging;
 pub mod printer;
+mod reference;
 pub mod session;
 pub mod text;
 pub mod timespec;
@@ -24,7 +26,9 @@ pub mod view;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+pub use reference::reference;
+
+use clap::{CommandFactory, FromArgMatches, ValueEnum, error::ErrorKind};
 
 use crate::{
     args::Cli,
@@ -37,7 +41,10 @@ use crate::{
 /// Runs one command line.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    if completion::answer(&arguments) {
+        return Exit::Success;
+    }
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &arguments),
     };
@@ -60,6 +67,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             error.exit()
         }
     }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.note_sources(&matches);
+    Ok(cli)
 }
 
 /// The command line as documentation tools see it.

@@ -150,16 +150,24 @@ impl Printer {
         if !self.may_ask() {
             return Err(CliError::usage(format!("{question} Say --yes if it is meant: nobody can undo it")));
         }
-        let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
-        let mut err = io::stderr().lock();
-        write!(err, "{} Nobody can undo it. [y/N] ", sanitised(question)).map_err(failed)?;
-        err.flush().map_err(failed)?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map_err(failed)?;
-        match answer.trim().to_lowercase().as_str() {
+        match self.ask(&format!("{question} Nobody can undo it. [y/N] "))?.to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(CliError::usage("nothing was done")),
         }
+    }
+
+    /// The line that a person answers, without blanks around it.
+    ///
+    /// # Errors
+    /// Standard input or error can't be used.
+    pub fn ask(&self, question: &str) -> Result<String, CliError> {
+        let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
+        let mut err = io::stderr().lock();
+        write!(err, "{}", sanitised(question)).map_err(failed)?;
+        err.flush().map_err(failed)?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(failed)?;
+        Ok(answer.trim().to_owned())
     }
 
     /// Writes a remark to a person, beside the result. Whoever reads one document gets all that there is in it.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::{config::read_limited, error::CliError};
+use crate::{
+    config::{ContextName, read_limited, replace},
+    error::CliError,
+};
 
 /// Who is logged in where.
 #[derive(Debug, Clone)]
@@ -46,10 +49,13 @@ struct RawSession {
 pub struct SessionFile(PathBuf);
 
 impl SessionFile {
-    /// The session file that belongs to a configuration file.
+    /// The session file that belongs to a configuration file, and to a context in it.
     #[must_use]
-    pub fn beside(config: &Path) -> Self {
-        Self(config.with_file_name("session.json"))
+    pub fn of(config: &Path, context: Option<&ContextName>) -> Self {
+        Self(match context {
+            Some(name) => config.with_file_name("sessions").join(format!("{name}.json")),
+            None => config.with_file_name("session.json"),
+        })
     }
 
     /// The session, where there is one.
@@ -88,10 +94,6 @@ impl SessionFile {
     }
 
     fn try_write(&self, session: &Session) -> io::Result<()> {
-        let dir = self.0.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        // A temporary file is made with mode 0600, so the token is never there for others to read.
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
         let raw = RawSession {
             server: session.server.clone(),
             ca: session.ca.clone(),
@@ -100,10 +102,7 @@ impl SessionFile {
             expires: session.expires,
             token: session.token.expose_secret().to_owned(),
         };
-        serde_json::to_writer_pretty(&mut file, &raw)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.0)?;
-        Ok(())
+        replace(&self.0, &serde_json::to_vec_pretty(&raw)?)
     }
 
     /// Forgets the session.
@@ -142,7 +141,7 @@ mod tests {
     #[test]
     fn sessions_are_kept_for_their_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let file = SessionFile::beside(&dir.path().join("cavs/config.toml"));
+        let file = SessionFile::of(&dir.path().join("cavs/config.toml"), Some(&"north".parse().unwrap()));
         assert!(file.read().unwrap().is_none());
         file.write(&session()).unwrap();
         file.write(&session()).unwrap();

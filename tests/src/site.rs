@@ -275,11 +275,11 @@ impl Site {
 
     /// Enrolls photographs of somebody new; the number of templates made.
     pub fn enroll(&self, number: &str, photographs: &[PathBuf]) -> usize {
-        let _ = self.cli.json(&["students", "add", "--number", number, "--name", number]);
+        let _ = self.cli.json(&["students", "add", number, "--name", number]);
         let mut arguments = vec!["enroll", number];
         arguments.extend(photographs.iter().map(|p| p.to_str().unwrap()));
         let _ = self.cli.json(&arguments);
-        let student = self.cli.json(&["students", "get", number]);
+        let student = self.cli.json(&["students", "show", number]);
         usize::try_from(student["template_count"].as_u64().unwrap()).unwrap()
     }
 }

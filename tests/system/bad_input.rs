@@ -182,7 +182,7 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
     let group = FrameLoopOptions { students: 3, frames: 1, ..FrameLoopOptions::default() };
     fs::write(folder.join("6-group.jpg"), FrameLoop::render(&group).unwrap().frame(0)).unwrap();
     fs::copy(&stranger.portraits[0], folder.join("7-somebody-else.jpg")).unwrap();
-    site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
+    site.cli.json(&["students", "add", "1", "--name", "Ada"]);
     let enrolled = site.cli.json(&["enroll", "1", folder.to_str().unwrap()]);
     let reasons: Vec<&str> =
         enrolled["images"].as_array().unwrap().iter().map(|v| v["reason"].as_str().unwrap_or("")).collect();
@@ -199,31 +199,29 @@ fn pictures_get_verdicts_and_people_get_exit_codes() {
         ],
         "{enrolled:#}"
     );
-    assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
+    assert_eq!(site.cli.json(&["students", "show", "1"])["template_count"], 1);
     // Unless somebody knows better.
     let pictured = stranger.portraits[0].to_str().unwrap();
     let taken = site.cli.json(&["enroll", "1", pictured, "--accept-unlike"]);
     assert_eq!(
-        (&taken["accepted"], &site.cli.json(&["students", "get", "1"])["template_count"]),
+        (&taken["accepted"], &site.cli.json(&["students", "show", "1"])["template_count"]),
         (&1.into(), &2.into())
     );
     // The same face under another number.
-    site.cli.json(&["students", "add", "--number", "2", "--name", "Bob"]);
+    site.cli.json(&["students", "add", "2", "--name", "Bob"]);
     let photograph = person.portraits[0].to_str().unwrap();
     site.cli.fails(1, &["enroll", "2", photograph]);
-    assert_eq!(site.cli.json(&["students", "get", "2"])["template_count"], 0);
+    assert_eq!(site.cli.json(&["students", "show", "2"])["template_count"], 0);
 
-    assert!(
-        site.cli.fails(1, &["students", "add", "--number", "1", "--name", "Eve"]).contains("\"1\" is taken")
-    );
-    assert!(site.cli.fails(3, &["students", "get", "77"]).contains("77"));
+    assert!(site.cli.fails(1, &["students", "add", "1", "--name", "Eve"]).contains("\"1\" is taken"));
+    assert!(site.cli.fails(3, &["students", "show", "77"]).contains("77"));
     assert!(site.cli.fails(3, &["enroll", "77", photograph]).contains("77"));
     let nobody = uuid::Uuid::now_v7().to_string();
     assert!(site.cli.fails(3, &["review", "show", &nobody]).contains(&nobody));
     site.cli.fails(2, &["students", "add"]);
     site.add_user("eve", "viewer", "only looking");
     site.log_in("eve", "only looking");
-    site.cli.fails(4, &["students", "add", "--number", "9", "--name", "Nine"]);
+    site.cli.fails(4, &["students", "add", "9", "--name", "Nine"]);
     site.cli.run(&["logout"]);
     site.cli.fails(4, &["students", "list"]);
     let refused =

@@ -27,7 +27,7 @@ fn a_class_is_recognised() {
     assert!(report.right * 100 >= report.expected * 85, "{report}");
     assert!(report.wrong * 50 <= report.expected, "{report}");
     assert!(report.strangers > 5, "{report}");
-    let shown = site.cli.json(&["gallery", "stats"]);
+    let shown = site.cli.json(&["gallery", "show"]);
     assert_eq!(shown["pack_digest"], site.pack_digest().to_string(), "{shown:#}");
 }
 

@@ -30,9 +30,9 @@ fn thresholds_are_suggested_tried_and_set_on_all_servers() {
     let low = "recognition.accept = 0.2\nrecognition.review = 0.1\nrecognition.margin = 0.0\nenrollment.same_person = 0.95";
     let site = TestSite::start_with(&SiteOptions { server_toml: low.into(), ..SiteOptions::default() });
     let (_second, other) = second_server(&site);
-    let stats = site.cli.json(&["gallery", "stats"]);
+    let stats = site.cli.json(&["gallery", "show"]);
     assert_eq!((&stats["templates"], &stats["thresholds"]["version"]), (&0.into(), &0.into()));
-    let suggest = ["gallery", "suggest-threshold", "--false-matches-per-1000", "1"];
+    let suggest = ["thresholds", "suggest", "--false-matches-per-1000", "1"];
     assert!(site.cli.fails(1, &suggest).contains("20 templates"));
 
     // Enough strangers to each other, and one more who will be seen.
@@ -41,7 +41,7 @@ fn thresholds_are_suggested_tried_and_set_on_all_servers() {
     for person in &people {
         assert_eq!(site.enroll(&person.number, &person.portraits[..1]), 1, "{}", person.number);
     }
-    let stats = site.cli.json(&["gallery", "stats"]);
+    let stats = site.cli.json(&["gallery", "show"]);
     assert_eq!((&stats["templates"], &stats["sequence"]), (&23.into(), &23.into()), "{stats}");
     assert!(stats["calibration"]["samples"].as_u64().unwrap() >= 20, "{stats}");
     let suggested = site.cli.json(&suggest);
@@ -57,25 +57,25 @@ fn thresholds_are_suggested_tried_and_set_on_all_servers() {
     // Half-way to the highest threshold.
     let similarity = prediction["candidates"][0]["similarity"].as_f64().unwrap();
     let higher = format!("{:.4}", (0.95 + similarity) / 2.0);
-    let set_higher = ["gallery", "set-threshold", "--accept", &higher];
+    let set_higher = ["thresholds", "set", "--accept", &higher];
     let tried = site.cli.json(&[&set_higher[..], &["--dry-run"]].concat());
     assert_eq!((&tried["before"]["accepted"], &tried["after"]["accepted"]), (&1.into(), &0.into()));
     let rate = |side: &str| tried[side]["false_matches_per_thousand"].as_f64().unwrap();
     assert!(rate("after") <= rate("before"));
-    assert_eq!(site.cli.json(&["gallery", "stats"])["thresholds"]["version"], 0);
+    assert_eq!(site.cli.json(&["gallery", "show"])["thresholds"]["version"], 0);
 
     let set = other.json(&set_higher);
     assert_eq!(set["after"]["thresholds"]["version"], 1);
     thread::sleep(Duration::from_secs(1));
-    let stats = site.cli.json(&["gallery", "stats"]);
+    let stats = site.cli.json(&["gallery", "show"]);
     assert_eq!(stats["thresholds"]["version"], 1, "not in force on the other server within a second");
     let sighting = play(&site, "after", seen);
     let prediction = &sighting["prediction"];
     assert_eq!((&prediction["decision"], &prediction["threshold_version"]), (&"pending".into(), &1.into()));
-    let versions = site.cli.json(&["gallery", "thresholds"]);
+    let versions = site.cli.json(&["thresholds", "list"]);
     assert_eq!(versions["thresholds"].as_array().unwrap().len(), 2);
     assert_eq!(versions["thresholds"][0]["set_by"], "admin");
-    assert!(site.cli.fails(2, &["gallery", "set-threshold", "--accept", "0.05"]).contains("review"));
+    assert!(site.cli.fails(2, &["thresholds", "set", "--accept", "0.05"]).contains("review"));
 
     for line in [
         "cavs_threshold_version{site=\"00000000-0000-7000-8000-000000000001\"} 1",
@@ -99,7 +99,7 @@ async fn a_damaged_template_is_counted_and_monitoring_says_when_the_server_is_no
     let database = site.database().await;
     database.execute("UPDATE templates SET embedding = embedding || '\\x00'::bytea", &[]).await.unwrap();
     thread::sleep(Duration::from_secs(1));
-    let stats = site.cli.json(&["gallery", "stats"]);
+    let stats = site.cli.json(&["gallery", "show"]);
     assert_eq!((&stats["templates"], &stats["quarantined"]), (&0.into(), &1.into()));
     let id: uuid::Uuid = database.query_one("SELECT id FROM templates", &[]).await.unwrap().get(0);
     let log = fs::read_to_string(site.path("server.log")).unwrap();

@@ -100,7 +100,7 @@ fn a_database_that_is_away_is_an_error_and_comes_back() {
     let database_url = Some(format!("host={host} user={USER} dbname={DATABASE}"));
     let options = SiteOptions { database_url, ..SiteOptions::default() };
     let mut site = TestSite::start_with(&options);
-    site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
+    site.cli.json(&["students", "add", "1", "--name", "Ada"]);
 
     cluster.stop();
     let error = site.cli.fails(5, &["students", "list"]);

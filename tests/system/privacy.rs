@@ -116,15 +116,15 @@ async fn an_erased_student_leaves_sightings_without_a_face() {
     );
     let picture = site.path("evidence.jpg");
     site.cli.fails(3, &["review", "show", id, "--evidence-out", picture.to_str().unwrap()]);
-    assert!(site.cli.json(&["students", "get", pseudonym])["erase_time"].is_string());
-    assert_eq!(site.cli.json(&["gallery", "stats"])["templates"], 0);
+    assert!(site.cli.json(&["students", "show", pseudonym])["erase_time"].is_string());
+    assert_eq!(site.cli.json(&["gallery", "show"])["templates"], 0);
     let photograph = photograph.to_str().unwrap();
     assert!(site.cli.fails(1, &["enroll", pseudonym, photograph]).contains("erased"));
     // Nobody remembers the face, and the number is free: the same person may come again.
     assert_eq!(site.enroll("1", &[photograph.into()]), 1);
     let again = site.cli.json(&["students", "erase", pseudonym, "--yes"]);
     assert_eq!(again["erasure"], *erasure, "nothing more was destroyed");
-    assert_eq!(site.cli.json(&["students", "get", "1"])["template_count"], 1);
+    assert_eq!(site.cli.json(&["students", "show", "1"])["template_count"], 1);
 
     // What the site sets is applied at once, not at the next day's turn.
     let set = site.cli.json(&["retention", "set", "--evidence", "5", "--yes"]);

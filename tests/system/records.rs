@@ -35,14 +35,13 @@ pub(crate) fn seen(
 async fn records_are_found_kept_and_given_up() {
     let portrait = people(1).remove(0).portraits.remove(0);
     let site = TestSite::start();
-    let add =
-        |number: &str, name: &str| site.cli.run(&["students", "add", "--number", number, "--name", name]);
+    let add = |number: &str, name: &str| site.cli.run(&["students", "add", number, "--name", name]);
 
     // One number, however it is typed, and nothing that nobody can see.
     assert!(add("１７", "Zoe\u{308} Example").status.success());
     for same in ["17", "１７", "17\u{3000}"] {
         assert_eq!(add(same, "Somebody").status.code(), Some(1), "{same:?}");
-        assert_eq!(site.cli.json(&["students", "get", same])["name"], "Zo\u{eb} Example");
+        assert_eq!(site.cli.json(&["students", "show", same])["name"], "Zo\u{eb} Example");
     }
     for hidden in ["9003\u{200b}", "\u{202e}71", "\u{3164}"] {
         assert_eq!(add(hidden, "Somebody").status.code(), Some(2), "{hidden:?}");
@@ -54,7 +53,7 @@ async fn records_are_found_kept_and_given_up() {
 
     // A time that nobody can believe is kept, and for a person.
     let enrolled = site.cli.json(&["enroll", "17", portrait.to_str().unwrap()]);
-    assert_eq!(site.cli.json(&["students", "get", "17"])["template_count"], 1, "{enrolled:#}");
+    assert_eq!(site.cli.json(&["students", "show", "17"])["template_count"], 1, "{enrolled:#}");
     let device = site.add_device("camera");
     let channel = device_channel(&site, &device.certificate.certificate, &device.certificate.key).await;
     for (sequence, captured_at) in [(1, Some("2076-01-01T00:00:00Z")), (2, None)] {
@@ -106,7 +105,7 @@ async fn records_are_found_kept_and_given_up() {
         (&false.into(), &2.into(), &1.into())
     );
     assert_eq!(site.cli.json(&["students", "import", &file("example.csv")])["created"], 2);
-    assert_eq!(site.cli.json(&["students", "get", "0018"])["name"], "Lovelace, Ada");
+    assert_eq!(site.cli.json(&["students", "show", "0018"])["name"], "Lovelace, Ada");
     assert!(site.cli.run(&["students", "export", &file("all.csv"), "--active"]).status.success());
     let again = site.cli.json(&["students", "import", &file("all.csv"), "--deactivate-missing"]);
     assert_eq!(
@@ -118,11 +117,11 @@ async fn records_are_found_kept_and_given_up() {
     assert_eq!(refused.status.code(), Some(1));
     let told = String::from_utf8(refused.stdout).unwrap();
     assert!(told.contains("is that of student \"0017\""), "{told}");
-    assert_eq!(site.cli.json(&["students", "get", "0017"])["email"], "grace@example.org");
+    assert_eq!(site.cli.json(&["students", "show", "0017"])["email"], "grace@example.org");
     std::fs::write(file("latin.csv"), b"number;name\r\n0018;Zo\xeb\r\n").unwrap();
     assert!(site.cli.fails(2, &["students", "import", &file("latin.csv")]).contains("is no UTF-8"));
     site.cli.json(&["students", "import", &file("latin.csv"), "--encoding", "latin1"]);
-    assert_eq!(site.cli.json(&["students", "get", "0018"])["name"], "Zo\u{eb}");
+    assert_eq!(site.cli.json(&["students", "show", "0018"])["name"], "Zo\u{eb}");
 
     // Another machine under the same name, and the name again after a revocation.
     let update = ["devices", "update", "camera", "--name", "door", "--classroom", "Room 2"];
@@ -145,7 +144,7 @@ async fn records_are_found_kept_and_given_up() {
     let erased = site.cli.json(&["students", "erase", "17", "--yes"]);
     let pseudonym = erased["student"]["number"].as_str().unwrap();
     assert!(pseudonym.starts_with("erased-") && erased["student"]["name"] == "", "{erased:#}");
-    site.cli.fails(3, &["students", "get", "17"]);
+    site.cli.fails(3, &["students", "show", "17"]);
     assert!(add("17", "Zo\u{eb} Example").status.success());
     assert_eq!(site.cli.json(&["sightings", "list"])["sightings"][0]["student"]["number"], pseudonym);
 }

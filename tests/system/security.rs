@@ -82,8 +82,8 @@ async fn errors_of_the_framework_have_reasons(site: &Site, api: &Channel, token:
     is(&unary(&devices, None, "/cavs.v1.StudentService/GetStudent", wrong).await, ErrorReason::Unimplemented);
 
     // In the trailers of a stream that has begun.
-    site.cli.json(&["students", "add", "--number", "1", "--name", "One"]);
-    let id = site.cli.json(&["students", "get", "1"])["id"].as_str().unwrap().to_owned();
+    site.cli.json(&["students", "add", "1", "--name", "One"]);
+    let id = site.cli.json(&["students", "show", "1"])["id"].as_str().unwrap().to_owned();
     let first = prost_types::Any { type_url: id, value: Vec::new() };
     let second = prost_types::Any { value: vec![0xff; 8], ..first.clone() };
     let mut grpc = Grpc::new(api.clone());
@@ -221,9 +221,9 @@ async fn a_main_job_names_nobody(site: &Site) {
     assert!(Command::new(binary("synthface")).args(roster).arg(&rendered).status().unwrap().success());
     let student = fs::read_dir(rendered.join("portraits")).unwrap().next().unwrap().unwrap().path();
     let cli = &site.cli;
-    cli.json(&["students", "add", "--number", NUMBER, "--name", NAME]);
-    cli.fails(1, &["students", "add", "--number", NUMBER, "--name", NAME]);
-    cli.fails(3, &["students", "get", "S-4712-unlogged"]);
+    cli.json(&["students", "add", NUMBER, "--name", NAME]);
+    cli.fails(1, &["students", "add", NUMBER, "--name", NAME]);
+    cli.fails(3, &["students", "show", "S-4712-unlogged"]);
     cli.json(&["enroll", NUMBER, student.to_str().unwrap()]);
     cli.fails(3, &["enroll", "S-4712-unlogged", student.to_str().unwrap()]);
     let device = site.add_device("camera");

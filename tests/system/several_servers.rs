@@ -26,7 +26,7 @@ fn knows(cli: &Cli, photograph: &str) -> bool {
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let verdict = &answer["images"][0];
     if let Some(template) = verdict["template_id"].as_str() {
-        cli.json(&["templates", "delete", template]);
+        cli.json(&["templates", "rm", template, "--yes"]);
     }
     verdict["reason"] == "LOOKS_LIKE_ANOTHER_STUDENT"
 }
@@ -37,7 +37,7 @@ fn a_change_on_one_is_in_force_on_the_other_within_a_second() {
     let (second, other) = second_server(&site);
     let photograph = people(1).remove(0).portraits.remove(0);
     let face = photograph.to_str().unwrap().to_owned();
-    site.cli.json(&["students", "add", "--number", "probe", "--name", "Probe"]);
+    site.cli.json(&["students", "add", "probe", "--name", "Probe"]);
     assert!(!knows(&other, &face));
 
     assert_eq!(site.enroll("1", std::slice::from_ref(&photograph)), 1);
@@ -47,11 +47,11 @@ fn a_change_on_one_is_in_force_on_the_other_within_a_second() {
 
     let templates = other.json(&["templates", "list", "1"]);
     let template = templates["templates"][0]["id"].as_str().unwrap();
-    other.json(&["templates", "delete", template]);
+    other.json(&["templates", "rm", template, "--yes"]);
     assert!(!knows(&other, &face), "a deleted template was found by the server that deleted it");
     std::thread::sleep(SOON);
     assert!(!knows(&site.cli, &face), "a deleted template was found by the other server");
-    assert!(site.cli.fails(3, &["templates", "delete", template]).contains(template));
+    assert!(site.cli.fails(3, &["templates", "rm", template, "--yes"]).contains(template));
 
     assert_eq!(second.terminate(), Some(0));
     assert_eq!(site.take_server().terminate(), Some(0));
@@ -77,7 +77,7 @@ async fn changes_that_were_forgotten_are_loaded_again() {
     assert_eq!(site.enroll("2", &photographs[1..]), 1);
     // Everything is loaded again beside the running gallery, which nobody waits for.
     let begun = Instant::now();
-    while site.cli.json(&["gallery", "stats"])["templates"] != 1 {
+    while site.cli.json(&["gallery", "show"])["templates"] != 1 {
         assert!(begun.elapsed() < Duration::from_secs(30), "not loaded again");
         std::thread::sleep(Duration::from_millis(50));
     }

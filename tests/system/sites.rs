@@ -49,7 +49,7 @@ async fn nobody_of_one_site_is_met_or_told_of_in_another() {
     let portraits: Vec<_> = people(2).into_iter().map(|mut person| person.portraits.remove(0)).collect();
     site.add_user("olga", "operator", PASSWORD);
     let operator = site.cli_of("olga", PASSWORD);
-    operator.json(&["sites", "rename", "main", &format!("{SECRET} School")]);
+    operator.json(&["sites", "update", "main", "--name", &format!("{SECRET} School")]);
     let north = operator.json(&["sites", "add", "North"]);
     assert!(site.cli.fails(4, &["sites", "add", "South"]).contains("needs an operator"));
     site.add_user_in("nora", "admin", "North", PASSWORD);
@@ -61,7 +61,7 @@ async fn nobody_of_one_site_is_met_or_told_of_in_another() {
         for (number, portrait) in portraits.iter().enumerate() {
             let number = format!("{prefix}-{number}");
             let name = format!("{prefix} Person");
-            cli.json(&["students", "add", "--number", &number, "--name", &name]);
+            cli.json(&["students", "add", &number, "--name", &name]);
             let done = cli.json(&["enroll", &number, portrait.to_str().unwrap()]);
             assert!(done["images"][0]["template_id"].is_string(), "{done:#}");
         }
@@ -82,8 +82,8 @@ async fn nobody_of_one_site_is_met_or_told_of_in_another() {
     every_method_keeps_the_sites_apart(&site, &first, &door, north["id"].as_str().unwrap()).await;
 
     // What is changed in one stays there.
-    first.json(&["gallery", "set-threshold", "--accept", "0.95"]);
-    assert_eq!(nora.json(&["gallery", "thresholds"])["thresholds"].as_array().unwrap().len(), 1);
+    first.json(&["thresholds", "set", "--accept", "0.95"]);
+    assert_eq!(nora.json(&["thresholds", "list"])["thresholds"].as_array().unwrap().len(), 1);
     first.json(&["students", "erase", "Quagmire-0", "--yes"]);
     assert_eq!(student(&named(&site, &nora, &north_door, &portraits[0], 2).await), "North-0");
     assert_eq!(student(&named(&site, &first, &door, &portraits[0], 2).await), "");
@@ -115,7 +115,7 @@ struct Known {
 
 impl Known {
     fn of(cli: &Cli, door: &Device) -> Self {
-        let student = cli.json(&["students", "get", "Quagmire-1"]);
+        let student = cli.json(&["students", "show", "Quagmire-1"]);
         let templates = cli.json(&["templates", "list", "Quagmire-1"]);
         let sightings = cli.json(&["sightings", "list"]);
         let sites = cli.json(&["sites", "list"]);
@@ -220,7 +220,7 @@ async fn every_method_keeps_the_sites_apart(site: &TestSite, first: &Cli, door: 
     let before = [
         first.json(&["students", "list"]),
         first.json(&["devices", "show", "Quagmire-door"])["name"].clone(),
-        first.json(&["gallery", "thresholds"]),
+        first.json(&["thresholds", "list"]),
     ];
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     let mut walked = 0;
@@ -269,7 +269,7 @@ async fn every_method_keeps_the_sites_apart(site: &TestSite, first: &Cli, door: 
     let after = [
         first.json(&["students", "list"]),
         first.json(&["devices", "show", "Quagmire-door"])["name"].clone(),
-        first.json(&["gallery", "thresholds"]),
+        first.json(&["thresholds", "list"]),
     ];
     assert_eq!(before, after, "something of the first site was changed from the second");
 }

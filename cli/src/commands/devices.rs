@@ -13,6 +13,7 @@ use clap::builder::PossibleValue;
 use crate::{
     args::words,
     client::Api,
+    completion,
     config::Config,
     error::CliError,
     lookup,
@@ -36,16 +37,16 @@ pub enum DevicesCommand {
         classroom: String,
     },
     /// List devices by name
+    #[command(visible_alias = "ls")]
     List {
         /// How many entries are listed.
         #[command(flatten)]
         extent: Extent,
     },
     /// Show a device: how it is, what its spool holds and has lost, which settings it runs with
-    #[command(alias = "get")]
     Show {
         /// Name or id
-        #[arg(value_name = "DEVICE")]
+        #[arg(value_name = "DEVICE", add = completion::devices())]
         device: String,
     },
     /// Push settings to a device, on top of its own configuration
@@ -58,10 +59,10 @@ pub enum DevicesCommand {
     #[command(group = clap::ArgGroup::new("to").required(true))]
     Assign {
         /// Name or id of the camera
-        #[arg(value_name = "CAMERA")]
+        #[arg(value_name = "CAMERA", add = completion::devices())]
         camera: String,
         /// Name or id of an agent that runs in proxy mode
-        #[arg(long, value_name = "DEVICE", group = "to")]
+        #[arg(long, value_name = "DEVICE", add = completion::devices(), group = "to")]
         proxy: Option<String>,
         /// Take the camera from its proxy
         #[arg(long, group = "to")]
@@ -73,17 +74,20 @@ pub enum DevicesCommand {
     /// good, so that it can be given a new one before the old one ends.
     Token {
         /// Name or id of the camera
-        #[arg(value_name = "CAMERA")]
+        #[arg(value_name = "CAMERA", add = completion::devices())]
         camera: String,
         /// End all tokens of the camera
         #[arg(long)]
         revoke: bool,
+        /// Says that the end is meant: nobody can undo it
+        #[arg(long, requires = "revoke")]
+        yes: bool,
     },
     /// Rename a device, or say that it watches another room from now on
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Update {
         /// Name or id
-        #[arg(value_name = "DEVICE")]
+        #[arg(value_name = "DEVICE", add = completion::devices())]
         device: String,
         /// Its new name
         #[arg(long, group = "change")]
@@ -98,7 +102,7 @@ pub enum DevicesCommand {
     /// cameras. It needs a certificate or a token of its own.
     Replace {
         /// Name or id of the old one
-        #[arg(value_name = "DEVICE")]
+        #[arg(value_name = "DEVICE", add = completion::devices())]
         device: String,
         /// Says that it is meant: nobody can undo it
         #[arg(long)]
@@ -107,7 +111,7 @@ pub enum DevicesCommand {
     /// Take a device's right to speak, for ever; its name is free again
     Revoke {
         /// Name or id
-        #[arg(value_name = "DEVICE")]
+        #[arg(value_name = "DEVICE", add = completion::devices())]
         device: String,
         /// Says that it is meant: nobody can undo it
         #[arg(long)]
@@ -120,7 +124,7 @@ pub enum DevicesCommand {
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub struct ConfigureArgs {
     /// Name or id
-    #[arg(value_name = "DEVICE")]
+    #[arg(value_name = "DEVICE", add = completion::devices())]
     device: String,
     /// A setting to push; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, group = "change")]
@@ -232,13 +236,15 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             let device = api.one(api.devices().assign_camera(request)).await?;
             printer.report(&DeviceView::from(device))
         }
-        DevicesCommand::Token { camera, revoke } => {
-            let device_id = lookup::device(&api, &camera).await?.id;
+        DevicesCommand::Token { camera, revoke, yes } => {
+            let camera = lookup::device(&api, &camera).await?;
             if revoke {
+                let device_id = confirmed("End all tokens of", camera, yes, printer)?;
                 let request = v1::RevokeDeviceTokensRequest { device_id };
                 let revoked = api.call(api.devices().revoke_device_tokens(request)).await?.revoked;
                 return printer.report(&RevokedTokensView { revoked });
             }
+            let device_id = camera.id;
             let request = v1::IssueDeviceTokenRequest { device_id: device_id.clone() };
             let token = api.call(api.devices().issue_device_token(request)).await?.token;
             printer.report(&DeviceTokenView { device_id, token })?;

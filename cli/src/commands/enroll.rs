@@ -15,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     client::Api,
-    commands::{gallery::note_twins, students},
+    commands::{pairs::note_twins, students},
+    completion,
     config::Config,
     enrollment::{self, EnrollmentOutcome, Found, LeftOut, Photographs, StudentFolder, Unpacked},
     error::CliError,
@@ -36,7 +37,7 @@ one did of every student; and when no file of a folder was left out. The verdict
 refused or left out, and why.")]
 pub struct EnrollArgs {
     /// The student
-    #[arg(value_name = "NUMBER|ID", required_unless_present = "photos")]
+    #[arg(value_name = "NUMBER|ID", add = completion::students(), required_unless_present = "photos")]
     student: Option<String>,
     /// Images (JPEG, PNG, WebP, BMP, GIF, TIFF; HEIC and AVIF where the server reads them) with one face each, or
     /// folders of such
@@ -53,7 +54,7 @@ pub struct EnrollArgs {
     #[arg(long, conflicts_with = "photos")]
     accept_unlike: bool,
     /// Say first that the student looks like this one, as twins do: their faces go to a person from then on
-    #[arg(long, value_name = "STUDENT", conflicts_with = "photos")]
+    #[arg(long, value_name = "STUDENT", add = completion::students(), conflicts_with = "photos")]
     twin_of: Option<String>,
 }
 

@@ -21,20 +21,23 @@ const MAX_PASSWORD_BYTES: u64 = 4096;
 /// Options of `cavs login`.
 #[derive(Debug, clap::Args)]
 pub struct LoginArgs {
-    /// User name
+    /// User name; that of the context or of CAVS_USER, or it is asked for, where it is not given
     #[arg(short, long, value_name = "NAME")]
-    username: String,
+    username: Option<String>,
     /// Read the password from the first line of standard input instead of asking for it
     #[arg(long)]
     password_stdin: bool,
 }
 
 pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -> Result<(), CliError> {
-    let password =
-        if args.password_stdin { read_password()? } else { ask_password(&args.username, printer)? };
+    let username = match args.username.or_else(|| config.user.clone()) {
+        Some(username) => username,
+        None => ask_username(printer)?,
+    };
+    let password = if args.password_stdin { read_password()? } else { ask_password(&username, printer)? };
     let api = Api::connect_anonymously(&config).await?;
     let request =
-        v1::LoginRequest { username: args.username.clone(), password: password.expose_secret().to_owned() };
+        v1::LoginRequest { username: username.clone(), password: password.expose_secret().to_owned() };
     let response = api.call(api.auth().login(request)).await?;
     let user = response.user.ok_or_else(|| CliError::protocol("the server did not say who logged in"))?;
     if response.access_token.is_empty() {
@@ -46,7 +49,7 @@ pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -
         server: config.server.to_string(),
         ca,
         site: config.site,
-        username: args.username,
+        username,
         expires: from_timestamp("expire_time", response.expire_time.as_ref()).ok(),
         token: response.access_token.into(),
     };
@@ -91,6 +94,14 @@ fn read_password() -> Result<SecretString, CliError> {
         return Err(CliError::usage("standard input holds no password"));
     }
     Ok(password.into())
+}
+
+fn ask_username(printer: &Printer) -> Result<String, CliError> {
+    if !printer.may_ask() {
+        return Err(CliError::usage("nobody can be asked who logs in; give --username NAME"));
+    }
+    let name = printer.ask("User name: ")?;
+    if name.is_empty() { Err(CliError::usage("nobody logs in without a name")) } else { Ok(name) }
 }
 
 fn ask_password(username: &str, printer: &Printer) -> Result<SecretString, CliError> {

@@ -1,11 +1,14 @@
 //! One file per command.
 
 pub mod certs;
+pub mod completions;
+pub mod context;
 pub mod devices;
 pub mod enroll;
 pub mod gallery;
 pub mod login;
 pub mod models;
+pub mod pairs;
 pub mod retention;
 pub mod review;
 pub mod sightings;
@@ -13,6 +16,7 @@ pub mod sites;
 pub mod stats;
 pub mod students;
 pub mod templates;
+pub mod thresholds;
 
 use crate::{
     args::{Cli, Command},
@@ -38,10 +42,15 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,
         Command::Gallery(command) => gallery::run(command, &config()?, printer).await,
+        Command::Thresholds(command) => thresholds::run(command, &config()?, printer).await,
+        Command::Pairs(command) => pairs::run(command, &config()?, printer).await,
         Command::Devices(command) => devices::run(command, &config()?, printer).await,
         Command::Review(command) => review::run(command, &config()?, printer).await,
         Command::Stats(args) => stats::run(args, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
+        Command::Context(command) => context::run(command, global, printer),
+        Command::Completions(args) => completions::completions(&args, printer),
+        Command::Man(args) => completions::man(args, printer),
         Command::Certs(command) => certs::run(command, printer),
         Command::Models(command) => models::run(command, printer),
     }

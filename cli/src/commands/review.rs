@@ -11,6 +11,7 @@ use super::sightings::range;
 use crate::{
     args::words,
     client::Api,
+    completion,
     config::Config,
     error::CliError,
     files::write_new_private,
@@ -26,7 +27,7 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub enum ReviewCommand {
     /// List what waits for a person, oldest first
-    #[command(after_help = ABOUT_REASONS)]
+    #[command(visible_alias = "ls", after_help = ABOUT_REASONS)]
     List(ListArgs),
     /// Show a sighting and whom it may be
     Show(ShowArgs),
@@ -122,10 +123,10 @@ pub struct Filter {
     #[arg(long)]
     classroom: Option<String>,
     /// Only this device
-    #[arg(long, value_name = "NAME|ID")]
+    #[arg(long, value_name = "NAME|ID", add = completion::devices())]
     device: Option<String>,
     /// Only where this student is the best candidate
-    #[arg(long, value_name = "NUMBER|ID")]
+    #[arg(long, value_name = "NUMBER|ID", add = completion::students())]
     student: Option<String>,
     /// Only where the best candidate is of this section
     #[arg(long)]
@@ -212,7 +213,7 @@ pub struct VerdictArgs {
     #[arg(long, default_value = "", value_name = "TEXT")]
     notes: String,
     /// Who it really was
-    #[arg(long, value_name = "NUMBER|ID")]
+    #[arg(long, value_name = "NUMBER|ID", add = completion::students())]
     student: Option<String>,
     /// Replace an earlier approval or rejection
     #[arg(long)]

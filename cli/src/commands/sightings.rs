@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::{
     args::words,
     client::Api,
+    completion,
     config::Config,
     error::CliError,
     lookup,
@@ -21,9 +22,9 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub enum SightingsCommand {
     /// List sightings, newest first
+    #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Show a sighting: what the machine said, when the person came and left, how right the clock was
-    #[command(alias = "get")]
     Show {
         /// Id
         #[arg(value_name = "SIGHTING-ID")]
@@ -35,10 +36,10 @@ pub enum SightingsCommand {
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// Only this student
-    #[arg(long, value_name = "NUMBER|ID")]
+    #[arg(long, value_name = "NUMBER|ID", add = completion::students())]
     student: Option<String>,
     /// Only this device
-    #[arg(long, value_name = "NAME|ID")]
+    #[arg(long, value_name = "NAME|ID", add = completion::devices())]
     device: Option<String>,
     /// Only this room
     #[arg(long)]

@@ -4,6 +4,7 @@ use cavs_proto::v1;
 
 use crate::{
     client::Api,
+    completion,
     config::Config,
     error::CliError,
     lookup,
@@ -28,6 +29,7 @@ pub enum SitesCommand {
         name: String,
     },
     /// List the sites in which you have a role, by name
+    #[command(visible_alias = "ls")]
     List {
         /// How many.
         #[command(flatten)]
@@ -36,25 +38,25 @@ pub enum SitesCommand {
     /// Show a site
     Show {
         /// Name or id
-        #[arg(value_name = "SITE")]
+        #[arg(value_name = "SITE", add = completion::sites())]
         which: String,
     },
     /// Give a site another name; operators only
-    Rename {
+    Update {
         /// Name or id
-        #[arg(value_name = "SITE")]
+        #[arg(value_name = "SITE", add = completion::sites())]
         which: String,
-        /// The new name; unique
-        #[arg(value_name = "NAME")]
+        /// Its new name; unique
+        #[arg(long)]
         name: String,
     },
     /// Archive a site for good: it can be looked at, and its devices are not admitted; operators only
     Archive {
         /// Name or id
-        #[arg(value_name = "SITE")]
+        #[arg(value_name = "SITE", add = completion::sites())]
         which: String,
         /// Says that it is meant: nobody can undo it
-        #[arg(long, required = true)]
+        #[arg(long)]
         yes: bool,
     },
 }
@@ -80,12 +82,16 @@ pub(crate) async fn run(command: SitesCommand, config: &Config, printer: &Printe
             api.one(api.sites().create_site(v1::CreateSiteRequest { name })).await?
         }
         SitesCommand::Show { which } => lookup::site(&api, &which).await?,
-        SitesCommand::Rename { which, name } => {
+        SitesCommand::Update { which, name } => {
             let site_id = lookup::site(&api, &which).await?.id;
             api.one(api.sites().rename_site(v1::RenameSiteRequest { site_id, name })).await?
         }
-        SitesCommand::Archive { which, yes: _ } => {
-            let site_id = lookup::site(&api, &which).await?.id;
+        SitesCommand::Archive { which, yes } => {
+            let site = lookup::site(&api, &which).await?;
+            if !yes {
+                printer.confirm(&format!("Archive {} ({})?", site.name, site.id))?;
+            }
+            let site_id = site.id;
             api.one(api.sites().archive_site(v1::ArchiveSiteRequest { site_id })).await?
         }
     };

@@ -19,6 +19,7 @@ use csv::Terminator;
 use crate::{
     args::words,
     client::Api,
+    completion,
     config::Config,
     error::CliError,
     files::write_new_private,
@@ -66,7 +67,7 @@ pub enum StudentsCommand {
     /// Add a student
     Add {
         /// The site's own number of the student; unique
-        #[arg(long)]
+        #[arg(value_name = "NUMBER")]
         number: String,
         /// Name of the student
         #[arg(long)]
@@ -76,6 +77,7 @@ pub enum StudentsCommand {
         details: Details,
     },
     /// List students by number
+    #[command(visible_alias = "ls")]
     List {
         /// Which ones.
         #[command(flatten)]
@@ -85,15 +87,15 @@ pub enum StudentsCommand {
         extent: Extent,
     },
     /// Show a student
-    Get {
+    Show {
         /// Number or id
-        #[arg(value_name = "STUDENT")]
+        #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
     },
     /// Change what is said of a student
     Update {
         /// Number or id
-        #[arg(value_name = "STUDENT")]
+        #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
         /// The site's own number of the student; unique
         #[arg(long)]
@@ -108,13 +110,13 @@ pub enum StudentsCommand {
     /// Have a student recognised no more, until they are active again; nothing is deleted
     Deactivate {
         /// Number or id
-        #[arg(value_name = "STUDENT")]
+        #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
     },
     /// Have a student recognised again
     Reactivate {
         /// Number or id
-        #[arg(value_name = "STUDENT")]
+        #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
     },
     /// Add and change students as a file says
@@ -136,10 +138,10 @@ computes them; `cavs students import` takes it away again."
     /// Destroy a student's face, name and number for good; the sightings stay, of a pseudonym
     Erase {
         /// Number or id
-        #[arg(value_name = "STUDENT")]
+        #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
         /// Says that it is meant: nobody can undo it
-        #[arg(long, required = true)]
+        #[arg(long)]
         yes: bool,
         /// Don't wait until nothing is left in the database's files
         #[arg(long)]
@@ -263,7 +265,7 @@ pub(crate) async fn run(
             let fetch = async |query| page(&api, &filter, query).await;
             paging::list::<StudentList, _>(extent, printer, fetch).await
         }
-        StudentsCommand::Get { student } => {
+        StudentsCommand::Show { student } => {
             printer.report(&StudentView::from(lookup::student(&api, &student).await?))
         }
         StudentsCommand::Update { student, number, name, details } => {
@@ -293,8 +295,12 @@ pub(crate) async fn run(
         }
         StudentsCommand::Import(args) => import(&api, args, printer).await,
         StudentsCommand::Export { file, filter } => export(&api, &file, &filter, printer).await,
-        StudentsCommand::Erase { student, yes: _, no_wait } => {
+        StudentsCommand::Erase { student, yes, no_wait } => {
             let student = lookup::student(&api, &student).await?;
+            if !yes {
+                let v1::Student { number, name, template_count, .. } = &student;
+                printer.confirm(&format!("Erase {number} {name} and {template_count} templates?"))?;
+            }
             let request = v1::EraseStudentRequest { student_id: student.id.clone() };
             let mut done = api.call(api.students().erase_student(request)).await?;
             if !no_wait {

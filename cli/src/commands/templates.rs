@@ -5,6 +5,7 @@ use cavs_types::TemplateId;
 
 use crate::{
     client::Api,
+    completion,
     config::Config,
     error::CliError,
     lookup,
@@ -16,16 +17,20 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub enum TemplatesCommand {
     /// List the enrolled faces of a student
+    #[command(visible_alias = "ls")]
     List {
         /// Number or id
-        #[arg(value_name = "STUDENT")]
+        #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
     },
     /// Delete an enrolled face: it is never matched again
-    Delete {
+    Rm {
         /// Id of the template
         #[arg(value_name = "TEMPLATE")]
         id: TemplateId,
+        /// Says that it is meant: nobody can undo it
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -42,7 +47,10 @@ pub(crate) async fn run(
             let found = api.call(api.enrollment().list_templates(request)).await?;
             printer.report(&TemplateList::new(student, found.templates))
         }
-        TemplatesCommand::Delete { id } => {
+        TemplatesCommand::Rm { id, yes } => {
+            if !yes {
+                printer.confirm(&format!("Delete the template {id}?"))?;
+            }
             let template_id = id.to_string();
             let request = v1::DeleteTemplateRequest { template_id: template_id.clone() };
             api.call(api.enrollment().delete_template(request)).await.map_err(|e| e.about(&template_id))?;

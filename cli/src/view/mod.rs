@@ -1,6 +1,7 @@
 //! Results as people and programs see them. The JSON field names are stable: programs depend on them.
 
 mod certs;
+mod context;
 mod device;
 mod device_token;
 mod enrollment;
@@ -23,6 +24,7 @@ use cavs_types::Quality;
 use jiff::Timestamp;
 
 pub use certs::{CertificateView, DevSetView};
+pub use context::{ContextList, ContextView, SettingView, SettingsView};
 pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView};
 pub use device_token::{DeviceTokenView, RevokedTokensView};
 pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, VerdictView};

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod certs;
+mod completions;
+mod context;
 mod enroll;
 mod fake;
 mod gallery;
@@ -10,6 +12,7 @@ mod models;
 mod output;
 mod program;
 mod records;
+mod reference;
 mod retention;
 mod session;
 mod sites;

@@ -63,7 +63,7 @@ fn an_empty_list_is_one_in_every_form() {
 #[test]
 fn results_come_in_every_form() {
     let fake = Fake::with_students(&["1001"]);
-    let show = |arguments: &[&str]| fake.cavs(&[&["students", "get", "1001"], arguments].concat()).stdout;
+    let show = |arguments: &[&str]| fake.cavs(&[&["students", "show", "1001"], arguments].concat()).stdout;
     let columns = ["--columns", "number,name,active"];
     let with = |format| show(&[&["-o", format], columns.as_slice()].concat());
     assert_eq!(with("csv"), "number,name,active\n1001,Ada Lovelace,true\n");
@@ -72,7 +72,7 @@ fn results_come_in_every_form() {
     assert_eq!(show(&columns), "NUMBER  NAME          ACTIVE\n1001    Ada Lovelace  true\n");
     let ran = fake.cavs(&["templates", "list", "1001", "-o", "jsonl", "--columns", "quality.unified_score"]);
     assert_eq!(ran.stdout, "{\"quality.unified_score\":81}\n");
-    let error = fake.cavs(&["students", "get", "none", "-o", "yaml"]);
+    let error = fake.cavs(&["students", "show", "none", "-o", "yaml"]);
     assert_eq!((error.code, &error.error()["reason"]), (3, &"STUDENT_NOT_FOUND".into()), "{error:?}");
 }
 

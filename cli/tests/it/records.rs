@@ -41,13 +41,13 @@ fn with_sighting() -> Fake {
 fn students_are_added_and_listed_over_pages() {
     let fake = Fake::with_students(&[]);
     for number in ["1001", "1002", "1003"] {
-        let ran = fake.cavs(&["students", "add", "--number", number, "--name", "Ada", "-o", "json"]);
+        let ran = fake.cavs(&["students", "add", number, "--name", "Ada", "-o", "json"]);
         assert_eq!((ran.code, &ran.json()["number"]), (0, &number.into()), "{ran:?}");
     }
-    let ran = fake.cavs(&["students", "add", "--number", "1001", "--name", "Ada", "-o", "json"]);
+    let ran = fake.cavs(&["students", "add", "1001", "--name", "Ada", "-o", "json"]);
     assert_eq!((ran.code, &ran.error()["reason"]), (1, &"STUDENT_EXISTS".into()), "{ran:?}");
     let long = "9".repeat(33);
-    let ran = fake.cavs(&["students", "add", "--number", &long, "--name", "Ada", "-o", "json"]);
+    let ran = fake.cavs(&["students", "add", &long, "--name", "Ada", "-o", "json"]);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert_eq!(ran.error()["field_violations"][0]["field"], "number");
 
@@ -57,7 +57,7 @@ fn students_are_added_and_listed_over_pages() {
     let ran = fake.cavs(&["students", "list", "--limit", "1"]);
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
     assert_eq!(ran.stderr, "1 of 3 students; --limit N or --all shows more\n");
-    assert_eq!(fake.cavs(&["students", "get", "1002"]).code, 0);
+    assert_eq!(fake.cavs(&["students", "show", "1002"]).code, 0);
 }
 
 #[test]
@@ -109,15 +109,15 @@ fn students_are_changed_imported_and_exported() {
     assert!(ran.stdout.contains("as it was a dry run; would be: 3 added, 1 changed, 7 as before"), "{ran:?}");
     assert_eq!(fake.cavs(&["students", "import", "none.csv"]).code, 3);
     let id = fake.service.state().students[0].id.clone();
-    assert_eq!(fake.cavs(&["students", "get", &id, "-o", "json"]).json()["number"], "1001");
-    assert_eq!(fake.cavs(&["students", "get", "none"]).code, 3);
+    assert_eq!(fake.cavs(&["students", "show", &id, "-o", "json"]).json()["number"], "1001");
+    assert_eq!(fake.cavs(&["students", "show", "none"]).code, 3);
 }
 
 #[test]
 fn a_number_may_look_like_an_id() {
     let fake = Fake::with_students(&[]);
     fake.service.state().students.push(student(ID, "Ada"));
-    assert_eq!(fake.cavs(&["students", "get", ID, "-o", "json"]).json()["number"], ID);
+    assert_eq!(fake.cavs(&["students", "show", ID, "-o", "json"]).json()["number"], ID);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn devices_are_registered() {
     assert!(fake.cavs(&["devices", "add", "pi-1"]).stderr.contains("cavs certs device --ca DIR --device-id"));
     assert!(fake.cavs(&["devices", "list"]).stdout.contains("room-12"));
     assert_eq!(fake.cavs(&["devices", "show", "room-12"]).code, 0);
-    assert_eq!(fake.cavs(&["devices", "get", "none"]).code, 3, "the older name");
+    assert_eq!(fake.cavs(&["devices", "show", "none"]).code, 3);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_camera_gets_a_proxy_and_tokens_and_loses_them() {
     assert_eq!((ran.code, ran.stdout.trim()), (0, "0123abcd"), "alone on standard output: {ran:?}");
     assert!(ran.stderr.contains("shown this once"), "{ran:?}");
     insta::assert_snapshot!(fake.cavs(&["devices", "show", "door-cam"]).stdout);
-    let ran = fake.cavs(&["devices", "token", "door-cam", "--revoke", "-o", "json"]);
+    let ran = fake.cavs(&["devices", "token", "door-cam", "--revoke", "--yes", "-o", "json"]);
     assert_eq!(ran.json()["revoked"], 1);
     assert_eq!(
         fake.cavs(&["devices", "assign", "door-cam", "--none", "-o", "json"]).json()["proxy"],

@@ -9,7 +9,7 @@ use crate::{
 fn sites_are_added_listed_renamed_and_archived() {
     let fake = Fake::with_students(&[]);
     assert_eq!(fake.cavs(&["sites", "add", "North"]).code, 0);
-    let renamed = fake.cavs(&["sites", "rename", "North", "North Campus", "-o", "json"]);
+    let renamed = fake.cavs(&["sites", "update", "North", "--name", "North Campus", "-o", "json"]);
     assert_eq!(renamed.json()["name"], "North Campus", "{renamed:?}");
     assert_eq!(fake.cavs(&["sites", "archive", "North Campus"]).code, 2, "nobody says that it is meant");
     assert_eq!(fake.cavs(&["sites", "archive", "North Campus", "--yes"]).code, 0);

@@ -11,10 +11,10 @@ fn templates_are_listed_and_deleted() {
     let json = fake.cavs(&["templates", "list", "1001", "-o", "json"]).json();
     assert_eq!((&json["student"]["number"], &json["templates"][0]["id"]), (&"1001".into(), &TEMPLATE.into()));
 
-    assert_eq!(fake.cavs(&["templates", "delete", TEMPLATE]).code, 0);
+    assert_eq!(fake.cavs(&["templates", "rm", TEMPLATE, "--yes"]).code, 0);
     let other = "01a202b6-1de5-7026-a7bc-000000000000";
-    let ran = fake.cavs(&["templates", "delete", other]);
+    let ran = fake.cavs(&["templates", "rm", other, "--yes"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.contains(other), "{ran:?}");
-    assert_eq!(fake.cavs(&["templates", "delete", "7"]).code, 2);
+    assert_eq!(fake.cavs(&["templates", "rm", "7"]).code, 2);
 }

@@ -54,12 +54,12 @@ pub fn play(data: &DemoData, pack: Option<&Path>, directory: &Path) -> bool {
 /// Adds the students and enrolls their portraits.
 pub fn enroll(site: &Site, data: &DemoData) {
     for student in &data.students {
-        let add = ["students", "add", "--number", &student.number, "--name", &student.name];
+        let add = ["students", "add", &student.number, "--name", &student.name];
         site.cli.json(&[&add[..], &["--section", &student.section]].concat());
         let mut arguments = vec!["enroll", student.number.as_str()];
         arguments.extend(student.portraits.iter().map(|p| p.to_str().unwrap()));
         let _ = site.cli.run(&arguments);
-        let enrolled = site.cli.json(&["students", "get", &student.number]);
+        let enrolled = site.cli.json(&["students", "show", &student.number]);
         let templates = &enrolled["template_count"];
         println!("  {:<24} {templates} of {} pictures taken", student.name, student.portraits.len());
     }

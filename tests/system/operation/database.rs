@@ -86,7 +86,7 @@ async fn another_database_is_used_as_its_operator_means_it() {
         server_toml: format!("database.owner_url = {owner_url:?}\ndatabase.connections = 8"),
     };
     let mut site = Site::create(&folder, None, &site_options);
-    site.cli.json(&["students", "add", "--number", "1", "--name", "Ada"]);
+    site.cli.json(&["students", "add", "1", "--name", "Ada"]);
     let superuser = postgres.superuser("cavs").await;
     let sql = "SELECT (SELECT string_agg(DISTINCT (schemaname || '.' || tableowner)::text, ',') FROM pg_tables
                WHERE schemaname IN ('public', 'apart')),

@@ -345,9 +345,10 @@ impl v1::student_service_server::StudentService for Service {
     ) -> Result<Response<v1::ListStudentsResponse>, Status> {
         self.authorise(&request)?;
         let request = request.into_inner();
-        let state = self.state();
-        let (students, next_page_token) = page(&state.students, &request.page_token);
-        let (total_size, total_size_exact) = counted(state.students.len(), request.with_total_size);
+        let mut found = self.state().students.clone();
+        found.retain(|student| student.number.starts_with(&request.query));
+        let (students, next_page_token) = page(&found, &request.page_token);
+        let (total_size, total_size_exact) = counted(found.len(), request.with_total_size);
         Ok(Response::new(v1::ListStudentsResponse {
             students,
             next_page_token,
