@@ -88,6 +88,8 @@ pub struct Given {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Set up a server with a first site on this machine, by questions or by a file
+    Setup(commands::setup::SetupArgs),
     /// Log in and keep the session
     Login(commands::login::LoginArgs),
     /// End the session

@@ -20,6 +20,7 @@ pub mod paging;
 pub mod printer;
 mod reference;
 pub mod session;
+mod setup;
 pub mod text;
 pub mod timespec;
 pub mod view;

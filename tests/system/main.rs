@@ -22,6 +22,7 @@ mod runs;
 mod secrets;
 mod security;
 mod service;
+mod setup;
 mod several_servers;
 mod sites;
 mod torture;

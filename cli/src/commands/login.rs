@@ -35,7 +35,18 @@ pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -
         None => ask_username(printer)?,
     };
     let password = if args.password_stdin { read_password()? } else { ask_password(&username, printer)? };
-    let api = Api::connect_anonymously(&config).await?;
+    let (session, done) = begin_session(username, &password, &config).await?;
+    config.session_file.write(&session)?;
+    printer.report(&done)
+}
+
+/// Logs somebody in; keeping the session is up to the caller.
+pub(crate) async fn begin_session(
+    username: String,
+    password: &SecretString,
+    config: &Config,
+) -> Result<(Session, LoggedIn), CliError> {
+    let api = Api::connect_anonymously(config).await?;
     let request =
         v1::LoginRequest { username: username.clone(), password: password.expose_secret().to_owned() };
     let response = api.call(api.auth().login(request)).await?;
@@ -48,17 +59,17 @@ pub(crate) async fn log_in(args: LoginArgs, config: Config, printer: &Printer) -
     let session = Session {
         server: config.server.to_string(),
         ca,
-        site: config.site,
+        site: config.site.clone(),
         username,
         expires: from_timestamp("expire_time", response.expire_time.as_ref()).ok(),
         token: response.access_token.into(),
     };
-    config.session_file.write(&session)?;
-    printer.report(&LoggedIn {
-        server: session.server,
+    let done = LoggedIn {
+        server: session.server.clone(),
         user: UserView::new(user, response.sites),
         expire_time: session.expires,
-    })
+    };
+    Ok((session, done))
 }
 
 /// Ends the session on the server, and forgets it here.
@@ -85,7 +96,8 @@ pub(crate) async fn who_am_i(config: Config, printer: &Printer) -> Result<(), Cl
     printer.report(&WhoAmI { server: config.server.to_string(), user: UserView::new(user, response.sites) })
 }
 
-fn read_password() -> Result<SecretString, CliError> {
+/// The first line of standard input.
+pub(crate) fn read_password() -> Result<SecretString, CliError> {
     let mut line = String::new();
     let failed = |error: io::Error| CliError::failure("INPUT", format!("standard input: {error}"));
     io::stdin().lock().take(MAX_PASSWORD_BYTES).read_line(&mut line).map_err(failed)?;
@@ -111,6 +123,17 @@ fn ask_password(username: &str, printer: &Printer) -> Result<SecretString, CliEr
     rpassword::prompt_password(format!("Password of {username}: "))
         .map(Into::into)
         .map_err(|error| CliError::failure("INPUT", format!("the password can't be read: {error}")))
+}
+
+/// A password that a person types twice.
+pub(crate) fn new_password(username: &str, printer: &Printer) -> Result<SecretString, CliError> {
+    let password = ask_password(username, printer)?;
+    let failed = |error| CliError::failure("INPUT", format!("the password can't be read: {error}"));
+    let again = rpassword::prompt_password("The same again: ").map_err(failed)?;
+    if again != password.expose_secret() {
+        return Err(CliError::usage("the two passwords are not the same"));
+    }
+    Ok(password)
 }
 
 async fn end_session(config: &Config) -> Result<(), CliError> {

@@ -11,6 +11,7 @@ pub mod models;
 pub mod pairs;
 pub mod retention;
 pub mod review;
+pub mod setup;
 pub mod sightings;
 pub mod sites;
 pub mod stats;
@@ -48,6 +49,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Review(command) => review::run(command, &config()?, printer).await,
         Command::Stats(args) => stats::run(args, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
+        Command::Setup(args) => setup::run(args, &global, printer).await,
         Command::Context(command) => context::run(command, global, printer),
         Command::Completions(args) => completions::completions(&args, printer),
         Command::Man(args) => completions::man(args, printer),

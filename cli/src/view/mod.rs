@@ -10,6 +10,7 @@ mod layout;
 mod pack;
 mod pair;
 mod retention;
+mod setup;
 mod sighting;
 mod site;
 mod stats;
@@ -35,6 +36,7 @@ pub use gallery::{
 pub use pack::PackView;
 pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
+pub use setup::SetupView;
 pub use sighting::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{SiteList, SiteView};
 pub use stats::{CountsView, DayView, DeviceStatsView, RoomView, StatsView};
