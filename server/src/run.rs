@@ -86,8 +86,8 @@ pub enum StartError {
     #[error(transparent)]
     Service(ServiceError),
     /// The API can't be described to those who ask for it.
-    #[error("reflection")]
-    Serve(#[from] tonic_reflection::server::Error),
+    #[error("the API")]
+    Serve(#[from] grpc::ApiError),
 }
 
 impl From<ServiceError> for StartError {
@@ -345,7 +345,7 @@ async fn serve(
     let until = shutdown.clone();
     tasks.spawn(async move { until.run_until_cancelled(look_after(&certificates, &reload, &metrics)).await });
     let serving = async {
-        tokio::try_join!(grpc::serve_api(&services, api, shutdown.clone()), async {
+        tokio::try_join!(grpc::serve_api(&services, api, &config.api_origins, shutdown.clone()), async {
             grpc::serve_devices(&services, devices, shutdown.clone()).await;
             Ok(())
         })

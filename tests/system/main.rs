@@ -9,6 +9,7 @@ mod devices;
 mod documents;
 mod esp32;
 mod gallery;
+mod json;
 mod main_job;
 #[path = "../../models/tests/onnx_writer/mod.rs"]
 mod onnx_writer;

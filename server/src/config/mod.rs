@@ -16,6 +16,7 @@ use cavs_embedding::Similarity;
 use cavs_gallery::{GalleryMode, Grouping};
 use cavs_models::ComputeDevice;
 use cavs_types::Decision;
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -62,6 +63,8 @@ pub enum ConfigError {
 pub struct Config {
     /// Where people and integrators connect.
     pub api_listen: SocketAddr,
+    /// Pages of these origins may call the API from browsers (CORS); `*` for all of them.
+    pub api_origins: Vec<HeaderValue>,
     /// Where devices connect.
     pub devices_listen: SocketAddr,
     /// Where monitoring connects, if anywhere.
@@ -178,7 +181,7 @@ pub enum LogFormat {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    api: RawListener,
+    api: RawApi,
     devices: RawListener,
     #[serde(default)]
     monitoring: RawMonitoring,
@@ -205,6 +208,14 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawListener {
     listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawApi {
+    listen: SocketAddr,
+    #[serde(default)]
+    allow_origins: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -316,6 +327,8 @@ impl Config {
             retention,
             logging,
         } = raw;
+        let api_origins = api.allow_origins.iter().map(|text| origin(text)).collect::<Result<_, _>>();
+        let api_origins = api_origins.map_err(|problem| value("api.allow_origins", &problem))?;
         let monitoring_listen =
             monitoring.checked().map_err(|problem| value("monitoring.listen", problem))?;
         let database = database.checked(base).map_err(|(key, problem)| value(key, &problem))?;
@@ -359,6 +372,7 @@ impl Config {
         }
         Ok(Self {
             api_listen: api.listen,
+            api_origins,
             devices_listen: devices.listen,
             monitoring_listen,
             tls: Tls {
@@ -403,6 +417,22 @@ impl Config {
             logging,
         })
     }
+}
+
+/// What a browser says of where a page comes from: scheme, host, and a port that is not the scheme's own.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let read = || {
+        let uri: Uri = text.parse().ok()?;
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let is_origin = matches!(scheme, "http" | "https") && format!("{scheme}://{authority}") == text;
+        is_origin.then(|| HeaderValue::from_str(text).ok())?
+    };
+    if text == "*" {
+        return Ok(HeaderValue::from_static("*"));
+    }
+    read().ok_or_else(|| {
+        format!("{text:?} is no origin as https://app.example.org or https://app.example.org:8443")
+    })
 }
 
 #[cfg(test)]
@@ -460,6 +490,22 @@ mod tests {
         );
         let both = MINIMAL.replace("embedded = true", "embedded = true, url = \"x\"");
         assert!(parse(&both).unwrap_err().contains("database.url: goes neither with"));
+    }
+
+    #[test]
+    fn pages_may_call_where_their_origin_is_named() {
+        let with = |list: &str| {
+            let listen = r#"api.listen = "127.0.0.1:7443""#;
+            parse(&MINIMAL.replace(listen, &format!("{listen}\napi.allow_origins = {list}")))
+        };
+        assert_eq!(parse(MINIMAL).unwrap().api_origins.len(), 0);
+        let two = with(r#"["https://a.example", "http://localhost:5173"]"#).unwrap().api_origins;
+        assert_eq!(two, ["https://a.example", "http://localhost:5173"]);
+        for wrong in ["a.example", "https://a.example/", "https://a.example/x", "ftp://a.example", "null", ""]
+        {
+            let refused = with(&format!("[{wrong:?}]")).unwrap_err();
+            assert!(refused.contains("api.allow_origins"), "{refused}");
+        }
     }
 
     #[test]

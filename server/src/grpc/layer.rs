@@ -15,7 +15,10 @@ use tower::ServiceExt;
 use tracing::{Instrument, debug, info_span, warn};
 use uuid::Uuid;
 
-use super::access::{Access, access};
+use super::{
+    access::{Access, access},
+    connect::Transcoder,
+};
 use crate::{
     error::ServiceError,
     people::{Accounts, SiteKey, SiteRole, User},
@@ -192,6 +195,8 @@ impl Check for DeviceCheck {
 /// The calls of a connection.
 pub(super) struct Calls<C> {
     context: Arc<Context<C>>,
+    /// Answers what is not gRPC, where there is one.
+    transcoder: Option<Arc<Transcoder>>,
 }
 
 struct Context<C> {
@@ -206,7 +211,11 @@ struct Context<C> {
 impl<C: Check> Calls<C> {
     pub(super) fn new(routes: Routes, check: C, peer: Peer, most: usize, refusals: Arc<Refusals>) -> Self {
         let calls = Arc::new(Semaphore::new(most));
-        Self { context: Arc::new(Context { routes, check, peer, calls, refusals }) }
+        Self { context: Arc::new(Context { routes, check, peer, calls, refusals }), transcoder: None }
+    }
+
+    pub(super) fn with_transcoder(self, transcoder: Option<Arc<Transcoder>>) -> Self {
+        Self { transcoder, ..self }
     }
 }
 
@@ -216,9 +225,15 @@ impl<C: Check> hyper::service::Service<Request<Incoming>> for Calls<C> {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let context = Arc::clone(&self.context);
+        let (context, transcoder) = (Arc::clone(&self.context), self.transcoder.clone());
         let span = info_span!("call", method = request.uri().path(), request = %Uuid::now_v7());
-        let answering = async move { Ok(context.answer(request.map(Body::new)).await) };
+        let answering = async move {
+            let request = request.map(Body::new);
+            Ok(match transcoder {
+                Some(transcoder) => transcoder.answer(request, |request| context.answer(request)).await,
+                None => context.answer(request).await,
+            })
+        };
         Box::pin(answering.instrument(span))
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod auth;
+mod connect;
 mod convert;
 mod devices;
 mod enrollment;
@@ -36,7 +37,7 @@ use cavs_proto::{
         student_service_server::StudentServiceServer,
     },
 };
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
 
@@ -58,6 +59,8 @@ const HTTP: Http = Http {
     // Who runs the server ends it earlier.
     drain: Duration::from_secs(30),
 };
+/// The API's, which is called by JSON, too.
+const API_HTTP: Http = Http { http1: true, ..HTTP };
 /// Longest enrollment message: an image of 64 MiB and its name.
 const ENROLLMENT_MESSAGE: usize = (64 << 20) + 4096;
 /// Longest message of a device: a full batch with evidence.
@@ -67,18 +70,30 @@ const DEVICE_MESSAGE: usize = ingest::MAX_BATCH * (ingest::MAX_EVIDENCE + 64 * 1
 pub async fn serve_devices(services: &Services, listener: Listener, shutdown: CancellationToken) {
     let ingest = IngestServiceServer::new(ingest::IngestApi::new(services, shutdown.clone()))
         .max_decoding_message_size(DEVICE_MESSAGE);
-    serve(listener, Routes::new(ingest), layer::DeviceCheck, shutdown).await;
+    serve(listener, HTTP, Routes::new(ingest), layer::DeviceCheck, None, shutdown).await;
 }
 
-/// Serves people and integrators until `shutdown`.
+/// The descriptors of the protocol are damaged: a fault of the build.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// They make no reflection.
+    #[error(transparent)]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// They make no JSON.
+    #[error(transparent)]
+    Descriptors(#[from] prost_reflect::DescriptorError),
+}
+
+/// Serves people and integrators until `shutdown`; pages of `origins` may call from browsers.
 ///
 /// # Errors
-/// The descriptors of the protocol make no reflection: a fault of the build.
+/// The descriptors of the protocol are damaged: a fault of the build.
 pub async fn serve_api(
     services: &Services,
     listener: Listener,
+    origins: &[HeaderValue],
     shutdown: CancellationToken,
-) -> Result<(), tonic_reflection::server::Error> {
+) -> Result<(), ApiError> {
     let database = services.database().clone();
     let Services {
         accounts,
@@ -109,16 +124,27 @@ pub async fn serve_api(
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews)));
-    let serving = serve(listener, api.with_reflection()?, layer::UserCheck(accounts), shutdown.clone());
+    let transcoder = Arc::new(connect::Transcoder::new(&api.names, origins)?);
+    let (routes, check) = (api.with_reflection()?, layer::UserCheck(accounts));
+    let serving = serve(listener, API_HTTP, routes, check, Some(transcoder), shutdown.clone());
     tokio::join!(serving, health::follow(reporter, database, shutdown));
     Ok(())
 }
 
-async fn serve(listener: Listener, routes: Routes, check: impl layer::Check, shutdown: CancellationToken) {
+async fn serve(
+    listener: Listener,
+    http: Http,
+    routes: Routes,
+    check: impl layer::Check,
+    transcoder: Option<Arc<connect::Transcoder>>,
+    shutdown: CancellationToken,
+) {
     let (routes, refusals) = (routes.prepare(), listener.refusals());
-    let calls =
-        move |peer| layer::Calls::new(routes.clone(), check.clone(), peer, CALLS, Arc::clone(&refusals));
-    listener.serve(HTTP, shutdown, calls).await;
+    let calls = move |peer| {
+        let calls = layer::Calls::new(routes.clone(), check.clone(), peer, CALLS, Arc::clone(&refusals));
+        calls.with_transcoder(transcoder.clone())
+    };
+    listener.serve(http, shutdown, calls).await;
 }
 
 /// The services of a listener, and their names.

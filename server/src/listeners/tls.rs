@@ -98,7 +98,10 @@ impl Certificates {
     #[must_use]
     pub fn api(&self) -> ServerConfig {
         let builder = ServerConfig::builder().with_no_client_auth();
-        http2(builder.with_cert_resolver(Arc::clone(&self.shown) as _))
+        let mut config = http2(builder.with_cert_resolver(Arc::clone(&self.shown) as _));
+        // Who calls by JSON often has nothing newer.
+        config.alpn_protocols.push(b"http/1.1".to_vec());
+        config
     }
 
     /// TLS of the device listener: TLS 1.3 only, and a client certificate of the authority is required.
