@@ -350,6 +350,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::DeviceExists
         | R::NotReviewed
         | R::UserNotFound
+        | R::AuditNotFound
         | R::StreamOrder
         | R::ModelPackMismatch => None,
     }

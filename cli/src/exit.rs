@@ -30,7 +30,8 @@ impl Exit {
             // Several sites: the command line has to say which.
             R::InvalidArgument | R::FrameInvalid | R::ImportInvalid | R::MessageInvalid | R::SiteRequired => Self::Usage,
             R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::PairNotFound
-            | R::UserNotFound | R::NotFound => Self::NotFound,
+            | R::UserNotFound
+            | R::AuditNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
             // Not "unavailable": a script that tries again would only prolong the wait.

@@ -48,6 +48,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::TemplateNotFound
         | R::PairNotFound
         | R::UserNotFound
+        | R::AuditNotFound
         | R::NotFound => Code::NotFound,
         R::SiteExists
         | R::StudentExists

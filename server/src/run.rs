@@ -21,7 +21,6 @@ use crate::{
     people::EnrollmentLimits,
     recognition::{Galleries, RecognitionSetup, Thresholds, Vision},
     services::{Parts, Services},
-    sightings::EvidencePolicy,
 };
 
 /// Connections that a private cluster takes at least, for those who look at it beside the server.
@@ -335,6 +334,8 @@ async fn serve(
     tasks.spawn(async move { galleries.follow(until).await });
     let (devices_changed, until) = (services.device_streams.clone(), shutdown.clone());
     tasks.spawn(async move { devices_changed.follow(until).await });
+    let (feed, until) = (services.feed.clone(), shutdown.clone());
+    tasks.spawn(async move { feed.follow(until).await });
     let (galleries, until) = (Arc::clone(&services.galleries), shutdown.clone());
     tasks.spawn(async move { galleries.calibrate_regularly(until).await });
     let (keys, store) = (Arc::clone(&services.keys), BiometricStore::new(&backend.background));
@@ -467,7 +468,7 @@ async fn assemble(
         keys,
         galleries: Arc::new(galleries.await?),
         vision: Vision::start(load, PhotographReader { heif })?,
-        evidence: EvidencePolicy { keep: config.keep_evidence.clone() },
+        evidence: config.evidence.clone(),
         enrollment: EnrollmentLimits {
             templates_per_student: config.enrollment.templates_per_student,
             min_quality: config.enrollment.min_quality,

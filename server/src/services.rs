@@ -9,7 +9,7 @@ use crate::{
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
-    sightings::{EvidencePolicy, Ingest, Reviews, Statistics},
+    sightings::{EvidencePolicy, Ingest, Reviews, SightingFeed, Statistics},
 };
 
 /// The services of a running server. The listeners take those that they need.
@@ -24,6 +24,7 @@ pub struct Services {
     pub(crate) device_streams: DeviceStreams,
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
+    pub(crate) feed: SightingFeed,
     pub(crate) statistics: Statistics,
     pub(crate) galleries: Arc<Galleries>,
     pub(crate) vision: Vision,
@@ -74,6 +75,7 @@ impl Services {
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
             ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics),
             reviews: Reviews::new(&people, &keys),
+            feed: SightingFeed::new(&people),
             statistics: Statistics::new(&people),
             sites: Sites::new(&people, &galleries),
             retention: RetentionPolicies::new(&people, &maintenance),

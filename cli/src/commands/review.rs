@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use cavs_proto::{enum_to_wire, to_timestamp, v1};
+use cavs_proto::{
+    enum_to_wire, to_timestamp,
+    v1::{self, answer_audit_request::Answer},
+};
 use cavs_types::{PredictionReason, QueueOrder, SightingId, Verdict};
 use clap::builder::PossibleValue;
 use jiff::tz::TimeZone;
@@ -20,7 +23,10 @@ use crate::{
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
-    view::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView},
+    view::{
+        AuditAnswered, AuditView, BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList,
+        SightingView,
+    },
 };
 
 /// What `cavs review` does.
@@ -43,6 +49,9 @@ pub enum ReviewCommand {
     Release(ReleaseArgs),
     /// Give sightings that wait to a reviewer, until they are decided
     Assign(AssignArgs),
+    /// Say who somebody is whom the machine was sure of, without being told: accuracy is measured by that
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// List your own latest verdicts that are in force, newest first, at most 20
     Mine,
     /// Take back the verdict in force, so that the one before it counts again
@@ -204,6 +213,32 @@ pub struct ShowArgs {
     evidence_out: Option<PathBuf>,
 }
 
+/// What `cavs review audit` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum AuditCommand {
+    /// Show one that waits, and whom it may be
+    Next {
+        /// Write the picture of the face (JPEG) into a new file
+        #[arg(long, value_name = "FILE")]
+        evidence_out: PathBuf,
+    },
+    /// Say who it is
+    #[command(group = clap::ArgGroup::new("who").required(true))]
+    Answer {
+        /// Id of the sighting
+        id: SightingId,
+        /// One of those whom it may be
+        #[arg(long, value_name = "NUMBER|ID", group = "who")]
+        student: Option<String>,
+        /// It is somebody else
+        #[arg(long, group = "who")]
+        none_of_them: bool,
+        /// Nobody could tell by this picture
+        #[arg(long, group = "who")]
+        cannot_tell: bool,
+    },
+}
+
 /// Options of a verdict.
 #[derive(Debug, clap::Args)]
 pub struct VerdictArgs {
@@ -251,6 +286,7 @@ pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Print
         ReviewCommand::Claim(args) => claim(args, &api, printer).await,
         ReviewCommand::Release(args) => release(args, &api, printer).await,
         ReviewCommand::Assign(args) => assign(args, &api, printer).await,
+        ReviewCommand::Audit(command) => audit(command, &api, printer).await,
         ReviewCommand::Mine => mine(&api, printer).await,
         ReviewCommand::Undo(args) => undo(args, &api, printer).await,
         ReviewCommand::Bulk(args) => bulk(args, &api, printer).await,
@@ -314,6 +350,30 @@ async fn assign(args: AssignArgs, api: &Api, printer: &Printer) -> Result<(), Cl
     let request = v1::AssignPendingRequest { sighting_ids: texts(&args.ids), reviewer: reviewer.clone() };
     let assigned = api.call(api.reviews().assign_pending(request)).await?.assigned;
     printer.report(&ClaimsView::Assigned { assigned, reviewer })
+}
+
+async fn audit(command: AuditCommand, api: &Api, printer: &Printer) -> Result<(), CliError> {
+    match command {
+        AuditCommand::Next { evidence_out } => {
+            let request = v1::GetNextAuditRequest {};
+            let Some(audit) = api.call(api.reviews().get_next_audit(request)).await?.audit else {
+                let message = "no audit waits".to_owned();
+                return Err(CliError::NotFound { reason: "NO_AUDIT", message });
+            };
+            write_new_private(&evidence_out, &audit.evidence)?;
+            printer.report(&AuditView::new(audit, &evidence_out))
+        }
+        AuditCommand::Answer { id, student, none_of_them, cannot_tell: _ } => {
+            let answer = match student {
+                Some(student) => Answer::StudentId(lookup::student_id(api, Some(&student)).await?),
+                None if none_of_them => Answer::NoneOfThem(true),
+                None => Answer::CannotTell(true),
+            };
+            let request = v1::AnswerAuditRequest { sighting_id: id.to_string(), answer: Some(answer) };
+            api.call(api.reviews().answer_audit(request)).await?;
+            printer.report(&AuditAnswered { sighting_id: id.to_string() })
+        }
+    }
 }
 
 fn texts(ids: &[SightingId]) -> Vec<String> {

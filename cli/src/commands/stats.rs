@@ -15,8 +15,8 @@ const WATCHED: Duration = Duration::from_secs(30);
 /// Options of `cavs stats`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Accuracy is only told where it is measured: by people who look at decisions that the machine \
-was sure of, without knowing them. Nobody does that here yet, so it is not measured."
+    after_help = "Accuracy is only told where it is measured: by people who look at decisions of these days that the machine \
+was sure of, without being told them; see: cavs review audit."
 )]
 pub struct StatsArgs {
     /// Days that are counted one by one, today among them: 1 to 31

@@ -1,5 +1,6 @@
 //! Results as people and programs see them. The JSON field names are stable: programs depend on them.
 
+mod audit;
 mod certs;
 mod context;
 mod device;
@@ -24,6 +25,7 @@ use cavs_proto::{WireEnum, enum_from_wire, from_timestamp, v1};
 use cavs_types::Quality;
 use jiff::Timestamp;
 
+pub use audit::{AuditAnswered, AuditView};
 pub use certs::{CertificateView, DevSetView};
 pub use context::{ContextList, ContextView, SettingView, SettingsView};
 pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView};

@@ -27,14 +27,58 @@ pub struct StatsView {
     pub today: CountsView,
     /// Of the last hour.
     pub last_hour: CountsView,
-    /// How often the machine is right: null, as nobody measures it.
-    pub accuracy: Option<f64>,
+    /// How often accepted sightings of these days name the right person, as people found who were not told whom the
+    /// machine meant.
+    pub accuracy: AccuracyView,
     /// Oldest first.
     pub days: Vec<DayView>,
     /// Of today, those with most sightings first.
     pub rooms: Vec<RoomView>,
     /// Of today, those with most sightings first.
     pub by_device: Vec<DeviceStatsView>,
+}
+
+/// What people found who were not told whom the machine meant.
+#[derive(Debug, Default, Serialize)]
+pub struct AccuracyView {
+    /// Audits in which both said the same.
+    pub right: u64,
+    /// Audits in which they did not.
+    pub wrong: u64,
+    /// Audits in which nobody could tell.
+    pub unclear: u64,
+    /// Audits that nobody has looked at.
+    pub waiting: u64,
+    /// right / (right + wrong); null where it was not measured.
+    pub share: Option<f64>,
+    /// The lower end of its 95 % interval.
+    pub share_low: Option<f64>,
+    /// The upper end.
+    pub share_high: Option<f64>,
+}
+
+impl AccuracyView {
+    fn in_words(&self) -> String {
+        let waiting = match self.waiting {
+            0 => String::new(),
+            waiting => format!("; {waiting} audits wait (cavs review audit)"),
+        };
+        match (self.share, self.share_low, self.share_high) {
+            (Some(share), Some(low), Some(high)) => {
+                let [share, low, high] = [share, low, high].map(|share| format!("{:.1}", share * 100.0));
+                let audited = self.right + self.wrong;
+                format!("{share} % of {audited} audited decisions (95 %: {low} to {high} %){waiting}")
+            }
+            _ => format!("not measured{waiting}"),
+        }
+    }
+}
+
+impl From<v1::Accuracy> for AccuracyView {
+    fn from(accuracy: v1::Accuracy) -> Self {
+        let v1::Accuracy { right, wrong, unclear, waiting, share, share_low, share_high } = accuracy;
+        Self { right, wrong, unclear, waiting, share, share_low, share_high }
+    }
 }
 
 /// Of some sightings.
@@ -122,7 +166,7 @@ impl StatsView {
             devices_online: stats.devices_online,
             today: counts(stats.counts),
             last_hour: counts(stats.last_hour),
-            accuracy: None,
+            accuracy: stats.accuracy.unwrap_or_default().into(),
             days: stats.further_periods.into_iter().zip(days).map(day).collect(),
             rooms: stats
                 .rooms
@@ -166,7 +210,7 @@ impl Report for StatsView {
                 ),
                 ("last hour", self.last_hour.in_words()),
                 ("today", format!("{} (cavs sightings list --from {today})", self.today.in_words())),
-                ("accuracy", "not measured".to_owned()),
+                ("accuracy", self.accuracy.in_words()),
             ],
         );
         let row = |name: &str, counts: &CountsView| {

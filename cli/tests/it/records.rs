@@ -380,6 +380,19 @@ fn the_queue_is_filtered_and_reviewed_in_bulk() {
 }
 
 #[test]
+fn audits_are_answered_once() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["review", "audit", "next", "--evidence-out", "face.jpg"]);
+    insta::assert_snapshot!(ran.stdout);
+    assert_eq!(fake.cavs(&["review", "audit", "answer", ID]).code, 2);
+    assert_eq!(fake.cavs(&["review", "audit", "answer", ID, "--student", "1001", "--cannot-tell"]).code, 2);
+    assert_eq!(fake.cavs(&["review", "audit", "answer", ID, "--student", "1001"]).code, 0);
+    assert_eq!(fake.cavs(&["review", "audit", "answer", ID, "--none-of-them"]).code, 3);
+    let ran = fake.cavs(&["review", "audit", "next", "--evidence-out", "other.jpg"]);
+    assert_eq!((ran.code, ran.stderr.contains("no audit waits")), (3, true), "{ran:?}");
+}
+
+#[test]
 fn the_queue_is_shared_by_reviewers() {
     let fake = with_sighting();
     let ran = fake.cavs(&["review", "claim", "--limit", "1", "--minutes", "30", "--by-visit"]);
@@ -407,7 +420,7 @@ fn the_numbers_of_today_are_told_with_where_they_come_from() {
     let days = with_days(&ran.stdout);
     insta::assert_snapshot!(days);
     let json = fake.cavs(&["stats", "--days", "3", "-o", "json"]).json();
-    assert_eq!((&json["today"]["students"], &json["accuracy"]), (&12.into(), &serde_json::Value::Null));
+    assert_eq!((&json["today"]["students"], &json["accuracy"]["share"]), (&12.into(), &0.96.into()));
     assert_eq!(json["days"].as_array().unwrap().len(), 3);
     assert_eq!(fake.cavs(&["stats", "--days", "0"]).code, 2);
 }

@@ -129,6 +129,7 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::ReviewClaimed
         | R::SecondReviewerRequired
         | R::UserNotFound
+        | R::AuditNotFound
         | R::StreamOrder
         | R::Overloaded
         | R::IdleTimeout

@@ -90,6 +90,8 @@ vocabulary! {
     SecondReviewerRequired = "SECOND_REVIEWER_REQUIRED",
     /// No reviewer of the site has that user name.
     UserNotFound = "USER_NOT_FOUND",
+    /// No audit of the sighting waits for an answer.
+    AuditNotFound = "AUDIT_NOT_FOUND",
     /// No verdict on the sighting is in force that could be taken back.
     NotReviewed = "NOT_REVIEWED",
     /// Messages on a stream came in the wrong order.

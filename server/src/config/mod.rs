@@ -8,6 +8,7 @@ mod syntax;
 use std::{
     fs,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use thiserror::Error;
 
 pub use self::database::{DatabaseConfig, DatabasePlace};
 use self::{database::RawDatabase, monitoring::RawMonitoring, retention::RawRetention};
-use crate::biometrics::RetentionPolicy;
+use crate::{biometrics::RetentionPolicy, sightings::EvidencePolicy};
 
 /// Length of a day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -82,8 +83,8 @@ pub struct Config {
     pub recognition: RecognitionConfig,
     /// Limits of enrollment.
     pub enrollment: EnrollmentConfig,
-    /// Decisions whose evidence is kept.
-    pub keep_evidence: Vec<Decision>,
+    /// Which evidence is kept, and how much of it is audited.
+    pub evidence: EvidencePolicy,
     /// How long faces and sightings are kept, unless the site has set something else.
     pub retention: RetentionPolicy,
     /// Log lines.
@@ -275,11 +276,12 @@ impl Default for RawEnrollment {
 #[serde(deny_unknown_fields, default)]
 struct RawEvidence {
     keep: Vec<RawDecision>,
+    audit_one_in: u32,
 }
 
 impl Default for RawEvidence {
     fn default() -> Self {
-        Self { keep: vec![RawDecision::Pending] }
+        Self { keep: vec![RawDecision::Pending], audit_one_in: 0 }
     }
 }
 
@@ -289,6 +291,16 @@ enum RawDecision {
     Accepted,
     Pending,
     Unknown,
+}
+
+impl RawDecision {
+    const fn decision(self) -> Decision {
+        match self {
+            Self::Accepted => Decision::Accepted,
+            Self::Pending => Decision::Pending,
+            Self::Unknown => Decision::Unknown,
+        }
+    }
 }
 
 impl Config {
@@ -404,15 +416,10 @@ impl Config {
                 keep_portraits: enrollment.keep_portraits,
                 read_heif: enrollment.read_heif,
             },
-            keep_evidence: evidence
-                .keep
-                .into_iter()
-                .map(|decision| match decision {
-                    RawDecision::Accepted => Decision::Accepted,
-                    RawDecision::Pending => Decision::Pending,
-                    RawDecision::Unknown => Decision::Unknown,
-                })
-                .collect(),
+            evidence: EvidencePolicy {
+                keep: evidence.keep.into_iter().map(RawDecision::decision).collect(),
+                audit_one_in: NonZeroU32::new(evidence.audit_one_in),
+            },
             retention,
             logging,
         })
@@ -466,7 +473,7 @@ mod tests {
         assert!(
             matches!(config.database.place, DatabasePlace::Embedded(d) if d == Path::new("/etc/cavs/db"))
         );
-        assert_eq!(config.keep_evidence, [Decision::Pending]);
+        assert_eq!(config.evidence, EvidencePolicy { keep: vec![Decision::Pending], audit_one_in: None });
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Hearing of what other servers have changed (`LISTEN`).
 
-use std::{future::poll_fn, time::Duration};
+use std::{convert::Infallible, future::poll_fn, time::Duration};
 
 use tokio_postgres::{AsyncMessage, Config};
+use tracing::warn;
 
 use super::{Database, DatabaseError};
 
@@ -53,6 +54,26 @@ impl Database {
             }
         };
         tokio::try_join!(listening, messages).map(|((), ())| ())
+    }
+}
+
+/// How long to wait before listening again after the connection broke.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+
+impl Database {
+    /// As [`Self::listen`], again and again; `what` is not heard of meanwhile.
+    pub(crate) async fn listen_always(
+        &self,
+        channels: &[&str],
+        what: &'static str,
+        heard: impl Fn(Heard<'_>),
+    ) -> Infallible {
+        loop {
+            if let Err(cause) = self.listen(channels, &heard).await {
+                warn!(%cause, what, "does not hear of changes until the database is back");
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
     }
 }
 

@@ -52,11 +52,13 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.DeviceService", "ConfigureDevice" | "AssignCamera") => admin,
         ("cavs.v1.DeviceService", "IssueDeviceToken" | "RevokeDeviceTokens" | "RevokeDevice") => admin,
         ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
+        ("cavs.v1.SightingService", "WatchSightings" | "ExportSightings") => viewer,
         ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem" | "ListOwnReviews") => reviewer,
         // Of whose verdicts is for the service to say.
         ("cavs.v1.ReviewService", "ReviewSighting" | "ReviewPending" | "WithdrawReview") => {
             Active(Role::Reviewer)
         }
+        ("cavs.v1.ReviewService", "GetNextAudit" | "AnswerAudit") => Active(Role::Reviewer),
         ("cavs.v1.ReviewService", "ClaimPending" | "ReleaseClaims" | "AssignPending") => {
             Active(Role::Reviewer)
         }

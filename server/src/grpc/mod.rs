@@ -103,6 +103,7 @@ pub async fn serve_api(
         pairs,
         devices,
         reviews,
+        feed,
         galleries,
         keys,
         retention,
@@ -123,7 +124,7 @@ pub async fn serve_api(
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
-        .add(SightingServiceServer::new(sightings::SightingApi::new(reviews)));
+        .add(SightingServiceServer::new(sightings::SightingApi::new(reviews, feed, shutdown.clone())));
     let transcoder = Arc::new(connect::Transcoder::new(&api.names, origins)?);
     let (routes, check) = (api.with_reflection()?, layer::UserCheck(accounts));
     let serving = serve(listener, API_HTTP, routes, check, Some(transcoder), shutdown.clone());

@@ -1,16 +1,20 @@
-use cavs_proto::{enum_from_wire, status_of, v1};
+use cavs_proto::{
+    enum_from_wire, status_of, to_timestamp,
+    v1::{self, answer_audit_request::Answer},
+};
 use cavs_types::{ProtocolError, QueueOrder, Role, SightingId};
 use tonic::{Request, Response, Status};
 
 use super::{
     convert::{
-        caller, filter_from_wire, optional_id, optional_name, page_request, sighting_id, total_to_wire,
+        caller, filter_from_wire, optional_id, optional_name, page_request, sighting_id, student_ref,
+        total_to_wire,
     },
     layer::Caller,
 };
 use crate::sightings::{
-    BulkReview, BulkReviewed, ClaimedBy, NewClaim, NewReview, NewWithdrawal, QueueFilter, QueueRequest,
-    Reviews,
+    AuditAnswer, BulkReview, BulkReviewed, ClaimedBy, NewClaim, NewReview, NewWithdrawal, QueueFilter,
+    QueueRequest, Reviews,
 };
 
 pub(super) struct ReviewApi(Reviews);
@@ -112,6 +116,32 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         Ok(Response::new(v1::WithdrawReviewResponse { sighting: Some(sighting.into()), also_withdrawn }))
     }
 
+    async fn get_next_audit(
+        &self,
+        request: Request<v1::GetNextAuditRequest>,
+    ) -> Result<Response<v1::GetNextAuditResponse>, Status> {
+        let Caller { user, site, .. } = caller(&request)?;
+        let audit = self.0.next_audit(site, user).await?.map(|audit| v1::Audit {
+            sighting_id: audit.sighting.to_string(),
+            capture_time: Some(to_timestamp(audit.captured_at)),
+            evidence: audit.evidence,
+            choices: audit.choices.into_iter().map(student_ref).collect(),
+        });
+        Ok(Response::new(v1::GetNextAuditResponse { audit }))
+    }
+
+    async fn answer_audit(
+        &self,
+        request: Request<v1::AnswerAuditRequest>,
+    ) -> Result<Response<v1::AnswerAuditResponse>, Status> {
+        let Caller { user, site, .. } = caller(&request)?;
+        let v1::AnswerAuditRequest { sighting_id: id, answer } = request.into_inner();
+        let id = sighting_id(&id).map_err(status_of)?;
+        let answer = audit_answer(answer).map_err(status_of)?;
+        self.0.answer_audit(site, id, user, answer).await?;
+        Ok(Response::new(v1::AnswerAuditResponse {}))
+    }
+
     async fn claim_pending(
         &self,
         request: Request<v1::ClaimPendingRequest>,
@@ -161,6 +191,19 @@ fn sighting_ids(ids: &[String]) -> Result<Vec<SightingId>, ProtocolError> {
         return Err(ProtocolError::invalid("sighting_ids", format_args!("at most {MOST_NAMED}")));
     }
     ids.iter().map(|id| id.parse().map_err(|error| ProtocolError::invalid("sighting_ids", error))).collect()
+}
+
+fn audit_answer(answer: Option<Answer>) -> Result<AuditAnswer, ProtocolError> {
+    match answer {
+        Some(Answer::StudentId(id)) => {
+            id.parse().map(AuditAnswer::Student).map_err(|error| ProtocolError::invalid("student_id", error))
+        }
+        Some(Answer::NoneOfThem(true)) => Ok(AuditAnswer::NoneOfThem),
+        Some(Answer::CannotTell(true)) => Ok(AuditAnswer::CannotTell),
+        Some(Answer::NoneOfThem(false)) => Err(ProtocolError::invalid("none_of_them", "must be true")),
+        Some(Answer::CannotTell(false)) => Err(ProtocolError::invalid("cannot_tell", "must be true")),
+        None => Err(ProtocolError::Missing { field: "answer" }),
+    }
 }
 
 fn queue_from_wire(

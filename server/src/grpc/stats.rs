@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tonic::{Request, Response, Status};
 
 use super::convert::caller;
-use crate::sightings::{DeviceStats, Period, SightingCounts, Statistics, Stats, StatsRequest};
+use crate::sightings::{AuditCounts, DeviceStats, Period, SightingCounts, Statistics, Stats, StatsRequest};
 
 pub(super) struct StatsApi(Statistics);
 
@@ -69,6 +69,23 @@ impl From<&Stats> for v1::Stats {
                 .collect(),
             by_device: stats.by_device.iter().map(Into::into).collect(),
             further_periods: stats.further.iter().map(|counts| (*counts).into()).collect(),
+            accuracy: Some(stats.audits.into()),
+        }
+    }
+}
+
+impl From<AuditCounts> for v1::Accuracy {
+    fn from(counts: AuditCounts) -> Self {
+        let accuracy = counts.accuracy();
+        let AuditCounts { right, wrong, unclear, waiting } = counts;
+        Self {
+            right,
+            wrong,
+            unclear,
+            waiting,
+            share: accuracy.map(|accuracy| accuracy.share),
+            share_low: accuracy.map(|accuracy| accuracy.interval.0),
+            share_high: accuracy.map(|accuracy| accuracy.interval.1),
         }
     }
 }

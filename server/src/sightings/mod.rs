@@ -5,10 +5,13 @@ mod service;
 pub(crate) mod store;
 
 pub use model::{
-    BoundingBox, BulkReview, BulkReviewed, CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST,
-    LATEST, NewClaim, NewReview, NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review,
-    Sighting, SightingAnswer, SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats,
-    StatsRequest, Track, Withdrawal,
+    Accuracy, Audit, AuditAnswer, AuditCounts, BoundingBox, BulkReview, BulkReviewed, CapturedSighting,
+    Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, LATEST, NewClaim, NewReview, NewWithdrawal, Period,
+    QueueFilter, QueuePosition, QueueRequest, Review, Sighting, SightingAnswer, SightingCounts,
+    SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
 };
-pub use service::{DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, Statistics, ThresholdEffect};
+pub use service::{
+    DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, SightingFeed, SightingWatch, Statistics,
+    ThresholdEffect,
+};
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

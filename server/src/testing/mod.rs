@@ -12,6 +12,7 @@ mod students;
 use std::{
     fs,
     io::{Read, Write},
+    num::NonZeroU32,
     os::unix::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
@@ -57,6 +58,8 @@ pub(crate) fn profile(number: &str) -> StudentProfile {
 pub(crate) struct TestDatabase {
     pub(crate) store: Database,
     pub(crate) keys: Arc<Keys>,
+    /// As the configuration has it.
+    pub(crate) audit_one_in: Option<NonZeroU32>,
     cluster: Cluster,
     directory: TempDir,
 }
@@ -80,7 +83,7 @@ impl TestDatabase {
         let store = Database::new(&Address::Cluster(&cluster), 4).unwrap();
         store.migrate().await.unwrap();
         let keys = Arc::new(Keys::verified(keyring, &BiometricStore::new(&store)).await.unwrap());
-        Self { store, keys, cluster, directory }
+        Self { store, keys, audit_one_in: None, cluster, directory }
     }
 
     /// Where its keyring is.
@@ -151,7 +154,7 @@ impl TestDatabase {
             keys: Arc::clone(&self.keys),
             galleries: Arc::new(self.galleries().await),
             vision: Vision::blind().unwrap(),
-            evidence: EvidencePolicy { keep: Decision::ALL.to_vec() },
+            evidence: EvidencePolicy { keep: Decision::ALL.to_vec(), audit_one_in: self.audit_one_in },
             enrollment: EnrollmentLimits {
                 templates_per_student: 20,
                 min_quality: 0,

@@ -1,5 +1,8 @@
 //! Verdicts on sightings, against a real database: what is in force, what is on record, and who may change it.
 
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
 use cavs_embedding::UnitEmbedding;
 use cavs_types::{
     DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, StudentField, StudentId, UserId,
@@ -18,8 +21,9 @@ use crate::{
     people::{Credentials, Grant, StudentChange, create_user},
     services::Services,
     sightings::{
-        BulkReview, BulkReviewed, CapturedSighting, ClaimedBy, NewClaim, NewReview, NewWithdrawal, Period,
-        QueueFilter, QueueRequest, Sighting, SightingCounts, SightingFilter, StatsRequest,
+        AuditAnswer, BulkReview, BulkReviewed, CapturedSighting, ClaimedBy, NewClaim, NewReview,
+        NewWithdrawal, Period, QueueFilter, QueueRequest, Sighting, SightingCounts, SightingFilter,
+        StatsRequest,
     },
     testing::{MAIN, TestDatabase, face, sighting},
 };
@@ -461,4 +465,76 @@ async fn a_visit_is_one_persons_to_decide_at_once() {
     assert_eq!(app.reviews.assign(MAIN, &[last], None, bob).await.unwrap(), 1);
     app.reviews.review(MAIN, &approve(last), bob).await.unwrap();
     assert!(NewClaim::new(visits.clone(), 101, 0).is_err() && NewClaim::new(visits, 0, 28_801).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accuracy_is_what_people_found_who_were_not_told() {
+    let mut database = TestDatabase::start().await;
+    database.audit_one_in = NonZeroU32::new(2);
+    let (app, user) = (database.app().await, database.user("ada").await);
+    let mut students = Vec::new();
+    for number in 1..=12 {
+        let student = database.student(&app, &number.to_string()).await;
+        let template = database.template(student, &face(number)).await;
+        app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
+        students.push(student);
+    }
+    let device = camera(&app, "door").await;
+    let seen: Vec<_> = (0..60)
+        .map(|n| CapturedSighting {
+            evidence: Bytes::from_static(b"a picture"),
+            ..sighting(n.into(), face(if n % 10 == 0 { 50 } else { n % 12 + 1 }))
+        })
+        .collect();
+    app.ingest.ingest(MAIN, device, &seen).await.unwrap();
+    // What comes again is not drawn again.
+    app.ingest.ingest(MAIN, device, &seen).await.unwrap();
+    let stats = async || {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(1);
+        let day = Period::new("period", now - jiff::SignedDuration::from_hours(1), now).unwrap();
+        let stats = app.statistics.get(MAIN, &StatsRequest::new(day, Vec::new()).unwrap()).await.unwrap();
+        stats.audits
+    };
+    let drawn = stats().await;
+    assert!((10..=44).contains(&drawn.waiting), "{drawn:?}");
+    assert_eq!(drawn.accuracy(), None);
+    assert_eq!(app.reviews.next_audit(MAIN, database.user("bob").await).await.unwrap().is_some(), true);
+
+    let mut audited: u64 = 0;
+    while let Some(audit) = app.reviews.next_audit(MAIN, user).await.unwrap() {
+        let sighting = app.reviews.sighting(MAIN, audit.sighting).await.unwrap();
+        let accepted = sighting.student.unwrap().id;
+        assert!(!audit.evidence.is_empty() && audit.choices.len() == 6, "{audit:?}");
+        assert_eq!(audit.choices.iter().filter(|choice| choice.id == accepted).count(), 1);
+        let other = audit.choices.iter().find(|choice| choice.id != accepted).unwrap().id;
+        let answer = match audited % 4 {
+            0 => AuditAnswer::CannotTell,
+            1 => AuditAnswer::Student(other),
+            2 => AuditAnswer::NoneOfThem,
+            _ => AuditAnswer::Student(accepted),
+        };
+        let refused = app
+            .reviews
+            .answer_audit(MAIN, audit.sighting, user, AuditAnswer::Student(StudentId::generate()))
+            .await;
+        assert_eq!(refused.unwrap_err().reason(), ErrorReason::StudentNotFound);
+        app.reviews.answer_audit(MAIN, audit.sighting, user, answer).await.unwrap();
+        let again = app.reviews.answer_audit(MAIN, audit.sighting, user, AuditAnswer::NoneOfThem).await;
+        assert_eq!(again.unwrap_err().reason(), ErrorReason::AuditNotFound);
+        let now = app.reviews.sighting(MAIN, audit.sighting).await.unwrap();
+        let expected = match audited % 4 {
+            1 => (Some(Verdict::Rejected), Some(other)),
+            2 => (Some(Verdict::Rejected), None),
+            _ => (None, Some(accepted)),
+        };
+        assert_eq!(
+            (now.review.map(|review| review.verdict), now.student.map(|student| student.id)),
+            expected
+        );
+        audited += 1;
+    }
+    assert_eq!(audited, drawn.waiting);
+    let counts = stats().await;
+    let kinds = [audited.div_ceil(4), (audited + 2) / 4 + (audited + 1) / 4, audited / 4];
+    assert_eq!([counts.unclear, counts.wrong, counts.right], kinds);
 }

@@ -7,7 +7,7 @@ use crate::db::{embedded, tests::TestCluster};
 
 /// The migrations that databases have: whoever changes one of them has a server that does not start there. A new one
 /// is a new file, and a new line here.
-const LANDED: [(u32, &str, u64); 10] = [
+const LANDED: [(u32, &str, u64); 12] = [
     (1, "people", 17_801_211_931_000_503_596),
     (2, "fleet", 3_796_194_350_748_924_198),
     (3, "sightings", 15_866_218_602_350_167_542),
@@ -18,6 +18,8 @@ const LANDED: [(u32, &str, u64); 10] = [
     (8, "confusable_pairs", 14_339_909_403_399_576_607),
     (9, "review_queue", 7_367_685_357_574_082_311),
     (10, "review_claims", 4_339_003_405_422_096_717),
+    (11, "audits", 1_923_484_995_481_493_861),
+    (12, "watched_sightings", 0),
 ];
 /// What a database of version 5 holds.
 const FILLED: (u32, &str) = (5, include_str!("filled.sql"));

@@ -174,6 +174,44 @@ impl Service {
 
 #[tonic::async_trait]
 impl v1::sighting_service_server::SightingService for Service {
+    type WatchSightingsStream = Messages<v1::WatchSightingsResponse>;
+    type ExportSightingsStream = Messages<v1::ExportSightingsResponse>;
+
+    async fn watch_sightings(
+        &self,
+        request: Request<v1::WatchSightingsRequest>,
+    ) -> Result<Response<Self::WatchSightingsStream>, Status> {
+        self.authorise(&request)?;
+        let mut state = self.state();
+        // The first stream ends by itself; the next one goes on where it ended, and finds the server stopping.
+        let told = match request.into_inner().after_sighting_id.as_str() {
+            "" => Ok(v1::WatchSightingsResponse { sightings: state.sightings.clone() }),
+            after => {
+                state.watched_after = after.to_owned();
+                Err(status(ErrorReason::RoleInsufficient, "not any more"))
+            }
+        };
+        Ok(Response::new(Box::pin(tokio_stream::once(told))))
+    }
+
+    async fn export_sightings(
+        &self,
+        request: Request<v1::ExportSightingsRequest>,
+    ) -> Result<Response<Self::ExportSightingsStream>, Status> {
+        self.authorise(&request)?;
+        let mut state = self.state();
+        state.filters.extend(request.into_inner().filter);
+        let mut messages: Vec<_> = state
+            .sightings
+            .iter()
+            .map(|sighting| Ok(v1::ExportSightingsResponse { sightings: vec![sighting.clone(); 2] }))
+            .collect();
+        if state.export_breaks {
+            messages.push(Err(status(ErrorReason::ShuttingDown, "the server is stopping")));
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
+    }
+
     async fn list_sightings(
         &self,
         request: Request<v1::ListSightingsRequest>,
@@ -301,6 +339,41 @@ impl v1::review_service_server::ReviewService for Service {
         Ok(Response::new(v1::WithdrawReviewResponse { sighting: Some(sighting.clone()), also_withdrawn }))
     }
 
+    async fn get_next_audit(
+        &self,
+        request: Request<v1::GetNextAuditRequest>,
+    ) -> Result<Response<v1::GetNextAuditResponse>, Status> {
+        self.authorise(&request)?;
+        let state = self.state();
+        let audit = state.sightings.first().map(|sighting| v1::Audit {
+            sighting_id: sighting.id.clone(),
+            capture_time: sighting.capture_time,
+            evidence: b"jpeg".as_slice().into(),
+            choices: sighting
+                .prediction
+                .iter()
+                .flat_map(|p| &p.candidates)
+                .filter_map(|c| c.student.clone())
+                .collect(),
+        });
+        Ok(Response::new(v1::GetNextAuditResponse { audit }))
+    }
+
+    async fn answer_audit(
+        &self,
+        request: Request<v1::AnswerAuditRequest>,
+    ) -> Result<Response<v1::AnswerAuditResponse>, Status> {
+        self.authorise(&request)?;
+        let id = request.into_inner().sighting_id;
+        let mut state = self.state();
+        let waiting = state.sightings.len();
+        state.sightings.retain(|sighting| sighting.id != id);
+        if state.sightings.len() == waiting {
+            return Err(status(ErrorReason::AuditNotFound, "no audit of the sighting waits for an answer"));
+        }
+        Ok(Response::new(v1::AnswerAuditResponse {}))
+    }
+
     async fn claim_pending(
         &self,
         request: Request<v1::ClaimPendingRequest>,
@@ -347,6 +420,8 @@ impl v1::review_service_server::ReviewService for Service {
     }
 }
 
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 fn at(time: &str) -> Option<prost_types::Timestamp> {
     time.parse().ok().map(to_timestamp)
 }
@@ -386,6 +461,15 @@ impl v1::stats_service_server::StatsService for Service {
                     ..v1::DeviceStats::default()
                 }],
                 further_periods: vec![counts; request.further_periods.len()],
+                accuracy: Some(v1::Accuracy {
+                    right: 96,
+                    wrong: 4,
+                    unclear: 1,
+                    waiting: 2,
+                    share: Some(0.96),
+                    share_low: Some(0.9016),
+                    share_high: Some(0.9843),
+                }),
             }
             .into(),
         ))

@@ -21,8 +21,6 @@ use crate::{
 
 /// The channel that tells of changes of devices: who may speak, and who for whom.
 const DEVICE_CHANGES: &[&str] = &["cavs_devices"];
-/// How long to wait before listening again after the connection broke.
-const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
 /// Devices as they speak for themselves. Their certificate names one of whichever site; what it is let do is of
 /// that site alone.
@@ -173,14 +171,7 @@ impl DeviceStreams {
     /// Follows changes of devices until `shutdown`, those of other servers too.
     pub async fn follow(&self, shutdown: CancellationToken) {
         let heard = Notify::new();
-        let listening = async {
-            loop {
-                if let Err(cause) = self.db.listen(DEVICE_CHANGES, |_| heard.notify_one()).await {
-                    warn!(%cause, "does not hear of changes of devices");
-                }
-                tokio::time::sleep(LISTEN_AGAIN).await;
-            }
-        };
+        let listening = self.db.listen_always(DEVICE_CHANGES, "devices", |_| heard.notify_one());
         let telling = async {
             loop {
                 heard.notified().await;

@@ -29,8 +29,6 @@ const SITES: &str = "cavs_sites";
 const CHANNELS: &[&str] = &[SITES, "cavs_gallery", "cavs_thresholds", "cavs_confusable_pairs"];
 /// How often the database is asked for sites though no change was announced.
 const POLL: Duration = Duration::from_secs(10);
-/// How long to wait before listening again after the connection broke.
-const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 /// How often it is looked whether a gallery has changed so much that it has to be calibrated anew.
 const CALIBRATION: Duration = Duration::from_secs(60);
 /// Galleries that are loaded at a time at the start: each decrypts on several threads.
@@ -184,14 +182,7 @@ impl Galleries {
     /// server commits to the templates and thresholds of each. One connection hears of all; each gallery is followed
     /// by a task of its own, so that none waits for another that is loaded again.
     pub async fn follow(&self, shutdown: CancellationToken) {
-        let listening = async {
-            loop {
-                if let Err(cause) = self.shared.db.listen(CHANNELS, |heard| self.tell(heard)).await {
-                    warn!(%cause, "does not hear of changes; they are polled");
-                }
-                tokio::time::sleep(LISTEN_AGAIN).await;
-            }
-        };
+        let listening = self.shared.db.listen_always(CHANNELS, "galleries", |heard| self.tell(heard));
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let keeping = async {
             let mut followed: HashMap<SiteId, CancellationToken> = HashMap::new();

@@ -1,10 +1,12 @@
 //! What is known of a face that was seen.
 
+mod audit;
 mod queue;
 mod review;
 mod sighting;
 mod statistics;
 
+pub use audit::{Accuracy, Audit, AuditAnswer, AuditCounts};
 pub use queue::{ClaimedBy, QueueFilter, QueuePosition, QueueRequest};
 pub use review::{BulkReview, BulkReviewed, Claim, NewClaim, NewReview, NewWithdrawal, Review, Withdrawal};
 pub use sighting::{

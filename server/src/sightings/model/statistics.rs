@@ -1,6 +1,7 @@
 use cavs_types::{DeviceId, ProtocolError};
 use jiff::{SignedDuration, Timestamp};
 
+use super::AuditCounts;
 use crate::page::Total;
 
 /// Longest period that is counted.
@@ -53,6 +54,15 @@ impl StatsRequest {
             return Err(ProtocolError::invalid("further_periods", format_args!("at most {MOST_PERIODS}")));
         }
         Ok(Self { period, further })
+    }
+
+    /// From the start of the earliest period to the end of the latest.
+    #[must_use]
+    pub fn whole(&self) -> Period {
+        self.further.iter().fold(self.period, |whole, period| Period {
+            from: whole.from.min(period.from),
+            until: whole.until.max(period.until),
+        })
     }
 }
 
@@ -107,6 +117,8 @@ pub struct Stats {
     pub by_device: Vec<DeviceStats>,
     /// Of the further periods.
     pub further: Vec<SightingCounts>,
+    /// Of the accepted sightings that came in the whole of all periods.
+    pub audits: AuditCounts,
 }
 
 #[cfg(test)]

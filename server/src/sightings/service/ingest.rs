@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use cavs_types::{Decision, DeviceId, PredictionReason, SightingId, SiteId};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -21,6 +21,17 @@ use crate::{
 pub struct EvidencePolicy {
     /// The decisions whose evidence is kept.
     pub keep: Vec<Decision>,
+    /// Of so many accepted sightings with evidence, one is drawn by chance to be audited, and its evidence is kept;
+    /// `None` where none is.
+    pub audit_one_in: Option<NonZeroU32>,
+}
+
+impl EvidencePolicy {
+    /// Whether a sighting is drawn. Its id is as good as a die: its last 62 bits are random.
+    fn draws(&self, id: SightingId, decision: Decision) -> bool {
+        let random = (id.uuid().as_u128() & u128::from(u32::MAX)) as u32;
+        decision == Decision::Accepted && self.audit_one_in.is_some_and(|one_in| random % one_in == 0)
+    }
 }
 
 /// Takes sightings in.
@@ -123,7 +134,9 @@ impl Ingest {
         let id = SightingId::generate();
         let owner = Owner::Probe(id, captured.probe.pack);
         let probe = key.seal(owner, &zeroize::Zeroizing::new(captured.probe.embedding.to_le_bytes()))?;
-        let kept = !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
+        let is_audited = !captured.evidence.is_empty() && self.evidence.draws(id, prediction.decision);
+        let kept =
+            is_audited || !captured.evidence.is_empty() && self.evidence.keep.contains(&prediction.decision);
         let evidence = kept.then(|| key.seal(Owner::Evidence(id), &captured.evidence)).transpose()?;
         let time_implausible = !captured.time_is_plausible(received_at);
         Ok(SightingToStore {
@@ -133,6 +146,7 @@ impl Ingest {
             face: SealedFace { day, probe, evidence },
             prediction,
             time_implausible,
+            is_audited,
         })
     }
 }

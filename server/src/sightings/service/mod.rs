@@ -1,8 +1,11 @@
+mod audits;
+mod feed;
 mod ingest;
 mod reviews;
 mod statistics;
 mod thresholds;
 
+pub use feed::{SightingFeed, SightingWatch};
 pub use ingest::{EvidencePolicy, Ingest};
 pub use reviews::Reviews;
 pub use statistics::Statistics;

@@ -5,7 +5,7 @@ use cavs_types::{Decision, ErrorReason, ProtocolError, ReviewId, SightingId, Sit
 use tracing::info;
 
 use crate::{
-    biometrics::{BiometricStore, Keys, Owner},
+    biometrics::{BiometricStore, Keys},
     db::{Database, DatabaseError},
     error::ServiceError,
     page::{Page, PageRequest},
@@ -22,8 +22,8 @@ const OWN: u32 = 20;
 #[derive(Clone)]
 pub struct Reviews {
     pub(super) store: SightingStore,
-    biometrics: BiometricStore,
-    keys: Arc<Keys>,
+    pub(super) biometrics: BiometricStore,
+    pub(super) keys: Arc<Keys>,
 }
 
 impl Reviews {
@@ -157,14 +157,7 @@ impl Reviews {
     /// `SIGHTING_NOT_FOUND`, `DATA_DAMAGED`.
     pub async fn review_item(&self, site: SiteId, id: SightingId) -> Result<(Sighting, Bytes), ServiceError> {
         let sighting = self.sighting(site, id).await?;
-        let evidence = match self.biometrics.evidence(site, id).await? {
-            None => Bytes::new(),
-            Some(sealed) => {
-                let mut plain =
-                    self.keys.unseal(&self.biometrics, site, Owner::Evidence(id), &sealed).await?;
-                Bytes::from(std::mem::take(&mut *plain))
-            }
-        };
+        let evidence = self.evidence(site, id).await?;
         Ok((sighting, evidence))
     }
 

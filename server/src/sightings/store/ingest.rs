@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::SightingStore;
+use super::{SightingStore, audits};
 use crate::{
     biometrics::{SealedFace, store_faces},
     db::{Batch, DatabaseError, to_bigint, to_integer},
@@ -39,6 +39,8 @@ pub struct SightingToStore<'a> {
     pub prediction: &'a Prediction,
     /// A time of it is far from the server's clock.
     pub time_implausible: bool,
+    /// A person is to judge it without being told what the machine says.
+    pub is_audited: bool,
 }
 
 /// What became of a sighting.
@@ -85,6 +87,9 @@ impl SightingStore {
         let new = offered.iter().filter(|sighting| stored.contains(&sighting.id.uuid()));
         let faces: Vec<_> = new.map(|sighting| (sighting.id, &sighting.face)).collect();
         store_faces(&transaction, site, &faces).await?;
+        let drawn: Vec<Uuid> = offered.iter().filter(|s| s.is_audited).map(|s| s.id.uuid()).collect();
+        let drawn: Vec<Uuid> = drawn.into_iter().filter(|id| stored.contains(id)).collect();
+        audits::draw(&transaction, site, &drawn).await?;
         let mut refusals: HashMap<_, u64> = HashMap::new();
         refused
             .into_iter()

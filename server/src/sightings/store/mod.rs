@@ -1,5 +1,6 @@
 //! SQL of sightings and reviews.
 
+mod audits;
 mod ingest;
 pub(crate) mod queries;
 mod queue;

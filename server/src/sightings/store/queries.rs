@@ -152,6 +152,36 @@ impl SightingStore {
         Ok(Page { total, ..request.page(items, Sighting::position) })
     }
 
+    /// The ids after one, in their order.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ids_after(&self, site: SiteId, after: Uuid, most: u32) -> Result<Vec<Uuid>, DatabaseError> {
+        let sql = "SELECT id FROM sightings WHERE site_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let client = self.db.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&site.uuid(), &after, &i64::from(most)]).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Those of some sightings that a filter chooses, in the order of their ids.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn sightings_of(
+        &self,
+        site: SiteId,
+        filter: &SightingFilter,
+        ids: &[Uuid],
+    ) -> Result<Vec<Sighting>, DatabaseError> {
+        let client = self.db.client().await?;
+        let filter = Filter::new(site, filter);
+        let mut chosen = filter.conditions(List::Newest);
+        chosen.with("s.id = ANY(?)", &[(&ids, Type::UUID_ARRAY)]);
+        let rows = chosen.joined_rows(&client, &LISTED, "s.id", ids.len() as i64).await?;
+        read_all(&client, site, &rows).await
+    }
+
     /// One sighting.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::SightingStore;
+use super::{SightingStore, audits};
 use crate::{
     db::{Conditions, DatabaseError},
     page::Total,
@@ -56,6 +56,7 @@ impl SightingStore {
             rooms,
             by_device,
             further,
+            audits: audits::counts(&client, site, request.whole()).await?,
         })
     }
 }
