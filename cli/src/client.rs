@@ -192,7 +192,9 @@ impl Api {
         }
     }
 
-    fn status_error(&self, status: &Status) -> CliError {
+    /// Why a call, or a stream, failed.
+    #[must_use]
+    pub fn status_error(&self, status: &Status) -> CliError {
         // What came over the wire has no source: with one, the connection itself broke.
         match status.source() {
             Some(source) => {

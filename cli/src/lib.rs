@@ -12,6 +12,7 @@ pub mod config;
 mod enrollment;
 pub mod error;
 pub mod exit;
+mod export;
 mod files;
 pub mod list;
 mod lookup;

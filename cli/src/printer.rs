@@ -93,6 +93,19 @@ impl Printer {
         }
     }
 
+    /// Shows how many of something there are so far, where a person is watching.
+    #[must_use]
+    pub fn counter(&self, what: &'static str) -> ProgressBar {
+        if !self.shows_progress() {
+            return ProgressBar::hidden();
+        }
+        let counter = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what);
+        match ProgressStyle::with_template("{spinner} {human_pos} {msg} {per_sec}") {
+            Ok(style) => counter.with_style(style),
+            Err(_) => counter,
+        }
+    }
+
     /// Whether a person is watching: then a progress bar is welcome.
     fn shows_progress(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()

@@ -147,18 +147,26 @@ impl Cli {
         self.run_with_input(arguments, "")
     }
 
-    /// Runs a command with something on standard input.
-    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+    /// Starts a command that goes on for a while; what it says goes into a file.
+    pub fn start(&self, arguments: &[&str], log: &Path) -> Process {
+        Process::start_command(self.command(arguments), log)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("cavs"));
         command
             .args(arguments)
             .env("CAVS_CONFIG", &self.config)
             .env("CAVS_SERVER", &self.server)
             .env("CAVS_CA", &self.authority)
-            .env_remove("CAVS_TOKEN")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .env_remove("CAVS_TOKEN");
+        command
+    }
+
+    /// Runs a command with something on standard input.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = parent_death::spawn(command).unwrap();
         // A command that reads nothing may have ended by now.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());

@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use v1::stream_request::Message::Sightings;
 
-use super::bad_input::{converse, device_channel, hello, sighting};
+use super::{
+    bad_input::{converse, device_channel, hello, sighting},
+    proxy::site::until,
+};
 
 /// A good picture's sighting of whoever is on it.
 pub(crate) fn seen(
@@ -83,6 +86,7 @@ async fn records_are_found_kept_and_given_up() {
         assert!(status.is_none(), "{status:?}");
         summary(&site.cli.json(&["sightings", "list", "--limit", "1"])["sightings"][0])
     };
+    let mut watching = site.cli.start(&["sightings", "watch", "-o", "jsonl"], &site.path("watched"));
     site.cli.json(&["students", "deactivate", "17"]);
     assert_eq!(decided(3).await, "3 \"unknown\" \"EMPTY_GALLERY\"");
     assert!(site.cli.fails(1, &["enroll", "17", portrait.to_str().unwrap()]).contains("is not active"));
@@ -92,6 +96,22 @@ async fn records_are_found_kept_and_given_up() {
     assert_eq!(decided(5).await, "5 \"unknown\" \"EMPTY_GALLERY\"");
     site.cli.json(&["students", "update", "17", "--photo-consent", "given"]);
     assert_eq!(decided(6).await, "6 \"accepted\" \"MATCHED\"");
+    // Whoever watches is told of each; what was before the watching began is not.
+    until("the last sighting is told", || watching.output().lines().count() >= 3);
+    let told = watching.output();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(told.last().unwrap()["sequence"], 6);
+    assert!(
+        told.windows(2).all(|pair| pair[0]["sequence"].as_u64() < pair[1]["sequence"].as_u64()),
+        "{told:?}"
+    );
+    assert_eq!(watching.exit_code(), None);
+    watching.terminate();
+    for (name, lines) in [("sightings.csv", 7), ("sightings.jsonl", 6)] {
+        let path = site.path(name);
+        assert!(site.cli.run(&["sightings", "export", path.to_str().unwrap()]).status.success());
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), lines, "{name}");
+    }
 
     // The file of the documents, and what was written is read again.
     let document =

@@ -1,5 +1,7 @@
 //! `cavs sightings`
 
+use std::{path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
+
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
 use cavs_types::{Decision, SightingId};
 use clap::builder::PossibleValue;
@@ -11,7 +13,11 @@ use crate::{
     completion,
     config::Config,
     error::CliError,
+    exit::Exit,
+    export::{FileFormat, Output, RowWriter},
+    list::ListWriter,
     lookup,
+    output::Format,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
@@ -24,6 +30,13 @@ pub enum SightingsCommand {
     /// List sightings, newest first
     #[command(visible_alias = "ls")]
     List(ListArgs),
+    /// Tell of sightings as they come in, until it is interrupted
+    #[command(
+        after_help = "What was missed while the connection was broken is told when it is back. For programs: -o jsonl."
+    )]
+    Watch(Filter),
+    /// Write all sightings into a file: .csv, .jsonl or .parquet
+    Export(ExportArgs),
     /// Show a sighting: what the machine said, when the person came and left, how right the clock was
     Show {
         /// Id
@@ -35,6 +48,27 @@ pub enum SightingsCommand {
 /// Options of `cavs sightings list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    extent: Extent,
+}
+
+/// Options of `cavs sightings export`.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The file, which must not be there yet; `-` is standard output
+    file: PathBuf,
+    /// What the file's ending says where it is not given
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// Which sightings are wanted.
+#[derive(Debug, clap::Args)]
+pub struct Filter {
     /// Only this student
     #[arg(long, value_name = "NUMBER|ID", add = completion::students())]
     student: Option<String>,
@@ -53,8 +87,6 @@ pub struct ListArgs {
     /// Only before this time, or up to the end of this day
     #[arg(long, value_name = "TIME", value_parser = TimeSpec::parse)]
     until: Option<TimeSpec>,
-    #[command(flatten)]
-    extent: Extent,
 }
 
 fn explained(decision: Decision) -> PossibleValue {
@@ -72,6 +104,8 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     match command {
         SightingsCommand::List(args) => list(args, config, printer).await,
+        SightingsCommand::Watch(filter) => watch(filter, config, printer).await,
+        SightingsCommand::Export(args) => export(args, config, printer).await,
         SightingsCommand::Show { id } => {
             let api = Api::connect(config).await?;
             let request = v1::GetSightingRequest { id: id.to_string() };
@@ -81,16 +115,7 @@ pub(crate) async fn run(
 }
 
 async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
-    let (from, until) = range(args.from, args.until, &TimeZone::system())?;
-    let api = Api::connect(config).await?;
-    let filter = v1::SightingFilter {
-        device_id: lookup::device_id(&api, args.device.as_deref()).await?,
-        classroom: args.classroom.unwrap_or_default(),
-        student_id: lookup::student_id(&api, args.student.as_deref()).await?,
-        decision: args.decision.map(enum_to_wire).unwrap_or_default(),
-        start_time: from.map(to_timestamp),
-        end_time: until.map(to_timestamp),
-    };
+    let (api, filter) = args.filter.connected(config).await?;
     paging::list::<SightingList, _>(args.extent, printer, async |query| {
         let PageQuery { size: page_size, token: page_token, with_total: with_total_size } = query;
         let filter = Some(filter.clone());
@@ -104,6 +129,94 @@ async fn list(args: ListArgs, config: &Config, printer: &Printer) -> Result<(), 
         })
     })
     .await
+}
+
+impl Filter {
+    /// The server, and the filter as the wire has it. What can't be is told before anybody is asked.
+    async fn connected(self, config: &Config) -> Result<(Api, v1::SightingFilter), CliError> {
+        let (from, until) = range(self.from, self.until, &TimeZone::system())?;
+        let api = Api::connect(config).await?;
+        let filter = v1::SightingFilter {
+            device_id: lookup::device_id(&api, self.device.as_deref()).await?,
+            classroom: self.classroom.unwrap_or_default(),
+            student_id: lookup::student_id(&api, self.student.as_deref()).await?,
+            decision: self.decision.map(enum_to_wire).unwrap_or_default(),
+            start_time: from.map(to_timestamp),
+            end_time: until.map(to_timestamp),
+        };
+        Ok((api, filter))
+    }
+}
+
+/// How long to wait before asking again where the server is away.
+const AGAIN: Duration = Duration::from_secs(2);
+
+async fn watch(filter: Filter, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    if matches!(printer.format(), Format::Json | Format::Yaml) {
+        return Err(CliError::usage("a document that never ends: use -o jsonl, -o csv or a table"));
+    }
+    let (mut api, filter) = filter.connected(config).await?;
+    let mut writer = ListWriter::<SightingList>::new(printer);
+    let mut last = String::new();
+    loop {
+        let request =
+            v1::WatchSightingsRequest { filter: Some(filter.clone()), after_sighting_id: last.clone() };
+        let ended = async {
+            let mut stream = api.call(api.sightings().watch_sightings(request)).await?;
+            while let Some(told) = stream.message().await.map_err(|status| api.status_error(&status))? {
+                let newest = told.sightings.iter().map(|sighting| &sighting.id).max();
+                last = newest.max(Some(&last)).cloned().unwrap_or_default();
+                let sightings: Vec<SightingView> = told.sightings.into_iter().map(Into::into).collect();
+                if !writer.page(&sightings)? {
+                    return Ok(false);
+                }
+            }
+            Ok::<bool, CliError>(true)
+        };
+        match ended.await {
+            Ok(false) => return Ok(()),
+            // It ends by itself from time to time.
+            Ok(true) => {}
+            Err(error) if error.exit() == Exit::Unavailable && !last.is_empty() => {
+                printer.note(&format!("{error}; trying again"));
+                tokio::time::sleep(AGAIN).await;
+                match Api::connect(config).await {
+                    Ok(again) => api = again,
+                    Err(error) if error.exit() == Exit::Unavailable => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn export(args: ExportArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    let ExportArgs { file, format, filter } = args;
+    let format = format.or_else(|| FileFormat::of(&file)).ok_or_else(|| {
+        let file = file.display();
+        CliError::usage(format!("{file}: ends with none of .csv, .jsonl and .parquet: say --format"))
+    })?;
+    let (api, filter) = filter.connected(config).await?;
+    let (out, reader_left) = Output::open(&file)?;
+    let mut rows = RowWriter::new(format, out)?;
+    let mut stream = api
+        .call(api.sightings().export_sightings(v1::ExportSightingsRequest { filter: Some(filter) }))
+        .await?;
+    let (progress, mut count) = (printer.counter("sightings"), 0_u64);
+    while let Some(some) = api.bounded(stream.message()).await? {
+        rows.write(&some.sightings)?;
+        count += some.sightings.len() as u64;
+        progress.set_position(count);
+        if reader_left.load(Relaxed) {
+            return Ok(());
+        }
+    }
+    progress.finish_and_clear();
+    if rows.finish()?.keep(&file)? {
+        printer.note(&format!("{count} sightings written to {}", file.display()));
+    }
+    Ok(())
 }
 
 pub(super) fn range(

@@ -380,6 +380,41 @@ fn the_queue_is_filtered_and_reviewed_in_bulk() {
 }
 
 #[test]
+fn sightings_are_watched_and_exported() {
+    let fake = with_sighting();
+    // A stream that ends is asked to go on; one that is refused ends the watching.
+    let ran = fake.cavs(&["sightings", "watch", "--classroom", "Room 12", "-o", "jsonl"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (4, 1), "{ran:?}");
+    assert_eq!(fake.service.state().watched_after, ID);
+    assert_eq!(fake.cavs(&["sightings", "watch", "-o", "json"]).code, 2);
+
+    for (name, lines) in [("all.csv", 3), ("all.jsonl", 2)] {
+        let ran = fake.cavs(&["sightings", "export", name, "--decision", "pending"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, &*format!("2 sightings written to {name}\n")));
+        let text = std::fs::read_to_string(fake.home().join(name)).unwrap();
+        assert_eq!(text.lines().count(), lines, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert_eq!(fake.cavs(&["sightings", "export", name]).code, 1, "never in the place of another file");
+        insta::assert_snapshot!(name, text);
+    }
+    assert_eq!(fake.cavs(&["sightings", "export", "all.parquet"]).code, 0);
+    let file = std::fs::read(fake.home().join("all.parquet")).unwrap();
+    assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1"));
+    let ran = fake.cavs(&["sightings", "export", "-", "--format", "csv"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3));
+    assert_eq!(fake.cavs(&["sightings", "export", "all.xlsx"]).code, 2);
+    // What does not come whole leaves no file.
+    fake.service.state().export_breaks = true;
+    let ran = fake.cavs(&["sightings", "export", "half.csv"]);
+    assert_eq!((ran.code, fake.home().join("half.csv").exists()), (5, false), "{ran:?}");
+    assert!(
+        std::fs::read_dir(fake.home())
+            .unwrap()
+            .all(|entry| { !entry.unwrap().file_name().to_string_lossy().starts_with(".tmp") })
+    );
+}
+
+#[test]
 fn audits_are_answered_once() {
     let fake = with_sighting();
     let ran = fake.cavs(&["review", "audit", "next", "--evidence-out", "face.jpg"]);

@@ -1,18 +1,19 @@
 //! Verdicts on sightings, against a real database: what is in force, what is on record, and who may change it.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use bytes::Bytes;
 use cavs_embedding::UnitEmbedding;
 use cavs_types::{
-    DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, StudentField, StudentId, UserId,
-    Verdict,
+    Decision, DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, StudentField,
+    StudentId, UserId, Verdict,
 };
 use proptest::{
     prelude::*,
     strategy::ValueTree,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::faces::camera;
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     sightings::{
         AuditAnswer, BulkReview, BulkReviewed, CapturedSighting, ClaimedBy, NewClaim, NewReview,
         NewWithdrawal, Period, QueueFilter, QueueRequest, Sighting, SightingCounts, SightingFilter,
-        StatsRequest,
+        SightingWatch, StatsRequest,
     },
     testing::{MAIN, TestDatabase, face, sighting},
 };
@@ -537,4 +538,49 @@ async fn accuracy_is_what_people_found_who_were_not_told() {
     let counts = stats().await;
     let kinds = [audited.div_ceil(4), (audited + 2) / 4 + (audited + 1) / 4, audited / 4];
     assert_eq!([counts.unclear, counts.wrong, counts.right], kinds);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_watches_is_told_of_each_sighting_once() {
+    let class = Class::start(0).await;
+    let (app, device) = (&class.app, camera(&class.app, "door").await);
+    let shutdown = CancellationToken::new();
+    let feed = app.feed.clone();
+    let following = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { feed.follow(shutdown).await }
+    });
+    let watch = |filter, after| app.feed.watch(MAIN, filter, after).unwrap();
+    let accepted = SightingFilter { decision: Some(Decision::Accepted), ..SightingFilter::default() };
+    let (mut all, mut some) = (watch(SightingFilter::default(), None), watch(accepted, None));
+    let ingest = async |numbers: std::ops::Range<u64>| {
+        let seen: Vec<_> = numbers.map(|n| sighting(n, face(if n % 2 == 1 { 1 } else { 50 }))).collect();
+        app.ingest.ingest(MAIN, device, &seen).await.unwrap();
+    };
+    let told = async |watch: &mut SightingWatch, wanted: usize| {
+        let mut told = Vec::<Sighting>::new();
+        while told.len() < wanted {
+            let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("is told");
+            told.extend(next.unwrap());
+        }
+        told
+    };
+    let numbers = |told: &[Sighting]| told.iter().map(|s| s.key.sequence).collect::<Vec<_>>();
+    ingest(0..10).await;
+    let first = told(&mut all, 10).await;
+    assert_eq!(numbers(&first), (0..10).collect::<Vec<_>>());
+    assert_eq!(numbers(&told(&mut some, 5).await), [1, 3, 5, 7, 9]);
+    // What comes again is told to nobody; more than is told at once comes, too.
+    ingest(5..400).await;
+    assert_eq!(numbers(&told(&mut all, 390).await), (10..400).collect::<Vec<_>>());
+    // Who was away goes on after the last one.
+    let mut again = watch(SightingFilter::default(), Some(first[6].id));
+    assert_eq!(numbers(&told(&mut again, 393).await), (7..400).collect::<Vec<_>>());
+    let mut places = Vec::new();
+    while let Ok(place) = app.feed.watch(MAIN, SightingFilter::default(), None) {
+        places.push(place);
+        assert!(places.len() < 100);
+    }
+    shutdown.cancel();
+    following.await.unwrap();
 }

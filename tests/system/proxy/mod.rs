@@ -1,7 +1,7 @@
 //! Cameras that run no networks, through `cavs-edge-agent proxy`: real processes, simple clients.
 
 mod load;
-mod site;
+pub(crate) mod site;
 
 use std::{
     fs,

@@ -48,6 +48,10 @@ pub(crate) struct State {
     pub(crate) students: Vec<v1::Student>,
     pub(crate) pairs: Vec<v1::ConfusablePair>,
     pub(crate) queue_filters: Vec<v1::QueueFilter>,
+    /// What was asked to go on after.
+    pub(crate) watched_after: String,
+    /// Exports don't come to their end.
+    pub(crate) export_breaks: bool,
     pub(crate) sightings: Vec<v1::Sighting>,
     pub(crate) filters: Vec<v1::SightingFilter>,
     pub(crate) reviews: Vec<v1::ReviewSightingRequest>,

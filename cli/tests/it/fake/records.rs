@@ -1,10 +1,13 @@
 //! Devices, sightings and reviews of the server.
 
+use std::pin::Pin;
+
 use cavs_proto::{
     status, to_timestamp,
     v1::{self, get_device_request::Key},
 };
 use cavs_types::{DeviceId, ErrorReason};
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{Service, counted, page};

@@ -1,6 +1,6 @@
 //! What devices say of themselves on their streams, and what they are told.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use cavs_embedding::PackDigest;
 use cavs_types::{DeviceId, ErrorReason, SiteId};

@@ -1,0 +1,102 @@
+//! Sightings as flat rows: CSV for spreadsheets, JSON lines for programs, Parquet for analysis.
+
+mod columns;
+mod output;
+mod parquet;
+
+use std::{io::Write, path::Path};
+
+use ::csv::Terminator;
+use cavs_proto::v1;
+use clap::ValueEnum;
+
+use crate::{error::CliError, output::csv_line, text::sanitised_json};
+
+pub(crate) use columns::{COLUMNS, Kind, Value};
+pub(crate) use output::Output;
+use parquet::ParquetRows;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// Comma-separated values; cells that a spreadsheet would compute begin with an apostrophe
+    Csv,
+    /// One line of JSON a sighting
+    Jsonl,
+    /// Apache Parquet, compressed with Snappy; times in microseconds, UTC
+    Parquet,
+}
+
+impl FileFormat {
+    /// What a file's name says.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        Self::from_str(path.extension()?.to_str()?, true).ok()
+    }
+}
+
+/// Writes rows of sightings, as they come.
+pub(crate) enum RowWriter<W: Write + Send> {
+    Csv(W),
+    Jsonl(W),
+    Parquet(Box<ParquetRows<W>>),
+}
+
+impl<W: Write + Send> RowWriter<W> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn new(format: FileFormat, mut out: W) -> Result<Self, CliError> {
+        Ok(match format {
+            FileFormat::Csv => {
+                let header = COLUMNS.iter().map(|column| column.name.to_owned());
+                write_text(&mut out, &csv_line(header, Terminator::CRLF)?)?;
+                Self::Csv(out)
+            }
+            FileFormat::Jsonl => Self::Jsonl(out),
+            FileFormat::Parquet => Self::Parquet(Box::new(ParquetRows::new(out)?)),
+        })
+    }
+
+    /// Writes some sightings.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub(crate) fn write(&mut self, sightings: &[v1::Sighting]) -> Result<(), CliError> {
+        match self {
+            Self::Csv(out) => sightings.iter().try_for_each(|sighting| {
+                let cells = COLUMNS.iter().map(|column| (column.value)(sighting).cell());
+                write_text(out, &csv_line(cells, Terminator::CRLF)?)
+            }),
+            Self::Jsonl(out) => sightings.iter().try_for_each(|sighting| {
+                let fields =
+                    COLUMNS.iter().map(|column| (column.name.to_owned(), (column.value)(sighting).json()));
+                let row = serde_json::Value::Object(fields.collect());
+                write_text(out, &format!("{}\n", sanitised_json(&row.to_string())))
+            }),
+            Self::Parquet(rows) => rows.write(sightings),
+        }
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn finish(self) -> Result<W, CliError> {
+        match self {
+            Self::Csv(mut out) | Self::Jsonl(mut out) => {
+                out.flush().map_err(|error| failed(&error))?;
+                Ok(out)
+            }
+            Self::Parquet(rows) => rows.finish(),
+        }
+    }
+}
+
+fn write_text(out: &mut impl Write, text: &str) -> Result<(), CliError> {
+    out.write_all(text.as_bytes()).map_err(|error| failed(&error))
+}
+
+fn failed(error: &impl std::fmt::Display) -> CliError {
+    CliError::failure("OUTPUT", format!("the export: {error}"))
+}
