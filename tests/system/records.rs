@@ -97,7 +97,7 @@ async fn records_are_found_kept_and_given_up() {
     site.cli.json(&["students", "update", "17", "--photo-consent", "given"]);
     assert_eq!(decided(6).await, "6 \"accepted\" \"MATCHED\"");
     // Whoever watches is told of each; what was before the watching began is not.
-    until("the last sighting is told", || watching.output().lines().count() >= 3);
+    until("the last sighting is told", || watching.output().contains("\"sequence\":6,"));
     let told = watching.output();
     let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(told.last().unwrap()["sequence"], 6);

@@ -1,5 +1,7 @@
 //! Two sites with the same people in them: neither is ever told of the other's.
 
+use std::time::Duration;
+
 use cavs_proto::{FILE_DESCRIPTOR_SET, error_reason, v1};
 use cavs_tests::{Cli, Device, TestSite, people};
 use cavs_types::{ErrorReason, SightingId};
@@ -160,7 +162,7 @@ impl Known {
             ("Student", "id") => &self.student,
             ("GetDeviceRequest", "name") => door,
             ("GetSiteRequest", "name") => school,
-            (_, "sighting_ids") => &self.sighting,
+            (_, "sighting_ids" | "after_sighting_id") => &self.sighting,
             (_, "number" | "name") => return "new".to_owned(),
             (_, "section" | "classroom" | "notes" | "page_token") => return String::new(),
             (_, "email" | "department" | "external_id" | "enrollment_date" | "etag") => return String::new(),
@@ -315,11 +317,18 @@ async fn answer(
         Err(status) => Some(status),
         Ok(response) => {
             let mut stream = response.into_inner();
+            // Nothing comes in: whoever watches waits.
+            let waits = method.name().starts_with("Watch");
+            let limit = if waits { Duration::from_millis(300) } else { Duration::from_secs(60) };
             loop {
-                match stream.message().await {
-                    Ok(Some(message)) => messages.push(message),
-                    Ok(None) => break None,
-                    Err(status) => break Some(status),
+                match tokio::time::timeout(limit, stream.message()).await {
+                    Ok(Ok(Some(message))) => messages.push(message),
+                    Ok(Ok(None)) => break None,
+                    Ok(Err(status)) => break Some(status),
+                    Err(_) => {
+                        assert!(waits, "{} gives no answer", method.full_name());
+                        break None;
+                    }
                 }
             }
         }

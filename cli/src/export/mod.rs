@@ -18,7 +18,7 @@ use parquet::ParquetRows;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FileFormat {
+pub(crate) enum FileFormat {
     /// Comma-separated values; cells that a spreadsheet would compute begin with an apostrophe
     Csv,
     /// One line of JSON a sighting

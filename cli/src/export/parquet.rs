@@ -134,8 +134,8 @@ mod tests {
         let sighting = |n: usize| v1::Sighting {
             id: format!("id {n}"),
             capture_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 123_456_000 }),
-            has_evidence: n % 2 == 0,
-            liveness: (n % 3 == 0).then_some(0.9),
+            has_evidence: n.is_multiple_of(2),
+            liveness: n.is_multiple_of(3).then_some(0.9),
             sequence: n as u64,
             ..v1::Sighting::default()
         };
@@ -151,8 +151,8 @@ mod tests {
             let row = row.unwrap();
             assert_eq!(row.get_string(place("sighting_id")).unwrap(), &format!("id {n}"));
             assert_eq!(row.get_timestamp_micros(place("capture_time")).unwrap(), 1_700_000_000_123_456);
-            assert_eq!(row.get_bool(place("has_evidence")).unwrap(), n % 2 == 0);
-            assert_eq!(row.get_double(place("liveness")).ok(), (n % 3 == 0).then_some(0.9));
+            assert_eq!(row.get_bool(place("has_evidence")).unwrap(), n.is_multiple_of(2));
+            assert_eq!(row.get_double(place("liveness")).ok(), n.is_multiple_of(3).then_some(0.9));
             assert_eq!(row.get_long(place("sequence")).unwrap(), n as i64);
             assert!(row.get_string(place("student_name")).is_err(), "nobody knows");
         }

@@ -499,7 +499,7 @@ async fn accuracy_is_what_people_found_who_were_not_told() {
     let drawn = stats().await;
     assert!((10..=44).contains(&drawn.waiting), "{drawn:?}");
     assert_eq!(drawn.accuracy(), None);
-    assert_eq!(app.reviews.next_audit(MAIN, database.user("bob").await).await.unwrap().is_some(), true);
+    assert!(app.reviews.next_audit(MAIN, database.user("bob").await).await.unwrap().is_some());
 
     let mut audited: u64 = 0;
     while let Some(audit) = app.reviews.next_audit(MAIN, user).await.unwrap() {
