@@ -248,9 +248,10 @@ impl CliError {
             }
             Self::TimedOut { .. } => Some("try again, or give it more time with --timeout".to_owned()),
             Self::Rpc(error) => error.reason.and_then(hint_for).map(str::to_owned),
+            Self::Failure { reason, .. } | Self::NotFound { reason, .. } => {
+                hint_of_own(reason).map(str::to_owned)
+            }
             Self::Usage(_)
-            | Self::Failure { .. }
-            | Self::NotFound { .. }
             | Self::File { .. }
             | Self::Certs(_)
             | Self::Pack(_)
@@ -288,6 +289,20 @@ fn exit_of_certs(error: &CertError) -> Exit {
         | CertError::Request(_)
         | CertError::Random
         | CertError::Generate(_) => Exit::Failure,
+    }
+}
+
+/// What helps against the program's own reasons whose message does not say it.
+fn hint_of_own(reason: &str) -> Option<&'static str> {
+    match reason {
+        "CONTEXT_NOT_FOUND" => Some("see: cavs context list"),
+        "CONTEXT_EXISTS" => Some("change it with: cavs context update; or forget it with: cavs context rm"),
+        "CA_UNUSABLE" => Some("give the site's root certificate (ca.pem) with --ca FILE"),
+        "NO_IMAGES" => Some("see: cavs enroll --help"),
+        "NO_EVIDENCE" => {
+            Some("the server keeps pictures of the decisions that evidence.keep names in its configuration")
+        }
+        _ => None,
     }
 }
 

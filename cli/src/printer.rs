@@ -160,10 +160,19 @@ impl Printer {
     /// # Errors
     /// `Usage`: nobody is there to be asked, or they said no.
     pub fn confirm(&self, question: &str) -> Result<(), CliError> {
+        self.agree(question, "nobody can undo it")
+    }
+
+    /// Asks a person whether something is meant, of which `warning` says why it should be thought over.
+    ///
+    /// # Errors
+    /// `Usage`: nobody is there to be asked, or they said no.
+    pub fn agree(&self, question: &str, warning: &str) -> Result<(), CliError> {
         if !self.may_ask() {
-            return Err(CliError::usage(format!("{question} Say --yes if it is meant: nobody can undo it")));
+            return Err(CliError::usage(format!("{question} Say --yes if it is meant: {warning}")));
         }
-        match self.ask(&format!("{question} Nobody can undo it. [y/N] "))?.to_lowercase().as_str() {
+        let answer = self.ask(&format!("{question} ({warning}) [y/N] "))?;
+        match answer.to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(CliError::usage("nothing was done")),
         }

@@ -124,7 +124,7 @@ fn add(
     let file =
         config::read_file(&GlobalArgs { config: path.exists().then(|| path.clone()), ..global.clone() })?.1;
     if file.contexts.contains_key(name) {
-        let message = format!("{}: has a context {name} already; see: cavs context update", path.display());
+        let message = format!("{}: has a context {name} already", path.display());
         return Err(CliError::failure("CONTEXT_EXISTS", message));
     }
     let context = said(user, global)?;

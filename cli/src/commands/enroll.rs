@@ -23,7 +23,8 @@ use crate::{
     lookup,
     printer::Printer,
     view::{
-        BulkEnrollment, Enrollment, FolderEnrollment, ImportView, StudentRefView, StudentView, VerdictView,
+        BulkEnrollment, Enrollment, EnrollmentPreview, FolderEnrollment, FolderPreview, ImportView,
+        StudentRefView, StudentView, VerdictView,
     },
 };
 
@@ -50,6 +51,9 @@ pub struct EnrollArgs {
     /// Import this file of students first, as `cavs students import` does
     #[arg(long, value_name = "CSV", requires = "photos")]
     roster: Option<PathBuf>,
+    /// Send no picture; say which students would be enrolled from how many
+    #[arg(long, requires = "photos", conflicts_with = "roster")]
+    dry_run: bool,
     /// Take images that are unlike the student's others, too: you know that they show the student
     #[arg(long, conflicts_with = "photos")]
     accept_unlike: bool,
@@ -60,10 +64,10 @@ pub struct EnrollArgs {
 
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
-        EnrollArgs { photos: Some(photos), roster, .. } => {
+        EnrollArgs { photos: Some(photos), roster, dry_run, .. } => {
             // Whoever interrupts it leaves no unpacked photographs behind.
             tokio::select! {
-                done = bulk(&photos, roster.as_deref(), config, printer) => done,
+                done = bulk(&photos, roster.as_deref(), dry_run, config, printer) => done,
                 interrupted = interruption() => Err(interrupted),
             }
         }
@@ -126,6 +130,7 @@ async fn interruption() -> CliError {
 async fn bulk(
     photos: &Path,
     roster: Option<&Path>,
+    dry_run: bool,
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
@@ -151,6 +156,9 @@ async fn bulk(
     }
     let Photographs { mut folders, named, left_out } = found;
     group_by_student(&api, named, &mut folders).await?;
+    if dry_run {
+        return preview(&api, folders, printer).await;
+    }
     let bar = printer.progress_bar(folders.iter().map(|folder| folder.found.images.len()).sum());
     let ended = Cell::new(false);
     let enrolled = stream::iter(folders).map(|folder| {
@@ -188,6 +196,24 @@ async fn bulk(
         None if done.students_failed > 0 || done.left_out > 0 => Err(CliError::Reported),
         None => Ok(()),
     }
+}
+
+/// Says which students would be enrolled from how many pictures.
+async fn preview(api: &Api, folders: Vec<StudentFolder>, printer: &Printer) -> Result<(), CliError> {
+    let mut students = Vec::new();
+    for StudentFolder { number, found, .. } in folders {
+        let student = match lookup::student(api, &number).await {
+            Ok(student) => Some(StudentRefView::from(&StudentView::from(student))),
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(_) => None,
+        };
+        let (images, left_out) = (found.images.len(), found.left_out.len());
+        students.push(FolderPreview { number, student, images, left_out });
+    }
+    let preview = EnrollmentPreview { students };
+    printer.report(&preview)?;
+    printer.note("no picture was sent, as it was a dry run");
+    if preview.is_complete() { Ok(()) } else { Err(CliError::Reported) }
 }
 
 /// Imports a file of students; it must be without problems.

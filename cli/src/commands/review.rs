@@ -396,8 +396,8 @@ async fn bulk(args: BulkArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
         return printer.report(&BulkReviewView::new(would, verdict, true));
     }
     if !yes {
-        let would = format!("{} sightings would be {verdict}: say --yes if it is meant", would.chosen);
-        return Err(CliError::usage(would));
+        let question = format!("Have {} sightings {verdict}?", would.chosen);
+        printer.agree(&question, "each is taken back by itself")?;
     }
     let done = api.call(api.reviews().review_pending(request(false))).await?;
     printer.report(&BulkReviewView::new(done, verdict, false))

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: SetupArgs, global: &GlobalArgs, printer: &Printer)
     let config_path = config::path_of(global)?;
     let known = GlobalArgs { config: config_path.exists().then(|| config_path.clone()), ..global.clone() };
     if config::read_file(&known)?.1.contexts.contains_key(&plan.name) {
-        let message = format!("there is a context {} already; see: cavs context rm", plan.name);
+        let message = format!("there is a context {} already", plan.name);
         return Err(CliError::failure("CONTEXT_EXISTS", message));
     }
     let password =

@@ -15,8 +15,9 @@ use crate::{
 
 /// What `cavs sites --help` says of sites.
 pub(crate) const ABOUT_SITES: &str = "A site is a school or a company location. Students, devices, sightings, gallery and thresholds \
-are a site's own. Whoever has a role in one site only never has to name it; others choose with --site, CAVS_SITE, `site` in \
-the configuration file, or `cavs login --site SITE`, in this order. Sites are added, renamed and archived by operators: \
+are a site's own. Whoever has a role in one site only never has to name it; others choose with --site, CAVS_SITE, \
+the context (`cavs context update NAME --site SITE`), `site` in the configuration file, or `cavs login --site SITE`, in \
+this order. Sites are added, renamed and archived by operators: \
 see `cavs-server user add --role operator` and `cavs-server user grant`.";
 
 /// What `cavs sites` does.

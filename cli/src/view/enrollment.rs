@@ -84,6 +84,48 @@ pub struct BulkEnrollment {
     pub beside: Vec<VerdictView>,
 }
 
+/// What would be enrolled from a folder of students' folders.
+#[derive(Debug, Serialize)]
+pub struct EnrollmentPreview {
+    /// One per folder, in order of the numbers.
+    pub students: Vec<FolderPreview>,
+}
+
+/// What would be enrolled from one student's folder.
+#[derive(Debug, Serialize)]
+pub struct FolderPreview {
+    /// Name of the folder: the student's number.
+    pub number: String,
+    /// Whose number it is; null where it is nobody's.
+    pub student: Option<StudentRefView>,
+    /// Pictures that would be sent.
+    pub images: usize,
+    /// Files that would not be tried.
+    pub left_out: usize,
+}
+
+impl EnrollmentPreview {
+    /// Whether each folder is a student's, with pictures, and every file in it would be tried.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.students
+            .iter()
+            .all(|folder| folder.student.is_some() && folder.images > 0 && folder.left_out == 0)
+    }
+}
+
+impl Report for EnrollmentPreview {
+    const ROWS: Option<&'static str> = Some("students");
+
+    fn table(&self, style: &Style) -> String {
+        let rows = self.students.iter().map(|folder| {
+            let name = folder.student.as_ref().map_or("nobody's number", |student| student.name.as_str());
+            [folder.number.clone(), name.to_owned(), folder.images.to_string(), folder.left_out.to_string()]
+        });
+        table(style, ["NUMBER", "NAME", "IMAGES", "LEFT OUT"], rows.collect())
+    }
+}
+
 impl VerdictView {
     /// The server's verdict on an image.
     #[must_use]

@@ -30,7 +30,9 @@ pub use certs::{CertificateView, DevSetView};
 pub use context::{ContextList, ContextView, SettingView, SettingsView};
 pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView};
 pub use device_token::{DeviceTokenView, RevokedTokensView};
-pub use enrollment::{BulkEnrollment, Enrollment, FolderEnrollment, VerdictView};
+pub use enrollment::{
+    BulkEnrollment, Enrollment, EnrollmentPreview, FolderEnrollment, FolderPreview, VerdictView,
+};
 pub use gallery::{
     CalibrationView, GalleryView, GraphView, SearchesView, SideView, SuggestionView, ThresholdChangeView,
     ThresholdList, ThresholdsView,

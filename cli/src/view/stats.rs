@@ -188,8 +188,6 @@ impl StatsView {
 }
 
 impl Report for StatsView {
-    const ROWS: Option<&'static str> = Some("days");
-
     fn table(&self, style: &Style) -> String {
         let more = if self.pending_reviews_exact { "" } else { "more than " };
         let today = self.days.last().map(|day| day.day.as_str()).unwrap_or_default();

@@ -38,6 +38,21 @@ fn names_and_numbers_complete_from_the_server() {
 }
 
 #[test]
+fn a_real_bash_completes() {
+    let fake = Fake::with_students(&["1001", "20"]);
+    let script = "source <(cavs completions bash); COMP_WORDS=(cavs students show 10); COMP_CWORD=3; COMP_TYPE=9; \
+                  _clap_complete_cavs cavs 10 show; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_cavs")).parent().unwrap();
+    let output = std::process::Command::new("bash")
+        .args(["-c", script])
+        .env("HOME", fake.home())
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "1001");
+}
+
+#[test]
 fn contexts_complete_from_the_file() {
     let fake = Fake::start();
     let add = ["context", "add", "north", "--server", &fake.url, "--ca", fake.ca()];

@@ -121,6 +121,26 @@ fn a_school_is_enrolled_from_folders() {
     assert_eq!((&json["students_enrolled"], &json["students_failed"]), (&2.into(), &2.into()));
     assert_eq!(json["students"][2]["error_reason"], "STUDENT_NOT_FOUND");
     assert_eq!(json["students"][3]["error_reason"], "NO_IMAGES");
+
+    let ran = fake.cavs(&[
+        "enroll",
+        "--photos",
+        "school",
+        "--dry-run",
+        "-o",
+        "csv",
+        "--columns",
+        "number,student.number,images,left_out",
+    ]);
+    assert_eq!(ran.code, 1, "1003 and 1004 are nobody's: {ran:?}");
+    let expected =
+        "number,student.number,images,left_out\n1001,1001,2,0\n1002,1002,1,0\n1003,,1,0\n1004,,0,1\n";
+    assert_eq!(ran.stdout, expected);
+    fs::remove_dir_all(fake.home().join("school/1003")).unwrap();
+    fs::remove_dir_all(fake.home().join("school/1004")).unwrap();
+    let ran = fake.cavs(&["enroll", "--photos", "school", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("no picture was sent"), "{ran:?}");
 }
 
 #[test]

@@ -365,7 +365,7 @@ fn the_queue_is_filtered_and_reviewed_in_bulk() {
     let bulk = |more: &[&str]| fake.cavs(&[&["review", "bulk", "rejected"], &filters[..], more].concat());
     assert_eq!(bulk(&["--dry-run"]).stdout, "1 sightings would be rejected; nothing was changed\n");
     let ran = bulk(&[]);
-    assert_eq!((ran.code, ran.stderr.contains("say --yes if it is meant")), (2, true), "{ran:?}");
+    assert_eq!((ran.code, ran.stderr.contains("Say --yes if it is meant")), (2, true), "{ran:?}");
     assert_eq!(bulk(&["--yes"]).stdout, "1 sightings rejected\n");
     let mine = fake.cavs(&["review", "mine", "-o", "json"]).json();
     assert_eq!((&mine["sightings"][0]["id"], &mine["total_size"]), (&ID.into(), &1.into()));
