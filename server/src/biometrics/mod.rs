@@ -14,7 +14,7 @@ mod store;
 
 pub use keyring::{KeyError, Keyring};
 pub use maintenance::Maintenance;
-pub use model::{Erasure, TemplateInfo};
+pub use model::{Erasure, Portrait, TemplateInfo};
 pub use policies::RetentionPolicies;
 pub use retention::{
     Deleted, Kept, OwnPolicy, PolicyChange, RetentionPolicy, RetentionReport, RetentionRun, Standing,
@@ -23,8 +23,8 @@ pub use retention::{
 pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::{Keys, RotationDue};
 pub use store::{
-    BiometricStore, CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace, StoredKey,
-    StoredTemplate, TemplateOutcome, TemplateState,
+    BiometricStore, CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace, SealedPortrait,
+    StoredKey, StoredTemplate, TemplateOutcome, TemplateState,
 };
 pub(crate) use store::{
     ERASURE, IS_ENROLLED, TEMPLATE_COUNT, erase_faces, has_evidence, insert_student_keys, read_erasure,

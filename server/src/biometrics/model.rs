@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use cavs_embedding::PackDigest;
 use cavs_types::{ErasureState, Quality, StudentId, TemplateId};
 use jiff::Timestamp;
@@ -16,6 +17,15 @@ pub struct TemplateInfo {
     pub quality: Quality,
     /// When it was enrolled.
     pub created_at: Timestamp,
+}
+
+/// The picture that a student is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portrait {
+    /// Whose face it is.
+    pub student: StudentId,
+    /// As it was kept at enrollment.
+    pub jpeg: Bytes,
 }
 
 /// The erasure of a student.

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cavs_secrets::Locked;
 use cavs_types::{DataKeyId, ErrorReason, SiteId, StudentId};
 use jiff::civil::Date;
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     biometrics::{
-        BiometricStore, Key, KeyName, Keyring, Owner, SealError,
+        BiometricStore, Key, KeyName, Keyring, Owner, Portrait, SealError, SealedPortrait,
         store::{Epoch, KeyOf, NewDataKey, StoredKey},
     },
     db::DatabaseError,
@@ -150,6 +151,34 @@ impl Keys {
         let KeyName::Data(id) = KeyName::of(sealed)? else { return Err(SealError::DoesNotOpen.into()) };
         let stored = store.data_key(site, id).await?.ok_or(SealError::DoesNotOpen)?;
         Ok(self.open(&stored)?.open(owner, sealed)?)
+    }
+
+    /// The picture that each of some students of the site is known by, in their order: of those who have one, have
+    /// not refused that their photographs are used, and were not erased. One that does not open is left out, too: a
+    /// reviewer can do without.
+    ///
+    /// # Errors
+    /// `Database`; `Seal(NoSuchEpoch)`.
+    pub(crate) async fn portraits(
+        &self,
+        store: &BiometricStore,
+        site: SiteId,
+        students: &[StudentId],
+    ) -> Result<Vec<Portrait>, ServiceError> {
+        let mut portraits = Vec::new();
+        for SealedPortrait { template, student, key, sealed } in store.best_portraits(site, students).await? {
+            match self.open(&key).and_then(|key| key.open(Owner::Portrait(template), &sealed)) {
+                Ok(mut plain) => {
+                    portraits.push(Portrait { student, jpeg: Bytes::from(std::mem::take(&mut *plain)) });
+                }
+                Err(SealError::DoesNotOpen) => error!(%template, "a portrait is damaged, and is left out"),
+                Err(other @ (SealError::NoSuchEpoch(_) | SealError::NoRandomness)) => {
+                    return Err(other.into());
+                }
+            }
+        }
+        portraits.sort_by_key(|portrait| students.iter().position(|student| *student == portrait.student));
+        Ok(portraits)
     }
 
     /// Makes a new epoch, wraps every data key by it, and destroys the epochs before. Whatever was wrapped by

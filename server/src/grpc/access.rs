@@ -54,6 +54,7 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.SightingService", "ListSightings" | "GetSighting") => viewer,
         ("cavs.v1.SightingService", "WatchSightings" | "ExportSightings") => viewer,
         ("cavs.v1.ReviewService", "ListPending" | "GetReviewItem" | "ListOwnReviews") => reviewer,
+        ("cavs.v1.ReviewService", "ListCandidatePortraits") => reviewer,
         // Of whose verdicts is for the service to say.
         ("cavs.v1.ReviewService", "ReviewSighting" | "ReviewPending" | "WithdrawReview") => {
             Active(Role::Reviewer)

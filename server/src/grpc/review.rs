@@ -12,6 +12,7 @@ use super::{
     },
     layer::Caller,
 };
+use crate::biometrics::Portrait;
 use crate::sightings::{
     AuditAnswer, BulkReview, BulkReviewed, ClaimedBy, NewClaim, NewReview, NewWithdrawal, QueueFilter,
     QueueRequest, Reviews,
@@ -61,6 +62,16 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         let id = sighting_id(&request.into_inner().sighting_id).map_err(status_of)?;
         let (sighting, evidence) = self.0.review_item(site, id).await?;
         Ok(Response::new(v1::GetReviewItemResponse { sighting: Some(sighting.into()), evidence }))
+    }
+
+    async fn list_candidate_portraits(
+        &self,
+        request: Request<v1::ListCandidatePortraitsRequest>,
+    ) -> Result<Response<v1::ListCandidatePortraitsResponse>, Status> {
+        let site = caller(&request)?.site;
+        let id = sighting_id(&request.into_inner().sighting_id).map_err(status_of)?;
+        let portraits = self.0.candidate_portraits(site, id).await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListCandidatePortraitsResponse { portraits }))
     }
 
     async fn review_sighting(
@@ -263,6 +274,12 @@ fn queue_filter_from_wire(
         flagged,
         claimed: claimed_by.map(ClaimedBy::Reviewer).or(unclaimed.then_some(ClaimedBy::Nobody)),
     })
+}
+
+impl From<Portrait> for v1::CandidatePortrait {
+    fn from(Portrait { student, jpeg }: Portrait) -> Self {
+        Self { student_id: student.to_string(), portrait: jpeg }
+    }
 }
 
 impl TryFrom<v1::ReviewPendingRequest> for BulkReview {

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use bytes::Bytes;
 use cavs_embedding::UnitEmbedding;
 use cavs_types::{
-    Decision, DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, StudentField,
+    Decision, DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, SiteId, StudentField,
     StudentId, UserId, Verdict,
 };
 use proptest::{
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faces::camera;
 use crate::{
+    biometrics::{BiometricStore, Portrait},
     fleet::NewDevice,
     page::{ListName, PageRequest},
     people::{Credentials, Grant, StudentChange, create_user},
@@ -583,4 +584,60 @@ async fn whoever_watches_is_told_of_each_sighting_once() {
     }
     shutdown.cancel();
     following.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_are_shown_by_the_pictures_that_may_be_looked_at() {
+    let database = TestDatabase::start().await;
+    let (app, user) = (database.app().await, database.user("ada").await);
+    let owner = database.connect().await;
+    // The odd one out has a template and no picture.
+    let mut students = Vec::new();
+    for number in ["1", "2", "3"] {
+        let student = database.student(&app, number).await;
+        let template = database.template(student, &face(1)).await;
+        app.galleries.bring_into_force(MAIN, &[template]).await.unwrap();
+        students.push(student);
+    }
+    owner.execute("DELETE FROM portraits WHERE student_id = $1", &[&students[2].uuid()]).await.unwrap();
+    let device = camera(&app, "door").await;
+    app.ingest.ingest(MAIN, device, &[sighting(1, face(1))]).await.unwrap();
+    let page = PageRequest::new(9, "", false, SightingFilter::default().list_name("sightings")).unwrap();
+    let seen = app.reviews.sightings(MAIN, &SightingFilter::default(), &page).await.unwrap().items.remove(0);
+    let candidates: Vec<_> =
+        seen.prediction.candidates.iter().map(|candidate| candidate.student.id).collect();
+    assert_eq!(candidates.len(), 3, "{seen:#?}");
+
+    let shown = async || app.reviews.candidate_portraits(MAIN, seen.id).await.unwrap();
+    let of = |wanted: &[StudentId]| -> Vec<StudentId> {
+        candidates.iter().copied().filter(|student| wanted.contains(student)).collect()
+    };
+    let ids =
+        |portraits: Vec<Portrait>| portraits.into_iter().map(|portrait| portrait.student).collect::<Vec<_>>();
+    let portraits = shown().await;
+    assert!(portraits.iter().all(|portrait| portrait.jpeg.as_ref() == b"a picture"));
+    assert_eq!(ids(portraits), of(&students[..2]));
+
+    // The best of several pictures, one a student.
+    let better = database.template(students[0], &face(1)).await;
+    let best = "UPDATE templates SET quality = jsonb_set(quality, '{unified_score}', '95') WHERE id = $1";
+    owner.execute(best, &[&better.uuid()]).await.unwrap();
+    let chosen = BiometricStore::new(&database.store).best_portraits(MAIN, &students).await.unwrap();
+    assert!(chosen.len() == 2 && chosen.iter().any(|portrait| portrait.template == better));
+    // One that does not open is left out, and the others are there.
+    let damage = "UPDATE portraits SET sealed = sealed || '\\x00'::bytea WHERE template_id = $1";
+    owner.execute(damage, &[&better.uuid()]).await.unwrap();
+    assert_eq!(ids(shown().await), of(&students[1..2]));
+    owner.execute("DELETE FROM templates WHERE id = $1", &[&better.uuid()]).await.unwrap();
+    assert_eq!(ids(shown().await), of(&students[..2]));
+
+    // Not of who has refused or was erased, nor to anybody of another site.
+    let consent = |text: &str| StudentChange::Fields(vec![(StudentField::PhotoConsent, text.to_owned())]);
+    app.students.update(MAIN, students[0], None, &consent("refused")).await.unwrap();
+    assert_eq!(ids(shown().await), of(&students[1..2]));
+    app.students.update(MAIN, students[0], None, &consent("given")).await.unwrap();
+    app.students.erase(MAIN, students[1], user).await.unwrap();
+    assert_eq!(ids(shown().await), of(&students[..1]));
+    let refused = app.reviews.candidate_portraits(SiteId::generate(), seen.id).await.unwrap_err();
+    assert_eq!(refused.reason(), ErrorReason::SightingNotFound);
 }

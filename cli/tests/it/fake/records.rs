@@ -273,6 +273,15 @@ impl v1::review_service_server::ReviewService for Service {
         Ok(Response::new(v1::GetReviewItemResponse { sighting: Some(sighting), evidence }))
     }
 
+    async fn list_candidate_portraits(
+        &self,
+        request: Request<v1::ListCandidatePortraitsRequest>,
+    ) -> Result<Response<v1::ListCandidatePortraitsResponse>, Status> {
+        self.authorise(&request)?;
+        self.sighting(&request.into_inner().sighting_id)?;
+        Ok(Response::new(v1::ListCandidatePortraitsResponse::default()))
+    }
+
     async fn review_sighting(
         &self,
         request: Request<v1::ReviewSightingRequest>,

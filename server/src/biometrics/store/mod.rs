@@ -6,6 +6,7 @@ mod faces;
 mod keys;
 mod partitions;
 mod policies;
+mod portraits;
 mod retention;
 mod templates;
 
@@ -19,6 +20,7 @@ pub use faces::SealedFace;
 pub(crate) use faces::{has_evidence, sightings_with_evidence, store_faces};
 pub(crate) use keys::{Epoch, insert_student_keys};
 pub use keys::{KeyOf, NewDataKey, StoredKey};
+pub use portraits::SealedPortrait;
 pub(crate) use templates::{IS_ENROLLED, TEMPLATE_COUNT};
 pub use templates::{NewTemplate, StoredTemplate, TemplateOutcome};
 

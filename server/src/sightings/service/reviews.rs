@@ -5,7 +5,7 @@ use cavs_types::{Decision, ErrorReason, ProtocolError, ReviewId, SightingId, Sit
 use tracing::info;
 
 use crate::{
-    biometrics::{BiometricStore, Keys},
+    biometrics::{BiometricStore, Keys, Portrait},
     db::{Database, DatabaseError},
     error::ServiceError,
     page::{Page, PageRequest},
@@ -159,6 +159,20 @@ impl Reviews {
         let sighting = self.sighting(site, id).await?;
         let evidence = self.evidence(site, id).await?;
         Ok((sighting, evidence))
+    }
+
+    /// The pictures that a sighting's candidates are known by, best candidate first; of those who have one.
+    ///
+    /// # Errors
+    /// `SIGHTING_NOT_FOUND`.
+    pub async fn candidate_portraits(
+        &self,
+        site: SiteId,
+        id: SightingId,
+    ) -> Result<Vec<Portrait>, ServiceError> {
+        let prediction = self.sighting(site, id).await?.prediction;
+        let students: Vec<_> = prediction.candidates.iter().map(|candidate| candidate.student.id).collect();
+        self.keys.portraits(&self.biometrics, site, &students).await
     }
 
     /// Records a person's verdict.
