@@ -122,9 +122,8 @@ pub enum Command {
     /// Agents and cameras
     #[command(subcommand)]
     Devices(commands::devices::DevicesCommand),
-    /// What the machine was unsure of
-    #[command(subcommand)]
-    Review(commands::review::ReviewCommand),
+    /// What the machine was unsure of; without a command, face by face on the whole terminal
+    Review(Box<commands::review::ReviewArgs>),
     /// Numbers of today: who was seen, what waits for a person, which devices are there
     Stats(commands::stats::StatsArgs),
     /// What was seen

@@ -20,6 +20,7 @@ pub mod output;
 pub mod paging;
 pub mod printer;
 mod reference;
+mod review_screen;
 pub mod session;
 mod setup;
 pub mod text;

@@ -19,6 +19,7 @@ mod privacy;
 mod proxy;
 mod readme;
 mod records;
+mod review;
 mod runs;
 mod secrets;
 mod security;

@@ -46,7 +46,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Thresholds(command) => thresholds::run(command, &config()?, printer).await,
         Command::Pairs(command) => pairs::run(command, &config()?, printer).await,
         Command::Devices(command) => devices::run(command, &config()?, printer).await,
-        Command::Review(command) => review::run(command, &config()?, printer).await,
+        Command::Review(args) => review::run(*args, &config()?, printer).await,
         Command::Stats(args) => stats::run(args, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
         Command::Setup(args) => setup::run(args, &global, printer).await,

@@ -22,12 +22,29 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
+    review_screen::{self, ImageProtocol},
     timespec::TimeSpec,
     view::{
         AuditAnswered, AuditView, BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList,
         SightingView,
     },
 };
+
+/// `cavs review`, which fills the terminal where it is not told what to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT_REVIEW)]
+pub struct ReviewArgs {
+    #[command(subcommand)]
+    command: Option<ReviewCommand>,
+    #[command(flatten)]
+    queue: Queue,
+    /// How pictures are drawn
+    #[arg(long, value_enum, default_value_t, value_name = "PROTOCOL")]
+    image_protocol: ImageProtocol,
+}
+
+const ABOUT_REVIEW: &str = "Without a command, the review fills the terminal: the face beside the portraits of whom it \
+may be, and one key a verdict (? lists them). Its options choose what is reviewed, as those of `cavs review list` do.";
 
 /// What `cavs review` does.
 #[derive(Debug, clap::Subcommand)]
@@ -78,7 +95,7 @@ pub struct ListArgs {
 }
 
 /// The queue, or a part of it.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub struct Queue {
     #[command(flatten)]
     filter: Filter,
@@ -126,7 +143,7 @@ pub struct AssignArgs {
 }
 
 /// What of the queue is wanted.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub struct Filter {
     /// Only this room
     #[arg(long)]
@@ -275,7 +292,28 @@ pub struct UndoArgs {
     notes: String,
 }
 
-pub(crate) async fn run(command: ReviewCommand, config: &Config, printer: &Printer) -> Result<(), CliError> {
+pub(crate) async fn run(args: ReviewArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    let ReviewArgs { command, queue, image_protocol } = args;
+    let Some(command) = command else {
+        review_screen::check()?;
+        let api = Api::connect(config).await?;
+        let (order, by_visit) = (enum_to_wire(queue.order()), queue.by_visit);
+        let (filter, queue_filter) = queue.filter.into_wire(&api).await?;
+        let (filter, queue_filter) = (Some(filter), Some(queue_filter));
+        let queue = v1::ClaimPendingRequest {
+            filter,
+            queue_filter,
+            order,
+            by_visit,
+            ..v1::ClaimPendingRequest::default()
+        };
+        return review_screen::review(api, queue, image_protocol, printer).await;
+    };
+    // The parser's own check would count options of all commands.
+    if queue != Queue::default() || image_protocol != ImageProtocol::default() {
+        let message = "options of the full-screen review stand before a command: put them behind it";
+        return Err(CliError::usage(message));
+    }
     let api = Api::connect(config).await?;
     match command {
         ReviewCommand::List(args) => list(args, &api, printer).await,
