@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod classroom;
+mod clients;
 mod connections;
 mod devices;
 mod documents;

@@ -29,6 +29,10 @@ use crate::{
 /// so what takes longer is a database that does not even say so.
 const LIMIT: Duration = Duration::from_secs(45);
 
+/// When to try again: once a call of the same connection may have ended, and once a busy server may be less so.
+const RETRY_CROWDED: Duration = Duration::from_secs(1);
+const RETRY_SLOW: Duration = Duration::from_secs(10);
+
 /// A large file is on its way for longer than other calls, and what follows from it takes longer.
 const IMPORT: &str = "/cavs.v1.StudentService/ImportStudents";
 const IMPORT_LIMIT: Duration = Duration::from_secs(600);
@@ -44,7 +48,7 @@ pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Status>>) ->
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         let message = "the server could not answer in time; try again later";
-        Err(cavs_proto::status(ErrorReason::CallTimeout, message))
+        Err(cavs_proto::status_with_retry(ErrorReason::CallTimeout, message, RETRY_SLOW))
     })
 }
 
@@ -243,7 +247,8 @@ impl<C: Check> Context<C> {
         let begun = Instant::now();
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
             let message = "too many calls at a time on one connection; wait for some, or open another one";
-            return cavs_proto::status(ErrorReason::Overloaded, message).into_http();
+            return cavs_proto::status_with_retry(ErrorReason::Overloaded, message, RETRY_CROWDED)
+                .into_http();
         };
         self.peer.slot.made_progress();
         let (mut parts, body) = request.into_parts();

@@ -172,15 +172,13 @@ impl Schemas {
     }
 
     fn field(&mut self, field: &FieldDescriptor) -> Value {
-        let mut schema = match field.kind() {
-            Kind::Message(entry) if field.is_map() => {
-                let value = entry.map_entry_value_field();
-                json!({ "type": "object", "additionalProperties": self.one(&value) })
-            }
-            _ if field.cardinality() == Cardinality::Repeated => {
-                json!({ "type": "array", "items": self.one(field) })
-            }
-            _ => self.one(field),
+        let mut schema = if field.is_map() {
+            let value = field.kind().as_message().unwrap().map_entry_value_field();
+            json!({ "type": "object", "additionalProperties": self.one(&value) })
+        } else if field.cardinality() == Cardinality::Repeated {
+            json!({ "type": "array", "items": self.one(field) })
+        } else {
+            self.one(field)
         };
         let about = comment(&field.parent_message().parent_file(), field.path());
         if !about.is_empty() {
