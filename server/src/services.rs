@@ -9,7 +9,7 @@ use crate::{
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
-    sightings::{EvidencePolicy, Ingest, Reviews, SightingFeed, Statistics},
+    sightings::{CandidateTemplates, EvidencePolicy, Ingest, Reviews, SightingFeed, Statistics},
 };
 
 /// The services of a running server. The listeners take those that they need.
@@ -25,6 +25,7 @@ pub struct Services {
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
     pub(crate) feed: SightingFeed,
+    pub(crate) candidates: CandidateTemplates,
     pub(crate) statistics: Statistics,
     pub(crate) galleries: Arc<Galleries>,
     pub(crate) vision: Vision,
@@ -66,15 +67,18 @@ impl Services {
             parts;
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
         let students = Students::new(&people, &keys, &galleries, &maintenance);
+        let reviews = Reviews::new(&people, &keys);
+        let enrollment = Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment);
         Self {
             accounts: Accounts::new(&people),
-            enrollment: Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment),
+            candidates: CandidateTemplates::new(&reviews, &students, &enrollment),
+            enrollment,
             pairs: Pairs::new(&people, &students, &galleries),
             students,
             devices: Devices::new(&people),
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
             ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics),
-            reviews: Reviews::new(&people, &keys),
+            reviews,
             feed: SightingFeed::new(&people),
             statistics: Statistics::new(&people),
             sites: Sites::new(&people, &galleries),

@@ -1,7 +1,7 @@
 //! `cavs templates`
 
 use cavs_proto::v1;
-use cavs_types::TemplateId;
+use cavs_types::{SightingId, TemplateId};
 
 use crate::{
     client::Api,
@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
     lookup,
     printer::Printer,
-    view::{TemplateDeleted, TemplateList},
+    view::{TemplateAdded, TemplateDeleted, TemplateList},
 };
 
 /// What `cavs templates` does.
@@ -22,6 +22,19 @@ pub enum TemplatesCommand {
         /// Number or id
         #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
+    },
+    /// Enroll the face of a sighting that a person has approved or corrected, for the student whom they named
+    #[command(
+        after_help = "The student's consent to photographs must be on record (cavs students update STUDENT \
+--photo-consent given), and the face is checked as a picture is."
+    )]
+    Add {
+        /// Id of the sighting
+        #[arg(value_name = "SIGHTING")]
+        sighting: SightingId,
+        /// Take it although it is unlike the student's other pictures: you know that it is the student
+        #[arg(long)]
+        accept_unlike: bool,
     },
     /// Delete an enrolled face: it is never matched again
     Rm {
@@ -46,6 +59,14 @@ pub(crate) async fn run(
             let request = v1::ListTemplatesRequest { student_id: student.id.clone() };
             let found = api.call(api.enrollment().list_templates(request)).await?;
             printer.report(&TemplateList::new(student, found.templates))
+        }
+        TemplatesCommand::Add { sighting, accept_unlike } => {
+            let request = v1::EnrollFromSightingRequest { sighting_id: sighting.to_string(), accept_unlike };
+            let verdict = api.call(api.enrollment().enroll_from_sighting(request)).await?.verdict;
+            let verdict = verdict.ok_or_else(|| CliError::protocol("the server's answer has no verdict"))?;
+            let added = TemplateAdded::from(verdict);
+            printer.report(&added)?;
+            if added.template_id.is_some() { Ok(()) } else { Err(CliError::Reported) }
         }
         TemplatesCommand::Rm { id, yes } => {
             if !yes {

@@ -47,7 +47,7 @@ pub use stats::{CountsView, DayView, DeviceStatsView, RoomView, StatsView};
 pub use student::{
     ErasureView, ImportProblemView, ImportView, StudentErased, StudentList, StudentRefView, StudentView,
 };
-pub use template::{TemplateDeleted, TemplateList, TemplateView};
+pub use template::{TemplateAdded, TemplateDeleted, TemplateList, TemplateView};
 pub use user::{LoggedIn, LoggedOut, SiteRoleView, UserView, WhoAmI};
 
 /// A point in time from the wire; none where the server says nothing that is one.

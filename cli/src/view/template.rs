@@ -8,7 +8,10 @@ use super::{
     layout::{moment, table},
     time,
 };
-use crate::printer::{Report, Style};
+use crate::{
+    printer::{Report, Style},
+    text::sanitised,
+};
 
 /// An enrolled face; the face itself never leaves the server.
 #[derive(Debug, Serialize)]
@@ -37,6 +40,24 @@ pub struct TemplateList {
 pub struct TemplateDeleted {
     /// UUID of the template.
     pub id: String,
+}
+
+/// What became of a face.
+#[derive(Debug, Serialize)]
+pub struct TemplateAdded {
+    /// UUID of the new template; null where the face was refused.
+    pub template_id: Option<String>,
+    /// Stable reason of a refusal; empty where there was none.
+    pub reason: String,
+    /// The refusal in words.
+    pub message: String,
+}
+
+impl From<v1::EnrollmentVerdict> for TemplateAdded {
+    fn from(verdict: v1::EnrollmentVerdict) -> Self {
+        let v1::EnrollmentVerdict { template_id, reason, message } = verdict;
+        Self { template_id: Some(template_id).filter(|id| !id.is_empty()), reason, message }
+    }
 }
 
 impl TemplateList {
@@ -74,5 +95,14 @@ impl Report for TemplateList {
 impl Report for TemplateDeleted {
     fn table(&self, _style: &Style) -> String {
         format!("deleted {}", self.id)
+    }
+}
+
+impl Report for TemplateAdded {
+    fn table(&self, _style: &Style) -> String {
+        match &self.template_id {
+            Some(id) => format!("added {id}"),
+            None => format!("refused: {} ({})", sanitised(&self.message), sanitised(&self.reason)),
+        }
     }
 }

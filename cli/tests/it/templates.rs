@@ -11,6 +11,12 @@ fn templates_are_listed_and_deleted() {
     let json = fake.cavs(&["templates", "list", "1001", "-o", "json"]).json();
     assert_eq!((&json["student"]["number"], &json["templates"][0]["id"]), (&"1001".into(), &TEMPLATE.into()));
 
+    let sighting = "01890000-0000-7000-8000-000000000051";
+    let ran = fake.cavs(&["templates", "add", sighting, "-o", "json"]);
+    assert_eq!((ran.code, &ran.json()["reason"]), (1, &"UNLIKE_OTHER_PICTURES".into()), "{ran:?}");
+    let ran = fake.cavs(&["templates", "add", sighting, "--accept-unlike"]);
+    assert_eq!((ran.code, ran.stdout), (0, format!("added {TEMPLATE}\n")));
+
     assert_eq!(fake.cavs(&["templates", "rm", TEMPLATE, "--yes"]).code, 0);
     let other = "01a202b6-1de5-7026-a7bc-000000000000";
     let ran = fake.cavs(&["templates", "rm", other, "--yes"]);

@@ -38,6 +38,7 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.RetentionService", "UpdateRetention") => admin,
         ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,
+        ("cavs.v1.EnrollmentService", "EnrollFromSighting" | "EnrollFromEmbeddings") => admin,
         // An archived site's gallery is closed.
         ("cavs.v1.GalleryService", "GetGallery" | "SuggestThreshold" | "ListThresholds") => {
             Active(Role::Viewer)

@@ -1,7 +1,8 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_proto::{status_of, to_timestamp, v1};
-use cavs_types::{ErrorReason, SiteId, StudentId};
+use cavs_types::{ErrorReason, ProtocolError, SiteId, StudentId};
 use futures_util::{Stream, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -12,13 +13,14 @@ use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
 
 use super::{
-    convert::{caller, required_id},
+    convert::{caller, required_id, sighting_id},
     layer::in_time,
 };
 use crate::{
     biometrics::TemplateInfo,
     error::ServiceError,
-    people::{Enrollment, Picture},
+    people::{EmbeddedFace, Enrolled, Enrollment, Picture, Refusal},
+    sightings::CandidateTemplates,
 };
 
 /// Longest silence of a caller.
@@ -32,13 +34,18 @@ const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) struct EnrollmentApi {
     enrollment: Enrollment,
+    candidates: CandidateTemplates,
     calls: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
 impl EnrollmentApi {
-    pub(super) fn new(enrollment: Enrollment, shutdown: CancellationToken) -> Self {
-        Self { enrollment, calls: Arc::new(Semaphore::new(CALLS)), shutdown }
+    pub(super) fn new(
+        enrollment: Enrollment,
+        candidates: CandidateTemplates,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { enrollment, candidates, calls: Arc::new(Semaphore::new(CALLS)), shutdown }
     }
 }
 
@@ -64,6 +71,31 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
     }
 
+    async fn enroll_from_sighting(
+        &self,
+        request: Request<v1::EnrollFromSightingRequest>,
+    ) -> Result<Response<v1::EnrollFromSightingResponse>, Status> {
+        let site = caller(&request)?.site;
+        let v1::EnrollFromSightingRequest { sighting_id: id, accept_unlike } = request.into_inner();
+        let id = sighting_id(&id).map_err(status_of)?;
+        let verdict = self.candidates.enroll(site, id, accept_unlike).await?;
+        Ok(Response::new(v1::EnrollFromSightingResponse { verdict: Some(verdict_to_wire(verdict)) }))
+    }
+
+    async fn enroll_from_embeddings(
+        &self,
+        request: Request<v1::EnrollFromEmbeddingsRequest>,
+    ) -> Result<Response<v1::EnrollFromEmbeddingsResponse>, Status> {
+        let site = caller(&request)?.site;
+        let (student, faces) = embedded_faces(request.into_inner()).map_err(status_of)?;
+        let mut verdicts = Vec::with_capacity(faces.len());
+        for face in faces {
+            let verdict = self.enrollment.enroll_embedded(site, student, face).await?;
+            verdicts.push(verdict_to_wire(verdict));
+        }
+        Ok(Response::new(v1::EnrollFromEmbeddingsResponse { verdicts }))
+    }
+
     async fn list_templates(
         &self,
         request: Request<v1::ListTemplatesRequest>,
@@ -82,6 +114,40 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         let id = required_id("template_id", &request.into_inner().template_id).map_err(status_of)?;
         self.enrollment.delete_template(site, id).await?;
         Ok(Response::new(v1::DeleteTemplateResponse {}))
+    }
+}
+
+/// Embeddings of one call, at most.
+const MOST_EMBEDDINGS: usize = 100;
+
+fn embedded_faces(
+    request: v1::EnrollFromEmbeddingsRequest,
+) -> Result<(StudentId, Vec<EmbeddedFace>), ProtocolError> {
+    let v1::EnrollFromEmbeddingsRequest { student_id, pack_digest, embeddings } = request;
+    let student = required_id("student_id", &student_id)?;
+    let pack: PackDigest =
+        pack_digest.parse().map_err(|error| ProtocolError::invalid("pack_digest", error))?;
+    if embeddings.is_empty() || embeddings.len() > MOST_EMBEDDINGS {
+        return Err(ProtocolError::invalid("embeddings", format_args!("1 to {MOST_EMBEDDINGS}")));
+    }
+    let faces = embeddings.into_iter().map(|given| {
+        let embedding = UnitEmbedding::from_le_bytes(&given.embedding)
+            .map_err(|error| ProtocolError::invalid("embeddings.embedding", error))?;
+        let quality = given.quality.ok_or(ProtocolError::Missing { field: "embeddings.quality" })?;
+        let quality = quality.try_into()?;
+        Ok(EmbeddedFace { embedding, pack, quality, portrait: None, accept_unlike: given.accept_unlike })
+    });
+    Ok((student, faces.collect::<Result<_, _>>()?))
+}
+
+fn verdict_to_wire(verdict: Result<Enrolled, Refusal>) -> v1::EnrollmentVerdict {
+    match verdict {
+        Ok(enrolled) => {
+            v1::EnrollmentVerdict { template_id: enrolled.template.to_string(), ..Default::default() }
+        }
+        Err(Refusal { reason, message, .. }) => {
+            v1::EnrollmentVerdict { reason: reason.to_owned(), message, ..Default::default() }
+        }
     }
 }
 

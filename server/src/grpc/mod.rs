@@ -104,6 +104,7 @@ pub async fn serve_api(
         devices,
         reviews,
         feed,
+        candidates,
         galleries,
         keys,
         retention,
@@ -111,7 +112,7 @@ pub async fn serve_api(
         ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let enrollment = enrollment::EnrollmentApi::new(enrollment, shutdown.clone());
+    let enrollment = enrollment::EnrollmentApi::new(enrollment, candidates, shutdown.clone());
     let auth = auth::AuthApi::new(accounts.clone(), sites.clone(), keys, listener.refusals());
     let mut api = Api::default();
     api.add(health_service)

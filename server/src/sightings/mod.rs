@@ -11,7 +11,7 @@ pub use model::{
     SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
 };
 pub use service::{
-    DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, SightingFeed, SightingWatch, Statistics,
-    ThresholdEffect,
+    CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, SightingFeed,
+    SightingWatch, Statistics, ThresholdEffect,
 };
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

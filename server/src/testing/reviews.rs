@@ -641,3 +641,56 @@ async fn candidates_are_shown_by_the_pictures_that_may_be_looked_at() {
     let refused = app.reviews.candidate_portraits(SiteId::generate(), seen.id).await.unwrap_err();
     assert_eq!(refused.reason(), ErrorReason::SightingNotFound);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approved_faces_become_templates_where_the_student_consents() {
+    let class = Class::start(0).await;
+    let (app, user, student) = (&class.app, class.reviewers[0], class.students[0]);
+    let device = camera(app, "door").await;
+    let seen: Vec<_> = [like(1, 0.45), like(1, 0.46), face(50), face(60)]
+        .into_iter()
+        .zip(1..)
+        .map(|(face, n)| CapturedSighting { evidence: Bytes::from_static(b"a picture"), ..sighting(n, face) })
+        .collect();
+    app.ingest.ingest(MAIN, device, &seen).await.unwrap();
+    let newest = PageRequest::new(10, "", false, ListName::new("sightings")).unwrap();
+    let mut found = app.reviews.sightings(MAIN, &SightingFilter::default(), &newest).await.unwrap().items;
+    found.sort_by_key(|sighting| sighting.key.sequence);
+    let ids: Vec<_> = found.iter().map(|sighting| sighting.id).collect();
+    let enroll = async |index: usize, accept_unlike| {
+        let verdict = app.candidates.enroll(MAIN, ids[index], accept_unlike).await.unwrap();
+        verdict.map(|enrolled| enrolled.template).map_err(|refusal| refusal.reason)
+    };
+    let says = async |index: usize, verdict, corrected| {
+        let review = NewReview::new(ids[index], verdict, "", corrected, false).unwrap();
+        app.reviews.review(MAIN, &review, user).await.unwrap();
+    };
+    assert_eq!(enroll(0, false).await, Err("NOT_APPROVED"));
+    says(0, Verdict::Approved, None).await;
+    assert_eq!(enroll(0, false).await, Err("PHOTO_CONSENT_MISSING"));
+    let given = StudentChange::Fields(vec![(StudentField::PhotoConsent, "given".to_owned())]);
+    app.students.update(MAIN, student, None, &given).await.unwrap();
+    let template = enroll(0, false).await.unwrap();
+    let templates = app.enrollment.templates(MAIN, student).await.unwrap();
+    assert!(templates.len() == 2 && templates.iter().any(|kept| kept.id == template));
+    assert_eq!(enroll(0, false).await, Err("DUPLICATE_TEMPLATE"));
+    // In force at once: what was unsure is sure now.
+    app.ingest.ingest(MAIN, device, &[sighting(9, like(1, 0.45))]).await.unwrap();
+    let latest = app.reviews.sightings(MAIN, &SightingFilter::default(), &newest).await.unwrap().items;
+    let again = latest.iter().find(|sighting| sighting.key.sequence == 9).unwrap();
+    assert_eq!(again.prediction.decision, Decision::Accepted);
+    // Of nobody, until a person says who; and then it is unlike the others, unless somebody knows.
+    assert_eq!(enroll(2, false).await, Err("NOT_APPROVED"));
+    says(3, Verdict::Rejected, Some(student)).await;
+    assert_eq!(enroll(3, false).await, Err("UNLIKE_OTHER_PICTURES"));
+    assert!(enroll(3, true).await.is_ok());
+    // Whoever is to be forgotten, or whose face is gone, is not enrolled.
+    says(1, Verdict::Approved, None).await;
+    let owner = class.database.connect().await;
+    owner.execute("DELETE FROM probes WHERE sighting_id = $1", &[&ids[1].uuid()]).await.unwrap();
+    assert_eq!(enroll(1, false).await, Err("PROBE_GONE"));
+    app.students.erase(MAIN, student, user).await.unwrap();
+    let erased = app.candidates.enroll(MAIN, ids[0], false).await;
+    assert!(!matches!(erased, Ok(Ok(_))), "{erased:?}");
+    assert_eq!(app.enrollment.templates(MAIN, student).await.unwrap(), []);
+}

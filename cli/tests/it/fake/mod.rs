@@ -444,6 +444,27 @@ impl v1::enrollment_service_server::EnrollmentService for Service {
         Ok(Response::new(v1::ListTemplatesResponse { templates: vec![template] }))
     }
 
+    async fn enroll_from_sighting(
+        &self,
+        request: Request<v1::EnrollFromSightingRequest>,
+    ) -> Result<Response<v1::EnrollFromSightingResponse>, Status> {
+        self.authorise(&request)?;
+        let verdict = if request.into_inner().accept_unlike {
+            v1::EnrollmentVerdict { template_id: TEMPLATE.to_owned(), ..Default::default() }
+        } else {
+            let (reason, message) = ("UNLIKE_OTHER_PICTURES".to_owned(), "the face is unlike".to_owned());
+            v1::EnrollmentVerdict { reason, message, ..Default::default() }
+        };
+        Ok(Response::new(v1::EnrollFromSightingResponse { verdict: Some(verdict) }))
+    }
+
+    async fn enroll_from_embeddings(
+        &self,
+        _: Request<v1::EnrollFromEmbeddingsRequest>,
+    ) -> Result<Response<v1::EnrollFromEmbeddingsResponse>, Status> {
+        Err(Status::unimplemented("the command line has no embeddings"))
+    }
+
     async fn delete_template(
         &self,
         request: Request<v1::DeleteTemplateRequest>,

@@ -114,10 +114,29 @@ impl BiometricStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn evidence(&self, site: SiteId, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let sql = "SELECT sealed FROM evidence WHERE site_id = $1 AND sighting_id = $2
-                       AND day = (SELECT day FROM sightings WHERE site_id = $1 AND id = $2)";
+        self.sealed_of("evidence", site, id).await
+    }
+
+    /// The sealed embedding of a sighting.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn probe(&self, site: SiteId, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
+        self.sealed_of("probes", site, id).await
+    }
+
+    async fn sealed_of(
+        &self,
+        table: &str,
+        site: SiteId,
+        id: SightingId,
+    ) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let sql = format!(
+            "SELECT sealed FROM {table} WHERE site_id = $1 AND sighting_id = $2
+                 AND day = (SELECT day FROM sightings WHERE site_id = $1 AND id = $2)"
+        );
         let client = self.db.client().await?;
-        let statement = client.prepare_cached(sql).await?;
+        let statement = client.prepare_cached(&sql).await?;
         let row = client.query_opt(&statement, &[&site.uuid(), &id.uuid()]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }

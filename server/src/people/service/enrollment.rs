@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cavs_embedding::Similarity;
+use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_models::{BoundingBox, Face, ImageError, PhotographReader, Upright};
 use cavs_types::{ConfusableKind, ErrorReason, PhotoConsent, Quality, SiteId, StudentId, TemplateId};
 use tokio::sync::Semaphore;
@@ -80,6 +80,21 @@ pub fn unlike_below(review: Similarity) -> Similarity {
 pub struct Picture {
     /// Of a kind that [`PhotographReader`] reads.
     pub data: Bytes,
+    /// It is taken although it is unlike the student's other pictures.
+    pub accept_unlike: bool,
+}
+
+/// A face that was made into an embedding elsewhere.
+#[derive(Debug)]
+pub struct EmbeddedFace {
+    /// Of unit length.
+    pub embedding: UnitEmbedding,
+    /// Whose networks made it.
+    pub pack: PackDigest,
+    /// How good its picture was.
+    pub quality: Quality,
+    /// JPEG of the face, which is kept where portraits are.
+    pub portrait: Option<Zeroizing<Vec<u8>>>,
     /// It is taken although it is unlike the student's other pictures.
     pub accept_unlike: bool,
 }
@@ -170,16 +185,70 @@ impl Enrollment {
             Err(failure) => return Ok(Err(unreadable(&failure))),
         };
         let gallery = self.galleries.of(site).await?;
-        let quality = face.quality;
-        let refuse = |reason, message| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
+        let Face { embedding, quality, bounding_box, .. } = face;
+        let judged = self.judge(site, &gallery, student, &embedding, accept_unlike).await?;
+        if let Err((reason, message)) = judged {
+            return Ok(Err(Refusal { reason, message, quality: Some(quality) }));
+        }
+        let crop = match kept.map(|picture| crop(self.vision.photographs(), picture, quarters, bounding_box))
+        {
+            None => None,
+            Some(cropping) => match cropping.await? {
+                Ok(crop) => Some(crop),
+                Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
+            },
+        };
+        self.take(&gallery, student, &embedding, quality, crop).await
+    }
+
+    /// Makes a template of a face that no photograph gives: of a sighting, or of an integrator. The outer error is the
+    /// server's; the inner one says what is wrong with the face.
+    ///
+    /// # Errors
+    /// As of [`Self::check_enrollable`]; `Database`, `Stopped`.
+    pub async fn enroll_embedded(
+        &self,
+        site: SiteId,
+        student: StudentId,
+        face: EmbeddedFace,
+    ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
+        self.check_enrollable(site, student).await?;
+        let EmbeddedFace { embedding, pack, quality, portrait, accept_unlike } = face;
+        if let Err(refusal) = good_enough(quality, false, self.limits.min_quality) {
+            return Ok(Err(refusal));
+        }
+        let gallery = self.galleries.of(site).await?;
+        let refuse = |(reason, message)| Ok(Err(Refusal { reason, message, quality: Some(quality) }));
+        if pack != gallery.pack() || embedding.dimension() != gallery.dimension() {
+            let message =
+                format!("the face is of model pack {pack}, the site's gallery of {}", gallery.pack());
+            return refuse(("PACK_NOT_SERVED", message));
+        }
+        if let Err(refusal) = self.judge(site, &gallery, student, &embedding, accept_unlike).await? {
+            return refuse(refusal);
+        }
+        let portrait = portrait.filter(|_| self.limits.keep_portraits);
+        self.take(&gallery, student, &embedding, quality, portrait).await
+    }
+
+    /// Whether a face may be the student's, by all that is enrolled: or else a stable reason and what it means.
+    async fn judge(
+        &self,
+        site: SiteId,
+        gallery: &Recognition,
+        student: StudentId,
+        embedding: &UnitEmbedding,
+        accept_unlike: bool,
+    ) -> Result<Result<(), (&'static str, String)>, ServiceError> {
+        let refuse = |reason, message| Ok(Err((reason, message)));
         // `None` where it is the student's first picture.
-        let likeness = gallery.likeness(&face.embedding, student).await?;
+        let likeness = gallery.likeness(embedding, student).await?;
         if likeness.is_some_and(|likeness| likeness >= self.limits.same_picture) {
             return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
         }
         let thresholds = gallery.thresholds().thresholds;
         let same_person = self.limits.same_person(thresholds.accept);
-        let others = gallery.others_like(&face.embedding, same_person, student).await?;
+        let others = gallery.others_like(embedding, same_person, student).await?;
         let pairs = gallery.confusable_pairs();
         let is_twin = |other: StudentId| pairs.kind(student, other) == Some(ConfusableKind::Twins);
         if let Some(other) = others.iter().find(|other| !is_twin(other.student)) {
@@ -204,27 +273,29 @@ impl Enrollment {
             );
             return refuse("UNLIKE_OTHER_PICTURES", message);
         }
-        let crop =
-            match kept.map(|picture| crop(self.vision.photographs(), picture, quarters, face.bounding_box)) {
-                None => None,
-                Some(cropping) => match cropping.await? {
-                    Ok(crop) => Some(crop),
-                    Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
-                },
-            };
-        match self.store_template(&gallery, student, face, quality, crop).await? {
+        Ok(Ok(()))
+    }
+
+    /// Stores what was judged.
+    async fn take(
+        &self,
+        gallery: &Recognition,
+        student: StudentId,
+        embedding: &UnitEmbedding,
+        quality: Quality,
+        crop: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
+        Ok(match self.store_template(gallery, student, embedding, quality, crop).await? {
             Some(template) => {
-                info!(%student, %template, accept_unlike, "enrolled a template");
-                Ok(Ok(Enrolled { template, quality }))
+                info!(%student, %template, "enrolled a template");
+                Ok(Enrolled { template, quality })
             }
-            None => refuse(
-                "TOO_MANY_TEMPLATES",
-                format!(
-                    "the student has {} templates, which is the limit",
-                    self.limits.templates_per_student
-                ),
-            ),
-        }
+            None => {
+                let most = self.limits.templates_per_student;
+                let message = format!("the student has {most} templates, which is the limit");
+                Err(Refusal { reason: "TOO_MANY_TEMPLATES", message, quality: Some(quality) })
+            }
+        })
     }
 
     /// A student's templates, oldest first.
@@ -258,7 +329,7 @@ impl Enrollment {
         &self,
         gallery: &Recognition,
         student: StudentId,
-        face: Face,
+        embedding: &UnitEmbedding,
         quality: Quality,
         crop: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Option<TemplateId>, ServiceError> {
@@ -266,7 +337,7 @@ impl Enrollment {
         let (site, pack) = (gallery.site(), gallery.pack());
         let key = self.keys.student_key(&self.store, site, student).await?;
         let owner = Owner::Template(id, pack);
-        let sealed = key.seal(owner, &Zeroizing::new(face.embedding.to_le_bytes()))?;
+        let sealed = key.seal(owner, &Zeroizing::new(embedding.to_le_bytes()))?;
         let portrait = crop.map(|crop| key.seal(Owner::Portrait(id), &crop)).transpose()?;
         let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait: portrait.as_deref() };
         let stored = self.store.create_template(site, &new, self.limits.templates_per_student).await;
@@ -332,7 +403,12 @@ pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
             return refuse("SEVERAL_FACES", message, None);
         }
     };
-    let quality = face.quality;
+    good_enough(face.quality, doubtful, min_quality).map(|()| face)
+}
+
+/// Whether a face is upright (and there is no doubt of it) and of at least `min_quality`.
+fn good_enough(quality: Quality, doubtful: bool, min_quality: u8) -> Result<(), Refusal> {
+    let refuse = |reason, message: String, quality| Err(Refusal { reason, message, quality });
     if doubtful || !quality.is_upright() {
         let message = "the face lies on its side, stands on its head, or can't be made out: turn the picture \
                        so that the face is upright";
@@ -346,7 +422,7 @@ pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
         );
         return refuse("LOW_QUALITY", message, Some(quality));
     }
-    Ok(face)
+    Ok(())
 }
 
 fn unreadable(failure: &VisionFailure) -> Refusal {

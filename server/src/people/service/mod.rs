@@ -5,7 +5,9 @@ mod sites;
 mod students;
 
 pub use accounts::{Accounts, LoggedIn, Session, create_user, grant};
-pub use enrollment::{Enrolled, Enrollment, EnrollmentLimits, Picture, Refusal, portrait, unlike_below};
+pub use enrollment::{
+    EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, Picture, Refusal, portrait, unlike_below,
+};
 pub use pairs::Pairs;
 pub use sites::Sites;
 pub use students::Students;

@@ -1,10 +1,12 @@
 mod audits;
+mod candidates;
 mod feed;
 mod ingest;
 mod reviews;
 mod statistics;
 mod thresholds;
 
+pub use candidates::CandidateTemplates;
 pub use feed::{SightingFeed, SightingWatch};
 pub use ingest::{EvidencePolicy, Ingest};
 pub use reviews::Reviews;
