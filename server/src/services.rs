@@ -68,6 +68,7 @@ impl Services {
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
         let students = Students::new(&people, &keys, &galleries, &maintenance);
         let reviews = Reviews::new(&people, &keys);
+        let feed = SightingFeed::new(&people);
         let enrollment = Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment);
         Self {
             accounts: Accounts::new(&people),
@@ -77,9 +78,9 @@ impl Services {
             students,
             devices: Devices::new(&people),
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
-            ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics),
+            ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics, &feed),
             reviews,
-            feed: SightingFeed::new(&people),
+            feed,
             statistics: Statistics::new(&people),
             sites: Sites::new(&people, &galleries),
             retention: RetentionPolicies::new(&people, &maintenance),

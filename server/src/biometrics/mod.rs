@@ -24,7 +24,7 @@ pub use seal::{KEY_LEN, Key, KeyName, Owner, SealError};
 pub use service::{Keys, RotationDue};
 pub use store::{
     BiometricStore, CHANGES, GalleryChange, KeyOf, NewDataKey, NewTemplate, SealedFace, SealedPortrait,
-    StoredKey, StoredTemplate, TemplateOutcome, TemplateState,
+    StoredKey, StoredTemplate, TemplateOutcome, TemplateSource, TemplateState,
 };
 pub(crate) use store::{
     ERASURE, IS_ENROLLED, TEMPLATE_COUNT, erase_faces, has_evidence, insert_student_keys, read_erasure,

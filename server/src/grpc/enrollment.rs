@@ -17,7 +17,7 @@ use super::{
     layer::in_time,
 };
 use crate::{
-    biometrics::TemplateInfo,
+    biometrics::{TemplateInfo, TemplateSource},
     error::ServiceError,
     people::{EmbeddedFace, Enrolled, Enrollment, Picture, Refusal},
     sightings::CandidateTemplates,
@@ -135,7 +135,14 @@ fn embedded_faces(
             .map_err(|error| ProtocolError::invalid("embeddings.embedding", error))?;
         let quality = given.quality.ok_or(ProtocolError::Missing { field: "embeddings.quality" })?;
         let quality = quality.try_into()?;
-        Ok(EmbeddedFace { embedding, pack, quality, portrait: None, accept_unlike: given.accept_unlike })
+        Ok(EmbeddedFace {
+            embedding,
+            pack,
+            quality,
+            portrait: None,
+            source: TemplateSource::Embedding,
+            accept_unlike: given.accept_unlike,
+        })
     });
     Ok((student, faces.collect::<Result<_, _>>()?))
 }

@@ -3,10 +3,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use cavs_proto::{status_of, v1};
 use cavs_types::{ErrorReason, SiteId};
 use futures_util::{Stream, stream};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -16,23 +13,23 @@ use super::{
 };
 use crate::sightings::{Reviews, SightingFeed, SightingFilter};
 
-/// How long a watching lasts: then it is asked for again, by somebody who still may.
+/// How long a stream lasts: then it is asked for again, by somebody who still may.
 const WATCHED: Duration = Duration::from_secs(3600);
 /// Sightings in one message of an export.
 const EXPORTED: u32 = 500;
-/// Most exports at a time: each keeps a connection to the database busy.
-const EXPORTS: usize = 4;
+/// Pages of exports that are read at a time, so that people who list are not kept waiting.
+const PAGES: usize = 4;
 
 pub(super) struct SightingApi {
     sightings: Reviews,
     feed: SightingFeed,
-    exports: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
 impl SightingApi {
     pub(super) fn new(sightings: Reviews, feed: SightingFeed, shutdown: CancellationToken) -> Self {
-        Self { sightings, feed, exports: Arc::new(Semaphore::new(EXPORTS)), shutdown }
+        Self { sightings, feed, pages: Arc::new(Semaphore::new(PAGES)), shutdown }
     }
 }
 
@@ -103,16 +100,14 @@ impl v1::sighting_service_server::SightingService for SightingApi {
     ) -> Result<Response<Self::ExportSightingsStream>, Status> {
         let site = caller(&request)?.site;
         let filter = filter_from_wire(request.into_inner().filter.as_ref()).map_err(status_of)?;
-        let place = Arc::clone(&self.exports).try_acquire_owned().map_err(|_| {
-            cavs_proto::status(ErrorReason::Overloaded, "too many exports at once; try again later")
-        })?;
         let export = Export {
             sightings: self.sightings.clone(),
             site,
             filter,
             token: Some(String::new()),
+            pages: Arc::clone(&self.pages),
+            until: Instant::now() + WATCHED,
             shutdown: self.shutdown.clone(),
-            _place: place,
         };
         Ok(Response::new(Box::pin(stream::try_unfold(export, Export::next))))
     }
@@ -128,15 +123,24 @@ struct Export {
     filter: SightingFilter,
     /// Of the next page; `None` after the last one.
     token: Option<String>,
+    pages: Arc<Semaphore>,
+    /// Whoever may no longer look is not told for ever.
+    until: Instant,
     shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Export {
     async fn next(mut self) -> Result<Option<(v1::ExportSightingsResponse, Self)>, Status> {
         let Some(token) = self.token.take() else { return Ok(None) };
+        if Instant::now() > self.until {
+            let message = "the export has taken an hour: export shorter times";
+            return Err(cavs_proto::status(ErrorReason::CallTimeout, message));
+        }
         let page = page_request(EXPORTED, &token, false, self.filter.list_name("export"))?;
-        let read = in_time(async { Ok(self.sightings.sightings(self.site, &self.filter, &page).await?) });
+        let read = in_time(async {
+            let _place = self.pages.acquire().await;
+            Ok(self.sightings.sightings(self.site, &self.filter, &page).await?)
+        });
         let found = self.shutdown.run_until_cancelled(read).await.ok_or_else(stopping)??;
         if found.items.is_empty() {
             return Ok(None);

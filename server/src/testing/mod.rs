@@ -34,7 +34,9 @@ use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use crate::{
-    biometrics::{BiometricStore, Keyring, Keys, NewTemplate, Owner, RetentionPolicy, TemplateOutcome},
+    biometrics::{
+        BiometricStore, Keyring, Keys, NewTemplate, Owner, RetentionPolicy, TemplateOutcome, TemplateSource,
+    },
     db::{Address, Database},
     error::ServiceError,
     monitoring::Metrics,
@@ -195,7 +197,15 @@ impl TestDatabase {
         let sealed = key.seal(Owner::Template(id, PACK), &face.to_le_bytes())?;
         let portrait = key.seal(Owner::Portrait(id), b"a picture")?;
         let portrait = Some(portrait.as_slice());
-        let new = NewTemplate { id, student, pack: PACK, sealed: &sealed, quality: quality(), portrait };
+        let new = NewTemplate {
+            id,
+            student,
+            pack: PACK,
+            sealed: &sealed,
+            quality: quality(),
+            portrait,
+            source: TemplateSource::Image,
+        };
         let stored = biometrics.create_template(site, &new, 1000).await?;
         assert_eq!(stored, TemplateOutcome::Stored);
         Ok(id)

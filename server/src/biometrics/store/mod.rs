@@ -22,7 +22,7 @@ pub(crate) use keys::{Epoch, insert_student_keys};
 pub use keys::{KeyOf, NewDataKey, StoredKey};
 pub use portraits::SealedPortrait;
 pub(crate) use templates::{IS_ENROLLED, TEMPLATE_COUNT};
-pub use templates::{NewTemplate, StoredTemplate, TemplateOutcome};
+pub use templates::{NewTemplate, StoredTemplate, TemplateOutcome, TemplateSource};
 
 /// Held by the server that makes and drops partitions ("parts" in ASCII).
 const PARTITION_LOCK: i64 = 0x70_6172_7473;

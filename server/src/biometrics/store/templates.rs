@@ -1,5 +1,5 @@
 use cavs_embedding::PackDigest;
-use cavs_types::{Quality, SiteId, StudentId, TemplateId};
+use cavs_types::{Quality, SightingId, SiteId, StudentId, TemplateId};
 use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
 use tokio_postgres::{
@@ -43,6 +43,19 @@ pub struct NewTemplate<'a> {
     pub quality: Quality,
     /// The sealed picture, where it is kept.
     pub portrait: Option<&'a [u8]>,
+    /// Where the face comes from.
+    pub source: TemplateSource,
+}
+
+/// Where the face of a template comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateSource {
+    /// A picture that was sent.
+    Image,
+    /// A sighting of which a person has said who it is. When they say otherwise, the template goes.
+    Sighting(SightingId),
+    /// An embedding that was sent.
+    Embedding,
 }
 
 /// What became of a template to be stored.
@@ -85,6 +98,18 @@ impl BiometricStore {
         let transaction = client.transaction().await?;
         let (site, student) = (site.uuid(), new.student.uuid());
         let pack = new.pack.as_bytes().as_slice();
+        let (source, sighting) = match new.source {
+            TemplateSource::Image => ("image", None),
+            TemplateSource::Embedding => ("embedding", None),
+            TemplateSource::Sighting(sighting) => ("sighting", Some(sighting.uuid())),
+        };
+        if sighting.is_some() {
+            // Before the student, as verdicts do.
+            let sql = "SELECT FROM sightings WHERE site_id = $1 AND id = $2 AND student_id = $3 FOR SHARE";
+            if transaction.query_opt(sql, &[&site, &sighting, &student]).await?.is_none() {
+                return Ok(TemplateOutcome::NotWanted);
+            }
+        }
         // Enrollments of one student take turns, or two would both see room for the last one.
         let row = transaction
             .query_opt(
@@ -106,9 +131,18 @@ impl BiometricStore {
         }
         transaction
             .execute(
-                "INSERT INTO templates (site_id, id, student_id, pack_digest, embedding, source, quality)
-                 VALUES ($1, $2, $3, $4, $5, 'image', $6)",
-                &[&site, &new.id.uuid(), &student, &pack, &new.sealed, &Json(new.quality)],
+                "INSERT INTO templates (site_id, id, student_id, pack_digest, embedding, quality, source, sighting_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                &[
+                    &site,
+                    &new.id.uuid(),
+                    &student,
+                    &pack,
+                    &new.sealed,
+                    &Json(new.quality),
+                    &source,
+                    &sighting,
+                ],
             )
             .await?;
         if let Some(portrait) = new.portrait {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Students;
 use crate::{
-    biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo, TemplateOutcome},
+    biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo, TemplateOutcome, TemplateSource},
     db::{Database, DatabaseError},
     error::{ServiceError, blocking},
     people::StudentKey,
@@ -95,6 +95,8 @@ pub struct EmbeddedFace {
     pub quality: Quality,
     /// JPEG of the face, which is kept where portraits are.
     pub portrait: Option<Zeroizing<Vec<u8>>>,
+    /// Where it comes from.
+    pub source: TemplateSource,
     /// It is taken although it is unlike the student's other pictures.
     pub accept_unlike: bool,
 }
@@ -198,7 +200,7 @@ impl Enrollment {
                 Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
             },
         };
-        self.take(&gallery, student, &embedding, quality, crop).await
+        self.take(&gallery, student, &embedding, quality, (crop, TemplateSource::Image)).await
     }
 
     /// Makes a template of a face that no photograph gives: of a sighting, or of an integrator. The outer error is the
@@ -213,7 +215,7 @@ impl Enrollment {
         face: EmbeddedFace,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
         self.check_enrollable(site, student).await?;
-        let EmbeddedFace { embedding, pack, quality, portrait, accept_unlike } = face;
+        let EmbeddedFace { embedding, pack, quality, portrait, source, accept_unlike } = face;
         if let Err(refusal) = good_enough(quality, false, self.limits.min_quality) {
             return Ok(Err(refusal));
         }
@@ -228,7 +230,7 @@ impl Enrollment {
             return refuse(refusal);
         }
         let portrait = portrait.filter(|_| self.limits.keep_portraits);
-        self.take(&gallery, student, &embedding, quality, portrait).await
+        self.take(&gallery, student, &embedding, quality, (portrait, source)).await
     }
 
     /// Whether a face may be the student's, by all that is enrolled: or else a stable reason and what it means.
@@ -283,9 +285,9 @@ impl Enrollment {
         student: StudentId,
         embedding: &UnitEmbedding,
         quality: Quality,
-        crop: Option<Zeroizing<Vec<u8>>>,
+        of: (Option<Zeroizing<Vec<u8>>>, TemplateSource),
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
-        Ok(match self.store_template(gallery, student, embedding, quality, crop).await? {
+        Ok(match self.store_template(gallery, student, embedding, quality, of).await? {
             Some(template) => {
                 info!(%student, %template, "enrolled a template");
                 Ok(Enrolled { template, quality })
@@ -331,7 +333,7 @@ impl Enrollment {
         student: StudentId,
         embedding: &UnitEmbedding,
         quality: Quality,
-        crop: Option<Zeroizing<Vec<u8>>>,
+        (crop, source): (Option<Zeroizing<Vec<u8>>>, TemplateSource),
     ) -> Result<Option<TemplateId>, ServiceError> {
         let id = TemplateId::generate();
         let (site, pack) = (gallery.site(), gallery.pack());
@@ -339,7 +341,8 @@ impl Enrollment {
         let owner = Owner::Template(id, pack);
         let sealed = key.seal(owner, &Zeroizing::new(embedding.to_le_bytes()))?;
         let portrait = crop.map(|crop| key.seal(Owner::Portrait(id), &crop)).transpose()?;
-        let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait: portrait.as_deref() };
+        let portrait = portrait.as_deref();
+        let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait, source };
         let stored = self.store.create_template(site, &new, self.limits.templates_per_student).await;
         match stored {
             Ok(TemplateOutcome::TooMany) => Ok(None),

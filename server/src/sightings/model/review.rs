@@ -153,6 +153,8 @@ pub struct NewWithdrawal {
     pub notes: String,
     /// Whether the verdict may be somebody else's.
     pub of_anybody: bool,
+    /// Only a verdict that was given together with others.
+    pub of_batch: Option<ReviewId>,
 }
 
 impl NewWithdrawal {
@@ -161,7 +163,7 @@ impl NewWithdrawal {
     /// # Errors
     /// `Invalid` notes.
     pub fn new(sighting: SightingId, notes: &str, of_anybody: bool) -> Result<Self, ProtocolError> {
-        Ok(Self { sighting, notes: text::paragraph("notes", notes, MOST_NOTES)?, of_anybody })
+        Ok(Self { sighting, notes: text::paragraph("notes", notes, MOST_NOTES)?, of_anybody, of_batch: None })
     }
 }
 

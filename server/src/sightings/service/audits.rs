@@ -11,8 +11,8 @@ use crate::{
     sightings::{Audit, AuditAnswer, NewReview},
 };
 
-/// Pictures that are looked for in one call: those of others are gone.
-const TRIED: usize = 20;
+/// Audits whose pictures are gone, and that are given up, in one call.
+const TRIED: usize = 200;
 
 impl Reviews {
     /// An audit that waits and whose picture is still there; none where there is no such.
@@ -20,13 +20,11 @@ impl Reviews {
     /// # Errors
     /// `DATA_DAMAGED`.
     pub async fn next_audit(&self, site: SiteId, auditor: UserId) -> Result<Option<Audit>, ServiceError> {
-        let mut without_picture = Vec::new();
-        while without_picture.len() < TRIED {
-            let found = self.store.next_audit(site, auditor, &without_picture).await?;
-            let Some((sighting, captured_at)) = found else { return Ok(None) };
+        for _ in 0..TRIED {
+            let Some((sighting, captured_at)) = self.store.next_audit(site, auditor).await? else { break };
             let evidence = self.evidence(site, sighting).await?;
             if evidence.is_empty() {
-                without_picture.push(sighting);
+                self.store.drop_audit(site, sighting).await?;
                 continue;
             }
             let choices = self.store.audit_choices(site, sighting).await?;
@@ -68,8 +66,16 @@ impl Reviews {
             let notes = "found by an audit";
             let review = NewReview::new(sighting, Verdict::Rejected, notes, said.flatten(), false)?;
             let reviewed = self.review(site, &review, auditor).await;
-            // Somebody's verdict stands.
-            if !matches!(&reviewed, Err(error) if error.reason() == ErrorReason::AlreadyReviewed) {
+            // What somebody else has decided, or is about to, stands.
+            let is_anothers = |error: &ServiceError| {
+                matches!(
+                    error.reason(),
+                    ErrorReason::AlreadyReviewed
+                        | ErrorReason::ReviewClaimed
+                        | ErrorReason::SecondReviewerRequired
+                )
+            };
+            if !reviewed.as_ref().is_err_and(is_anothers) {
                 reviewed?;
             }
         }

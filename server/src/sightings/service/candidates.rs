@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Reviews;
 use crate::{
-    biometrics::Owner,
+    biometrics::{Owner, TemplateSource},
     error::ServiceError,
     people::{EmbeddedFace, Enrolled, Enrollment, Refusal, StudentKey, Students},
 };
@@ -27,8 +27,8 @@ impl CandidateTemplates {
     }
 
     /// Makes a template of the face of a sighting that a person has approved or corrected, for the student whom they
-    /// named, if that student has given their consent. It is checked as a picture is. The outer error is the server's;
-    /// the inner one says why the face was not taken.
+    /// named, if that student has given their consent. It is checked as a picture is, and goes when a person says that it
+    /// is somebody else. The outer error is the server's; the inner one says why the face was not taken.
     ///
     /// # Errors
     /// `SIGHTING_NOT_FOUND`, `DATA_DAMAGED`; as of [`Enrollment::check_enrollable`].
@@ -57,7 +57,8 @@ impl CandidateTemplates {
         };
         let evidence = self.reviews.evidence(site, id).await?;
         let portrait = (!evidence.is_empty()).then(|| Zeroizing::new(evidence.to_vec()));
-        let face = EmbeddedFace { embedding, pack: sighting.pack, quality, portrait, accept_unlike };
+        let (pack, source) = (sighting.pack, TemplateSource::Sighting(id));
+        let face = EmbeddedFace { embedding, pack, quality, portrait, source, accept_unlike };
         self.enrollment.enroll_embedded(site, student.id, face).await
     }
 

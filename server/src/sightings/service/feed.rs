@@ -1,11 +1,16 @@
 //! Sightings as they come in, told to those who watch.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use cavs_types::{ErrorReason, SightingId, SiteId};
+use cavs_types::{SightingId, SiteId};
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
@@ -17,13 +22,15 @@ use crate::{
 const CHANNEL: &str = "cavs_sightings";
 /// Most who watch at a time, of all sites.
 const WATCHERS: usize = 64;
+/// When it is worth while to try again where there are so many.
+const RETRY: Duration = Duration::from_secs(30);
 /// Batches of devices come one after another: how long those of a moment are waited for.
-const GATHERED: Duration = Duration::from_millis(100);
-/// How much later than another a sighting may be committed whose id was made before: the longest transaction, and what
-/// the clocks of several servers differ.
-const LATE: Duration = Duration::from_secs(15);
+const GATHERED: Duration = Duration::from_millis(200);
+/// How much later than another a sighting may be committed whose id was made before: the longest wait for a connection
+/// and statement of an ingest, and what the clocks of several servers differ.
+const LATE: Duration = Duration::from_secs(90);
 /// Sightings that are told at once.
-const TOLD: u32 = 200;
+const TOLD: usize = 200;
 /// Wakes that a slow watcher may be behind. What it missed it finds in the database.
 const BEHIND: usize = 16;
 
@@ -34,6 +41,9 @@ pub struct SightingFeed {
     store: SightingStore,
     /// Of this site, or perhaps of all.
     added: broadcast::Sender<Option<SiteId>>,
+    /// Sites of which the other servers are to be told.
+    untold: Arc<Mutex<HashSet<SiteId>>>,
+    has_untold: Arc<Notify>,
     watchers: Arc<Semaphore>,
 }
 
@@ -45,24 +55,51 @@ impl SightingFeed {
             db: db.clone(),
             store: SightingStore::new(db),
             added: broadcast::channel(BEHIND).0,
+            untold: Arc::default(),
+            has_untold: Arc::default(),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
         }
     }
 
-    /// Follows the database until `shutdown`.
+    /// Sightings of a site were committed here.
+    pub(super) fn tell(&self, site: SiteId) {
+        // Nobody has to be there.
+        let _ = self.added.send(Some(site));
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner).insert(site);
+        self.has_untold.notify_one();
+    }
+
+    /// Follows the database until `shutdown`, and tells the other servers of what is committed here. That is not a part
+    /// of the commit, which would make commits wait for one another.
     pub async fn follow(&self, shutdown: CancellationToken) {
-        let tell = |heard: Heard<'_>| {
+        let hear = |heard: Heard<'_>| {
             let site = match heard {
                 Heard::Listening => None,
                 Heard::Told { payload, .. } => payload.parse().ok(),
             };
-            // Nobody has to be there.
             let _ = self.added.send(site);
         };
-        shutdown.run_until_cancelled(self.db.listen_always(&[CHANNEL], "new sightings", tell)).await;
+        let listening = self.db.listen_always(&[CHANNEL], "new sightings", hear);
+        let telling = async {
+            loop {
+                self.has_untold.notified().await;
+                tokio::time::sleep(GATHERED).await;
+                let sites = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
+                let sites: Vec<SiteId> = sites.into_iter().collect();
+                if let Err(cause) = self.store.announce(CHANNEL, &sites).await {
+                    // Their watchers are told with the next sighting.
+                    warn!(%cause, "other servers are not told of new sightings");
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = async { tokio::join!(listening, telling); } => {}
+        }
     }
 
-    /// Watches what comes in of a site from now on, or what came after a sighting.
+    /// Watches what comes in of a site from now on, or what came after a sighting, and perhaps some of what came
+    /// shortly before it: whoever goes on knows what they were told.
     ///
     /// # Errors
     /// `OVERLOADED`: too many watch.
@@ -72,10 +109,9 @@ impl SightingFeed {
         filter: SightingFilter,
         after: Option<SightingId>,
     ) -> Result<SightingWatch, ServiceError> {
-        let place = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| {
-            ServiceError::refused(ErrorReason::Overloaded, "too many watch sightings; try again later")
-        })?;
-        let from = after.map_or_else(|| first_of(Timestamp::now()), SightingId::uuid);
+        let busy = |_| ServiceError::Busy { what: "watching", retry_in: RETRY };
+        let place = Arc::clone(&self.watchers).try_acquire_owned().map_err(busy)?;
+        let from = after.map_or_else(|| first_of(Timestamp::now()), |after| late_before(after.uuid()));
         Ok(SightingWatch {
             store: self.store.clone(),
             added: self.added.subscribe(),
@@ -111,9 +147,11 @@ impl SightingWatch {
                 self.heard().await;
                 tokio::time::sleep(GATHERED).await;
             }
-            let ids = self.store.ids_after(self.site, self.window.from, WINDOW_ROWS).await?;
-            let new = self.window.new_of(&ids, TOLD as usize);
-            self.is_behind = new.len() == TOLD as usize;
+            // No more can be old than were told.
+            let most = self.window.told.len() + TOLD;
+            let ids = self.store.ids_after(self.site, self.window.from, most).await?;
+            let new = self.window.new_of(&ids, TOLD);
+            self.is_behind = new.len() == TOLD;
             if new.is_empty() {
                 continue;
             }
@@ -138,9 +176,6 @@ impl SightingWatch {
     }
 }
 
-/// Rows that are looked through for new ones: far more than come in [`LATE`].
-const WINDOW_ROWS: u32 = 50_000;
-
 /// Which of the latest sightings were told. Ids are made in the order of time (UUID version 7), but committed in
 /// another: those of the last seconds are looked through again.
 #[derive(Debug)]
@@ -163,12 +198,17 @@ impl Window {
     fn told(&mut self, ids: &[Uuid]) {
         self.told.extend(ids);
         let Some(newest) = ids.iter().max() else { return };
-        let from = Uuid::from_u128(newest.as_u128().saturating_sub(LATE.as_millis() << 80));
+        let from = late_before(*newest);
         if from > self.from {
             self.from = from;
             self.told.retain(|id| *id > from);
         }
     }
+}
+
+/// Before all that may be committed later than a sighting.
+fn late_before(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128().saturating_sub(LATE.as_millis() << 80))
 }
 
 /// Before all ids of a moment.
@@ -190,12 +230,12 @@ mod tests {
         /// Whatever the order of commits, each sighting is told once, if it is no later than may be.
         #[test]
         fn each_sighting_is_told_once(
-            made in prop::collection::vec((0_u64..5_000, 0_u64..14_000), 1..60),
+            made in prop::collection::vec((0_u64..30_000, 0_u64..89_000), 1..60),
             most in 1_usize..5,
         ) {
             // Made every so many milliseconds, and committed so much later.
             let mut at = 1_000_000;
-            let mut all: Vec<(u64, Uuid)> = made.iter().zip(0..).map(|((gap, late), n)| {
+            let mut all: Vec<(u64, Uuid)> = made.iter().zip(1..).map(|((gap, late), n)| {
                 at += gap;
                 (at + late, id(at, n))
             }).collect();
@@ -225,9 +265,9 @@ mod tests {
     #[test]
     fn what_was_told_is_forgotten_when_it_is_old() {
         let mut window = Window::new(id(0, 0));
-        for second in 0..100 {
+        for second in 0..200 {
             window.told(&[id(second * 1000, second)]);
         }
-        assert_eq!(window.told.len(), 15);
+        assert_eq!(window.told.len(), 90);
     }
 }

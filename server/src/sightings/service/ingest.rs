@@ -4,6 +4,7 @@ use cavs_types::{Decision, DeviceId, PredictionReason, SightingId, SiteId};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tracing::warn;
 
+use super::SightingFeed;
 use crate::{
     biometrics::{BiometricStore, Key, Keys, Owner, SealedFace},
     db::Database,
@@ -43,6 +44,7 @@ pub struct Ingest {
     galleries: Arc<Galleries>,
     evidence: Arc<EvidencePolicy>,
     metrics: Arc<Metrics>,
+    feed: SightingFeed,
 }
 
 impl Ingest {
@@ -54,6 +56,7 @@ impl Ingest {
         galleries: &Arc<Galleries>,
         evidence: EvidencePolicy,
         metrics: &Arc<Metrics>,
+        feed: &SightingFeed,
     ) -> Self {
         Self {
             store: SightingStore::new(db),
@@ -62,6 +65,7 @@ impl Ingest {
             galleries: Arc::clone(galleries),
             evidence: Arc::new(evidence),
             metrics: Arc::clone(metrics),
+            feed: feed.clone(),
         }
     }
 
@@ -111,6 +115,9 @@ impl Ingest {
         let stored = self.store.store_sightings(site, device, &batch).await?;
         let outcomes = stored.map_err(|why| refused(device, why))?;
         self.count(&outcomes, &predictions);
+        if outcomes.contains(&StoreOutcome::Stored) {
+            self.feed.tell(site);
+        }
         Ok(outcomes)
     }
 

@@ -229,7 +229,7 @@ impl Reviews {
     /// and nobody else has claimed: how many those were.
     ///
     /// # Errors
-    /// As [`Self::review`]; then nothing is recorded.
+    /// As [`Self::review`]; then nothing is recorded. `Database`: what was recorded before stays.
     pub async fn review_visit(
         &self,
         site: SiteId,
@@ -242,7 +242,12 @@ impl Reviews {
         let mut others = 0;
         for other in visit.into_iter().filter(|id| *id != review.sighting) {
             let review = NewReview { sighting: other, only_unreviewed: true, batch, ..review.clone() };
-            others += u32::from(self.store.review(site, &review, reviewer).await?.0);
+            others += match self.store.review(site, &review, reviewer).await {
+                Ok((recorded, _)) => u32::from(recorded),
+                // Erased a moment ago.
+                Err(DatabaseError::Erased) => 0,
+                Err(error) => return Err(error.into()),
+            };
         }
         Ok((sighting, others))
     }
@@ -285,7 +290,7 @@ impl Reviews {
     /// many those were.
     ///
     /// # Errors
-    /// As [`Self::withdraw`]; then nothing is taken back.
+    /// As [`Self::withdraw`]; then nothing is taken back. `Database`: what was taken back before stays so.
     pub async fn withdraw_together(
         &self,
         site: SiteId,
@@ -295,8 +300,8 @@ impl Reviews {
         let together = self.store.reviewed_with(site, withdrawal.sighting).await?;
         let sighting = self.withdraw(site, withdrawal, by).await?;
         let mut others = 0;
-        for other in together {
-            let withdrawal = NewWithdrawal { sighting: other, ..withdrawal.clone() };
+        for (other, batch) in together {
+            let withdrawal = NewWithdrawal { sighting: other, of_batch: Some(batch), ..withdrawal.clone() };
             others += u32::from(self.store.withdraw_review(site, &withdrawal, by).await?.0);
         }
         Ok((sighting, others))

@@ -15,15 +15,16 @@ use crate::{
 /// Students that a person may choose from.
 const CHOICES: i64 = 6;
 
-/// One that waits: of the oldest hundred that have their picture and person, so that several people get different ones.
+/// One that waits: of the oldest hundred that nobody has given a verdict on and whose student is not erased, so that
+/// several people get different ones.
 const NEXT: &str = "
-    SELECT s.id, s.captured_at FROM (
-        SELECT a.sighting_id FROM audits a WHERE a.site_id = $1 AND a.outcome IS NULL
+    SELECT waiting.id, waiting.captured_at FROM (
+        SELECT s.id, s.captured_at FROM audits a
+            JOIN sightings s ON s.site_id = a.site_id AND s.id = a.sighting_id AND s.verdict IS NULL
+            JOIN students p ON p.site_id = s.site_id AND p.id = s.predicted_student_id AND p.erased_at IS NULL
+        WHERE a.site_id = $1 AND a.outcome IS NULL
         ORDER BY a.drawn_at, a.sighting_id LIMIT 100) AS waiting
-    JOIN sightings s ON s.site_id = $1 AND s.id = waiting.sighting_id AND s.verdict IS NULL
-    JOIN students p ON p.site_id = s.site_id AND p.id = s.predicted_student_id AND p.erased_at IS NULL
-    WHERE s.id <> ALL($3)
-    ORDER BY md5($2::text || s.id::text) LIMIT 1";
+    ORDER BY md5($2::text || waiting.id::text) LIMIT 1";
 
 /// The candidates first, then others who were enrolled about when they were; in an order that depends on the sighting
 /// alone.
@@ -55,7 +56,7 @@ const ANSWER: &str = "
     RETURNING a.outcome = 'wrong'";
 
 impl SightingStore {
-    /// An audit that waits, but for some: the sighting and its time.
+    /// An audit that waits: the sighting and its time.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -63,14 +64,21 @@ impl SightingStore {
         &self,
         site: SiteId,
         auditor: UserId,
-        but_for: &[SightingId],
     ) -> Result<Option<(SightingId, Timestamp)>, DatabaseError> {
-        let but_for: Vec<Uuid> = but_for.iter().map(|id| id.uuid()).collect();
         let client = self.db.client().await?;
         let statement = client.prepare_cached(NEXT).await?;
-        let auditor = auditor.to_string();
-        let row = client.query_opt(&statement, &[&site.uuid(), &auditor, &but_for]).await?;
+        let row = client.query_opt(&statement, &[&site.uuid(), &auditor.to_string()]).await?;
         row.map(|row| Ok((row.try_get::<_, Uuid>(0)?.into(), row.try_get(1)?))).transpose()
+    }
+
+    /// Gives up an audit that nobody can answer any more.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn drop_audit(&self, site: SiteId, sighting: SightingId) -> Result<(), DatabaseError> {
+        let sql = "DELETE FROM audits WHERE site_id = $1 AND sighting_id = $2 AND outcome IS NULL";
+        self.db.client().await?.execute(sql, &[&site.uuid(), &sighting.uuid()]).await?;
+        Ok(())
     }
 
     /// Whom an audited sighting may be.

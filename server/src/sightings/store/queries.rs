@@ -39,7 +39,7 @@ const COLUMNS: &str = "
 const JOINED: &str = "
     JOIN devices d ON d.site_id = s.site_id AND d.id = s.device_id LEFT JOIN users u ON u.id = s.reviewer_id
     LEFT JOIN (review_claims c JOIN users cu ON cu.id = c.reviewer_id LEFT JOIN users ca ON ca.id = c.assigned_by)
-        ON c.site_id = s.site_id AND c.sighting_id = s.id AND c.claimed_until > now()";
+        ON c.site_id = s.site_id AND c.sighting_id = s.id AND c.claimed_until > now() AND s.in_queue";
 
 /// What lists of sightings are read from.
 pub(crate) const LISTED: ListSource<'_> =
@@ -156,12 +156,30 @@ impl SightingStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn ids_after(&self, site: SiteId, after: Uuid, most: u32) -> Result<Vec<Uuid>, DatabaseError> {
+    pub async fn ids_after(
+        &self,
+        site: SiteId,
+        after: Uuid,
+        most: usize,
+    ) -> Result<Vec<Uuid>, DatabaseError> {
         let sql = "SELECT id FROM sightings WHERE site_id = $1 AND id > $2 ORDER BY id LIMIT $3";
         let client = self.db.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let rows = client.query(&statement, &[&site.uuid(), &after, &i64::from(most)]).await?;
+        let rows = client
+            .query(&statement, &[&site.uuid(), &after, &i64::try_from(most).unwrap_or(i64::MAX)])
+            .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Tells whoever listens on a channel of these sites.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn announce(&self, channel: &str, sites: &[SiteId]) -> Result<(), DatabaseError> {
+        let sites: Vec<String> = sites.iter().map(ToString::to_string).collect();
+        let sql = "SELECT pg_notify($1, site) FROM unnest($2::text[]) AS s (site)";
+        self.db.client().await?.execute(sql, &[&channel, &sites]).await?;
+        Ok(())
     }
 
     /// Those of some sightings that a filter chooses, in the order of their ids.

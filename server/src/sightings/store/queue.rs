@@ -82,11 +82,12 @@ impl<'a> QueueColumns<'a> {
     }
 }
 
-/// The first sighting of each visit.
-const BEGINS_VISIT: &str = "NOT EXISTS (
+/// The first sighting of each visit. What somebody has flagged is by itself.
+const BEGINS_VISIT: &str = "(s.verdict IS NOT NULL OR NOT EXISTS (
     SELECT FROM sightings e WHERE e.site_id = s.site_id AND e.device_id = s.device_id AND e.in_queue
+        AND e.verdict IS NULL
         AND e.predicted_student_id = s.predicted_student_id AND e.listed_at >= s.listed_at - visit_gap()
-        AND (e.listed_at, e.id) < (s.listed_at, s.id))";
+        AND (e.listed_at, e.id) < (s.listed_at, s.id)))";
 
 /// How many sightings of the queue there are in the visits of some of its sightings.
 const VISIT_SIZES: &str =
@@ -103,14 +104,18 @@ const CLAIM: &str = "
     INSERT INTO review_claims AS c (site_id, sighting_id, reviewer_id, claimed_until)
     SELECT $1, s.id, $3, now() + make_interval(secs => $4) FROM unnest($2::uuid[]) AS s (id)
     ON CONFLICT (site_id, sighting_id) DO UPDATE
-    SET reviewer_id = EXCLUDED.reviewer_id, assigned_by = NULL, claimed_until = EXCLUDED.claimed_until
+    SET reviewer_id = EXCLUDED.reviewer_id, assigned_by = NULL,
+        claimed_until = CASE WHEN c.reviewer_id = EXCLUDED.reviewer_id
+            THEN greatest(c.claimed_until, EXCLUDED.claimed_until) ELSE EXCLUDED.claimed_until END
     WHERE c.claimed_until <= now() OR (c.reviewer_id = EXCLUDED.reviewer_id AND c.assigned_by IS NULL)";
 
 /// Gives sightings of the queue to a reviewer of the site until they are decided, whoever has claimed them.
 const ASSIGN: &str = "
+    WITH chosen AS (
+        SELECT s.site_id, s.id FROM sightings s WHERE s.site_id = $1 AND s.id = ANY($2) AND s.in_queue
+        ORDER BY s.id FOR NO KEY UPDATE)
     INSERT INTO review_claims AS c (site_id, sighting_id, reviewer_id, claimed_until, assigned_by)
-    SELECT s.site_id, s.id, $3, 'infinity', $4 FROM sightings s
-    WHERE s.site_id = $1 AND s.id = ANY($2) AND s.in_queue
+    SELECT site_id, id, $3, 'infinity', $4 FROM chosen
     ON CONFLICT (site_id, sighting_id) DO UPDATE
     SET reviewer_id = EXCLUDED.reviewer_id, assigned_by = EXCLUDED.assigned_by, claimed_until = EXCLUDED.claimed_until";
 
@@ -263,7 +268,7 @@ impl SightingStore {
         Ok(Some(client.execute(ASSIGN, &[&site, &sightings, &reviewer, &by.uuid()]).await?))
     }
 
-    /// The sightings of the queue of one visit with a sighting, itself among them, at most about 2,000.
+    /// The sightings of the queue of one visit with a sighting, itself among them, at most 401.
     ///
     /// # Errors
     /// `Unavailable`.

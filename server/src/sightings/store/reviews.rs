@@ -2,7 +2,8 @@
 //! force on the sighting.
 
 use cavs_types::{ReviewId, SightingId, SiteId, StudentId, UserId};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
 
 use super::{SightingStore, queries::read_one};
 use crate::{
@@ -11,8 +12,8 @@ use crate::{
 };
 
 /// An approval or a rejection stands unless it is to be replaced, and nobody can approve where nobody is named.
-/// Who waits for another's verdict judges by what that has left. What somebody has flagged wants another person, and
-/// what somebody has claimed is theirs.
+/// Who waits for another's verdict judges by what that has left. What somebody has flagged wants another person. That
+/// what somebody has claimed is theirs, the trigger of `reviews` sees to.
 const REVIEW: &str = "
     INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id, notes, corrected_student_id, batch_id)
     SELECT s.site_id, $2::uuid, s.id, $3::text, $4::uuid, $5::text, $6::uuid, $10::uuid FROM sightings s
@@ -20,8 +21,6 @@ const REVIEW: &str = "
         AND ($3 <> 'approved' OR $6 IS NOT NULL OR s.decision <> 'unknown')
         AND NOT ($9 AND s.verdict IS NOT NULL)
         AND NOT ($3 <> 'flagged' AND s.verdict IS NOT DISTINCT FROM 'flagged' AND s.reviewer_id = $4)
-        AND NOT EXISTS (SELECT FROM review_claims c WHERE c.site_id = s.site_id AND c.sighting_id = s.id
-            AND c.claimed_until > now() AND c.reviewer_id <> $4)
     FOR NO KEY UPDATE OF s";
 
 /// Somebody's own verdict, or with `$5` anybody's.
@@ -29,6 +28,7 @@ const WITHDRAW: &str = "
     INSERT INTO reviews (site_id, id, sighting_id, verdict, reviewer_id, notes)
     SELECT s.site_id, $2::uuid, s.id, 'withdrawn', $3::uuid, $4::text FROM sightings s
     WHERE s.site_id = $6 AND s.id = $1 AND s.verdict IS NOT NULL AND ($5 OR s.reviewer_id = $3)
+        AND ($7::uuid IS NULL OR s.review_batch_id = $7)
     FOR NO KEY UPDATE";
 
 impl SightingStore {
@@ -72,15 +72,16 @@ impl SightingStore {
         withdrawal: &NewWithdrawal,
         reviewer: UserId,
     ) -> Result<(bool, Option<Sighting>), DatabaseError> {
-        let NewWithdrawal { sighting, notes, of_anybody } = withdrawal;
+        let NewWithdrawal { sighting, notes, of_anybody, of_batch } = withdrawal;
         let (id, sighting_id) = (ReviewId::generate().uuid(), sighting.uuid());
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&sighting_id, &id, &reviewer.uuid(), notes, of_anybody, &site.uuid()];
+        let batch = of_batch.map(ReviewId::uuid);
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&sighting_id, &id, &reviewer.uuid(), notes, of_anybody, &site.uuid(), &batch];
         self.add_review(site, WITHDRAW, &parameters, *sighting).await
     }
 
     /// The other sightings on which verdicts of the same reviewer are in force that were given together with the one
-    /// in force on a sighting.
+    /// in force on a sighting, and what they share.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -88,13 +89,14 @@ impl SightingStore {
         &self,
         site: SiteId,
         sighting: SightingId,
-    ) -> Result<Vec<SightingId>, DatabaseError> {
-        let sql = "SELECT o.id FROM sightings s
+    ) -> Result<Vec<(SightingId, ReviewId)>, DatabaseError> {
+        let sql = "SELECT o.id, o.review_batch_id FROM sightings s
             JOIN sightings o ON o.site_id = s.site_id AND o.review_batch_id = s.review_batch_id
                 AND o.reviewer_id = s.reviewer_id AND o.id <> s.id
             WHERE s.site_id = $1 AND s.id = $2";
         let rows = self.db.client().await?.query(sql, &[&site.uuid(), &sighting.uuid()]).await?;
-        rows.iter().map(|row| Ok(row.try_get::<_, uuid::Uuid>(0)?.into())).collect()
+        let id = |row: &Row, column| row.try_get::<_, Uuid>(column);
+        rows.iter().map(|row| Ok((id(row, 0)?.into(), id(row, 1)?.into()))).collect()
     }
 
     /// The statements go out together, so that a reviewer waits for one answer of the database.
