@@ -435,6 +435,14 @@ async fn a_visit_is_one_persons_to_decide_at_once() {
     let undo = NewWithdrawal::new(own[0].id, "", false).unwrap();
     assert_eq!(app.reviews.withdraw_together(MAIN, &undo, ada).await.unwrap().1, 2);
     assert_eq!(sizes(&list(&visits).await), [(1, 3), (5, 1), (4, 1)]);
+    // Claiming again for less does not shorten a claim.
+    let long = NewClaim::new(visits.clone(), 1, 3600).unwrap();
+    let until = async |claim: &NewClaim| {
+        app.reviews.claim(MAIN, claim, ada).await.unwrap()[0].claim.as_ref().unwrap().until.unwrap()
+    };
+    let latest = until(&long).await;
+    assert_eq!(until(&NewClaim::new(visits.clone(), 1, 60).unwrap()).await, latest);
+    assert_eq!(app.reviews.release_claims(MAIN, Some(&[adas[0].id]), ada).await.unwrap(), 1);
     // From the middle of a visit, too; but not what somebody has flagged of it.
     let each = QueueRequest { by_visit: false, ..visits.clone() };
     let each = list(&each).await;
@@ -502,6 +510,10 @@ async fn accuracy_is_what_people_found_who_were_not_told() {
     assert_eq!(drawn.accuracy(), None);
     assert!(app.reviews.next_audit(MAIN, database.user("bob").await).await.unwrap().is_some());
 
+    // One whose picture is gone is given up, and waits for nobody.
+    let owner = database.connect().await;
+    let gone = "DELETE FROM evidence WHERE sighting_id = (SELECT min(sighting_id::text)::uuid FROM audits)";
+    assert_eq!(owner.execute(gone, &[]).await.unwrap(), 1);
     let mut audited: u64 = 0;
     while let Some(audit) = app.reviews.next_audit(MAIN, user).await.unwrap() {
         let sighting = app.reviews.sighting(MAIN, audit.sighting).await.unwrap();
@@ -535,7 +547,7 @@ async fn accuracy_is_what_people_found_who_were_not_told() {
         );
         audited += 1;
     }
-    assert_eq!(audited, drawn.waiting);
+    assert_eq!(audited, drawn.waiting - 1);
     let counts = stats().await;
     let kinds = [audited.div_ceil(4), (audited + 2) / 4 + (audited + 1) / 4, audited / 4];
     assert_eq!([counts.unclear, counts.wrong, counts.right], kinds);
@@ -574,9 +586,9 @@ async fn whoever_watches_is_told_of_each_sighting_once() {
     // What comes again is told to nobody; more than is told at once comes, too.
     ingest(5..400).await;
     assert_eq!(numbers(&told(&mut all, 390).await), (10..400).collect::<Vec<_>>());
-    // Who was away goes on after the last one.
+    // Who was away goes on after the last one, and is told again of what came shortly before it.
     let mut again = watch(SightingFilter::default(), Some(first[6].id));
-    assert_eq!(numbers(&told(&mut again, 393).await), (7..400).collect::<Vec<_>>());
+    assert_eq!(numbers(&told(&mut again, 400).await), (0..400).collect::<Vec<_>>());
     let mut places = Vec::new();
     while let Ok(place) = app.feed.watch(MAIN, SightingFilter::default(), None) {
         places.push(place);
@@ -684,6 +696,15 @@ async fn approved_faces_become_templates_where_the_student_consents() {
     says(3, Verdict::Rejected, Some(student)).await;
     assert_eq!(enroll(3, false).await, Err("UNLIKE_OTHER_PICTURES"));
     assert!(enroll(3, true).await.is_ok());
+    // It goes when a person says that it is somebody else: nobody is recognised by another's face.
+    let ours = async || app.enrollment.templates(MAIN, student).await.unwrap().len();
+    assert_eq!(ours().await, 3);
+    let other = NewReview::new(ids[3], Verdict::Rejected, "", Some(class.students[1]), true).unwrap();
+    app.reviews.review(MAIN, &other, user).await.unwrap();
+    assert_eq!(ours().await, 2);
+    let undo = NewWithdrawal::new(ids[0], "", false).unwrap();
+    app.reviews.withdraw(MAIN, &undo, user).await.unwrap();
+    assert_eq!(ours().await, 1);
     // Whoever is to be forgotten, or whose face is gone, is not enrolled.
     says(1, Verdict::Approved, None).await;
     let owner = class.database.connect().await;
