@@ -10,7 +10,7 @@ use cavs_types::{
 
 use super::faces::{camera, verdict};
 use crate::{
-    biometrics::{BiometricStore, NewTemplate, TemplateOutcome},
+    biometrics::{BiometricStore, NewTemplate, TemplateOutcome, TemplateSource},
     error::ServiceError,
     page::{ListName, PageRequest},
     people::{
@@ -93,6 +93,7 @@ async fn who_left_or_refused_is_not_recognised_from_that_moment() {
         sealed: b"sealed",
         quality: quality(),
         portrait: None,
+        source: TemplateSource::Image,
     };
     assert_eq!(biometrics.create_template(MAIN, &late, 9).await.unwrap(), TemplateOutcome::NotWanted);
 
