@@ -15,9 +15,6 @@ use vt100::{Parser, Screen};
 
 use crate::{Cli, binary};
 
-/// How long a screen does not change before it counts as drawn.
-const QUIET: Duration = Duration::from_millis(60);
-
 /// A program in a terminal that does not exist: its screen, and keys for it. Killed when dropped.
 pub struct PseudoTerminal {
     master: Box<dyn MasterPty + Send>,
@@ -133,7 +130,8 @@ impl PseudoTerminal {
         self.wait_for(text, Duration::from_secs(20), |screen| screen.contents().contains(text));
     }
 
-    /// Waits until a part of the screen is as wanted and does not change any more: the part, and when it came to be so.
+    /// Waits until a part of the screen is as wanted and nothing on the screen has changed for `quiet`: the part, and
+    /// when it came to be so.
     ///
     /// # Panics
     /// It does not become so in time.
@@ -141,6 +139,7 @@ impl PseudoTerminal {
         &self,
         what: &str,
         limit: Duration,
+        quiet: Duration,
         part: impl Fn(&Screen) -> T,
         is_so: impl Fn(&T) -> bool,
     ) -> (T, Instant) {
@@ -148,12 +147,12 @@ impl PseudoTerminal {
         let mut state = self.shown.state.lock().unwrap();
         let (mut now, mut since) = (part(state.parser.screen()), state.at);
         loop {
-            if is_so(&now) && state.at.elapsed() >= QUIET {
+            if is_so(&now) && state.at.elapsed() >= quiet {
                 return (now, since);
             }
             let left = until.saturating_duration_since(Instant::now());
             assert!(!left.is_zero() && !state.ended, "{what}:\n{}", state.parser.screen().contents());
-            state = self.shown.changed.wait_timeout(state, QUIET.min(left)).unwrap().0;
+            state = self.shown.changed.wait_timeout(state, quiet.min(left)).unwrap().0;
             let next = part(state.parser.screen());
             if next != now {
                 (now, since) = (next, state.at);

@@ -10,10 +10,17 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long a screen does not change before it counts as drawn, also on a machine that is busy.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The face on the screen, when it is another one than before.
 fn next_face(terminal: &PseudoTerminal, before: &[String]) -> Vec<String> {
-    terminal.settled("the next face", LIMIT, face, |face| !face.is_empty() && face != before).0
+    terminal.settled("the next face", LIMIT, QUIET, face, |face| !face.is_empty() && face != before).0
+}
+
+/// Waits until a face that was shown before is on the screen again.
+fn wait_for_face(terminal: &PseudoTerminal, expected: &[String]) {
+    terminal.wait_for("the face of before", LIMIT, |screen| face(screen) == expected);
 }
 
 /// The newest verdict of the reviewer, when there are so many.
@@ -58,10 +65,10 @@ fn faces_are_reviewed_by_single_keys_and_nothing_is_lost() {
     );
     assert_eq!(verdict["student"]["id"], verdict["prediction"]["candidates"][1]["student"]["id"]);
     terminal.type_keys("u");
-    assert_eq!(next_face(&terminal, &third), second);
+    wait_for_face(&terminal, &second);
     newest(&site, 1);
     terminal.type_keys("r");
-    assert_eq!(next_face(&terminal, &second), third);
+    wait_for_face(&terminal, &third);
     assert_eq!(newest(&site, 2)["review"]["verdict"], "rejected");
 
     // What is on the screen is the reviewer's alone, unless somebody takes it over.

@@ -24,20 +24,23 @@ const BAR_MS: f64 = 100.0;
 /// A reviewer looks at each face for at least so long: the same key again sooner is one that is held.
 const LOOK: Duration = Duration::from_millis(120);
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long a screen does not change before it counts as drawn.
+const QUIET: Duration = Duration::from_millis(60);
 
 fn main() -> ExitCode {
     let Arguments { items, people } = Arguments::parse();
     let site = ReviewSite::start(people.into(), usize::from(items) + 1);
     let traces = ways_out_that_leave_traces(&site);
     let mut terminal = site.review(&["--image-protocol", "halfblocks"]);
-    let (mut shown, _) = terminal.settled("the first face", LIMIT, face, |face| !face.is_empty());
+    let (mut shown, _) = terminal.settled("the first face", LIMIT, QUIET, face, |face| !face.is_empty());
     let (mut waited, mut keys) = (Vec::new(), 0_u16);
     let last = items.min(u16::try_from(site.waiting).unwrap() - 1);
     for key in ["1", "2", "r", "f"].into_iter().cycle().take(last.into()) {
         thread::sleep(LOOK);
         let pressed = terminal.type_keys(key);
         keys += 1;
-        let next = terminal.settled("the next face", LIMIT, face, |face| !face.is_empty() && *face != shown);
+        let next =
+            terminal.settled("the next face", LIMIT, QUIET, face, |face| !face.is_empty() && *face != shown);
         waited.push(next.1.saturating_duration_since(pressed).as_secs_f64() * 1000.0);
         shown = next.0;
     }
