@@ -107,11 +107,13 @@ fn faces_are_reviewed_by_single_keys_and_nothing_is_lost() {
     let mut terminal = site.review(&["--image-protocol", "none", "--least-certain"]);
     terminal.wait_for_text("pictures are not drawn");
     terminal.wait_for_text("1-5");
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(QUIET);
     terminal.type_keys("f");
+    terminal.wait_for_text("flagged 1");
     terminal.signal(Signal::SIGTERM);
     let left = terminal.wait(LIMIT);
     assert!(left.is_restored && left.text.contains("ended by SIGTERM"), "{left:?}");
     let claimed = site.site.cli.json(&["review", "list", "--claimed-by", "admin"]);
     assert_eq!(claimed["total_size"], 0, "{claimed:#}");
+    assert_eq!(newest(&site, 3)["review"]["verdict"], "flagged");
 }
