@@ -28,7 +28,7 @@ Configuration: what a flag says (or the context of --context) goes before CAVS_*
 context in use, that before the file's own keys, and those before the last login; `cavs context show` says where \
 each value came from. The file is $XDG_CONFIG_HOME/cavs/config.toml or ~/.config/cavs/config.toml; it may hold \
 `server`, `ca`, `site` and `user`, and contexts with these, which `cavs context` writes. Sessions of `cavs login` are \
-kept beside it, one a context; CAVS_TOKEN goes before them.";
+kept beside it, one a context; CAVS_TOKEN goes before them, unless --context or another --server is given.";
 
 /// Options of all commands.
 #[derive(Debug, Clone, Args)]

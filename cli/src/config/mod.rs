@@ -35,7 +35,7 @@ pub struct Config {
     pub site: Option<String>,
     /// Who logs in where the login does not say it.
     pub user: Option<String>,
-    /// A token from the environment; it goes before a saved session.
+    /// A token from the environment; it goes before a saved session. `None` where a flag leads to another server.
     pub token: Option<SecretString>,
     /// The session of the last login.
     pub session: Option<Session>,
@@ -162,6 +162,9 @@ impl Settings {
         };
         let text = |path: PathBuf| path.into_os_string().into_string().ok();
         let of_session = session.as_ref();
+        // A token of the environment is for the server that is configured; it is not told to another one.
+        let without_flag = [variable("CAVS_SERVER"), context.server.clone(), file.server.clone()];
+        let is_elsewhere = args.given.context || is_overridden(args, without_flag.into_iter().flatten());
         let server = first(
             given(&args.server, args.given.server, "--server", "CAVS_SERVER"),
             context.server,
@@ -190,7 +193,7 @@ impl Settings {
             same.map(|session| session.username.clone()),
         );
         // Not an option: command lines can be read by everybody on the machine.
-        let token = variable("CAVS_TOKEN").map(SecretString::from);
+        let token = variable("CAVS_TOKEN").filter(|_| !is_elsewhere).map(SecretString::from);
         let ca = ca.map(|Setting { value, origin }| Setting { value: PathBuf::from(value), origin });
         Ok(Self { path, context: chosen, server, ca, site, user, token, session, session_file })
     }
@@ -220,6 +223,13 @@ fn variable(name: &str) -> Option<String> {
 
 fn origin(by_flag: bool, flag: &'static str, variable: &'static str) -> Origin {
     if by_flag { Origin::Flag(flag) } else { Origin::Variable(variable) }
+}
+
+/// Whether `--server` names another server than the first of those that are configured otherwise.
+fn is_overridden(args: &GlobalArgs, mut configured: impl Iterator<Item = String>) -> bool {
+    let url = |text: &str| ServerUrl::parse(text).ok().map(|url| url.to_string());
+    let Some(flag) = args.server.as_deref().filter(|_| args.given.server) else { return false };
+    configured.find(|text| !text.is_empty()).is_some_and(|text| url(&text) != url(flag))
 }
 
 /// Whether a session is of the server at this address.

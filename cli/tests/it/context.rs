@@ -93,4 +93,17 @@ fn each_value_says_where_it_came_from() {
     assert_eq!(setting(&shown, "context"), ("north".to_owned(), "--context".to_owned()));
     assert_eq!(setting(&shown, "server"), (fake.url.clone(), in_context));
     assert_eq!(setting(&shown, "site"), ("Flag".to_owned(), "--site".to_owned()));
+    // The environment's token is for the environment's server.
+    assert_eq!(setting(&shown, "token").1, "-");
+    let shown = show(&["--server", &fake.url], &env);
+    assert_eq!(setting(&shown, "token").1, "-");
+    let shown = show(&["--server", "https://env"], &env);
+    assert_eq!(setting(&shown, "token").1, "CAVS_TOKEN");
+
+    // With the context, its own session is used.
+    let login = ["login", "--context", "north", "--username", "admin", "--password-stdin"];
+    let ran = run(home, &login, &env, &format!("{PASSWORD}\n"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = run(home, &["whoami", "--context", "north"], &env, "");
+    assert_eq!(ran.code, 0, "{ran:?}");
 }

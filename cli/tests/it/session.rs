@@ -71,7 +71,11 @@ fn the_environment_and_the_file_configure_too() {
     let nowhere =
         [("CAVS_CONFIG", config), ("CAVS_TOKEN", "token-1"), ("CAVS_SERVER", "https://127.0.0.1:1")];
     assert_eq!(run(fake.home(), &["whoami"], &nowhere, "").code, 5);
-    assert_eq!(run(fake.home(), &["whoami", "--server", &fake.url], &nowhere, "").code, 0);
+    let same = [("CAVS_CONFIG", config), ("CAVS_TOKEN", "token-1"), ("CAVS_SERVER", &*fake.url)];
+    assert_eq!(run(fake.home(), &["whoami", "--server", &fake.url], &same, "").code, 0);
+    // The token is for the server that the environment names, and is not told to another one.
+    let ran = run(fake.home(), &["whoami", "--server", &fake.url], &nowhere, "");
+    assert!(ran.code == 4 && ran.stderr.contains("not logged in at"), "{ran:?}");
 }
 
 #[test]
