@@ -83,7 +83,16 @@ pub(crate) fn run(
         ContextCommand::Update { name, user } => {
             let (path, file) = config::read_file(&global)?;
             config::find(&file, &path, &name)?;
-            let changed = said(user, &global)?;
+            // What a variable says is of the moment; it is not written into a context that is there.
+            let given = global.given;
+            let changed = said(
+                user,
+                &GlobalArgs {
+                    server: global.server.clone().filter(|_| given.server),
+                    ca: global.ca.clone().filter(|_| given.ca),
+                    ..global.clone()
+                },
+            )?;
             let mut editor = ConfigEditor::open(&path)?;
             editor.put(&name, &changed)?;
             editor.save()?;
@@ -141,7 +150,7 @@ fn add(
     list(global, printer)
 }
 
-/// What the command line says of a context.
+/// What the command line says of a context: of the site, only what a flag says.
 fn said(user: Option<String>, global: &GlobalArgs) -> Result<Context, CliError> {
     let server = global.server.as_deref().map(ServerUrl::parse).transpose().map_err(CliError::usage)?;
     let ca = match &global.ca {
@@ -152,7 +161,8 @@ fn said(user: Option<String>, global: &GlobalArgs) -> Result<Context, CliError> 
         }
         None => None,
     };
-    Ok(Context { server: server.map(|url| url.to_string()), ca, site: global.site.clone(), user })
+    let site = global.site.clone().filter(|_| global.given.site);
+    Ok(Context { server: server.map(|url| url.to_string()), ca, site, user })
 }
 
 fn choose(name: Option<&ContextName>, global: &GlobalArgs) -> Result<(), CliError> {

@@ -107,3 +107,18 @@ fn each_value_says_where_it_came_from() {
     let ran = run(home, &["whoami", "--context", "north"], &env, "");
     assert_eq!(ran.code, 0, "{ran:?}");
 }
+
+#[test]
+fn variables_are_not_written_into_contexts() {
+    let fake = Fake::start();
+    let home = fake.home();
+    let env = [("CAVS_SERVER", &*fake.url), ("CAVS_CA", fake.ca()), ("CAVS_SITE", "Env")];
+    // Where a server is new, the environment may name it.
+    let added = run(home, &["context", "add", "north"], &env, "");
+    assert_eq!(added.code, 0, "{added:?}");
+    let env = [("CAVS_SERVER", "https://env"), ("CAVS_CA", "none.pem"), ("CAVS_SITE", "Env")];
+    let updated = run(home, &["context", "update", "north", "--user", "ada"], &env, "");
+    assert_eq!(updated.code, 0, "{updated:?}");
+    let listed = cavs(home, &["context", "list", "-o", "csv", "--columns", "server,site,user"]);
+    assert_eq!(listed.stdout, format!("server,site,user\n{},,ada\n", fake.url));
+}
