@@ -1,6 +1,11 @@
 //! `cavs sightings`
 
-use std::{path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    path::PathBuf,
+    sync::atomic::Ordering::Relaxed,
+    time::Duration,
+};
 
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
 use cavs_types::{Decision, SightingId};
@@ -150,6 +155,53 @@ impl Filter {
 
 /// How long to wait before asking again where the server is away.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Sightings that are known to have been told: more than come within the time that a server tells again.
+const MOST_TOLD: usize = 10_000;
+
+/// What was told. A stream that goes on tells the last sightings before its beginning again, as some of them may have
+/// been recorded out of order.
+#[derive(Debug, Default)]
+struct Told {
+    /// The newest sighting that was there before; empty where there was none.
+    before: String,
+    /// The newest sighting that was told, or else was there before.
+    last: String,
+    ids: HashSet<String>,
+    /// The same ids, the earliest told first.
+    order: VecDeque<String>,
+}
+
+impl Told {
+    fn after(before: String) -> Self {
+        Self { last: before.clone(), before, ..Self::default() }
+    }
+
+    /// Notes a sighting; whether it is to be told.
+    fn is_new(&mut self, id: &str) -> bool {
+        // Ids are UUIDs of version 7: their order is that of time.
+        if id <= self.before.as_str() || !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > MOST_TOLD
+            && let Some(earliest) = self.order.pop_front()
+        {
+            self.ids.remove(&earliest);
+        }
+        if id > self.last.as_str() {
+            id.clone_into(&mut self.last);
+        }
+        true
+    }
+}
+
+/// The id of the newest sighting; empty where there is none.
+async fn newest(api: &Api) -> Result<String, CliError> {
+    let filter = Some(v1::SightingFilter::default());
+    let request = v1::ListSightingsRequest { page_size: 1, filter, ..v1::ListSightingsRequest::default() };
+    let page = api.call(api.sightings().list_sightings(request)).await?;
+    Ok(page.sightings.into_iter().next().map(|sighting| sighting.id).unwrap_or_default())
+}
 
 async fn watch(filter: Filter, config: &Config, printer: &Printer) -> Result<(), CliError> {
     if matches!(printer.format(), Format::Json | Format::Yaml) {
@@ -157,16 +209,16 @@ async fn watch(filter: Filter, config: &Config, printer: &Printer) -> Result<(),
     }
     let (mut api, filter) = filter.connected(config).await?;
     let mut writer = ListWriter::<SightingList>::new(printer);
-    let mut last = String::new();
+    // Also where the connection breaks before anything has come, nothing is missed.
+    let mut told = Told::after(newest(&api).await?);
     loop {
         let request =
-            v1::WatchSightingsRequest { filter: Some(filter.clone()), after_sighting_id: last.clone() };
+            v1::WatchSightingsRequest { filter: Some(filter.clone()), after_sighting_id: told.last.clone() };
         let ended = async {
             let mut stream = api.call(api.sightings().watch_sightings(request)).await?;
-            while let Some(told) = stream.message().await.map_err(|status| api.status_error(&status))? {
-                let newest = told.sightings.iter().map(|sighting| &sighting.id).max();
-                last = newest.max(Some(&last)).cloned().unwrap_or_default();
-                let sightings: Vec<SightingView> = told.sightings.into_iter().map(Into::into).collect();
+            while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
+                let new = message.sightings.into_iter().filter(|sighting| told.is_new(&sighting.id));
+                let sightings: Vec<SightingView> = new.map(Into::into).collect();
                 if !writer.page(&sightings)? {
                     return Ok(false);
                 }
@@ -177,7 +229,7 @@ async fn watch(filter: Filter, config: &Config, printer: &Printer) -> Result<(),
             Ok(false) => return Ok(()),
             // It ends by itself from time to time.
             Ok(true) => {}
-            Err(error) if error.exit() == Exit::Unavailable && !last.is_empty() => {
+            Err(error) if error.exit() == Exit::Unavailable => {
                 printer.note(&format!("{error}; trying again"));
                 tokio::time::sleep(AGAIN).await;
                 match Api::connect(config).await {
@@ -230,5 +282,23 @@ pub(super) fn range(
     match (from, until) {
         (Some(from), Some(until)) if from >= until => Err(CliError::usage("--from must be before --until")),
         range => Ok(range),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sighting_is_told_once() {
+        let mut told = Told::after("b".to_owned());
+        let mut new = |ids: &[&str]| ids.iter().map(|id| told.is_new(id)).collect::<Vec<_>>();
+        assert_eq!(new(&["a", "b", "d", "c", "d"]), [false, false, true, true, false]);
+        assert_eq!(told.last, "d");
+        let mut told = Told::default();
+        for number in 0..MOST_TOLD + 2 {
+            assert!(told.is_new(&format!("{number:06}")));
+        }
+        assert_eq!((told.ids.len(), told.order.len()), (MOST_TOLD, MOST_TOLD));
     }
 }

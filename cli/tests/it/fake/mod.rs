@@ -28,6 +28,8 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig},
 };
 
+pub(crate) use records::NEWER;
+
 use crate::program::{Ran, cavs, run};
 
 pub(crate) const PASSWORD: &str = "open sesame";
@@ -48,8 +50,8 @@ pub(crate) struct State {
     pub(crate) students: Vec<v1::Student>,
     pub(crate) pairs: Vec<v1::ConfusablePair>,
     pub(crate) queue_filters: Vec<v1::QueueFilter>,
-    /// What was asked to go on after.
-    pub(crate) watched_after: String,
+    /// What each watching was asked to go on after.
+    pub(crate) watched_after: Vec<String>,
     /// Exports don't come to their end.
     pub(crate) export_breaks: bool,
     pub(crate) sightings: Vec<v1::Sighting>,

@@ -134,6 +134,8 @@ impl v1::device_service_server::DeviceService for Service {
     }
 }
 
+/// The sighting that comes in while somebody watches.
+pub(crate) const NEWER: &str = "01890000-0000-7000-8000-000000000052";
 const CAMERA: &str = "01890000-0000-7000-8000-0000000000ca";
 /// What takes a replaced device's place.
 const NEW: &str = "01890000-0000-7000-8000-0000000000ee";
@@ -186,13 +188,15 @@ impl v1::sighting_service_server::SightingService for Service {
     ) -> Result<Response<Self::WatchSightingsStream>, Status> {
         self.authorise(&request)?;
         let mut state = self.state();
-        // The first stream ends by itself; the next one goes on where it ended, and finds the server stopping.
-        let told = match request.into_inner().after_sighting_id.as_str() {
-            "" => Ok(v1::WatchSightingsResponse { sightings: state.sightings.clone() }),
-            after => {
-                state.watched_after = after.to_owned();
-                Err(status(ErrorReason::RoleInsufficient, "not any more"))
-            }
+        state.watched_after.push(request.into_inner().after_sighting_id);
+        // The first stream tells of what was there before, too, and ends by itself; the next one goes on where it
+        // ended, and is refused.
+        let told = if state.watched_after.len() == 1 {
+            let new = state.sightings.iter().map(|one| v1::Sighting { id: NEWER.to_owned(), ..one.clone() });
+            let sightings = state.sightings.iter().cloned().chain(new).collect();
+            Ok(v1::WatchSightingsResponse { sightings })
+        } else {
+            Err(status(ErrorReason::RoleInsufficient, "not any more"))
         };
         Ok(Response::new(Box::pin(tokio_stream::once(told))))
     }
