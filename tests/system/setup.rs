@@ -69,6 +69,12 @@ fn five_commands_lead_to_the_first_recognised_face() {
     fs::write(home.join("setup.toml"), answers).unwrap();
     let setup = ["setup", "--dir", "site", "--file", "setup.toml", "--no-input", "--password-stdin"];
 
+    for folder in ["a site", "100%", "it's"] {
+        let setup = ["setup", "--dir", folder, "--file", "setup.toml", "--no-input", "--password-stdin"];
+        let (code, _, error) = cavs(home, &setup, "correct horse battery\n");
+        assert!(code == 2 && error.contains("without blanks"), "{error}");
+    }
+
     // What fails on the way leaves nothing.
     let (code, _, error) = cavs(home, &setup, "x\n");
     assert!(code == 1 && error.contains("assword"), "{error}");
@@ -77,6 +83,8 @@ fn five_commands_lead_to_the_first_recognised_face() {
     let (code, done, error) = cavs(home, &setup, "correct horse battery\n");
     assert_eq!(code, 0, "{error}");
     assert_eq!((&done["context"], &done["admin"]), (&"north".into(), &"ada".into()), "{done:#}");
+    let begin = format!("sudo install -m 644 -o root -g root {}/site/cavs-server.service /", home.display());
+    assert!(done["next"][0].as_str().unwrap().starts_with(&begin), "{done:#}");
     for secret in
         ["site/vault.key", "site/ca/ca.key", "site/server/server.key", ".config/cavs/sessions/north.json"]
     {

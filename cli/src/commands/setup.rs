@@ -58,8 +58,9 @@ camera = \"rpicam\"                # or /dev/video0, or a folder of pictures";
 
 pub(crate) async fn run(args: SetupArgs, global: &GlobalArgs, printer: &Printer) -> Result<(), CliError> {
     let SetupArgs { dir, file, password_stdin } = args;
-    let program = ServerProgram::find()?;
     let dir = absolute(&dir).map_err(|error| CliError::file(&dir, error))?;
+    refuse_quoted(&dir)?;
+    let program = ServerProgram::find()?;
     refuse_used(&dir)?;
     let plan = file.as_deref().map(Answers::read).transpose()?.unwrap_or_default().complete(printer)?;
     let config_path = config::path_of(global)?;
@@ -183,7 +184,9 @@ fn remember(plan: &Plan, server: &ServerUrl, ca: &Path, config_path: &Path) -> R
 fn next(dir: &Path, unit: &Path, agent: Option<&Path>) -> Vec<String> {
     let mut next = vec![
         format!(
-            "systemctl enable --now {}   # or: cavs-server serve --config {}",
+            // A link to it would let whoever may write it, the user of the service, say what root runs.
+            "sudo install -m 644 -o root -g root {} /etc/systemd/system/ && \
+             sudo systemctl enable --now cavs-server   # or: cavs-server serve --config {}",
             unit.display(),
             dir.join("server.toml").display()
         ),
@@ -192,6 +195,19 @@ fn next(dir: &Path, unit: &Path, agent: Option<&Path>) -> Vec<String> {
     next.extend(agent.map(|agent| format!("cavs-edge-agent run --config {}", agent.display())));
     next.push("cavs sightings list".to_owned());
     next
+}
+
+/// Refuses a folder that a systemd unit can't name as it is.
+fn refuse_quoted(dir: &Path) -> Result<(), CliError> {
+    let is_special =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '%' | '$' | '"' | '\'' | '\\');
+    if dir.to_str().is_some_and(|text| !text.contains(is_special)) {
+        return Ok(());
+    }
+    Err(CliError::usage(format!(
+        "--dir: {}: give a folder without blanks, quotes, %, $ and \\ in its path; systemd reads them otherwise",
+        dir.display()
+    )))
 }
 
 /// Refuses a folder in which something is: a second setup must not mix with a first one.
