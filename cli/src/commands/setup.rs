@@ -23,7 +23,7 @@ use crate::{
     files::write_new_private,
     printer::Printer,
     session::SessionFile,
-    setup::{Answers, Plan, Running, ServerProgram, agent_toml, server_toml, unit},
+    setup::{Answers, Plan, Running, ServerProgram, agent_toml, host_of, server_toml, unit},
     view::SetupView,
 };
 
@@ -107,7 +107,7 @@ async fn make(
 
     printer.note("trying out the server");
     let running = program.serve(dir).await?;
-    let server = format!("https://localhost:{}", running.api_port());
+    let server = format!("https://{}:{}", host_of(plan.api_listen), running.api_port());
     let server = ServerUrl::parse(&server).map_err(|problem| CliError::failure("SETUP", problem))?;
     let config = Config {
         server: server.clone(),
@@ -162,7 +162,7 @@ async fn first_device(
     root.issue_device(id)?.save(&folder, "device")?;
     write_new_private(&folder.join("ca.pem"), root.certificate_pem().as_bytes())?;
     let agent = folder.join("agent.toml");
-    let address = format!("https://localhost:{}", running.devices_port());
+    let address = format!("https://{}:{}", host_of(plan.devices_listen), running.devices_port());
     write_new_private(&agent, agent_toml(plan, &address)?.as_bytes())?;
     Ok(agent)
 }

@@ -5,5 +5,5 @@ mod plan;
 mod server;
 
 pub(crate) use files::{agent_toml, server_toml, unit};
-pub(crate) use plan::{Answers, Plan};
+pub(crate) use plan::{Answers, Plan, host_of};
 pub(crate) use server::{Running, ServerProgram};

@@ -1,5 +1,5 @@
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -95,7 +95,16 @@ impl Answers {
                 .map(str::to_owned)
                 .collect(),
         };
-        let more: Vec<String> = more.into_iter().filter(|name| !own.contains(name)).collect();
+        let api_listen = self.api_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 7443)));
+        let devices_listen = self.devices_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 7444)));
+        let mut server_names = own;
+        let listened = [api_listen, devices_listen].map(|listen| listen.ip());
+        let listened = listened.into_iter().filter(|ip| !is_localhost(*ip)).map(|ip| ip.to_string());
+        for name in more.into_iter().chain(listened) {
+            if !server_names.contains(&name) {
+                server_names.push(name);
+            }
+        }
         let database = or_ask(
             self.database_url,
             "Address of a PostgreSQL database; empty for one of the server's own",
@@ -109,15 +118,29 @@ impl Answers {
         let filled = |text: String| Some(text).filter(|text| !text.is_empty());
         Ok(Plan {
             name,
-            server_names: own.into_iter().chain(more).collect(),
+            server_names,
             admin,
-            api_listen: self.api_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 7443))),
-            devices_listen: self.devices_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 7444))),
+            api_listen,
+            devices_listen,
             database_url: filled(database),
             room: filled(room),
             camera: Camera::of(&camera),
         })
     }
+}
+
+/// The host of a URL by which this machine reaches what listens on an address.
+pub(crate) fn host_of(listen: SocketAddr) -> String {
+    match listen.ip() {
+        ip if is_localhost(ip) => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// Whether what listens on an address is reached as `localhost`.
+fn is_localhost(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
 }
 
 impl Camera {
@@ -150,6 +173,14 @@ mod tests {
         assert_eq!((found.name.as_str(), found.admin.as_str(), &found.room), ("site", "ada", &None));
         assert_eq!(found.server_names.iter().filter(|name| *name == "localhost").count(), 1);
         assert_eq!(found.server_names.last().unwrap(), "cavs.example");
+        let addressed = "admin = \"a\"\napi_listen = \"127.0.0.9:1\"\ndevices_listen = \"[::]:2\"";
+        let addressed = plan(addressed).unwrap();
+        assert_eq!(addressed.server_names.last().unwrap(), "127.0.0.9");
+        assert_eq!(
+            [host_of(addressed.api_listen), host_of(addressed.devices_listen)],
+            ["127.0.0.9", "localhost"]
+        );
+        assert_eq!(host_of("[2001:db8::1]:3".parse().unwrap()), "[2001:db8::1]");
         assert_eq!(plan("admin = \"a\"\nroom = \"B12\"").unwrap().camera, Camera::Rpicam);
         assert_eq!(Camera::of("/dev/video1"), Camera::V4l2("/dev/video1".to_owned()));
         assert_eq!(Camera::of("frames"), Camera::Directory("frames".into()));
