@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf, absolute},
     time::Duration,
 };
@@ -86,9 +86,13 @@ async fn make(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> Result<SetupView, CliError> {
-    // Others may enter: run by root, PostgreSQL is another user's.
-    let created = fs::DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    created.map_err(|error| CliError::file(dir, error))?;
+    let failed = |error| CliError::file(dir, error);
+    let is_new = !dir.exists();
+    fs::create_dir_all(dir).map_err(failed)?;
+    if is_new {
+        // Others may enter, whatever the umask says: run by root, PostgreSQL is another user's.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    }
     printer.note("making the site's root and the server's certificate");
     let root = SiteCa::create(plan.name.as_str())?;
     let ca = root.save(&dir.join("ca"))?.certificate;
@@ -126,8 +130,12 @@ async fn make(
         None => None,
     };
     running.stop().await;
-    remember(plan, &server, &ca, config_path)?;
     config.session_file.write(&session)?;
+    if let Err(error) = remember(plan, &server, &ca, config_path) {
+        // A session of a context that is not there is of no use.
+        let _ = config.session_file.remove();
+        return Err(error);
+    }
     Ok(SetupView {
         dir: shown(dir),
         server: server.to_string(),
@@ -167,7 +175,7 @@ async fn first_device(
     Ok(agent)
 }
 
-/// Makes a context of the site, in use if no other one is.
+/// Makes a context of the site, and uses it from now on: the commands that come next are about it.
 fn remember(plan: &Plan, server: &ServerUrl, ca: &Path, config_path: &Path) -> Result<(), CliError> {
     let mut editor = ConfigEditor::open(config_path)?;
     let context = Context {
