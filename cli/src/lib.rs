@@ -14,6 +14,7 @@ pub mod error;
 pub mod exit;
 mod export;
 mod files;
+mod interruption;
 pub mod list;
 mod lookup;
 pub mod output;

@@ -11,7 +11,6 @@ use cavs_proto::{enum_to_wire, v1};
 use cavs_types::ImportFormat;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     client::Api,
@@ -20,6 +19,7 @@ use crate::{
     config::Config,
     enrollment::{self, EnrollmentOutcome, Found, LeftOut, Photographs, StudentFolder, Unpacked},
     error::CliError,
+    interruption::interruption,
     lookup,
     printer::Printer,
     view::{
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) ->
             // Whoever interrupts it leaves no unpacked photographs behind.
             tokio::select! {
                 done = bulk(&photos, roster.as_deref(), dry_run, config, printer) => done,
-                interrupted = interruption() => Err(interrupted),
+                interrupted = interruption("what was enrolled before stays") => Err(interrupted),
             }
         }
         EnrollArgs { student: Some(student), images, accept_unlike, twin_of, .. } => {
@@ -109,22 +109,6 @@ async fn single(
         None if done.accepted == 0 || done.left_out > 0 => Err(CliError::Reported),
         None => Ok(()),
     }
-}
-
-/// Comes when the program is asked to end.
-async fn interruption() -> CliError {
-    let ended = match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => tokio::select! {
-            ended = tokio::signal::ctrl_c() => ended,
-            _ = terminated.recv() => Ok(()),
-        },
-        Err(_) => tokio::signal::ctrl_c().await,
-    };
-    if ended.is_err() {
-        // No signal can be waited for: then none ends it here.
-        std::future::pending::<()>().await;
-    }
-    CliError::failure("INTERRUPTED", "interrupted; what was enrolled before stays")
 }
 
 async fn bulk(

@@ -21,6 +21,7 @@ use crate::{
     config::{self, Config, ConfigEditor, Context, ServerUrl},
     error::CliError,
     files::write_new_private,
+    interruption::interruption,
     printer::Printer,
     session::SessionFile,
     setup::{Answers, Plan, Running, ServerProgram, agent_toml, host_of, server_toml, unit},
@@ -72,7 +73,12 @@ pub(crate) async fn run(args: SetupArgs, global: &GlobalArgs, printer: &Printer)
     let password =
         if password_stdin { login::read_password()? } else { login::new_password(&plan.admin, printer)? };
     let made = Made(Some(dir.clone()));
-    let done = make(&plan, &dir, &password, &program, &config_path, global, printer).await?;
+    let done = tokio::select! {
+        // First, so that signals are received before anything is made.
+        biased;
+        interrupted = interruption("nothing of the site stays") => return Err(interrupted),
+        done = make(&plan, &dir, &password, &program, &config_path, global, printer) => done?,
+    };
     made.keep();
     printer.report(&done)
 }

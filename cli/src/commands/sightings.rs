@@ -20,6 +20,7 @@ use crate::{
     error::CliError,
     exit::Exit,
     export::{FileFormat, Output, RowWriter},
+    interruption::interruption,
     list::ListWriter,
     lookup,
     output::Format,
@@ -110,7 +111,11 @@ pub(crate) async fn run(
     match command {
         SightingsCommand::List(args) => list(args, config, printer).await,
         SightingsCommand::Watch(filter) => watch(filter, config, printer).await,
-        SightingsCommand::Export(args) => export(args, config, printer).await,
+        SightingsCommand::Export(args) => tokio::select! {
+            // Whoever interrupts it leaves no half of a file behind.
+            interrupted = interruption("no file was written") => Err(interrupted),
+            done = export(args, config, printer) => done,
+        },
         SightingsCommand::Show { id } => {
             let api = Api::connect(config).await?;
             let request = v1::GetSightingRequest { id: id.to_string() };
