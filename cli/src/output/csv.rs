@@ -16,9 +16,11 @@ pub(crate) fn csv_line(
     String::from_utf8(line).map_err(|error| failed(&error))
 }
 
-/// A cell with an apostrophe before it where a spreadsheet would take it for a formula.
+/// A cell with an apostrophe before it where a spreadsheet would take it for a formula. A number is none, whatever its
+/// sign.
 fn uncomputed(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+    let is_number = cell.parse::<f64>().is_ok_and(f64::is_finite);
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number { format!("'{cell}") } else { cell }
 }
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod tests {
     fn no_cell_is_computed() {
         let line = |cells: &[&str]| csv_line(cells.iter().map(|c| (*c).to_owned()), Terminator::Any(b'\n'));
         assert_eq!(line(&["=1+1", "-", "a-b", "@x", ""]).unwrap(), "'=1+1,'-,a-b,'@x,\n");
+        assert_eq!(line(&["-0.125", "-1e3", "+5", "-1+1", "-inf"]).unwrap(), "-0.125,-1e3,+5,'-1+1,'-inf\n");
         assert_eq!(line(&["a,\"b\"\nc"]).unwrap(), "\"a,\"\"b\"\"\nc\"\n");
     }
 }
