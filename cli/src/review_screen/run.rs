@@ -307,7 +307,8 @@ async fn deliver(api: &Api, task: Task, whole_visit: bool) -> Delivery {
     } else if is_withdrawal && is(ErrorReason::NotReviewed) {
         Delivery::Recorded
     } else {
-        Delivery::Failed { why: error.to_string(), is_fatal: error.is_fatal() }
+        let may_be_recorded = error.exit() == Exit::Unavailable;
+        Delivery::Failed { why: error.to_string(), is_fatal: error.is_fatal(), may_be_recorded }
     }
 }
 

@@ -39,6 +39,8 @@ pub(in super::super) enum Delivery {
         why: String,
         /// The next one would fail alike.
         is_fatal: bool,
+        /// The server may have done it all the same: its answer did not come.
+        may_be_recorded: bool,
     },
 }
 
@@ -84,6 +86,16 @@ impl Outbox {
         self.take_waiting(id, |task| matches!(task, Task::Review { .. })).is_some()
     }
 
+    /// Takes out what takes a task's verdict back, where that waits.
+    fn take_withdrawal_of(&mut self, task: &Task) -> Option<Task> {
+        match task {
+            Task::Review { sighting, .. } => {
+                self.take_waiting(sighting, |task| matches!(task, Task::Withdraw { .. }))
+            }
+            Task::Withdraw { .. } => None,
+        }
+    }
+
     fn take_waiting(&mut self, id: &str, is_wanted: fn(&Task) -> bool) -> Option<Task> {
         let place = self.waiting.iter().position(|task| task.sighting() == id && is_wanted(task))?;
         self.waiting.remove(place)
@@ -106,10 +118,21 @@ impl Model {
         match delivery {
             Delivery::Recorded => self.count(&task),
             Delivery::Over(why) => self.overtaken(task.sighting(), &why),
-            Delivery::Failed { why, is_fatal } => {
-                self.failed(task, &why);
+            Delivery::Failed { why, is_fatal, may_be_recorded } => {
+                // The reviewer has taken it back meanwhile.
+                let withdrawal = self.outbox.take_withdrawal_of(&task);
+                let kept = withdrawal.as_ref().filter(|_| may_be_recorded).cloned();
+                if kept.is_some() {
+                    // Until it is taken back, which also succeeds where there is nothing to be taken back.
+                    self.count(&task);
+                } else if withdrawal.is_none() {
+                    self.failed(task, &why);
+                }
                 while is_fatal && let Some(task) = self.outbox.waiting.pop_front() {
                     self.failed(task, &why);
+                }
+                if let Some(kept) = kept {
+                    self.outbox.waiting.push_front(kept);
                 }
                 self.knows_of_failures = false;
                 if self.mode == Mode::Leaving {
@@ -168,11 +191,6 @@ impl Model {
     fn failed(&mut self, task: Task, why: &str) {
         match task {
             Task::Review { sighting, .. } => {
-                let withdraws = |task: &Task| matches!(task, Task::Withdraw { .. });
-                if self.outbox.take_waiting(&sighting, withdraws).is_some() {
-                    // The reviewer has taken it back: nothing is missing.
-                    return;
-                }
                 self.undoable.retain(|undoable| *undoable != sighting);
                 self.complain(format!("not recorded, it comes back: {why}"));
                 if let Some(place) = self.place(&sighting) {

@@ -88,7 +88,11 @@ fn deliver(model: &mut Model) -> Vec<String> {
 
 fn fail(model: &mut Model, is_fatal: bool) {
     model.next_task().unwrap();
-    model.delivered(Delivery::Failed { why: "the server is gone".to_owned(), is_fatal });
+    model.delivered(Delivery::Failed {
+        why: "the server is gone".to_owned(),
+        is_fatal,
+        may_be_recorded: false,
+    });
 }
 
 #[test]
@@ -233,8 +237,22 @@ fn a_verdict_that_can_not_be_taken_back_stands() {
     press(&mut model, "1");
     model.next_task().unwrap();
     press(&mut model, "u");
-    model.delivered(Delivery::Failed { why: "gone".to_owned(), is_fatal: false });
+    model.delivered(Delivery::Failed { why: "gone".to_owned(), is_fatal: false, may_be_recorded: false });
     assert_eq!((model.unsent(), at(&model)), (0, Some("sighting-0")));
+}
+
+#[test]
+fn what_may_be_recorded_is_taken_back_nevertheless() {
+    let mut model = listed(2);
+    press(&mut model, "1");
+    model.next_task().unwrap();
+    press(&mut model, "u");
+    // No answer came: whether the server has the verdict, nobody knows.
+    model.delivered(Delivery::Failed { why: "gone".to_owned(), is_fatal: true, may_be_recorded: true });
+    assert_eq!((model.unsent(), at(&model)), (1, Some("sighting-0")));
+    assert_eq!(deliver(&mut model), ["sighting-0 withdrawn"]);
+    assert_eq!((model.recorded(), model.unrecorded()), ([0, 0, 0], vec![]));
+    assert_eq!(model.current().unwrap().state, State::Open);
 }
 
 #[test]
@@ -385,7 +403,9 @@ proptest! {
                     model.delivered(Delivery::Over("somebody else".to_owned()));
                 },
                 Happens::Failed(is_fatal) => if under_way.take().is_some() {
-                    model.delivered(Delivery::Failed { why: "gone".to_owned(), is_fatal });
+                    model.delivered(Delivery::Failed {
+                        why: "gone".to_owned(), is_fatal, may_be_recorded: false,
+                    });
                 },
                 Happens::Refreshed(number, decided) => {
                     let id = item(number).id;

@@ -133,7 +133,11 @@ fn what_was_said_is_told_on_the_screen() {
     press(&mut model, 'k', 5);
     let decided = screen(&model, None, &without, 80, 17).0;
     model.next_task();
-    model.delivered(Delivery::Failed { why: "the server is gone".to_owned(), is_fatal: false });
+    model.delivered(Delivery::Failed {
+        why: "the server is gone".to_owned(),
+        is_fatal: false,
+        may_be_recorded: false,
+    });
     let failed = screen(&model, None, &without, 80, 17).0;
     press(&mut model, 's', 6);
     press(&mut model, 's', 7);
