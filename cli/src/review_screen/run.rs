@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    io,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use cavs_proto::{enum_to_wire, v1};
 use cavs_types::ErrorReason;
-use crossterm::event::EventStream;
+use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use ratatui::layout::Size;
 use ratatui_image::picker::Picker;
@@ -106,7 +109,23 @@ impl Review {
         let mut renewals = interval_at(tokio::time::Instant::now() + RENEWED, RENEWED);
         loop {
             self.begin_tasks();
-            self.draw(screen)?;
+            if self.draw(screen)? {
+                // What was typed before this face was there, such as the repeats of a key that is held, was not meant
+                // for it.
+                while let Poll::Ready(event) = already_there(&mut events).await {
+                    match event {
+                        Some(Ok(event)) => {
+                            if let Some(key) = input.key(event) {
+                                self.model.early_key(key, self.begun.elapsed());
+                            }
+                        }
+                        Some(Err(error)) => return Err(failed(error)),
+                        None => return Ok(Some("the end of its terminal")),
+                    }
+                }
+                // Other keys may have changed what is to be seen.
+                continue;
+            }
             if *self.model.mode() == Mode::Left {
                 return Ok(None);
             }
@@ -133,7 +152,8 @@ impl Review {
         self.model.key(key, self.begun.elapsed());
     }
 
-    fn draw(&mut self, screen: &mut Screen) -> Result<(), CliError> {
+    /// Whether a face is on the screen that was not there before.
+    fn draw(&mut self, screen: &mut Screen) -> Result<bool, CliError> {
         let (model, look) = (&self.model, &self.look);
         let id = model.current().map(|entry| entry.item.id.clone());
         let loaded = id.as_ref().and_then(|id| self.loaded.get(id));
@@ -145,10 +165,7 @@ impl Review {
             self.size = size;
             self.draw_anew();
         }
-        if let Some(id) = id.filter(|_| is_shown) {
-            self.model.shown(&id);
-        }
-        Ok(())
+        Ok(id.filter(|_| is_shown).is_some_and(|id| self.model.shown(&id)))
     }
 
     fn begin_tasks(&mut self) {
@@ -274,6 +291,12 @@ impl Signals {
             _ = hangup.1.recv() => hangup.0,
         }
     }
+}
+
+/// The next event, where it need not be waited for. To be polled by the task that waits for events later: the stream
+/// wakes the one that has asked first.
+async fn already_there(events: &mut EventStream) -> Poll<Option<io::Result<Event>>> {
+    poll_fn(|context| Poll::Ready(events.poll_next_unpin(context))).await
 }
 
 /// Tells the server of a verdict.

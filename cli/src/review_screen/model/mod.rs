@@ -184,11 +184,26 @@ impl Model {
         wanted
     }
 
-    /// The pictures of a sighting are on the screen: from here on it can be decided.
-    pub(super) fn shown(&mut self, id: &str) {
-        if self.shown.as_deref() != Some(id) {
+    /// The pictures of a sighting are on the screen: from here on it can be decided. Whether they were not before.
+    pub(super) fn shown(&mut self, id: &str) -> bool {
+        let is_new = self.shown.as_deref() != Some(id);
+        if is_new {
             self.shown = Some(id.to_owned());
         }
+        is_new
+    }
+
+    /// As [`Self::key`], of a key that was typed before the face on the screen could be seen, as a held one is: it
+    /// decides nothing.
+    pub(super) fn early_key(&mut self, key: Key, at: Duration) {
+        if self.mode == Mode::Deciding
+            && let Key::Char(typed) = key
+            && decides(typed)
+        {
+            self.last_key = Some((typed, at));
+            return;
+        }
+        self.key(key, at);
     }
 
     /// What a key does. `at` is the time since some beginning.
@@ -231,7 +246,7 @@ impl Model {
             Key::Previous => return self.go(self.at.saturating_sub(1)),
             Key::Paste(_) | Key::Escape | Key::Backspace | Key::Interrupt => return,
         };
-        if matches!(typed, '1'..='9' | 'r' | 'f' | 's' | 'u') {
+        if decides(typed) {
             let held = self.last_key.is_some_and(|(last, then)| last == typed && at < then + HELD);
             self.last_key = Some((typed, at));
             if held {
@@ -414,6 +429,11 @@ impl Entry {
             Decision::Rejected | Decision::Flagged => None,
         }
     }
+}
+
+/// Whether a key is about the face that is looked at, so that one which is held down counts once.
+const fn decides(typed: char) -> bool {
+    matches!(typed, '1'..='9' | 'r' | 'f' | 's' | 'u')
 }
 
 /// Adds to a note what of a text belongs into a line, up to the length that the server takes.

@@ -150,6 +150,21 @@ fn a_face_that_nobody_has_seen_is_not_decided() {
 }
 
 #[test]
+fn what_was_typed_before_a_face_was_there_does_not_decide_it() {
+    let mut model = listed(3);
+    look(&mut model);
+    model.key(Key::Char('1'), Duration::from_millis(1000));
+    look(&mut model);
+    model.early_key(Key::Char('1'), Duration::from_millis(2000));
+    // It is still held.
+    model.key(Key::Char('1'), Duration::from_millis(2050));
+    assert_eq!((at(&model), model.unsent()), (Some("sighting-1"), 1));
+    model.early_key(Key::Char('n'), Duration::from_millis(2100));
+    model.early_key(Key::Char('r'), Duration::from_millis(2200));
+    assert_eq!(model.mode(), &Mode::Note("r".to_owned()));
+}
+
+#[test]
 fn notes_go_with_the_verdict() {
     let mut model = listed(2);
     press(&mut model, "nrq");
