@@ -509,7 +509,7 @@ async fn undo(args: UndoArgs, api: &Api, printer: &Printer) -> Result<(), CliErr
         },
     };
     let given_together = args.together || args.last;
-    let request = v1::WithdrawReviewRequest { sighting_id, notes: args.notes, given_together };
+    let request = v1::WithdrawReviewRequest { sighting_id, notes: args.notes, given_together, own: false };
     let done = api.call(api.reviews().withdraw_review(request)).await?;
     report(done.sighting, done.also_withdrawn, "taken back", printer)
 }

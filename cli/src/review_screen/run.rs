@@ -314,8 +314,12 @@ async fn deliver(api: &Api, task: Task, whole_visit: bool) -> Delivery {
             (api.call(api.reviews().review_sighting(request)).await.map(drop), false)
         }
         Task::Withdraw { sighting: sighting_id, .. } => {
-            let request =
-                v1::WithdrawReviewRequest { sighting_id, notes: String::new(), given_together: whole_visit };
+            let request = v1::WithdrawReviewRequest {
+                sighting_id,
+                notes: String::new(),
+                given_together: whole_visit,
+                own: true,
+            };
             (api.call(api.reviews().withdraw_review(request)).await.map(drop), true)
         }
     };

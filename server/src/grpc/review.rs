@@ -115,9 +115,9 @@ impl v1::review_service_server::ReviewService for ReviewApi {
         request: Request<v1::WithdrawReviewRequest>,
     ) -> Result<Response<v1::WithdrawReviewResponse>, Status> {
         let Caller { user, site, role } = caller(&request)?;
-        let v1::WithdrawReviewRequest { sighting_id: id, notes, given_together } = request.into_inner();
-        let withdrawal =
-            sighting_id(&id).and_then(|id| NewWithdrawal::new(id, &notes, role.includes(Role::Admin)));
+        let v1::WithdrawReviewRequest { sighting_id: id, notes, given_together, own } = request.into_inner();
+        let withdrawal = sighting_id(&id)
+            .and_then(|id| NewWithdrawal::new(id, &notes, role.includes(Role::Admin) && !own));
         let withdrawal = withdrawal.map_err(status_of)?;
         let (sighting, also_withdrawn) = if given_together {
             self.0.withdraw_together(site, &withdrawal, user).await?

@@ -341,7 +341,7 @@ impl v1::review_service_server::ReviewService for Service {
         request: Request<v1::WithdrawReviewRequest>,
     ) -> Result<Response<v1::WithdrawReviewResponse>, Status> {
         self.authorise(&request)?;
-        let v1::WithdrawReviewRequest { sighting_id, notes, given_together } = request.into_inner();
+        let v1::WithdrawReviewRequest { sighting_id, notes, given_together, own: _ } = request.into_inner();
         let mut state = self.state();
         let sighting = state.sightings.iter_mut().find(|sighting| sighting.id == sighting_id);
         let sighting = sighting.ok_or_else(|| status(ErrorReason::SightingNotFound, "no such sighting"))?;
