@@ -176,13 +176,21 @@ impl Api {
 }
 
 impl Api {
+    /// The first page of the queue, one sighting of each visit, and whose they are from then on.
+    async fn claim(&self, site: u64) {
+        let request = v1::ClaimPendingRequest { by_visit: true, limit: 50, ..Default::default() };
+        let mut client = ReviewServiceClient::new(self.channel.clone());
+        client.claim_pending(self.request(site, request)).await.unwrap();
+    }
+
     /// The first page of the queue with its length, the least certain first.
-    async fn queue(&self, site: u64, filter: v1::QueueFilter) {
+    async fn queue(&self, site: u64, filter: v1::QueueFilter, by_visit: bool) {
         let request = v1::ListPendingRequest {
             page_size: 50,
             with_total_size: true,
             queue_filter: Some(filter),
             order: v1::QueueOrder::LeastCertainFirst.into(),
+            by_visit,
             ..v1::ListPendingRequest::default()
         };
         let mut client = ReviewServiceClient::new(self.channel.clone());
@@ -305,9 +313,16 @@ impl Bench {
         for (name, filter) in filters {
             let name = format!("queue-{name}");
             if name.contains(&self.only) {
-                let page = async |n: u64| api.queue(n % size.sites, filter(n)).await;
+                let page = async |n: u64| api.queue(n % size.sites, filter(n), false).await;
                 self.measure(&name, page).await;
             }
+        }
+        if "queue-visits".contains(&self.only) {
+            let page = async |n: u64| api.queue(n % size.sites, v1::QueueFilter::default(), true).await;
+            self.measure("queue-visits", page).await;
+        }
+        if "queue-claim".contains(&self.only) {
+            self.measure("queue-claim", async |n: u64| api.claim(n % size.sites).await).await;
         }
     }
 
