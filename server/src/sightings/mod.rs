@@ -5,10 +5,10 @@ mod service;
 pub(crate) mod store;
 
 pub use model::{
-    Accuracy, Audit, AuditAnswer, AuditCounts, BoundingBox, BulkReview, BulkReviewed, CapturedSighting,
-    Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, LATEST, NewClaim, NewReview, NewWithdrawal, Period,
-    QueueFilter, QueuePosition, QueueRequest, Review, Sighting, SightingAnswer, SightingCounts,
-    SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
+    Accuracy, Audit, AuditAnswer, AuditCounts, AuditOutcome, BoundingBox, BulkReview, BulkReviewed,
+    CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, LATEST, NewClaim, NewReview,
+    NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review, Sighting, SightingAnswer,
+    SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
 };
 pub use service::{
     CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, SightingFeed,

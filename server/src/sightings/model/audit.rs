@@ -28,6 +28,41 @@ pub enum AuditAnswer {
     CannotTell,
 }
 
+/// What an answer says of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditOutcome {
+    /// Both meant the same.
+    Right,
+    /// They did not.
+    Wrong,
+    /// The person could not tell.
+    Unclear,
+}
+
+impl AuditOutcome {
+    /// As the database has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+impl AuditAnswer {
+    /// Beside whom the machine meant.
+    #[must_use]
+    pub fn outcome(self, predicted: StudentId) -> AuditOutcome {
+        match self {
+            Self::CannotTell => AuditOutcome::Unclear,
+            Self::Student(student) if student == predicted => AuditOutcome::Right,
+            Self::Student(_) | Self::NoneOfThem => AuditOutcome::Wrong,
+        }
+    }
+}
+
 /// What became of the audits of a period.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AuditCounts {

@@ -6,7 +6,7 @@ mod review;
 mod sighting;
 mod statistics;
 
-pub use audit::{Accuracy, Audit, AuditAnswer, AuditCounts};
+pub use audit::{Accuracy, Audit, AuditAnswer, AuditCounts, AuditOutcome};
 pub use queue::{ClaimedBy, QueueFilter, QueuePosition, QueueRequest};
 pub use review::{BulkReview, BulkReviewed, Claim, NewClaim, NewReview, NewWithdrawal, Review, Withdrawal};
 pub use sighting::{

@@ -1,14 +1,14 @@
 //! Audits of accepted sightings by people who are not told whom the machine meant.
 
 use bytes::Bytes;
-use cavs_types::{ErrorReason, SightingId, SiteId, UserId, Verdict};
+use cavs_types::{ErrorReason, SightingId, SiteId, StudentId, UserId, Verdict};
 use tracing::info;
 
 use super::Reviews;
 use crate::{
     biometrics::Owner,
     error::ServiceError,
-    sightings::{Audit, AuditAnswer, NewReview},
+    sightings::{Audit, AuditAnswer, AuditOutcome, NewReview},
 };
 
 /// Audits whose pictures are gone, and that are given up, in one call.
@@ -45,41 +45,55 @@ impl Reviews {
         auditor: UserId,
         answer: AuditAnswer,
     ) -> Result<(), ServiceError> {
-        if let AuditAnswer::Student(student) = answer {
+        let not_found = || {
+            let message = format!("no audit of the sighting {sighting} waits for an answer");
+            ServiceError::refused(ErrorReason::AuditNotFound, message)
+        };
+        let predicted = self.store.waiting_audit(site, sighting).await?.ok_or_else(not_found)?;
+        let named = match answer {
+            AuditAnswer::Student(student) => Some(student),
+            AuditAnswer::NoneOfThem | AuditAnswer::CannotTell => None,
+        };
+        if let Some(student) = named {
             let choices = self.store.audit_choices(site, sighting).await?;
             if !choices.iter().any(|choice| choice.id == student) {
                 let message = format!("{student} is none of those whom it may be");
                 return Err(ServiceError::refused(ErrorReason::StudentNotFound, message));
             }
         }
-        let said = match answer {
-            AuditAnswer::Student(student) => Some(Some(student)),
-            AuditAnswer::NoneOfThem => Some(None),
-            AuditAnswer::CannotTell => None,
-        };
-        let wrong = self.store.answer_audit(site, sighting, auditor, said).await?.ok_or_else(|| {
-            let message = format!("no audit of the sighting {sighting} waits for an answer");
-            ServiceError::refused(ErrorReason::AuditNotFound, message)
-        })?;
-        info!(%sighting, wrong, %auditor, "audited");
-        if wrong {
-            let notes = "found by an audit";
-            let review = NewReview::new(sighting, Verdict::Rejected, notes, said.flatten(), false)?;
-            let reviewed = self.review(site, &review, auditor).await;
-            // What somebody else has decided, or is about to, stands.
-            let is_anothers = |error: &ServiceError| {
-                matches!(
-                    error.reason(),
-                    ErrorReason::AlreadyReviewed
-                        | ErrorReason::ReviewClaimed
-                        | ErrorReason::SecondReviewerRequired
-                )
-            };
-            if !reviewed.as_ref().is_err_and(is_anothers) {
-                reviewed?;
-            }
+        let outcome = answer.outcome(predicted);
+        if outcome == AuditOutcome::Wrong {
+            // Before the answer is recorded: whoever has to answer again finds it done.
+            self.reject_audited(site, sighting, auditor, named).await?;
         }
+        if !self.store.answer_audit(site, sighting, auditor, outcome).await? {
+            return Err(not_found());
+        }
+        info!(%sighting, ?outcome, %auditor, "audited");
         Ok(())
+    }
+
+    /// Rejects, or corrects, what the machine had wrong; what somebody else has decided, or is about to, stands.
+    async fn reject_audited(
+        &self,
+        site: SiteId,
+        sighting: SightingId,
+        auditor: UserId,
+        corrected: Option<StudentId>,
+    ) -> Result<(), ServiceError> {
+        let review = NewReview::new(sighting, Verdict::Rejected, "found by an audit", corrected, false)?;
+        let is_anothers = |error: &ServiceError| {
+            matches!(
+                error.reason(),
+                ErrorReason::AlreadyReviewed
+                    | ErrorReason::ReviewClaimed
+                    | ErrorReason::SecondReviewerRequired
+            )
+        };
+        match self.review(site, &review, auditor).await {
+            Err(error) if !is_anothers(&error) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// The picture of a face; empty where none was kept.

@@ -135,13 +135,7 @@ impl Reviews {
                 only_unreviewed: !is_flagged,
                 batch,
             };
-            let recorded = match self.store.review(site, &review, reviewer).await {
-                Ok((recorded, _)) => recorded,
-                // Erased a moment ago.
-                Err(DatabaseError::Erased) => false,
-                Err(error) => return Err(error.into()),
-            };
-            if recorded {
+            if self.record(site, &review, reviewer).await? {
                 done.reviewed += 1;
             } else {
                 done.passed_over += 1;
@@ -220,9 +214,22 @@ impl Reviews {
             let problem = "the machine named nobody: say who it is";
             return Err(ProtocolError::invalid("corrected_student_id", problem).into());
         }
-        let message =
-            "you have flagged the sighting: another person decides it, or you take the flag back first";
-        Err(ServiceError::refused(ErrorReason::SecondReviewerRequired, message))
+        if standing == Some(Verdict::Flagged) {
+            let message =
+                "you have flagged the sighting: another person decides it, or you take the flag back first";
+            return Err(ServiceError::refused(ErrorReason::SecondReviewerRequired, message));
+        }
+        let message = "somebody else was at the sighting at this moment: try again";
+        Err(ServiceError::refused(ErrorReason::ReviewClaimed, message))
+    }
+
+    /// Records one verdict of several: whether it was. What is erased meanwhile is passed over.
+    async fn record(&self, site: SiteId, review: &NewReview, reviewer: UserId) -> Result<bool, ServiceError> {
+        match self.store.review(site, review, reviewer).await {
+            Ok((recorded, _)) => Ok(recorded),
+            Err(DatabaseError::Erased) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Records a person's verdict on a sighting, and on those of the queue of the same visit that nobody has reviewed
@@ -242,12 +249,7 @@ impl Reviews {
         let mut others = 0;
         for other in visit.into_iter().filter(|id| *id != review.sighting) {
             let review = NewReview { sighting: other, only_unreviewed: true, batch, ..review.clone() };
-            others += match self.store.review(site, &review, reviewer).await {
-                Ok((recorded, _)) => u32::from(recorded),
-                // Erased a moment ago.
-                Err(DatabaseError::Erased) => 0,
-                Err(error) => return Err(error.into()),
-            };
+            others += u32::from(self.record(site, &review, reviewer).await?);
         }
         Ok((sighting, others))
     }

@@ -3,13 +3,14 @@
 use cavs_types::{SightingId, SiteId, StudentId, UserId};
 use deadpool_postgres::{Object, Transaction};
 use jiff::Timestamp;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::SightingStore;
 use crate::{
     db::DatabaseError,
     people::StudentRef,
-    sightings::{AuditCounts, Period},
+    sightings::{AuditCounts, AuditOutcome, Period},
 };
 
 /// Students that a person may choose from.
@@ -47,13 +48,15 @@ const CHOICES_OF: &str = "
         ORDER BY 4 LIMIT $3) AS chosen
     ORDER BY md5($2::text || chosen.id::text)";
 
+/// Whom the machine meant, while nobody has answered.
+const WAITING: &str = "
+    SELECT s.predicted_student_id FROM audits a JOIN sightings s ON s.site_id = a.site_id AND s.id = a.sighting_id
+    WHERE a.site_id = $1 AND a.sighting_id = $2 AND a.outcome IS NULL";
+
 /// Nobody answers twice.
 const ANSWER: &str = "
-    UPDATE audits a SET auditor_id = $3, audited_at = now(), outcome = CASE
-        WHEN $5 THEN 'unclear' WHEN s.predicted_student_id IS NOT DISTINCT FROM $4 THEN 'right' ELSE 'wrong' END
-    FROM sightings s
-    WHERE a.site_id = $1 AND a.sighting_id = $2 AND a.outcome IS NULL AND s.site_id = $1 AND s.id = $2
-    RETURNING a.outcome = 'wrong'";
+    UPDATE audits SET auditor_id = $3, audited_at = now(), outcome = $4
+    WHERE site_id = $1 AND sighting_id = $2 AND outcome IS NULL";
 
 impl SightingStore {
     /// An audit that waits: the sighting and its time.
@@ -101,8 +104,21 @@ impl SightingStore {
             .collect()
     }
 
-    /// Records what a person says: the student, nobody, or (`None`) that they can't tell. Whether the machine was
-    /// wrong; `None` where no such audit waits.
+    /// Whom the machine meant by a sighting whose audit waits; `None` where no such audit waits.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn waiting_audit(
+        &self,
+        site: SiteId,
+        sighting: SightingId,
+    ) -> Result<Option<StudentId>, DatabaseError> {
+        let client = self.db.client().await?;
+        let row = client.query_opt(WAITING, &[&site.uuid(), &sighting.uuid()]).await?;
+        row.map(|row| Ok(row.try_get::<_, Uuid>(0)?.into())).transpose()
+    }
+
+    /// Records an answer: whether the audit still waited for one.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -111,15 +127,13 @@ impl SightingStore {
         site: SiteId,
         sighting: SightingId,
         auditor: UserId,
-        said: Option<Option<StudentId>>,
-    ) -> Result<Option<bool>, DatabaseError> {
-        let (student, unclear) = (said.flatten().map(StudentId::uuid), said.is_none());
+        outcome: AuditOutcome,
+    ) -> Result<bool, DatabaseError> {
         let client = self.db.client().await?;
-        let statement = client.prepare_cached(ANSWER).await?;
-        let row = client
-            .query_opt(&statement, &[&site.uuid(), &sighting.uuid(), &auditor.uuid(), &student, &unclear])
-            .await?;
-        row.map(|row| Ok(row.try_get(0)?)).transpose()
+        let outcome = outcome.as_str();
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&site.uuid(), &sighting.uuid(), &auditor.uuid(), &outcome];
+        Ok(client.execute(ANSWER, &parameters).await? > 0)
     }
 }
 
