@@ -142,8 +142,8 @@ impl DeviceStore {
         if transaction.execute(sql, &[&site, &old]).await? == 0 {
             return Err(DatabaseError::NotFound);
         }
-        let sql = "INSERT INTO devices (site_id, id, name, kind, classroom, proxy_id)
-                   SELECT site_id, $3, name, kind, classroom, proxy_id FROM devices
+        let sql = "INSERT INTO devices (site_id, id, name, kind, classroom, room_role, proxy_id)
+                   SELECT site_id, $3, name, kind, classroom, room_role, proxy_id FROM devices
                    WHERE site_id = $1 AND id = $2";
         transaction.execute(sql, &[&site, &old, &fresh]).await?;
         let sql = "UPDATE devices SET proxy_id = $3 WHERE site_id = $1 AND proxy_id = $2";
