@@ -11,7 +11,10 @@ pub struct IdError(String);
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(transparent)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -58,10 +61,18 @@ macro_rules! ids {
 }
 
 ids! {
+    /// What somebody says against their mark.
+    AppealId
+    /// Somebody has shown that they are there by something else than their face.
+    CheckInId
+    /// A person's word on a mark.
+    CorrectionId
     /// A key that seals faces, and that can be destroyed alone.
     DataKeyId
     /// An agent or a camera.
     DeviceId
+    /// A time in which somebody need not be there.
+    ExcuseId
     /// One verdict on a sighting, or the taking back of one.
     ReviewId
     /// One sighting.

@@ -11,11 +11,15 @@ mod settings;
 mod vocabulary;
 
 pub use error::{ErrorReason, ProtocolError};
-pub use ids::{DataKeyId, DeviceId, IdError, ReviewId, SightingId, SiteId, StudentId, TemplateId, UserId};
+pub use ids::{
+    AppealId, CheckInId, CorrectionId, DataKeyId, DeviceId, ExcuseId, IdError, ReviewId, SightingId, SiteId,
+    StudentId, TemplateId, UserId,
+};
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
-    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
-    ImportFormat, MOST_RETENTION_DAYS, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState,
-    Role, StudentField, UnknownWord, Verdict,
+    CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
+    DeviceStatus, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS, Mark,
+    PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState, Role, StudentField,
+    UnknownWord, Verdict,
 };

@@ -271,6 +271,72 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What a class session says of a person.
+    #[derive(Hash, PartialOrd, Ord)]
+    Mark, "mark";
+    /// There, and in time.
+    Present = "present",
+    /// There, and not in time.
+    Late = "late",
+    /// There, and gone before the end.
+    LeftEarly = "left_early",
+    /// Not there.
+    Absent = "absent",
+    /// Not there, for a reason that was accepted.
+    Excused = "excused",
+    /// Nobody can say.
+    Undetermined = "undetermined",
+}
+
+vocabulary! {
+    /// What being seen by a device says of where somebody is.
+    #[derive(Hash, PartialOrd, Ord)]
+    DeviceRole, "role of a device";
+    /// They come in.
+    Entry = "entry",
+    /// They go out.
+    Exit = "exit",
+    /// They are there.
+    Inside = "inside",
+}
+
+vocabulary! {
+    /// By what else than their face somebody shows that they are there.
+    #[derive(Hash, PartialOrd, Ord)]
+    CheckInKind, "kind of a check-in";
+    /// They have scanned a code that is shown in the room.
+    Qr = "qr",
+    /// They have a card.
+    Card = "card",
+    /// They know a number.
+    Pin = "pin",
+}
+
+vocabulary! {
+    /// On what occasion a person has said what a mark is.
+    CorrectionSource, "source of a correction";
+    /// Somebody knew better.
+    Correction = "correction",
+    /// The names were called.
+    RollCall = "roll_call",
+    /// Whose mark it is has appealed.
+    Appeal = "appeal",
+    /// What was known after the marks were final.
+    LateData = "late_data",
+}
+
+vocabulary! {
+    /// What a sighting counts as that waits for a person.
+    PendingCounts, "meaning of pending sightings";
+    /// Nobody is absent for whom one waits.
+    Undetermined = "undetermined",
+    /// They are there.
+    Present = "present",
+    /// Nothing.
+    Nothing = "nothing",
+}
+
+vocabulary! {
     /// Whether a device's clock was right at a sighting.
     ClockTrust, "trust in a clock";
     /// The device does not say.
