@@ -467,7 +467,7 @@ async fn assemble(
         devices: backend.devices.clone(),
         keys,
         galleries: Arc::new(galleries.await?),
-        vision: Vision::start(load, PhotographReader { heif })?,
+        vision: Vision::start(load, PhotographReader { heif }, recognition.workers)?,
         evidence: config.evidence.clone(),
         enrollment: EnrollmentLimits {
             templates_per_student: config.enrollment.templates_per_student,

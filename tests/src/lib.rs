@@ -25,6 +25,6 @@ pub use postgres::Postgres;
 pub use process::{Cli, Process, binary};
 pub use proxy::{Camera, Proxy, ProxyOptions, proxy_address};
 pub use pseudo_terminal::{LeftTerminal, PseudoTerminal};
-pub use rendered::{Person, RENDERED_FACES, RenderError, lay_out, people};
+pub use rendered::{Person, RENDERED_FACES, RenderError, lay_out, people, rendered_class};
 pub use site::{Device, Site, SiteOptions};
 pub use test_site::{TestSite, jpeg_without_face};

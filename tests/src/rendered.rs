@@ -62,9 +62,24 @@ impl RenderError {
 #[must_use]
 pub fn people(count: usize) -> Vec<Person> {
     assert!(count <= STUDENTS, "the class has {STUDENTS} students");
-    let command = format!("roster --count {STUDENTS} --seed {SEED} --portraits {PORTRAITS}");
+    let mut people = class(STUDENTS);
+    people.truncate(count);
+    people
+}
+
+/// A class of any size, for benchmarks: its first people are those of [`people`].
+///
+/// # Panics
+/// It can't be rendered.
+#[must_use]
+pub fn rendered_class(count: u16) -> Vec<Person> {
+    class(count.into())
+}
+
+fn class(count: usize) -> Vec<Person> {
+    let command = format!("roster --count {count} --seed {SEED} --portraits {PORTRAITS}");
     let portraits = render_once(&[command]).unwrap().join("portraits");
-    let people = entries(&portraits).unwrap().into_iter().take(count);
+    let people = entries(&portraits).unwrap().into_iter();
     people
         .map(|folder| Person {
             number: folder.file_name().unwrap().to_string_lossy().into_owned(),

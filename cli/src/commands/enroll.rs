@@ -145,7 +145,7 @@ async fn bulk(
     }
     let bar = printer.progress_bar(folders.iter().map(|folder| folder.found.images.len()).sum());
     let ended = Cell::new(false);
-    let enrolled = stream::iter(folders).map(|folder| {
+    let enrolled = stream::iter(folders.into_iter().enumerate()).map(|(place, folder)| {
         let (api, bar, ended) = (&api, &bar, &ended);
         async move {
             // A student who is not known says nothing of the next one; a server that is gone does.
@@ -157,15 +157,15 @@ async fn bulk(
             let (enrollment, failure) = one_folder(api, folder, bar).await;
             let failure_is_fatal = failure.as_ref().is_some_and(CliError::is_fatal);
             ended.set(ended.get() || failure_is_fatal);
-            Some((
-                FolderEnrollment::new(number, enrollment, failure.as_ref()),
-                failure.filter(|_| failure_is_fatal),
-            ))
+            let done = FolderEnrollment::new(number, enrollment, failure.as_ref());
+            Some((place, done, failure.filter(|_| failure_is_fatal)))
         }
     });
-    let done: Vec<_> = enrolled.buffered(STREAMS).filter_map(ready).collect().await;
+    let mut done: Vec<_> = enrolled.buffer_unordered(STREAMS).filter_map(ready).collect().await;
     bar.finish_and_clear();
-    let (students, fatal): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    done.sort_by_key(|(place, ..)| *place);
+    let (students, fatal): (Vec<_>, Vec<_>) =
+        done.into_iter().map(|(_, done, failure)| (done, failure)).unzip();
     let mut done = BulkEnrollment::new(students, not_tried(left_out));
     if let Some(unpacked) = &unpacked {
         done.rename_images(|name| unpacked.name(name).to_owned());

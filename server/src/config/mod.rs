@@ -4,6 +4,7 @@ mod database;
 mod monitoring;
 mod retention;
 mod syntax;
+mod workers;
 
 use std::{
     fs,
@@ -134,6 +135,8 @@ pub struct RecognitionConfig {
     pub threads: usize,
     /// On what the networks run (`vision.device`).
     pub device: ComputeDevice,
+    /// Pictures that are looked at at a time (`vision.workers`).
+    pub workers: usize,
 }
 
 /// Limits of enrollment.
@@ -246,6 +249,7 @@ struct RawRecognition {
 struct RawVision {
     #[serde(default)]
     device: ComputeDevice,
+    workers: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -379,6 +383,9 @@ impl Config {
                 return Err(value(key, "must be 0 to 100"));
             }
         }
+        if vision.workers.is_some_and(|workers| !(1..=workers::MOST).contains(&workers)) {
+            return Err(value("vision.workers", "must be 1 to 64"));
+        }
         if !(1..=64).contains(&enrollment.templates_per_student) {
             return Err(value("enrollment.templates_per_student", "must be 1 to 64"));
         }
@@ -407,6 +414,7 @@ impl Config {
                 min_quality: recognition.min_quality.unwrap_or(DEFAULT_MIN_QUALITY),
                 threads: recognition.threads.unwrap_or(1).clamp(1, 64),
                 device: vision.device,
+                workers: vision.workers.unwrap_or_else(workers::default_workers),
             },
             enrollment: EnrollmentConfig {
                 templates_per_student: enrollment.templates_per_student,
@@ -491,6 +499,7 @@ mod tests {
         assert!(with("wrong = 1").starts_with("server.toml: line 8, column "), "{}", with("wrong = 1"));
         assert!(with("wrong = 1").contains("unknown field `wrong`"));
         assert_eq!(with("recognition.accept = 1.5"), "server.toml: recognition.accept: must be -1 to 1");
+        assert_eq!(with("vision.workers = 0"), "server.toml: vision.workers: must be 1 to 64");
         assert_eq!(
             with("recognition.accept = 0.3\nrecognition.review = 0.4"),
             "server.toml: recognition.review: must not exceed `recognition.accept`"

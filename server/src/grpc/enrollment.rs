@@ -3,11 +3,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use cavs_embedding::{PackDigest, UnitEmbedding};
 use cavs_proto::{status_of, to_timestamp, v1};
 use cavs_types::{ErrorReason, ProtocolError, SiteId, StudentId};
-use futures_util::{Stream, stream};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use futures_util::{Stream, TryStreamExt, stream};
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
@@ -19,7 +16,7 @@ use super::{
 use crate::{
     biometrics::{TemplateInfo, TemplateSource},
     error::ServiceError,
-    people::{EmbeddedFace, Enrolled, Enrollment, Picture, Refusal},
+    people::{EmbeddedFace, Enrolled, Enrollment, Picture, PictureFace, Refusal},
     sightings::CandidateTemplates,
 };
 
@@ -29,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const MAX_IMAGES: usize = 1000;
 /// Calls that send images at a time: each may have a large one in memory.
 const CALLS: usize = 16;
+/// Images of one call that are looked at at a time: the next one, while the first is judged and stored.
+const LOOKED_AT: usize = 2;
 /// When it is worth while to try again where there are so many.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -59,16 +58,25 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         request: Request<Streaming<v1::EnrollFromImagesRequest>>,
     ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
         let busy = |_| ServiceError::Busy { what: "enrollment", retry_in: RETRY };
-        let session = Session {
+        let place = Arc::clone(&self.calls).try_acquire_owned().map_err(busy)?;
+        let images = EnrollmentImages {
             site: caller(&request)?.site,
-            _place: Arc::clone(&self.calls).try_acquire_owned().map_err(busy)?,
             enrollment: self.enrollment.clone(),
             shutdown: self.shutdown.clone(),
             inbound: request.into_inner(),
             student: None,
             images: 0,
         };
-        Ok(Response::new(Box::pin(stream::try_unfold(session, Session::next))))
+        let (site, enrollment) = (images.site, self.enrollment.clone());
+        let looking = self.enrollment.clone();
+        let looked = stream::try_unfold(images, EnrollmentImages::next)
+            .map_ok(move |(student, image)| look(looking.clone(), student, image))
+            .try_buffered(LOOKED_AT);
+        Ok(Response::new(Box::pin(looked.and_then(move |looked| {
+            // For as long as the call lasts.
+            let _ = &place;
+            judge(enrollment.clone(), site, looked)
+        }))))
     }
 
     async fn enroll_from_sighting(
@@ -170,9 +178,9 @@ impl From<TemplateInfo> for v1::Template {
     }
 }
 
-struct Session {
+/// The images of a call, as they come.
+struct EnrollmentImages {
     site: SiteId,
-    _place: OwnedSemaphorePermit,
     enrollment: Enrollment,
     shutdown: CancellationToken,
     inbound: Streaming<v1::EnrollFromImagesRequest>,
@@ -180,9 +188,9 @@ struct Session {
     images: usize,
 }
 
-impl Session {
-    /// The next verdict; `None` after the caller's last image.
-    async fn next(mut self) -> Result<Option<(v1::EnrollFromImagesResponse, Self)>, Status> {
+impl EnrollmentImages {
+    /// The next image, and whose it is; `None` after the caller's last one.
+    async fn next(mut self) -> Result<Option<((StudentId, v1::EnrollmentImage), Self)>, Status> {
         loop {
             let Some(message) = self.receive().await? else { return Ok(None) };
             match (message.message, self.student) {
@@ -197,7 +205,7 @@ impl Session {
                         let message = format!("at most {MAX_IMAGES} images in one call");
                         return Err(cavs_proto::status(ErrorReason::Overloaded, message));
                     }
-                    return Ok(Some((in_time(self.verdict(student, image)).await?, self)));
+                    return Ok(Some(((student, image), self)));
                 }
                 (Some(Message::StudentId(_)), Some(_)) | (Some(Message::Image(_)) | None, _) => {
                     let message = "the student's id comes first and once, then images";
@@ -215,27 +223,49 @@ impl Session {
             Some(Ok(message)) => message,
         }
     }
+}
 
-    async fn verdict(
-        &self,
-        student: StudentId,
-        image: v1::EnrollmentImage,
-    ) -> Result<v1::EnrollFromImagesResponse, Status> {
-        let v1::EnrollmentImage { name, data, accept_unlike } = image;
-        Ok(match self.enrollment.enroll(self.site, student, Picture { data, accept_unlike }).await? {
-            Ok(enrolled) => v1::EnrollFromImagesResponse {
-                name,
-                template_id: enrolled.template.to_string(),
-                quality: Some(enrolled.quality.into()),
-                ..Default::default()
-            },
-            Err(refusal) => v1::EnrollFromImagesResponse {
-                name,
-                reason: refusal.reason.to_owned(),
-                message: refusal.message,
-                quality: refusal.quality.map(Into::into),
-                ..Default::default()
-            },
-        })
-    }
+/// An image that was looked at.
+struct LookedAt {
+    student: StudentId,
+    name: String,
+    seen: Result<PictureFace, Refusal>,
+}
+
+async fn look(
+    enrollment: Enrollment,
+    student: StudentId,
+    image: v1::EnrollmentImage,
+) -> Result<LookedAt, Status> {
+    let v1::EnrollmentImage { name, data, accept_unlike } = image;
+    let picture = Picture { data, accept_unlike };
+    let seen = in_time(async { Ok(enrollment.look(picture).await?) }).await?;
+    Ok(LookedAt { student, name, seen })
+}
+
+async fn judge(
+    enrollment: Enrollment,
+    site: SiteId,
+    looked: LookedAt,
+) -> Result<v1::EnrollFromImagesResponse, Status> {
+    let LookedAt { student, name, seen } = looked;
+    let verdict = match seen {
+        Ok(face) => in_time(async { Ok(enrollment.enroll(site, student, face).await?) }).await?,
+        Err(refusal) => Err(refusal),
+    };
+    Ok(match verdict {
+        Ok(enrolled) => v1::EnrollFromImagesResponse {
+            name,
+            template_id: enrolled.template.to_string(),
+            quality: Some(enrolled.quality.into()),
+            ..Default::default()
+        },
+        Err(refusal) => v1::EnrollFromImagesResponse {
+            name,
+            reason: refusal.reason.to_owned(),
+            message: refusal.message,
+            quality: refusal.quality.map(Into::into),
+            ..Default::default()
+        },
+    })
 }

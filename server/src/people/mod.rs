@@ -10,8 +10,8 @@ pub use model::{
     StudentRef, StudentSearch, StudentState, StudentVersion, User, only_site, pseudonym, site_name,
 };
 pub use service::{
-    Accounts, EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Pairs, Picture, Refusal,
-    Session, Sites, Students, create_user, grant, portrait, unlike_below,
+    Accounts, EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Pairs, Picture, PictureFace,
+    Refusal, Session, Sites, Students, create_user, grant, portrait, unlike_below,
 };
 #[cfg(test)]
 pub(crate) use store::{BY_NUMBER, SORTED};

@@ -9,7 +9,7 @@ pub use model::{
     RateReason, ThresholdChange, ThresholdVersion, Thresholds, ordered, wanted_rate,
 };
 pub use service::{
-    Calibrated, Galleries, GalleryReport, GalleryState, Recognition, RecognitionSetup, Suggestion, Vision,
-    VisionFailure,
+    Calibrated, Galleries, GalleryReport, GalleryState, Looked, Recognition, RecognitionSetup, Suggestion,
+    Vision, VisionFailure,
 };
 pub use store::ThresholdStore;

@@ -2,9 +2,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
-use cavs_models::{BoundingBox, Face, ImageError, PhotographReader, Upright};
+use cavs_models::{Face, Upright};
 use cavs_types::{ConfusableKind, ErrorReason, PhotoConsent, Quality, SiteId, StudentId, TemplateId};
-use tokio::sync::Semaphore;
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -12,9 +11,9 @@ use super::Students;
 use crate::{
     biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo, TemplateOutcome, TemplateSource},
     db::{Database, DatabaseError},
-    error::{ServiceError, blocking},
+    error::ServiceError,
     people::StudentKey,
-    recognition::{Galleries, Recognition, Vision, VisionFailure},
+    recognition::{Galleries, Looked, Recognition, Vision, VisionFailure},
 };
 
 /// Limits of enrollment.
@@ -35,15 +34,6 @@ pub struct EnrollmentLimits {
     /// Whether the pictures of faces are kept beside their templates, sealed.
     pub keep_portraits: bool,
 }
-
-/// How much of what is around a face is kept with it, as a part of its box.
-const PORTRAIT_MARGIN: f32 = 0.25;
-/// Photographs that are read again at a time, for the picture of the face.
-static CROPS: Semaphore = Semaphore::const_new(2);
-/// Most pixels of a kept picture's side: as many as any network looks at.
-const PORTRAIT_SIDE: u32 = 256;
-/// JPEG quality of kept pictures, 1 to 100.
-const PORTRAIT_QUALITY: u8 = 90;
 
 impl EnrollmentLimits {
     /// Well above what is accepted as the same person: a sibling must not be refused, a second enrollment
@@ -82,6 +72,14 @@ pub struct Picture {
     pub data: Bytes,
     /// It is taken although it is unlike the student's other pictures.
     pub accept_unlike: bool,
+}
+
+/// The one face of a picture that may become a template.
+pub struct PictureFace {
+    face: Face,
+    /// JPEG of it, where portraits are kept.
+    portrait: Option<Zeroizing<Vec<u8>>>,
+    accept_unlike: bool,
 }
 
 /// A face that was made into an embedding elsewhere.
@@ -166,8 +164,22 @@ impl Enrollment {
         }
     }
 
-    /// Makes a template of a picture with one face. The outer error is the server's; the inner one
-    /// says what is wrong with the picture.
+    /// Looks for the one face of a picture. Several pictures may be looked at before [`Self::enroll`] judges the first.
+    /// The outer error is the server's; the inner one says what is wrong with the picture.
+    ///
+    /// # Errors
+    /// `Busy`, `VISION_UNAVAILABLE`.
+    pub async fn look(&self, picture: Picture) -> Result<Result<PictureFace, Refusal>, ServiceError> {
+        let Picture { data, accept_unlike } = picture;
+        Ok(match self.vision.look(data, self.limits.keep_portraits).await? {
+            Ok(Looked { upright, portrait: crop }) => portrait(upright, self.limits.min_quality)
+                .map(|face| PictureFace { face, portrait: crop, accept_unlike }),
+            Err(failure) => Err(unreadable(&failure)),
+        })
+    }
+
+    /// Makes a template of the face of a picture. The outer error is the server's; the inner one says what is wrong
+    /// with the face.
     ///
     /// # Errors
     /// `STUDENT_NOT_FOUND`, `Database`, `Stopped`.
@@ -175,32 +187,15 @@ impl Enrollment {
         &self,
         site: SiteId,
         student: StudentId,
-        picture: Picture,
+        seen: PictureFace,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
-        let Picture { data, accept_unlike } = picture;
-        let kept = self.limits.keep_portraits.then(|| data.clone());
-        let (face, quarters) = match self.vision.faces(data).await? {
-            Ok(seen) => match with_quarters(seen, self.limits.min_quality) {
-                Ok(found) => found,
-                Err(refusal) => return Ok(Err(refusal)),
-            },
-            Err(failure) => return Ok(Err(unreadable(&failure))),
-        };
+        let PictureFace { face: Face { embedding, quality, .. }, portrait, accept_unlike } = seen;
         let gallery = self.galleries.of(site).await?;
-        let Face { embedding, quality, bounding_box, .. } = face;
         let judged = self.judge(site, &gallery, student, &embedding, accept_unlike).await?;
         if let Err((reason, message)) = judged {
             return Ok(Err(Refusal { reason, message, quality: Some(quality) }));
         }
-        let crop = match kept.map(|picture| crop(self.vision.photographs(), picture, quarters, bounding_box))
-        {
-            None => None,
-            Some(cropping) => match cropping.await? {
-                Ok(crop) => Some(crop),
-                Err(cause) => return Ok(Err(unreadable(&VisionFailure::Image(cause)))),
-            },
-        };
-        self.take(&gallery, student, &embedding, quality, (crop, TemplateSource::Image)).await
+        self.take(&gallery, student, &embedding, quality, (portrait, TemplateSource::Image)).await
     }
 
     /// Makes a template of a face that no photograph gives: of a sighting, or of an integrator. The outer error is the
@@ -364,30 +359,6 @@ impl Enrollment {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// As [`portrait`], with the quarters by which the photograph has to be turned for it.
-fn with_quarters(seen: Upright, min_quality: u8) -> Result<(Face, u8), Refusal> {
-    let quarters = seen.quarters;
-    portrait(seen, min_quality).map(|face| (face, quarters))
-}
-
-/// The face of a photograph that was looked at before, as a JPEG.
-async fn crop(
-    photographs: PhotographReader,
-    picture: Bytes,
-    quarters: u8,
-    bounds: BoundingBox,
-) -> Result<Result<Zeroizing<Vec<u8>>, ImageError>, ServiceError> {
-    // A large photograph takes up to 256 MiB while it is read.
-    let place = CROPS.acquire().await;
-    blocking(move || {
-        let _place = place;
-        let upright = photographs.read(&picture)?.turned(quarters);
-        let jpeg = upright.crop_jpeg(bounds, PORTRAIT_MARGIN, PORTRAIT_SIDE, PORTRAIT_QUALITY)?;
-        Ok(Zeroizing::new(jpeg))
-    })
-    .await
 }
 
 /// The face of a photograph that may become a template: alone, upright, and of at least `min_quality`.

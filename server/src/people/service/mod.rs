@@ -6,7 +6,8 @@ mod students;
 
 pub use accounts::{Accounts, LoggedIn, Session, create_user, grant};
 pub use enrollment::{
-    EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, Picture, Refusal, portrait, unlike_below,
+    EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, Picture, PictureFace, Refusal, portrait,
+    unlike_below,
 };
 pub use pairs::Pairs;
 pub use sites::Sites;

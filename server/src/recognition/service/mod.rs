@@ -38,7 +38,7 @@ use crate::{
 pub use calibrating::Calibrated;
 pub use galleries::Galleries;
 pub use reports::{GalleryReport, Suggestion};
-pub use vision::{Vision, VisionFailure};
+pub use vision::{Looked, Vision, VisionFailure};
 
 /// Candidates that are kept with a prediction.
 const CANDIDATES: usize = 5;

@@ -1,9 +1,10 @@
 use std::{
+    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, MutexGuard, PoisonError, Weak},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use cavs_models::{FacePipeline, ImageError, PhotographReader, Upright, VisionErr
 use cavs_types::ErrorReason;
 use thiserror::Error;
 use tokio::{
-    sync::{Mutex, Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tracing::{error, warn};
+use zeroize::Zeroizing;
 
 use crate::error::{ServiceError, blocking};
 
@@ -24,8 +26,16 @@ const QUEUE: usize = 64;
 const LIMIT: Duration = Duration::from_secs(30);
 /// Threads that are given up, as they don't come back from a picture, at a time: each may use a core.
 const GIVEN_UP: usize = 2;
+/// How long a thread that could not be started anew is done without, where others look at pictures meanwhile.
+const PARKED: Duration = Duration::from_secs(10);
 /// When it is worth while to try again where too many pictures wait.
 const RETRY: Duration = Duration::from_secs(5);
+/// How much of what is around a face is cut out with it, as a part of its box.
+const PORTRAIT_MARGIN: f32 = 0.25;
+/// Most pixels of a side of what is cut out: as many as any network looks at.
+const PORTRAIT_SIDE: u32 = 256;
+/// JPEG quality of what is cut out, 1 to 100.
+const PORTRAIT_QUALITY: u8 = 90;
 
 /// Why a picture gave no faces.
 #[derive(Debug, Error)]
@@ -57,28 +67,52 @@ impl VisionFailure {
     }
 }
 
-type Seen = Result<Upright, VisionFailure>;
-/// Looks at an encoded picture.
-type Look = Box<dyn FnMut(&Bytes) -> Seen + Send>;
+/// What was seen in a photograph.
+#[derive(Default)]
+pub struct Looked {
+    /// The faces, the right way up, largest first.
+    pub upright: Upright,
+    /// JPEG of the face with something around it, where it was asked for and there is exactly one.
+    pub portrait: Option<Zeroizing<Vec<u8>>>,
+}
+
+type Seen = Result<Looked, VisionFailure>;
+/// Looks at an encoded picture, and cuts out its face where that is asked for.
+type Look = Box<dyn FnMut(&Bytes, bool) -> Seen + Send>;
 /// Loads the networks. Called again where they broke down.
 type Load = Box<dyn Fn() -> Result<Look, VisionError> + Send + Sync>;
-type Job = (Bytes, oneshot::Sender<Seen>);
 
-/// The networks, on a thread of their own. Where they break down over a picture, or don't come back from it, that
-/// picture is refused, and the next one has a new thread with networks loaded anew. The thread ends when the last
-/// handle is dropped.
+struct Job {
+    picture: Bytes,
+    cut_out: bool,
+    answer: oneshot::Sender<Seen>,
+}
+
+/// The networks, several times, each on a thread of its own. Where they break down over a picture, or don't come back
+/// from it, that picture is refused, and the next one has a new thread with networks loaded anew; the other threads
+/// go on meanwhile. The threads end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Vision(Arc<Shared>);
 
 struct Shared {
     load: Arc<Load>,
-    photographs: PhotographReader,
     limit: Duration,
     waiting: Semaphore,
-    /// Held while a picture is looked at. `None`: networks have to be loaded first.
-    worker: Mutex<Option<Worker>>,
+    /// As many as there are workers in `idle` or at work: who has one finds a worker there.
+    turns: Semaphore,
+    workers: std::sync::Mutex<Workers>,
+}
+
+struct Workers {
+    /// Those that nobody uses, longest unused first. `None`: networks have to be loaded first.
+    idle: VecDeque<Option<Worker>>,
+    /// Workers in `idle` or at work: never none.
+    in_use: usize,
+    /// Those that could not be started anew, and when that is tried again.
+    parked: usize,
+    parked_until: Instant,
     /// Threads that have not come back yet.
-    given_up: std::sync::Mutex<Vec<Weak<()>>>,
+    given_up: Vec<Weak<()>>,
 }
 
 /// A thread with networks.
@@ -89,68 +123,72 @@ struct Worker {
 }
 
 impl Vision {
-    /// Loads the networks, on a thread of their own.
+    /// Loads the networks, for so many pictures at a time.
     ///
     /// # Errors
     /// Whatever `load` says.
     pub fn start(
         load: impl Fn() -> Result<FacePipeline, VisionError> + Send + Sync + 'static,
         photographs: PhotographReader,
+        workers: usize,
     ) -> Result<Self, VisionError> {
-        let reader = photographs.clone();
         let load = move || {
-            let (mut pipeline, photographs) = (load()?, reader.clone());
+            let (mut pipeline, photographs) = (load()?, photographs.clone());
             let look: Look =
-                Box::new(move |bytes: &Bytes| Ok(pipeline.analyze_upright(&photographs.read(bytes)?)?));
+                Box::new(move |bytes, cut_out| look(&mut pipeline, &photographs, bytes, cut_out));
             Ok(look)
         };
-        Self::with(Box::new(load), photographs, LIMIT)
-    }
-
-    /// What reads the photographs that it is shown.
-    #[must_use]
-    pub fn photographs(&self) -> PhotographReader {
-        self.0.photographs.clone()
+        Self::with(Box::new(load), LIMIT, workers)
     }
 
     /// Networks to which all pictures show nobody.
     #[cfg(test)]
     pub(crate) fn blind() -> Result<Self, VisionError> {
         let load = || {
-            let look: Look = Box::new(|_: &Bytes| Ok(Upright::default()));
+            let look: Look = Box::new(|_, _| Ok(Looked::default()));
             Ok(look)
         };
-        Self::with(Box::new(load), PhotographReader::default(), LIMIT)
+        Self::with(Box::new(load), LIMIT, 1)
     }
 
-    fn with(load: Load, photographs: PhotographReader, limit: Duration) -> Result<Self, VisionError> {
-        let worker = Worker::start(load()?)
-            .inspect_err(|cause| error!(%cause, "the thread of the networks does not start"))
-            .ok();
+    fn with(load: Load, limit: Duration, workers: usize) -> Result<Self, VisionError> {
+        let workers = workers.max(1);
+        let started = (0..workers).map(|_| {
+            let worker = Worker::start(load()?)
+                .inspect_err(|cause| error!(%cause, "the thread of the networks does not start"));
+            Ok(worker.ok())
+        });
+        let idle = started.collect::<Result<_, VisionError>>()?;
         Ok(Self(Arc::new(Shared {
             load: Arc::new(load),
-            photographs,
             limit,
             waiting: Semaphore::new(QUEUE),
-            worker: Mutex::new(worker),
-            given_up: std::sync::Mutex::default(),
+            turns: Semaphore::new(workers),
+            workers: std::sync::Mutex::new(Workers {
+                idle,
+                in_use: workers,
+                parked: 0,
+                parked_until: Instant::now(),
+                given_up: Vec::new(),
+            }),
         })))
     }
 
-    /// The faces of an encoded picture, the right way up, largest first. What is wrong with the picture is in the result.
+    /// The faces of an encoded picture, and the only one cut out where that is asked for. What is wrong with the
+    /// picture is in the result.
     ///
     /// # Errors
     /// `Busy`; `VISION_UNAVAILABLE`: the networks have failed and can't be loaded.
-    pub async fn faces(&self, image: Bytes) -> Result<Seen, ServiceError> {
+    pub async fn look(&self, picture: Bytes, cut_out: bool) -> Result<Seen, ServiceError> {
         let shared = &self.0;
         let busy = |_| ServiceError::Busy { what: "enrollment", retry_in: RETRY };
         let _place = shared.waiting.try_acquire().map_err(busy)?;
-        let mut worker = shared.worker.lock().await;
-        let current = shared.revived(&mut worker).await?;
+        let mut turn = shared.turn().await?;
+        let Some(worker) = &turn.worker else { return Err(ServiceError::Stopped("the networks' thread")) };
         let (answer, seen) = oneshot::channel();
         let asked = async {
             // A picture whose caller has gone may still be worked on.
-            current.jobs.send((image, answer)).await.ok()?;
+            worker.jobs.send(Job { picture, cut_out, answer }).await.ok()?;
             seen.await.ok()
         };
         let failure = match timeout(shared.limit, asked).await {
@@ -161,54 +199,124 @@ impl Vision {
             }
             Err(_) => {
                 error!(limit = ?shared.limit, "the networks do not come back from a picture; they are loaded anew");
-                shared.given_up.lock().unwrap_or_else(PoisonError::into_inner).push(current.alive.clone());
+                shared.workers().given_up.push(worker.alive.clone());
                 VisionFailure::TooSlow(shared.limit)
             }
         };
-        *worker = None;
+        turn.worker = None;
         // At once, so that monitoring sees whether it succeeds. This picture has its answer in any case.
-        let _ = shared.revived(&mut worker).await;
+        let _ = turn.revive().await;
         Ok(Err(failure))
     }
 
     /// Whether pictures can be looked at. Networks that have failed are loaded anew where that is possible.
     pub async fn is_alive(&self) -> bool {
-        match self.0.worker.try_lock() {
-            Ok(mut worker) => self.0.revived(&mut worker).await.is_ok(),
-            // A picture is being looked at, with a limit.
+        match self.0.turns.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                self.0.taken().revive().await.is_ok()
+            }
+            // Pictures are being looked at, with a limit.
             Err(_) => true,
         }
     }
 }
 
+/// Who has it uses a worker. It goes back when this is dropped.
+struct Turn<'a> {
+    shared: &'a Shared,
+    worker: Option<Worker>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.shared.workers().idle.push_back(self.worker.take());
+        self.shared.turns.add_permits(1);
+    }
+}
+
 impl Shared {
-    /// The worker, started anew where there is none.
-    async fn revived<'a>(&self, worker: &'a mut Option<Worker>) -> Result<&'a Worker, ServiceError> {
-        if worker.as_ref().is_some_and(|worker| worker.alive.strong_count() == 0) {
-            *worker = None;
-        }
-        if worker.is_none() {
-            let given_up = {
-                let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-                given_up.retain(|alive| alive.strong_count() > 0);
-                given_up.len()
-            };
-            if given_up >= GIVEN_UP {
-                return Err(unavailable("too many pictures were not come back from"));
+    fn workers(&self) -> MutexGuard<'_, Workers> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker that lives, started anew where none does. Who is first has the first that is free.
+    async fn turn(&self) -> Result<Turn<'_>, ServiceError> {
+        loop {
+            self.unpark();
+            let permit = self.turns.acquire().await.map_err(|_| ServiceError::Stopped("the networks"))?;
+            permit.forget();
+            let mut turn = self.taken();
+            match turn.revive().await {
+                Ok(()) => return Ok(turn),
+                // As long as there is another one, pictures wait for it.
+                Err(_) if self.workers().park() => std::mem::forget(turn),
+                Err(error) => return Err(error),
             }
-            let load = Arc::clone(&self.load);
-            let look = blocking(move || catch_unwind(AssertUnwindSafe(|| load()))).await?;
-            let look = look.map_err(|_| unavailable("the networks can't be loaded"))?.map_err(|cause| {
-                error!(%cause, "the networks can't be loaded");
-                unavailable("the networks can't be loaded")
-            })?;
-            *worker = Some(Worker::start(look).map_err(|cause| {
-                error!(%cause, "the thread of the networks does not start");
-                unavailable("the networks' thread does not start")
-            })?);
-            warn!("the networks are loaded anew");
         }
-        worker.as_ref().ok_or(ServiceError::Stopped("the networks' thread"))
+    }
+
+    /// The worker of a permit that the caller has: one that lives, if there is one.
+    fn taken(&self) -> Turn<'_> {
+        let mut workers = self.workers();
+        let living = workers.idle.iter().position(|worker| worker.as_ref().is_some_and(Worker::is_alive));
+        let worker = workers.idle.remove(living.unwrap_or(0)).flatten();
+        Turn { shared: self, worker }
+    }
+
+    /// Tries again with a worker that was done without.
+    fn unpark(&self) {
+        let mut workers = self.workers();
+        if workers.parked > 0 && Instant::now() >= workers.parked_until && workers.hanging() < GIVEN_UP {
+            workers.parked -= 1;
+            workers.in_use += 1;
+            workers.idle.push_back(None);
+            self.turns.add_permits(1);
+        }
+    }
+}
+
+impl Workers {
+    /// Does without a worker that can't be started, where there is another one.
+    fn park(&mut self) -> bool {
+        if self.in_use < 2 {
+            return false;
+        }
+        self.in_use -= 1;
+        self.parked += 1;
+        self.parked_until = Instant::now() + PARKED;
+        true
+    }
+
+    /// Threads that don't come back from a picture.
+    fn hanging(&mut self) -> usize {
+        self.given_up.retain(|alive| alive.strong_count() > 0);
+        self.given_up.len()
+    }
+}
+
+impl Turn<'_> {
+    /// Starts the worker anew where it does not live.
+    async fn revive(&mut self) -> Result<(), ServiceError> {
+        if self.worker.as_ref().is_some_and(Worker::is_alive) {
+            return Ok(());
+        }
+        self.worker = None;
+        if self.shared.workers().hanging() >= GIVEN_UP {
+            return Err(unavailable("too many pictures were not come back from"));
+        }
+        let load = Arc::clone(&self.shared.load);
+        let look = blocking(move || catch_unwind(AssertUnwindSafe(|| load()))).await?;
+        let look = look.map_err(|_| unavailable("the networks can't be loaded"))?.map_err(|cause| {
+            error!(%cause, "the networks can't be loaded");
+            unavailable("the networks can't be loaded")
+        })?;
+        self.worker = Some(Worker::start(look).map_err(|cause| {
+            error!(%cause, "the thread of the networks does not start");
+            unavailable("the networks' thread does not start")
+        })?);
+        warn!("the networks are loaded anew");
+        Ok(())
     }
 }
 
@@ -220,17 +328,38 @@ impl Worker {
         let alive = Arc::downgrade(&living);
         thread::Builder::new().name("vision".into()).spawn(move || {
             let _living = living;
-            while let Some((bytes, answer)) = jobs.blocking_recv() {
+            while let Some(Job { picture, cut_out, answer }) = jobs.blocking_recv() {
                 if answer.is_closed() {
                     continue;
                 }
                 // What a panic leaves behind is not used again: the thread ends with it.
-                let Ok(seen) = catch_unwind(AssertUnwindSafe(|| look(&bytes))) else { return };
+                let Ok(seen) = catch_unwind(AssertUnwindSafe(|| look(&picture, cut_out))) else { return };
                 let _ = answer.send(seen);
             }
         })?;
         Ok(Self { jobs: sender, alive })
     }
+
+    fn is_alive(&self) -> bool {
+        self.alive.strong_count() > 0
+    }
+}
+
+/// Decodes a photograph once, for the networks and for what is cut out of it.
+fn look(pipeline: &mut FacePipeline, photographs: &PhotographReader, bytes: &[u8], cut_out: bool) -> Seen {
+    let image = photographs.read(bytes)?;
+    let upright = pipeline.analyze_upright(&image)?;
+    let portrait = match upright.faces.as_slice() {
+        [face] if cut_out => {
+            let turned = (upright.quarters > 0).then(|| image.turned(upright.quarters));
+            let upright = turned.as_ref().unwrap_or(&image);
+            let jpeg =
+                upright.crop_jpeg(face.bounding_box, PORTRAIT_MARGIN, PORTRAIT_SIDE, PORTRAIT_QUALITY)?;
+            Some(Zeroizing::new(jpeg))
+        }
+        _ => None,
+    };
+    Ok(Looked { upright, portrait })
 }
 
 fn unavailable(why: &str) -> ServiceError {
@@ -258,6 +387,10 @@ mod tests {
 
     impl Networks {
         fn with_limit(limit: Duration) -> Self {
+            Self::with(limit, 1)
+        }
+
+        fn with(limit: Duration, workers: usize) -> Self {
             let (go_on, gate) = std::sync::mpsc::channel();
             let gate: Arc<std::sync::Mutex<Receiver<()>>> = Arc::new(std::sync::Mutex::new(gate));
             let (loads, broken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -268,22 +401,22 @@ mod tests {
                     return Err(VisionError::Option { option: "pack", problem: "is gone".into() });
                 }
                 let gate = Arc::clone(&gate);
-                let look: Look = Box::new(move |bytes: &Bytes| match &bytes[..] {
-                    b"panic" => panic!("on purpose"),
-                    b"hang" => {
-                        let _ = gate.lock().unwrap().recv();
-                        Ok(Upright::default())
+                let look: Look = Box::new(move |bytes, _| {
+                    match &bytes[..] {
+                        b"panic" => panic!("on purpose"),
+                        b"hang" => drop(gate.lock().unwrap().recv()),
+                        _ => {}
                     }
-                    _ => Ok(Upright::default()),
+                    Ok(Looked::default())
                 });
                 Ok(look)
             };
-            let vision = Vision::with(Box::new(load), PhotographReader::default(), limit).unwrap();
+            let vision = Vision::with(Box::new(load), limit, workers).unwrap();
             Self { vision, loads, broken, go_on }
         }
 
         async fn look(&self, picture: &'static str) -> Result<(), &'static str> {
-            let seen = self.vision.faces(Bytes::from_static(picture.as_bytes())).await;
+            let seen = self.vision.look(Bytes::from_static(picture.as_bytes()), false).await;
             match seen {
                 Ok(seen) => seen.map(drop).map_err(|failure| failure.reason()),
                 Err(error) => Err(error.reason().as_str()),
@@ -329,5 +462,48 @@ mod tests {
         networks.broken.store(false, Ordering::SeqCst);
         assert!(networks.vision.is_alive().await);
         assert_eq!(networks.look("face").await, Ok(()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn as_many_pictures_are_looked_at_as_there_are_threads() {
+        let networks = Networks::with(Duration::from_secs(60), 2);
+        assert_eq!(networks.loads.load(Ordering::SeqCst), 2);
+        // One thread hangs, the other one goes on, also over a picture that ends it.
+        let held = networks.look("hang");
+        let mut held = std::pin::pin!(held);
+        let first = timeout(Duration::from_millis(20), &mut held).await;
+        assert!(first.is_err(), "{first:?}");
+        for _ in 0..3 {
+            assert_eq!(networks.look("face").await, Ok(()));
+            assert_eq!(networks.look("panic").await, Err("VISION_FAILED"));
+        }
+        assert!(networks.vision.is_alive().await);
+        networks.go_on.send(()).unwrap();
+        assert_eq!(held.await, Ok(()));
+        assert_eq!(networks.loads.load(Ordering::SeqCst), 5);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_hangs_costs_its_thread_and_the_last_one_goes_on() {
+        let networks = Networks::with(Duration::from_millis(300), 3);
+        let (a, b) = tokio::join!(networks.look("hang"), networks.look("hang"));
+        assert_eq!((a, b), (Err("VISION_TOO_SLOW"), Err("VISION_TOO_SLOW")));
+        // The first was started anew; as two threads hang, the second was not: all pictures wait for two.
+        let looks = (0..8).map(|_| networks.look("face"));
+        let looks = futures_util::future::join_all(looks).await;
+        assert_eq!(looks, vec![Ok(()); 8]);
+        assert_eq!(networks.loads.load(Ordering::SeqCst), 4);
+        for _ in 0..2 {
+            assert!(networks.vision.is_alive().await);
+            assert_eq!(networks.look("panic").await, Err("VISION_FAILED"));
+        }
+        assert_eq!(networks.look("face").await, Err("VISION_UNAVAILABLE"));
+        assert!(!networks.vision.is_alive().await);
+        (0..2).for_each(|_| networks.go_on.send(()).unwrap());
+        while !networks.vision.is_alive().await {
+            tokio::task::yield_now().await;
+        }
+        let looks = (0..8).map(|_| networks.look("face"));
+        assert_eq!(futures_util::future::join_all(looks).await, vec![Ok(()); 8]);
     }
 }
