@@ -28,3 +28,4 @@ mod systemd;
 pub mod track;
 pub mod uplink;
 pub mod vision;
+pub mod watch;

@@ -75,7 +75,11 @@ impl FrameRecorder<'_> {
             let patience = expires.saturating_duration_since(Instant::now());
             // Nothing is lost where the time ends the wait: receiving is cancel safe.
             match runtime.block_on(async { timeout(patience, inbox.recv()).await }) {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.note_watch();
+                    self.spooled.notify_one();
+                    return Ok(());
+                }
                 Ok(Some(first)) => self.store(first, &mut inbox, source)?,
                 Err(_) => {}
             }
@@ -111,7 +115,11 @@ impl FrameRecorder<'_> {
         let Some((stored, appended)) = self.write(&records, source.retry_until())? else { return Ok(()) };
         source.on_stored(&appended);
         report_losses(&appended, "the spool is full");
-        if appended.stored > 0 {
+        let reported = records.iter().any(|record| record.watch.is_some()) && self.writer.is_watch_due();
+        if reported {
+            self.note_watch();
+        }
+        if appended.stored > 0 || reported {
             self.spooled.notify_one();
         }
         for (reply, stored) in replies.into_iter().zip(stored) {
@@ -119,6 +127,13 @@ impl FrameRecorder<'_> {
             let _ = reply.map(|reply| reply.send(stored));
         }
         Ok(())
+    }
+
+    /// Has the spool take note of what was watched. Where it can't, it is tried again with what comes next.
+    fn note_watch(&mut self) {
+        if let Err(error) = self.writer.note_watch() {
+            tracing::warn!(%error, "what was watched can't be noted");
+        }
     }
 
     /// Stores frames; `None` where they can't be, and their senders are to be told.

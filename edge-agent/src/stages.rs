@@ -1,16 +1,19 @@
 //! What stands before and after the networks: from a frame to the sightings that are due.
 
-use std::panic::catch_unwind;
+use std::{panic::catch_unwind, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use crate::{
     backup::Backup,
-    gate::{FreezeDetector, Luma, MotionGate},
+    clock::Stamp,
+    gate::{CoverDetector, FreezeDetector, Luma, MotionGate, Repetition},
+    health::HealthCounters,
     sighting::Sighting,
     source::{Cursor, Frame},
     track::Tracker,
     vision::{ImageFailure, Vision, analyze_guarded, with_huffman_tables},
+    watch::{CameraView, Observation},
 };
 
 /// What came of a frame.
@@ -18,6 +21,8 @@ use crate::{
 pub struct FrameOutcome {
     /// Nothing moved in it, so it was not analysed.
     pub still: bool,
+    /// What it says of the camera.
+    pub view: CameraView,
     /// Number of faces that the detector found in it.
     pub faces: usize,
     /// The sightings that are due, or why the frame gave nothing.
@@ -33,6 +38,19 @@ pub struct ProcessedFrame {
     pub cursor: Option<Cursor>,
     /// What came of it.
     pub outcome: FrameOutcome,
+    /// What is known of the camera with it; `None` before the first frame.
+    pub watch: Option<Observation>,
+}
+
+/// How it is noticed that a source gives no frames.
+#[derive(Debug, Clone)]
+pub struct FrameWatch {
+    /// How far two frames may be apart.
+    pub patience: Duration,
+    /// The source is a camera: that it gives no frames means something.
+    pub live: bool,
+    /// Where frames are counted that the agent was too busy for.
+    pub counters: Arc<HealthCounters>,
 }
 
 /// What stands before and after the networks.
@@ -40,6 +58,8 @@ pub struct ProcessedFrame {
 pub struct Stages {
     /// Notices a camera that hangs.
     pub frozen: FreezeDetector,
+    /// Notices a lens that is covered.
+    pub cover: CoverDetector,
     /// Lets only frames with motion through.
     pub gate: Option<MotionGate>,
     /// Makes one sighting of many faces; without it every face of every frame is a sighting.
@@ -49,16 +69,29 @@ pub struct Stages {
 }
 
 /// Takes frames through the stages until there are no more of them or nobody wants them; gives back what it
-/// worked with. Blocks: give it a thread.
+/// worked with. Blocks: give it a blocking thread of the runtime.
 pub fn process_frames<V: Vision>(
     vision: V,
     stages: Stages,
     mut frames: mpsc::Receiver<Frame>,
     processed: mpsc::Sender<ProcessedFrame>,
+    watch: FrameWatch,
 ) -> (V, Stages) {
-    let mut processor = FrameProcessor { vision, stages, unsent_cursor: None };
-    while let Some(frame) = frames.blocking_recv() {
-        if processed.blocking_send(processor.process(frame)).is_err() {
+    let runtime = Handle::try_current().ok().filter(|_| watch.live);
+    let patience = watch.patience;
+    let mut processor = FrameProcessor { vision, stages, unsent_cursor: None, watch, last_taken: None };
+    loop {
+        let next = match &runtime {
+            // Nothing is lost where the time ends the wait: receiving is cancel safe.
+            Some(runtime) => runtime.block_on(async { timeout(patience, frames.recv()).await }),
+            None => Ok(frames.blocking_recv()),
+        };
+        let result = match next {
+            Ok(Some(frame)) => processor.process(frame),
+            Ok(None) => break,
+            Err(_) => processor.silent(Stamp::now()),
+        };
+        if processed.blocking_send(result).is_err() {
             break;
         }
     }
@@ -75,22 +108,33 @@ struct FrameProcessor<V> {
     stages: Stages,
     /// The place of the newest frame, while somebody in it is still to be sent.
     unsent_cursor: Option<Cursor>,
+    watch: FrameWatch,
+    /// When the last frame was taken.
+    last_taken: Option<Stamp>,
 }
 
 impl Stages {
     /// Takes one frame through freeze detector, gate, networks, backup and tracker.
     pub(crate) fn process<V: Vision>(&mut self, vision: &mut V, frame: &Frame) -> FrameOutcome {
         let pack_digest = vision.pack_digest();
-        if self.is_frozen(frame) {
+        let repetition = self.repetition(frame);
+        if repetition == Repetition::Frozen {
             // Who was in the picture is out of view: nobody knows whether they are still there.
             let due = self.tracker.as_mut().map(|tracker| tracker.on_frame(frame.taken, &frame.name, vec![]));
             let due = due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest));
-            return FrameOutcome { still: true, faces: 0, result: Ok(due.collect()) };
+            let view = CameraView::Frozen;
+            return FrameOutcome { still: true, view, faces: 0, result: Ok(due.collect()) };
         }
-        if self.is_still(frame) {
+        let is_still = self.is_still(frame);
+        let view = match (self.cover.is_covered(), repetition) {
+            (true, _) => CameraView::Covered,
+            (false, Repetition::New) => CameraView::Clear,
+            (false, Repetition::Repeated | Repetition::Frozen) => CameraView::Repeated,
+        };
+        if is_still {
             let due = self.tracker.as_mut().map(|tracker| tracker.on_still_frame(frame.taken));
             let due = due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest));
-            return FrameOutcome { still: true, faces: 0, result: Ok(due.collect()) };
+            return FrameOutcome { still: true, view, faces: 0, result: Ok(due.collect()) };
         }
         let faces = frame
             .image
@@ -99,9 +143,14 @@ impl Stages {
             .and_then(|image| Ok((image, analyze_guarded(vision, image)?.faces)));
         let (image, faces) = match faces {
             Ok(found) => found,
-            Err(failure) => return FrameOutcome { still: false, faces: 0, result: Err(failure) },
+            Err(failure) => {
+                let view = CameraView::Unreadable;
+                return FrameOutcome { still: false, view, faces: 0, result: Err(failure) };
+            }
         };
         let count = faces.len();
+        // Where there is a face, there is something to see.
+        let view = if count > 0 && view == CameraView::Covered { CameraView::Clear } else { view };
         if let Some(backup) = &mut self.backup {
             backup.keep(frame.taken, image, &faces);
         }
@@ -119,31 +168,41 @@ impl Stages {
                 })
                 .collect(),
         };
-        FrameOutcome { still: false, faces: count, result: Ok(sightings) }
+        FrameOutcome { still: false, view, faces: count, result: Ok(sightings) }
     }
 
     /// A camera's only: files of a directory may be copies of one picture.
-    fn is_frozen(&mut self, frame: &Frame) -> bool {
+    fn repetition(&mut self, frame: &Frame) -> Repetition {
         match &frame.image {
-            Ok(image) if frame.cursor.is_none() => self.frozen.is_frozen(frame.taken, image),
-            _ => false,
+            Ok(image) if frame.cursor.is_none() => self.frozen.classify(frame.taken, image),
+            Ok(_) | Err(_) => Repetition::New,
         }
     }
 
+    /// Nothing moves in it. Looks, too, whether there is anything to see in it.
     fn is_still(&mut self, frame: &Frame) -> bool {
-        let (Some(gate), Ok(image)) = (&mut self.gate, &frame.image) else { return false };
+        let Ok(image) = &frame.image else { return false };
+        let taken = frame.taken;
         // A camera's only: files of a directory come as fast as they are read, however far apart they were taken.
-        if frame.cursor.is_none() && gate.can_skip(frame.taken) {
+        if frame.cursor.is_none() && self.gate.as_ref().is_some_and(|gate| gate.can_skip(taken)) {
             return true;
         }
+        if self.gate.is_none() && !self.cover.is_due(taken) {
+            return false;
+        }
         let luma = catch_unwind(|| Luma::of_jpeg(&with_huffman_tables(image))).ok().flatten();
-        !gate.classify(frame.taken, luma.as_ref()).passes()
+        if let Some(luma) = &luma {
+            self.cover.judge(taken, luma);
+        }
+        self.gate.as_mut().is_some_and(|gate| !gate.classify(taken, luma.as_ref()).passes())
     }
 }
 
 impl<V: Vision> FrameProcessor<V> {
     fn process(&mut self, frame: Frame) -> ProcessedFrame {
         let outcome = self.stages.process(&mut self.vision, &frame);
+        self.last_taken = Some(frame.taken);
+        let watch = Some(self.observation(frame.taken, outcome.view));
         let unsent = self.stages.tracker.as_ref().is_some_and(Tracker::has_unsent_people);
         // A place that is stored says that everything before it is stored too.
         let cursor = if unsent {
@@ -153,7 +212,31 @@ impl<V: Vision> FrameProcessor<V> {
             self.unsent_cursor = None;
             frame.cursor
         };
-        ProcessedFrame { name: frame.name, cursor, outcome }
+        ProcessedFrame { name: frame.name, cursor, outcome, watch }
+    }
+
+    /// The camera has given no frame for a while: who was in view is in view no longer.
+    fn silent(&mut self, now: Stamp) -> ProcessedFrame {
+        let pack_digest = self.vision.pack_digest();
+        let due = self.stages.tracker.as_mut().map(|tracker| tracker.on_frame(now, "", Vec::new()));
+        let due = due.into_iter().flatten().map(|tracked| Sighting::of_track(tracked, pack_digest));
+        let view = CameraView::Silent;
+        let outcome = FrameOutcome { still: true, view, faces: 0, result: Ok(due.collect()) };
+        let watch = Some(self.observation(now, view));
+        ProcessedFrame { name: String::new(), cursor: None, outcome, watch }
+    }
+
+    fn observation(&self, at: Stamp, view: CameraView) -> Observation {
+        let FrameWatch { patience, counters, .. } = &self.watch;
+        let unsent = self.stages.tracker.as_ref().and_then(Tracker::unsent_since);
+        Observation {
+            at,
+            view,
+            complete_until: unsent.unwrap_or(at),
+            dropped: counters.dropped.get(),
+            patience: *patience,
+            pack: self.vision.pack_digest(),
+        }
     }
 
     /// The last sightings of the tracks that go on when the source ends.
@@ -161,17 +244,17 @@ impl<V: Vision> FrameProcessor<V> {
         let pack_digest = self.vision.pack_digest();
         let tracked = self.stages.tracker.as_mut()?.finish();
         let sightings = tracked.into_iter().map(|tracked| Sighting::of_track(tracked, pack_digest));
-        let outcome = FrameOutcome { still: true, faces: 0, result: Ok(sightings.collect()) };
-        Some(ProcessedFrame { name: String::new(), cursor: self.unsent_cursor.take(), outcome })
+        let view = CameraView::Silent;
+        let outcome = FrameOutcome { still: true, view, faces: 0, result: Ok(sightings.collect()) };
+        let watch = self.last_taken.map(|taken| self.observation(taken, view));
+        Some(ProcessedFrame { name: String::new(), cursor: self.unsent_cursor.take(), outcome, watch })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::{clock::Stamp, gate::MotionOptions, track::TrackingOptions, vision::fake::FakeVision};
+    use crate::{gate::MotionOptions, track::TrackingOptions, vision::fake::FakeVision};
 
     fn run(stages: Stages, images: &[&str]) -> Vec<ProcessedFrame> {
         let (frames, inbox) = mpsc::channel(64);
@@ -184,7 +267,8 @@ mod tests {
             frames.blocking_send(frame).unwrap();
         }
         drop(frames);
-        process_frames(FakeVision, stages, inbox, outbox);
+        let watch = FrameWatch { patience: Duration::from_secs(10), live: false, counters: Arc::default() };
+        process_frames(FakeVision, stages, inbox, outbox, watch);
         std::iter::from_fn(|| processed.blocking_recv()).collect()
     }
 

@@ -116,6 +116,9 @@ impl Simulation {
                     self.machine.on_loaded(keys, self.now);
                 }
                 Action::SendBatch { batch_id } => self.receive(batch_id),
+                Action::LoadWatch { .. } | Action::SendWatch { .. } | Action::SettleWatch => {
+                    panic!("this server takes no reports")
+                }
                 Action::SendHeartbeat => {}
                 Action::Settle(settlements) => {
                     for (key, settlement) in settlements {

@@ -176,6 +176,9 @@ fn month_then_drain(count: u64, evidence: usize) -> f64 {
                     spool.outbox.settle(&settlements).unwrap();
                 }
                 Action::SendHeartbeat | Action::Disconnect { .. } => {}
+                Action::LoadWatch { .. } | Action::SendWatch { .. } | Action::SettleWatch => {
+                    panic!("this server takes no reports")
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 use cavs_types::{
     ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
     ImportFormat, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis, RetentionState, Role, Verdict,
+    WatchState,
 };
 use thiserror::Error;
 
@@ -75,6 +76,10 @@ on_the_wire! {
     GalleryMode { Auto Exact Hnsw }
     Grouping { Best Mean }
     RateBasis { Gallery Pack Floor }
+    WatchState {
+        Watching CameraFailed CameraFrozen CameraCovered Overloaded DiskFull SightingsLost ClockWrong PackNotServed
+        Maintenance
+    }
 }
 
 /// On the wire, a device that says nothing of its clock leaves the trust unspecified.

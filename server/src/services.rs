@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
-    fleet::{DeviceStreams, Devices},
+    fleet::{DeviceStreams, DeviceWatches, Devices},
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
@@ -22,6 +22,10 @@ pub struct Services {
     pub(crate) pairs: Pairs,
     pub(crate) devices: Devices,
     pub(crate) device_streams: DeviceStreams,
+    /// What devices say of what they watched.
+    pub(crate) watch_reports: DeviceWatches,
+    /// The same, as people ask for it.
+    pub(crate) watches: DeviceWatches,
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
     pub(crate) feed: SightingFeed,
@@ -78,6 +82,8 @@ impl Services {
             students,
             devices: Devices::new(&people),
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
+            watch_reports: DeviceWatches::new(&devices),
+            watches: DeviceWatches::new(&people),
             ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics, &feed),
             reviews,
             feed,

@@ -30,3 +30,4 @@ mod several_servers;
 mod sites;
 mod torture;
 mod turned;
+mod watch;

@@ -95,7 +95,9 @@ async fn a_clock_that_says_the_same_again_costs_no_sighting() {
     let outcomes = |answers: &[Down]| -> Vec<Outcome> {
         let acks = answers.iter().filter_map(|answer| match answer {
             Down::Ack(ack) => Some(ack.results.iter().map(v1::SightingResult::outcome).collect::<Vec<_>>()),
-            Down::Welcome(_) | Down::Settings(_) | Down::Cameras(_) | Down::Notice(_) => None,
+            Down::Welcome(_) | Down::Settings(_) | Down::Cameras(_) | Down::Notice(_) | Down::WatchAck(_) => {
+                None
+            }
         });
         acks.flatten().collect()
     };

@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cavs_proto::{enum_to_wire, v1};
+use cavs_proto::{enum_to_wire, to_timestamp, v1};
 use cavs_types::{DeviceKind, SETTINGS, SettingKind};
 use clap::builder::PossibleValue;
+use jiff::{SignedDuration, Zoned};
 
 use crate::{
     args::words,
@@ -19,8 +20,10 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{DeviceList, DeviceTokenView, DeviceView, RevokedTokensView},
+    view::{CoverageView, DeviceList, DeviceTokenView, DeviceView, RevokedTokensView},
 };
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What `cavs devices` does.
 #[derive(Debug, clap::Subcommand)]
@@ -216,7 +219,9 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             .await
         }
         DevicesCommand::Show { device } => {
-            printer.report(&DeviceView::from(lookup::device(&api, &device).await?))
+            let device = lookup::device(&api, &device).await?;
+            let today = Some(today(&api, device.id.clone()).await?);
+            printer.report(&DeviceView { today, ..device.into() })
         }
         DevicesCommand::Configure(args) => {
             let ConfigureArgs { device, set, unset, reset, file } = args;
@@ -276,6 +281,21 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             printer.report(&DeviceView::from(device))
         }
     }
+}
+
+/// How much of today the device was watching.
+async fn today(api: &Api, device_id: String) -> Result<CoverageView, CliError> {
+    let now = Zoned::now();
+    let midnight = now.start_of_day().unwrap_or_else(|_| now.clone()).timestamp();
+    // At midnight there is nothing of today yet.
+    let (start, end) = (midnight.min(now.timestamp() - MINUTE), now.timestamp());
+    let request = v1::GetDeviceCoverageRequest {
+        device_id,
+        start_time: Some(to_timestamp(start)),
+        end_time: Some(to_timestamp(end)),
+    };
+    let coverage = api.call(api.devices().get_device_coverage(request)).await?.coverage;
+    Ok(CoverageView::new(start, end, coverage.unwrap_or_default()))
 }
 
 fn certificate_next(id: &str) -> String {

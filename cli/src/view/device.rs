@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
-use cavs_proto::v1;
-use cavs_types::{DeviceKind, DeviceStatus};
+use cavs_proto::v1::{self, coverage_gap::Reason};
+use cavs_types::{DeviceKind, DeviceStatus, WatchState};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
+    UNRECOGNISED,
     layout::{facts, moment, table},
     time, word,
 };
@@ -53,6 +54,34 @@ pub struct DeviceView {
     pub token_count: u32,
     /// Its certificate is or was in use in two places; null where that was never noticed.
     pub connected_twice: Option<ConnectedTwiceView>,
+    /// How much of today it was watching; null in lists.
+    pub today: Option<CoverageView>,
+}
+
+/// How much of a time a device was watching.
+#[derive(Debug, Clone, Serialize)]
+pub struct CoverageView {
+    /// RFC 3339.
+    pub start_time: Timestamp,
+    /// RFC 3339.
+    pub end_time: Timestamp,
+    /// 0 to 1.
+    pub watched_share: f64,
+    /// RFC 3339: what it saw until then is with the server; null where it has never said so.
+    pub delivered_until_time: Option<Timestamp>,
+    /// The rest of the time, in order.
+    pub gaps: Vec<GapView>,
+}
+
+/// A time in which a device was not watching.
+#[derive(Debug, Clone, Serialize)]
+pub struct GapView {
+    /// RFC 3339.
+    pub start_time: Option<Timestamp>,
+    /// RFC 3339.
+    pub end_time: Option<Timestamp>,
+    /// What the device said that it was, or `not_watched`, or `not_delivered`.
+    pub reason: &'static str,
 }
 
 /// Two agents that lived at the same time with one certificate.
@@ -199,7 +228,61 @@ impl From<v1::Device> for DeviceView {
                 last_time: time(twice.last_time.as_ref()),
                 count: twice.count,
             }),
+            today: None,
         }
+    }
+}
+
+impl CoverageView {
+    /// Of the answer to a request for this time.
+    pub(crate) fn new(start_time: Timestamp, end_time: Timestamp, coverage: v1::DeviceCoverage) -> Self {
+        let gaps = coverage.gaps.into_iter().map(|gap| GapView {
+            start_time: time(gap.start_time.as_ref()),
+            end_time: time(gap.end_time.as_ref()),
+            reason: match gap.reason() {
+                Reason::State => word(gap.state, WatchState::as_str),
+                Reason::NotWatched => "not_watched",
+                Reason::NotDelivered => "not_delivered",
+                Reason::Unspecified => UNRECOGNISED,
+            },
+        });
+        Self {
+            start_time,
+            end_time,
+            watched_share: coverage.watched_share,
+            delivered_until_time: time(coverage.delivered_until_time.as_ref()),
+            gaps: gaps.collect(),
+        }
+    }
+
+    fn facts(&self, style: &Style) -> Vec<(&'static str, String)> {
+        let delivered = match self.delivered_until_time {
+            None => "it has never said: that it did not see somebody proves nothing".to_owned(),
+            until => moment(style, until),
+        };
+        let watched = format!("{:.1} % of today", 100.0 * self.watched_share);
+        vec![("delivered until", delivered), ("watching", watched)]
+    }
+}
+
+impl GapView {
+    /// The reason in words.
+    fn in_words(&self) -> String {
+        match self.reason {
+            "not_watched" => "it claims nothing of this time: it was off, or not there yet",
+            "not_delivered" => "it has not delivered so far: it is offline, or still sending",
+            "camera_failed" => "the camera gave no pictures",
+            "camera_frozen" => "the camera gave one and the same picture",
+            "camera_covered" => "the lens was covered, or it was dark",
+            "overloaded" => "the device was too busy to look",
+            "disk_full" => "what was seen could not be stored on the device",
+            "sightings_lost" => "sightings were given up before the server had them",
+            "clock_wrong" => "the device's clock was wrong",
+            "pack_not_served" => "the device used a model pack that the server does not serve",
+            "maintenance" => "the device was in maintenance",
+            other => other,
+        }
+        .to_owned()
     }
 }
 
@@ -332,6 +415,7 @@ impl Report for DeviceView {
             ("lost crops", count(|b| b.lost_evidence)),
             ("rejected", count(|b| b.rejected)),
         ]);
+        lines.extend(self.today.iter().flat_map(|today| today.facts(style)));
         lines.extend(self.health_facts());
         lines.extend([
             ("agent version", self.agent_version.clone()),
@@ -349,7 +433,15 @@ impl Report for DeviceView {
         lines.extend([("created", moment(style, self.create_time)), ("id", self.id.clone())]);
         let rows = self.wanted.iter().flat_map(|wanted| &wanted.settings);
         let rows = rows.map(|(key, value)| [key.clone(), value.clone()]).collect();
-        let mut parts = vec![facts(style, &lines), table(style, ["PUSHED SETTING", "VALUE"], rows)];
+        let gaps = self.today.iter().flat_map(|today| &today.gaps);
+        let gaps = gaps
+            .map(|gap| [moment(style, gap.start_time), moment(style, gap.end_time), gap.in_words()])
+            .collect();
+        let mut parts = vec![
+            facts(style, &lines),
+            table(style, ["PUSHED SETTING", "VALUE"], rows),
+            table(style, ["NOT WATCHING FROM", "UNTIL", "WHY"], gaps),
+        ];
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")
     }

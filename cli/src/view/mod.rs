@@ -28,7 +28,9 @@ use jiff::Timestamp;
 pub use audit::{AuditAnswered, AuditView};
 pub use certs::{CertificateView, DevSetView};
 pub use context::{ContextList, ContextView, SettingView, SettingsView};
-pub use device::{DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView};
+pub use device::{
+    CoverageView, DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView,
+};
 pub use device_token::{DeviceTokenView, RevokedTokensView};
 pub use enrollment::{
     BulkEnrollment, Enrollment, EnrollmentPreview, FolderEnrollment, FolderPreview, VerdictView,

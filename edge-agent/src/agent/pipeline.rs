@@ -13,9 +13,10 @@ use crate::{
     logging,
     source::{self, AnySource, PumpCounts, SourceError},
     spool::{SpoolError, Writer},
-    stages::{self, ProcessedFrame, Stages},
+    stages::{self, FrameWatch, ProcessedFrame, Stages},
     track::Tracker,
     vision::Vision,
+    watch,
 };
 
 /// Frames between source and vision: one to work on, one to come. Each may have 32 MiB.
@@ -181,7 +182,13 @@ fn run<V: Vision>(
             tasks.spawn(source::pump(source, period, frames, stop, counted))
         }
     };
-    let vision = tasks.spawn_blocking(move || stages::process_frames(vision, stages, frame_inbox, processed));
+    let watch = FrameWatch {
+        patience: watch::patience(period),
+        live: matches!(config.source.kind, SourceKind::Camera(_)),
+        counters: Arc::clone(&counters),
+    };
+    let vision =
+        tasks.spawn_blocking(move || stages::process_frames(vision, stages, frame_inbox, processed, watch));
     let store = tasks.spawn_blocking(move || {
         let result = store::store(&mut writer, processed_inbox, &spooled, &abort, &counters);
         (writer, result)

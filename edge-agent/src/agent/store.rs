@@ -68,7 +68,8 @@ impl RecordSource for SourceFrames<'_> {
     type Item = ProcessedFrame;
 
     fn record(&mut self, frame: ProcessedFrame) -> (FrameRecord, Option<StoredReply>) {
-        let ProcessedFrame { name, cursor, outcome: FrameOutcome { still, faces, result } } = frame;
+        let ProcessedFrame { name, cursor, outcome, watch } = frame;
+        let FrameOutcome { still, faces, result, .. } = outcome;
         let totals = &mut self.totals;
         self.counters.faces.add(faces as u64);
         // The tracks' last sightings come without a frame.
@@ -81,7 +82,7 @@ impl RecordSource for SourceFrames<'_> {
             tracing::warn!(frame = name, reason, message, "a bad frame was left out");
             Vec::new()
         });
-        (FrameRecord { cursor, sightings, capture: None }, None)
+        (FrameRecord { cursor, sightings, watch, capture: None }, None)
     }
 
     fn on_stored(&mut self, appended: &Appended) {

@@ -177,6 +177,7 @@ pub(super) struct Spool {
     pub(super) path: Option<PathBuf>,
     pub(super) max_bytes: Option<u64>,
     pub(super) max_age_days: Option<f64>,
+    pub(super) watch_interval: Option<f64>,
     pub(super) key_file: Option<PathBuf>,
 }
 

@@ -19,7 +19,7 @@ use crate::{
     backup::{BackupConfig, BackupContent},
     files::folder_of,
     gate::MotionOptions,
-    spool::SpoolOptions,
+    spool::{SpoolOptions, WATCH_INTERVAL},
     track::TrackingOptions,
     uplink::Endpoint,
 };
@@ -182,7 +182,7 @@ impl Validator<'_> {
     }
 
     fn spool(&self, raw: raw::Spool) -> Result<SpoolOptions, ConfigError> {
-        let raw::Spool { path, max_bytes, max_age_days, key_file } = raw;
+        let raw::Spool { path, max_bytes, max_age_days, watch_interval, key_file } = raw;
         let max_bytes = max_bytes.unwrap_or(DEFAULT_SPOOL_BYTES);
         let max_age = max_age_days
             .map(|days| self.within("spool.max_age_days", days, 0.01..=36_500.0))
@@ -192,6 +192,12 @@ impl Validator<'_> {
             path: self.path_of("spool.path", path)?,
             max_bytes: self.within("spool.max_bytes", max_bytes, LEAST_SPOOL_BYTES..=1 << 50)?,
             max_age,
+            watch_interval: self.seconds(
+                "spool.watch_interval",
+                watch_interval,
+                WATCH_INTERVAL,
+                0.1..=60.0,
+            )?,
             key_file: key_file.map(|path| self.path_of("spool.key_file", Some(path))).transpose()?,
         })
     }

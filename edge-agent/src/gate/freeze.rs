@@ -11,6 +11,17 @@ const FROZEN_AFTER: Duration = Duration::from_secs(60);
 /// Frames that have to be the same, at least: a camera may be asked once a minute.
 const FROZEN_FRAMES: u32 = 3;
 
+/// How a camera's picture compares with those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repetition {
+    /// It is another one.
+    New,
+    /// It is the one before, which may be chance, or the beginning of a freeze.
+    Repeated,
+    /// The camera has given this very picture for a minute.
+    Frozen,
+}
+
 /// Notices a camera that gives one and the same picture: its encoder hangs, or something replays.
 #[derive(Debug, Default)]
 pub struct FreezeDetector {
@@ -27,8 +38,8 @@ struct Repeated {
 }
 
 impl FreezeDetector {
-    /// Takes a camera's frame; true where it has given this very picture for a minute.
-    pub fn is_frozen(&mut self, taken: Stamp, picture: &[u8]) -> bool {
+    /// Takes a camera's frame.
+    pub fn classify(&mut self, taken: Stamp, picture: &[u8]) -> Repetition {
         let mut hasher = DefaultHasher::new();
         hasher.write(without_header(picture));
         let (hash, now) = (hasher.finish(), taken.since_boot);
@@ -37,7 +48,7 @@ impl FreezeDetector {
                 tracing::info!("the camera gives new pictures");
             }
             self.last = Some(Repeated { hash, since: now, frames: 1, logged: false });
-            return false;
+            return Repetition::New;
         };
         last.frames = last.frames.saturating_add(1);
         let frozen = last.frames >= FROZEN_FRAMES && now.saturating_sub(last.since) >= FROZEN_AFTER;
@@ -48,7 +59,7 @@ impl FreezeDetector {
                 "the camera gives the same picture again and again: it hangs, and nobody is taken for present"
             );
         }
-        frozen
+        if frozen { Repetition::Frozen } else { Repetition::Repeated }
     }
 }
 
@@ -73,6 +84,10 @@ mod tests {
         Stamp::default().after(Duration::from_secs(seconds))
     }
 
+    fn is_frozen(camera: &mut FreezeDetector, second: u64, picture: &[u8]) -> bool {
+        camera.classify(at(second), picture) == Repetition::Frozen
+    }
+
     /// A JPEG in form, with a comment.
     fn picture(comment: u8, data: &[u8]) -> Vec<u8> {
         let header = [0xFF, 0xD8, 0xFF, 0xFE, 0, 3, comment, 0xFF, 0xDA, 0, 2];
@@ -83,25 +98,30 @@ mod tests {
     fn a_minute_of_one_picture_is_a_frozen_camera() {
         let mut camera = FreezeDetector::default();
         let judged: Vec<bool> =
-            (0..70).map(|second| camera.is_frozen(at(second), &picture(second as u8, b"room"))).collect();
+            (0..70).map(|second| is_frozen(&mut camera, second, &picture(second as u8, b"room"))).collect();
         assert!(judged[..60].iter().all(|frozen| !frozen), "{judged:?}");
         assert!(judged[60..].iter().all(|frozen| *frozen), "whatever time is written into it: {judged:?}");
-        assert!(!camera.is_frozen(at(70), &picture(0, b"noise")));
-        assert!(!camera.is_frozen(at(71), &picture(0, b"room")), "again, but not for a minute");
+        assert_eq!(camera.classify(at(70), &picture(0, b"noise")), Repetition::New);
+        assert_eq!(
+            camera.classify(at(71), &picture(0, b"room")),
+            Repetition::New,
+            "again, but not for a minute"
+        );
+        assert_eq!(camera.classify(at(72), &picture(1, b"room")), Repetition::Repeated);
     }
 
     #[test]
     fn a_camera_that_is_asked_seldom_has_its_chance() {
         let mut camera = FreezeDetector::default();
-        let asked = [0, 300, 600].map(|second| camera.is_frozen(at(second), b"no JPEG"));
+        let asked = [0, 300, 600].map(|second| is_frozen(&mut camera, second, b"no JPEG"));
         assert_eq!(asked, [false, false, true]);
         for noise in 0..200_u64 {
-            assert!(!camera.is_frozen(at(noise), &picture(0, &noise.to_be_bytes())));
+            assert!(!is_frozen(&mut camera, noise, &picture(0, &noise.to_be_bytes())));
         }
         for odd in
             [b"".as_slice(), &[0xFF], &[0xFF, 0xD8, 0xFF, 0xFE, 0, 0], &[0xFF, 0xD8, 0xFF, 0xDA, 0xFF, 0xFF]]
         {
-            camera.is_frozen(at(0), odd);
+            camera.classify(at(0), odd);
         }
     }
 }

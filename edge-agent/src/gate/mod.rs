@@ -1,13 +1,15 @@
 //! Drops frames in which nothing moves, so that an empty room costs almost nothing.
 
 mod bits;
+mod cover;
 mod freeze;
 mod luma;
 mod motion;
 
 use std::time::Duration;
 
-pub use freeze::FreezeDetector;
+pub use cover::CoverDetector;
+pub use freeze::{FreezeDetector, Repetition};
 pub use luma::Luma;
 pub use motion::{MotionGate, MotionResult};
 

@@ -138,8 +138,9 @@ impl Intake {
         };
         if !sightings.is_empty() {
             let capture = (!frame_id.is_empty()).then(|| (camera, frame_id.clone()));
-            let stored =
-                self.store(FrameRecord { cursor: None, capture, sightings: sightings.clone() }).await;
+            let stored = self
+                .store(FrameRecord { capture, sightings: sightings.clone(), ..FrameRecord::default() })
+                .await;
             let stored = stored.inspect_err(|_| self.counters.done.add(1))?;
             self.answer(&mut verdict, &sightings, &stored).await;
         }

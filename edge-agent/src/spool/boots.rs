@@ -24,7 +24,8 @@ struct Boot {
 pub(super) fn begin(connection: &Connection, boot_epoch: u64, boot_id: &str) -> Result<(), SpoolError> {
     connection.execute(
         "DELETE FROM boots WHERE NOT EXISTS
-         (SELECT 1 FROM sightings WHERE sightings.boot_epoch = boots.boot_epoch)",
+         (SELECT 1 FROM sightings WHERE sightings.boot_epoch = boots.boot_epoch)
+         AND NOT EXISTS (SELECT 1 FROM watched_periods WHERE watched_periods.boot_epoch = boots.boot_epoch)",
         [],
     )?;
     let sql = "INSERT OR REPLACE INTO boots (boot_epoch, boot_id) VALUES (?, ?)";

@@ -133,7 +133,7 @@ mod tests {
             camera,
         };
         let capture = capture.map(|(camera, frame)| (camera, frame.to_owned()));
-        FrameRecord { cursor: None, capture, sightings: (0..faces).map(sighting).collect() }
+        FrameRecord { capture, sightings: (0..faces).map(sighting).collect(), ..FrameRecord::default() }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod open;
 mod outbox;
 mod recover;
 mod seal;
+mod watched;
 mod writer;
 
 use std::{
@@ -26,10 +27,12 @@ use std::{
 use thiserror::Error;
 
 pub use captures::StoredFrame;
+pub(crate) use open::WATCH_INTERVAL;
 pub use open::{Spool, SpoolOptions};
 pub use outbox::{BatchLimits, Outbox, Settlement};
 pub use recover::Quarantined;
 pub use seal::Seal;
+pub use watched::{OfferedPeriod, WatchReport};
 pub use writer::{Appended, FrameRecord, Writer};
 
 use seal::SealedPart;

@@ -18,6 +18,7 @@ use super::{
     files::{create_folder, forget_older, lock, quarantine},
     format::{self, Access, corrupt, signed, unsigned},
     recover::recover,
+    watched,
 };
 use crate::{
     clock,
@@ -44,13 +45,18 @@ pub struct SpoolOptions {
     /// A secret of at least 32 bytes that the data key comes from, instead of one sealed to the
     /// device.
     pub key_file: Option<PathBuf>,
+    /// How often it is noted what was watched: what a power cut costs at most.
+    pub watch_interval: Duration,
 }
+
+/// A minute: one small write, far below what a memory card wears out by.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(60);
 
 impl SpoolOptions {
     /// A spool without a bound of age, with a key sealed to the device.
     #[must_use]
     pub fn new(path: PathBuf, max_bytes: u64) -> Self {
-        Self { path, max_bytes, max_age: None, key_file: None }
+        Self { path, max_bytes, max_age: None, key_file: None, watch_interval: WATCH_INTERVAL }
     }
 }
 
@@ -114,6 +120,7 @@ impl Spool {
         }
         let run = RunId::draw().ok_or(SpoolError::Crypto("random numbers"))?;
         let (boot_epoch, boot_id) = (next_epoch(&connection, path, now)?, clock::boot_id());
+        unless_full(watched::begin(&connection), "what is watched")?;
         unless_full(boots::begin(&connection, boot_epoch, &boot_id), "what is known of the time")?;
         let offering = format::connect(path, access)?;
         let mut boots = Boots::load(&offering)?;
@@ -149,6 +156,9 @@ fn open_database(path: &Path, seal: &Seal, access: Access) -> Result<Connection,
     }
     // Pages that `quick_check` finds in order may still say nonsense in the one row that counts.
     format::status(&connection)?;
+    format::validate_keys(&connection)?;
+    Boots::load(&connection)?;
+    watched::validate(&connection)?;
     Ok(connection)
 }
 

@@ -9,6 +9,7 @@ use super::{
     Seal, SealedPart, SpoolError, SpoolStatus,
     boots::Boots,
     format::{self, signed, unsigned},
+    watched,
 };
 use crate::{
     clock::{self, ClockAnchor},
@@ -50,10 +51,10 @@ pub enum Settlement {
 /// The side of the spool that offers sightings and takes out what is settled.
 #[derive(Debug)]
 pub struct Outbox {
-    connection: Connection,
+    pub(super) connection: Connection,
     _lock: Arc<File>,
     seal: Arc<Seal>,
-    boots: Boots,
+    pub(super) boots: Boots,
     /// What is settled and could not be taken out, as the disk is full. It is not offered again by this
     /// process; by the next one it is, which the server takes for the repetition that it is.
     unsettled: BTreeMap<SightingKey, Settlement>,
@@ -261,6 +262,12 @@ fn set_aside(transaction: &Transaction<'_>, key: SightingKey, reason: &str) -> R
              SELECT boot_epoch, sequence, ?3, body FROM sightings WHERE boot_epoch = ?1 AND sequence = ?2",
         )?
         .execute(params![epoch, sequence, reason])?;
+    let sql = "SELECT stored_at FROM sightings WHERE boot_epoch = ? AND sequence = ?";
+    let stored_at = transaction.query_row(sql, [epoch, sequence], |row| row.get(0)).optional()?;
+    if let Some(stored_at) = stored_at {
+        // Nobody will ever look at it.
+        watched::mark_lost(transaction, stored_at)?;
+    }
     if delete(transaction, key)? > 0 {
         transaction.execute("UPDATE state SET rejected = rejected + 1", [])?;
     }

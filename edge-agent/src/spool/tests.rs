@@ -31,7 +31,7 @@ fn sighting(frame: &str) -> Sighting {
 
 fn record(frame: &str, faces: usize) -> FrameRecord {
     let cursor = Cursor { source: "s".to_owned(), position: frame.to_owned() };
-    FrameRecord { cursor: Some(cursor), capture: None, sightings: vec![sighting(frame); faces] }
+    FrameRecord { cursor: Some(cursor), sightings: vec![sighting(frame); faces], ..FrameRecord::default() }
 }
 
 fn keys(outbox: &mut Outbox) -> Vec<SightingKey> {

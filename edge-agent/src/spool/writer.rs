@@ -3,16 +3,18 @@ use std::{fs::File, sync::Arc, time::Duration};
 use cavs_proto::v1;
 use cavs_types::DeviceId;
 use prost::Message;
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::{
     Seal, SealedPart, SpoolError, SpoolOptions, SpoolStatus, StoredFrame, captures, expiry,
     format::{self, SealedRow, signed},
+    watched,
 };
 use crate::{
     clock::{self, Stamp},
     sighting::{RunId, Sighting, SightingKey},
     source::Cursor,
+    watch::{Observation, WatchLog},
 };
 
 /// What one frame leaves in the spool.
@@ -25,6 +27,9 @@ pub struct FrameRecord {
     pub capture: Option<(DeviceId, String)>,
     /// Its sightings; none is a frame without faces, or a bad one.
     pub sightings: Vec<Sighting>,
+    /// What is known of the device's own camera with it; `None` for those of a proxy's cameras, which prove nothing
+    /// by not having seen somebody.
+    pub watch: Option<Observation>,
 }
 
 /// What a transaction added to the spool and what it had to give up.
@@ -53,6 +58,12 @@ pub struct Writer {
     pub(super) last_sequence: u64,
     pub(super) max_bytes: u64,
     max_age: Option<Duration>,
+    watch: WatchLog,
+    watch_interval: Duration,
+    /// When it was last noted what was watched, since the kernel's start.
+    watch_noted: Duration,
+    /// Frames had to wait for room on the disk since the last ones were stored.
+    disk_was_full: bool,
 }
 
 impl Writer {
@@ -63,8 +74,21 @@ impl Writer {
         (run, boot_epoch): (RunId, u64),
         options: &SpoolOptions,
     ) -> Self {
-        let SpoolOptions { max_bytes, max_age, .. } = *options;
-        Self { connection, _lock: lock, seal, run, boot_epoch, last_sequence: 0, max_bytes, max_age }
+        let SpoolOptions { max_bytes, max_age, watch_interval, .. } = *options;
+        Self {
+            connection,
+            _lock: lock,
+            seal,
+            run,
+            boot_epoch,
+            last_sequence: 0,
+            max_bytes,
+            max_age,
+            watch: WatchLog::default(),
+            watch_interval,
+            watch_noted: Duration::ZERO,
+            disk_was_full: false,
+        }
     }
 
     /// This start of the agent.
@@ -129,6 +153,41 @@ impl Writer {
     /// # Errors
     /// `Database`; nothing was stored, and the same frames may be tried again.
     pub fn store(&mut self, frames: &[FrameRecord]) -> Result<(Vec<StoredFrame>, Appended), SpoolError> {
+        let stored = self.store_frames(frames);
+        match &stored {
+            Ok(_) => {
+                let watched = frames.iter().filter_map(|frame| frame.watch.as_ref());
+                watched.for_each(|seen| self.watch.observe(seen, self.disk_was_full));
+                self.disk_was_full = false;
+            }
+            Err(error) => self.disk_was_full |= error.is_full(),
+        }
+        stored
+    }
+
+    /// It is time for [`Self::note_watch`].
+    #[must_use]
+    pub fn is_watch_due(&self) -> bool {
+        clock::since_boot().saturating_sub(self.watch_noted) >= self.watch_interval
+    }
+
+    /// Notes what was watched since the last time, and that all that was seen until then is stored.
+    ///
+    /// # Errors
+    /// `Database`; nothing was noted, and it is with the next time.
+    pub fn note_watch(&mut self) -> Result<(), SpoolError> {
+        self.watch_noted = clock::since_boot();
+        if self.watch.is_empty() {
+            return Ok(());
+        }
+        let transaction = format::begin(&mut self.connection)?;
+        watched::note(&transaction, self.boot_epoch, self.last_sequence, &self.watch)?;
+        transaction.commit()?;
+        self.watch.on_stored();
+        Ok(())
+    }
+
+    fn store_frames(&mut self, frames: &[FrameRecord]) -> Result<(Vec<StoredFrame>, Appended), SpoolError> {
         let transaction = format::begin(&mut self.connection)?;
         let mut appended = Appended::default();
         let mut stored = Vec::with_capacity(frames.len());
@@ -159,8 +218,16 @@ impl Writer {
         if frames.iter().any(|frame| frame.capture.is_some()) {
             captures::forget_oldest(&transaction)?;
         }
+        let is_too_large = format::status(&transaction)?.bytes > self.max_bytes;
+        if is_too_large {
+            // Noted before anything is given up, which is noted there.
+            watched::note(&transaction, self.boot_epoch, self.last_sequence, &self.watch)?;
+        }
         make_room(&transaction, self.max_bytes, &mut appended)?;
         transaction.commit()?;
+        if is_too_large {
+            self.watch.on_stored();
+        }
         Ok((stored, appended))
     }
 
@@ -177,9 +244,14 @@ impl Writer {
     pub(super) fn expire_during(&mut self, now: Stamp, boot_id: &str) -> Result<Appended, SpoolError> {
         let mut expired = Appended::default();
         let Some(max_age) = self.max_age else { return Ok(expired) };
+        self.note_watch()?;
         let transaction = format::begin(&mut self.connection)?;
         expired.lost = expiry::expire(&transaction, &self.seal, max_age, now, boot_id)?;
         expired.lost_expired = expired.lost;
+        if expired.lost > 0 {
+            let until = now.wall.checked_sub(max_age).ok().filter(|_| now.synchronised);
+            watched::mark_lost(&transaction, until.map(|until| until.as_millisecond()))?;
+        }
         note_losses(&transaction, &expired)?;
         transaction.commit()?;
         Ok(expired)
@@ -193,9 +265,11 @@ impl Writer {
     pub fn shed(&mut self) -> Result<Appended, SpoolError> {
         let transaction = format::begin(&mut self.connection)?;
         let bytes = format::status(&transaction)?.bytes;
+        watched::note(&transaction, self.boot_epoch, self.last_sequence, &self.watch)?;
         let mut shed = Appended::default();
         make_room(&transaction, bytes - bytes / 10, &mut shed)?;
         transaction.commit()?;
+        self.watch.on_stored();
         Ok(shed)
     }
 }
@@ -240,17 +314,25 @@ pub(super) fn make_room(
         (SELECT rowid FROM sightings INDEXED BY repeats
          WHERE repeat = 1 ORDER BY quality, boot_epoch, sequence LIMIT 1)";
     const OLDEST_SIGHTING: &str = "DELETE FROM sightings WHERE rowid =
-        (SELECT rowid FROM sightings ORDER BY boot_epoch, sequence LIMIT 1)";
-    let mut lost_others = 0;
-    for (sql, count) in [
-        (OLDEST_EVIDENCE, &mut appended.lost_evidence),
-        (WORST_REPEAT, &mut appended.lost_repeats),
-        (OLDEST_SIGHTING, &mut lost_others),
-    ] {
+        (SELECT rowid FROM sightings ORDER BY boot_epoch, sequence LIMIT 1) RETURNING stored_at";
+    for (sql, count) in
+        [(OLDEST_EVIDENCE, &mut appended.lost_evidence), (WORST_REPEAT, &mut appended.lost_repeats)]
+    {
         let mut statement = transaction.prepare_cached(sql)?;
         while format::status(transaction)?.bytes > max_bytes && statement.execute([])? > 0 {
             *count += 1;
         }
+    }
+    let (mut lost_others, mut lost_until) = (0, None);
+    let mut statement = transaction.prepare_cached(OLDEST_SIGHTING)?;
+    while format::status(transaction)?.bytes > max_bytes
+        && let Some(stored_at) = statement.query_row([], |row| row.get::<_, Option<i64>>(0)).optional()?
+    {
+        lost_others += 1;
+        lost_until = Some(stored_at);
+    }
+    if let Some(stored_at) = lost_until {
+        watched::mark_lost(transaction, stored_at)?;
     }
     appended.lost = appended.lost_repeats + lost_others;
     note_losses(transaction, appended)

@@ -45,6 +45,8 @@ struct Track {
     /// The best shots since the last sighting.
     shots: BestShots,
     shot_count: u32,
+    /// When the first of them was taken; `None` where there are none.
+    unsent_since: Option<Stamp>,
     sent: u32,
     last_sent: Option<Duration>,
 }
@@ -66,6 +68,13 @@ impl Tracker {
     #[must_use]
     pub fn has_unsent_people(&self) -> bool {
         self.tracks.iter().any(|track| track.sent == 0)
+    }
+
+    /// When the first face was seen that no sighting stands for yet.
+    #[must_use]
+    pub fn unsent_since(&self) -> Option<Stamp> {
+        let unsent = self.tracks.iter().filter_map(|track| track.unsent_since);
+        unsent.min_by_key(|since| since.since_boot)
     }
 
     /// Takes the faces of a frame. Frames come in the order of their `since_boot`.
@@ -192,6 +201,7 @@ impl Track {
             mean_embedding: face.embedding.clone(),
             shots: BestShots::default(),
             shot_count: 0,
+            unsent_since: None,
             sent: 0,
             last_sent: None,
         };
@@ -208,6 +218,7 @@ impl Track {
             *sum = MEAN_DECAY * *sum + weight * component;
         }
         self.update_mean();
+        self.unsent_since.get_or_insert(taken);
         self.shot_count = self.shot_count.saturating_add(1);
         self.shots.add(Shot::new(taken, frame, face), best_shots);
     }
@@ -220,6 +231,7 @@ impl Track {
             *sum += component;
         }
         self.update_mean();
+        self.unsent_since = self.unsent_since.or(later.unsent_since);
         self.shot_count = self.shot_count.saturating_add(later.shot_count);
         self.shots.absorb(later.shots, best_shots);
     }
@@ -244,6 +256,7 @@ impl Track {
             ordinal: self.sent,
             shots: std::mem::take(&mut self.shot_count),
         };
+        self.unsent_since = None;
         self.sent = self.sent.saturating_add(1);
         self.last_sent = now.or(self.last_sent);
         Some(TrackedFace { taken, frame, face, track })

@@ -11,8 +11,8 @@ use cavs_proto::{
     from_timestamp, to_timestamp,
     v1::{
         CapturedSighting, DeviceSettings, Heartbeat, Hello, Notice, ProxiedCameras, SettingsReport,
-        SightingBatch, SightingResult, StreamRequest, StreamResponse, Welcome, stream_request::Message as Up,
-        stream_response::Message as Down,
+        SightingBatch, SightingResult, StreamRequest, StreamResponse, WatchReport as WireReport, Welcome,
+        stream_request::Message as Up, stream_response::Message as Down,
     },
 };
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ use crate::{
     health::{HealthCounters, HealthReporter},
     settings::PushedSettings,
     sighting::SightingKey,
-    spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus},
+    spool::{BatchLimits, Outbox, Settlement, SpoolError, SpoolStatus, WatchReport},
 };
 
 /// How long the server may take to end a stream that the agent has ended.
@@ -117,6 +117,9 @@ impl Uplink {
             give_up_when_refused: self.give_up_when_refused,
             stream: StreamState::Closed,
             loaded: Vec::new(),
+            watch: WatchReport::default(),
+            told_delivered: None,
+            asked_last: false,
             connect_started: Duration::ZERO,
             failures: FailureLog::default(),
             settings: self.settings,
@@ -137,6 +140,12 @@ struct Driver {
     stream: StreamState,
     /// What the last `Load` read, until its `SendBatch`.
     loaded: Vec<CapturedSighting>,
+    /// What the last `LoadWatch` read, until it is settled.
+    watch: WatchReport,
+    /// Up to when the server knows that everything is delivered, as of this stream.
+    told_delivered: Option<Timestamp>,
+    /// The spool was empty at the end, and was asked once more for what was watched.
+    asked_last: bool,
     /// When the connection was begun, since the kernel's start.
     connect_started: Duration,
     failures: FailureLog,
@@ -177,6 +186,11 @@ impl Driver {
                 self.perform(action).await?;
             }
             if drain.is_cancelled() && self.is_drained().await? {
+                // What was watched last is told, too, where the server listens.
+                if !std::mem::replace(&mut self.asked_last, true) && self.machine.is_streaming() {
+                    self.machine.report_watch();
+                    continue;
+                }
                 self.close().await;
                 return Ok(());
             }
@@ -217,6 +231,7 @@ impl Driver {
                     }
                     self.machine.on_ack(ack, now);
                 }
+                Some(Down::WatchAck(ack)) => self.machine.on_watch_ack(ack.report_id, now),
                 Some(Down::Settings(settings)) => self.want(settings),
                 Some(Down::Cameras(cameras)) => {
                     if let Some(proxied) = self.proxied.clone() {
@@ -258,12 +273,33 @@ impl Driver {
                 tracing::debug!(batch_id, sightings = sightings.len(), "offering a batch");
                 self.send(Up::Sightings(SightingBatch { batch_id, sightings }));
             }
+            Action::LoadWatch { limit } => {
+                let read =
+                    self.with_outbox(move |outbox| unless_it_passes(outbox.watch_report(limit))).await?;
+                self.watch = read.unwrap_or_default();
+                let WatchReport { periods, delivered_until, more } = &self.watch;
+                let something = !periods.is_empty() || *delivered_until > self.told_delivered;
+                self.machine.on_watch_loaded(something, *more, Instant::now());
+            }
+            Action::SendWatch { report_id } => {
+                self.send(Up::Watch(WireReport {
+                    report_id,
+                    periods: self.watch.periods.iter().map(|period| period.wire.clone()).collect(),
+                    delivered_until_time: self.watch.delivered_until.map(to_timestamp),
+                }));
+            }
+            Action::SettleWatch => {
+                let WatchReport { periods, delivered_until, .. } = std::mem::take(&mut self.watch);
+                self.told_delivered = self.told_delivered.max(delivered_until);
+                self.with_outbox(move |outbox| unless_it_passes(outbox.settle_watch(&periods))).await?;
+            }
             Action::SendHeartbeat => self.send_heartbeat().await?,
             Action::Settle(settlements) => self.settle(settlements).await?,
             Action::Disconnect { failure, retry_in } => {
                 self.stream = StreamState::Closed;
                 self.tell_connected(false);
                 self.loaded.clear();
+                self.told_delivered = None;
                 self.failures.failed(&failure, retry_in, Instant::now());
                 let final_advice = failure.advice().filter(|_| !failure.is_contested());
                 if let (true, Some(advice)) = (self.give_up_when_refused, final_advice) {
@@ -379,6 +415,17 @@ impl Driver {
                 tracing::debug!("the server did not end the stream in time");
             }
         }
+    }
+}
+
+/// Sightings are delivered whether or not it can be told what was watched.
+fn unless_it_passes<T: Default>(result: Result<T, SpoolError>) -> Result<T, SpoolError> {
+    match result {
+        Err(error) if !error.is_damage() => {
+            tracing::warn!(%error, "what was watched can't be told now");
+            Ok(T::default())
+        }
+        result => result,
     }
 }
 

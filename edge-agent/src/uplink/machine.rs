@@ -22,6 +22,9 @@ const MAX_BATCH_SIZE: usize = 1024;
 /// A session that lasted so long ended the turns of two agents.
 const UNCONTESTED: Duration = Duration::from_secs(600);
 
+/// Most periods of one report, whatever the server would take: about 50 kB.
+const MAX_WATCH_PERIODS: usize = 256;
+
 /// Most batches under way, whatever the server would take.
 pub(super) const MAX_UNACKNOWLEDGED: usize = 32;
 
@@ -68,6 +71,18 @@ pub enum Action {
     },
     /// Send a heartbeat with the spool's status and the agent's health.
     SendHeartbeat,
+    /// Read from the spool what was watched, and call [`Machine::on_watch_loaded`].
+    LoadWatch {
+        /// Most periods of the report.
+        limit: usize,
+    },
+    /// Send what was read last as a report.
+    SendWatch {
+        /// Counts the reports of this process from 1; the acknowledgement names it.
+        report_id: u64,
+    },
+    /// Forget what was reported last.
+    SettleWatch,
     /// Take sightings out of the spool, durably.
     Settle(Vec<(SightingKey, Settlement)>),
     /// Drop the stream, or the attempt to open one.
@@ -89,6 +104,7 @@ pub struct Machine {
     contested: Backoff,
     state: State,
     last_batch_id: u64,
+    last_report_id: u64,
     actions: VecDeque<Action>,
 }
 
@@ -113,6 +129,28 @@ struct Session {
     /// The spool may hold more than was offered.
     more: bool,
     next_heartbeat: Instant,
+    watch: WatchReporting,
+}
+
+/// How far the session is with telling what was watched.
+#[derive(Debug)]
+struct WatchReporting {
+    /// Most periods of one report; 0 where the server takes none.
+    most: usize,
+    /// There may be something to tell.
+    wanted: bool,
+    stage: WatchStage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WatchStage {
+    Idle,
+    Loading,
+    /// Waits for the acknowledgement of a report.
+    Sent {
+        report_id: u64,
+        deadline: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -131,6 +169,7 @@ impl Machine {
             contested: Backoff::contested(seed),
             state: State::Waiting { until: now },
             last_batch_id: 0,
+            last_report_id: 0,
             actions: VecDeque::new(),
         }
     }
@@ -148,17 +187,20 @@ impl Machine {
             State::Connecting { deadline } | State::AwaitingWelcome { deadline } => *deadline,
             State::Streaming(session) => {
                 let oldest = session.in_flight.values().next().map(|batch| batch.deadline);
-                oldest.map_or(session.next_heartbeat, |oldest| oldest.min(session.next_heartbeat))
+                let report = session.watch.deadline();
+                [oldest, report].into_iter().flatten().fold(session.next_heartbeat, Instant::min)
             }
         }
     }
 
-    /// No batch waits for an acknowledgement or is being loaded.
+    /// No batch or report waits for an acknowledgement or is being loaded.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         match &self.state {
             State::Waiting { .. } | State::Connecting { .. } | State::AwaitingWelcome { .. } => true,
-            State::Streaming(session) => session.in_flight.is_empty() && !session.loading,
+            State::Streaming(session) => {
+                session.in_flight.is_empty() && !session.loading && session.watch.stage == WatchStage::Idle
+            }
         }
     }
 
@@ -182,11 +224,14 @@ impl Machine {
                 self.on_failure(Failure::Timeout(Phase::Welcome), now);
             }
             State::Streaming(session) => {
-                if session.in_flight.values().any(|batch| batch.deadline <= now) {
+                let report = session.watch.deadline();
+                let batches = session.in_flight.values().map(|batch| batch.deadline);
+                if batches.chain(report).any(|deadline| deadline <= now) {
                     self.on_failure(Failure::Timeout(Phase::Acknowledgement), now);
                 } else if session.next_heartbeat <= now {
                     session.next_heartbeat = now + self.timing.heartbeat;
                     self.actions.push_back(Action::SendHeartbeat);
+                    self.report_watch();
                 }
             }
             State::Waiting { .. } | State::Connecting { .. } | State::AwaitingWelcome { .. } => {}
@@ -215,8 +260,14 @@ impl Machine {
             loading: false,
             more: true,
             next_heartbeat: now + self.timing.heartbeat,
+            watch: WatchReporting {
+                most: usize::try_from(welcome.max_watch_periods).unwrap_or(usize::MAX).min(MAX_WATCH_PERIODS),
+                wanted: false,
+                stage: WatchStage::Idle,
+            },
         });
         self.fill();
+        self.report_watch();
     }
 
     /// The answer to [`Action::Load`]: keys in the spool's order; none says that there are no more.
@@ -241,6 +292,53 @@ impl Machine {
         if let State::Streaming(session) = &mut self.state {
             session.more = true;
             self.fill();
+            self.report_watch();
+        }
+    }
+
+    /// The answer to [`Action::LoadWatch`]: whether there is anything to tell, and whether there is more.
+    pub fn on_watch_loaded(&mut self, something: bool, more: bool, now: Instant) {
+        let State::Streaming(session) = &mut self.state else { return };
+        session.watch.stage = WatchStage::Idle;
+        session.watch.wanted |= something && more;
+        if something {
+            self.last_report_id += 1;
+            let (report_id, deadline) = (self.last_report_id, now + self.timing.acknowledgement);
+            session.watch.stage = WatchStage::Sent { report_id, deadline };
+            self.actions.push_back(Action::SendWatch { report_id });
+        }
+    }
+
+    /// The server has acknowledged a report.
+    pub fn on_watch_ack(&mut self, report_id: u64, now: Instant) {
+        let State::Streaming(session) = &mut self.state else { return };
+        match session.watch.stage {
+            WatchStage::Sent { report_id: sent, .. } if sent == report_id => {
+                session.watch.stage = WatchStage::Idle;
+                self.backoff.reset();
+                self.actions.push_back(Action::SettleWatch);
+                self.continue_watch();
+            }
+            WatchStage::Sent { .. } | WatchStage::Idle | WatchStage::Loading => {
+                let problem = format!("report {report_id} is not under way");
+                self.on_failure(Failure::Protocol(problem), now);
+            }
+        }
+    }
+
+    /// There may be something to tell of what was watched.
+    pub fn report_watch(&mut self) {
+        if let State::Streaming(session) = &mut self.state {
+            session.watch.wanted = session.watch.most > 0;
+            self.continue_watch();
+        }
+    }
+
+    fn continue_watch(&mut self) {
+        let State::Streaming(session) = &mut self.state else { return };
+        if session.watch.wanted && session.watch.stage == WatchStage::Idle {
+            (session.watch.wanted, session.watch.stage) = (false, WatchStage::Loading);
+            self.actions.push_back(Action::LoadWatch { limit: session.watch.most });
         }
     }
 
@@ -268,6 +366,8 @@ impl Machine {
                 self.backoff.reset();
                 self.actions.push_back(Action::Settle(settlements));
                 self.fill();
+                // What waited for these can be told now.
+                self.report_watch();
             }
             Err(problem) => self.on_failure(Failure::Protocol(problem), now),
         }
@@ -292,7 +392,7 @@ impl Machine {
         };
         self.state = State::Waiting { until: now + retry_in };
         // What was settled stays so; everything else was meant for the stream that is gone.
-        self.actions.retain(|action| matches!(action, Action::Settle(_)));
+        self.actions.retain(|action| matches!(action, Action::Settle(_) | Action::SettleWatch));
         self.actions.push_back(Action::Disconnect { failure, retry_in });
     }
 
@@ -301,6 +401,15 @@ impl Machine {
         if session.more && !session.loading && session.in_flight.len() < session.max_unacknowledged {
             session.loading = true;
             self.actions.push_back(Action::Load { after: session.offered, limit: session.batch_size });
+        }
+    }
+}
+
+impl WatchReporting {
+    fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            WatchStage::Sent { deadline, .. } => Some(deadline),
+            WatchStage::Idle | WatchStage::Loading => None,
         }
     }
 }

@@ -96,6 +96,60 @@ fn heartbeats_come_regularly() {
     }
 }
 
+/// A session with a server that takes reports.
+fn reporting(now: Instant) -> Machine {
+    let mut machine = Machine::new(Timing::default(), 1, now);
+    machine.on_time(now);
+    machine.on_connected(now);
+    machine.on_welcome(&Welcome { max_watch_periods: 7, ..welcome(2, 2) }, now);
+    let expected = [Action::Connect, Action::Load { after: None, limit: 2 }, Action::LoadWatch { limit: 7 }];
+    assert_eq!(actions(&mut machine), expected);
+    machine.on_loaded(vec![], now);
+    machine
+}
+
+#[test]
+fn what_was_watched_is_reported_one_report_at_a_time() {
+    let now = Instant::now();
+    let mut machine = reporting(now);
+    machine.on_watch_loaded(true, true, now);
+    assert_eq!(actions(&mut machine), [Action::SendWatch { report_id: 1 }]);
+    machine.on_spooled();
+    machine.on_loaded(vec![], now);
+    assert_eq!(actions(&mut machine), [Action::Load { after: None, limit: 2 }], "the report is under way");
+    assert!(!machine.is_idle());
+    machine.on_watch_ack(1, now);
+    assert_eq!(actions(&mut machine), [Action::SettleWatch, Action::LoadWatch { limit: 7 }]);
+    machine.on_watch_loaded(false, false, now);
+    assert_eq!(actions(&mut machine), []);
+    assert!(machine.is_idle());
+    // What sightings held up is looked at again when they are settled.
+    machine.on_spooled();
+    machine.on_loaded(vec![key(1)], now);
+    machine.on_watch_loaded(false, false, now);
+    actions(&mut machine);
+    machine.on_ack(ack(1, &[key(1)], Outcome::Stored), now);
+    let settled = Action::Settle(vec![(key(1), Settlement::Delivered)]);
+    let left = actions(&mut machine);
+    assert!(left.contains(&settled) && left.ends_with(&[Action::LoadWatch { limit: 7 }]), "{left:?}");
+}
+
+#[test]
+fn a_report_that_is_not_acknowledged_ends_the_session() {
+    let now = Instant::now();
+    let mut machine = reporting(now);
+    machine.on_watch_loaded(true, false, now);
+    let late = now + Timing::default().acknowledgement;
+    machine.on_time(late);
+    let Some(Action::Disconnect { failure, .. }) = actions(&mut machine).pop() else { panic!() };
+    assert_eq!(failure, Failure::Timeout(Phase::Acknowledgement));
+
+    let mut machine = reporting(now);
+    machine.on_watch_ack(9, now);
+    let Some(Action::Disconnect { failure, .. }) = actions(&mut machine).pop() else { panic!() };
+    assert!(matches!(failure, Failure::Protocol(_)), "{failure}");
+}
+
 #[test]
 fn a_refusal_that_a_person_must_end_is_retried_slowly() {
     let now = Instant::now();
@@ -190,6 +244,9 @@ impl World {
                     assert!(self.connected);
                     assert!(self.under_way.insert(batch_id, std::mem::take(&mut self.loaded)).is_none());
                     assert!(self.under_way.len() <= 3, "more batches under way than allowed");
+                }
+                Action::LoadWatch { .. } | Action::SendWatch { .. } | Action::SettleWatch => {
+                    panic!("this server takes no reports")
                 }
                 Action::SendHeartbeat => assert!(self.connected),
                 Action::Settle(settled) => {

@@ -19,7 +19,7 @@ use cavs_edge_agent::{
 use cavs_pg_cluster::parent_death;
 use cavs_proto::v1::{
     BatchAck, DeviceSettings, Heartbeat, SettingsReport, SightingBatch, SightingResult, StreamRequest,
-    StreamResponse, Welcome,
+    StreamResponse, WatchAck, Welcome,
     ingest_service_server::{IngestService, IngestServiceServer},
     sighting_result::Outcome,
     stream_request::Message as Up,
@@ -237,6 +237,7 @@ impl IngestStream {
                         None => continue,
                     }
                 }
+                Up::Watch(report) => Down::WatchAck(WatchAck { report_id: report.report_id }),
                 Up::Sightings(batch) => match self.commit(batch) {
                     Some(ack) => Down::Ack(ack),
                     None => return,

@@ -21,5 +21,5 @@ pub use vocabulary::{
     CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
     DeviceStatus, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS, Mark,
     PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState, Role, StudentField,
-    UnknownWord, Verdict,
+    UnknownWord, Verdict, WatchState,
 };

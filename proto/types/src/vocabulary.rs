@@ -201,6 +201,33 @@ vocabulary! {
     Floor = "floor",
 }
 
+vocabulary! {
+    /// What a stretch of time of a device proves: only while it was watching does it mean anything that
+    /// somebody was not seen. Of two states of one moment the later one of this list holds.
+    #[derive(Hash, PartialOrd, Ord)]
+    WatchState, "state of a watch";
+    /// The camera gave pictures that could be judged.
+    Watching = "watching",
+    /// The camera gave no pictures, or none that could be decoded.
+    CameraFailed = "camera_failed",
+    /// The camera gave one and the same picture again and again.
+    CameraFrozen = "camera_frozen",
+    /// The pictures were dark or without any structure: the lens is covered, or the light is off.
+    CameraCovered = "camera_covered",
+    /// Pictures came, but the device was too busy to look at them.
+    Overloaded = "overloaded",
+    /// What was seen could not be stored on the device.
+    DiskFull = "disk_full",
+    /// Sightings were given up before the server had them.
+    SightingsLost = "sightings_lost",
+    /// Nobody knows when it was: the device's clock was wrong.
+    ClockWrong = "clock_wrong",
+    /// The device used a model pack that the server does not serve.
+    PackNotServed = "pack_not_served",
+    /// The device was in maintenance.
+    Maintenance = "maintenance",
+}
+
 /// Most days that something may be kept, unless it is for ever: a century.
 pub const MOST_RETENTION_DAYS: u32 = 36_500;
 

@@ -4,13 +4,15 @@ mod model;
 mod service;
 mod store;
 
+pub(crate) use model::longest;
 pub use model::{
-    ALIVE_FOR, Admission, CameraRefusal, CameraStanding, ConnectedTwice, Device, DeviceChange, DeviceKey,
-    DevicePosition, DeviceReport, HOLDS_FOR, Health, Heartbeat, NewDevice, NotAdmitted, ONLINE_FOR,
-    ProxiedCamera, ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport, Standing, TOKENS,
-    message_proves_two,
+    ALIVE_FOR, Admission, CameraRefusal, CameraStanding, ConnectedTwice, Coverage, Device, DeviceChange,
+    DeviceKey, DevicePosition, DeviceReport, DeviceWatch, Gap, GapReason, HOLDS_FOR, Health, Heartbeat,
+    MOST_PERIODS, MOST_UNCERTAIN_MS, NewDevice, NotAdmitted, ONLINE_FOR, ProxiedCamera, ProxyRef,
+    PushedSettings, ReportedPeriod, RunId, SettingsChange, SettingsReport, Standing, TOKENS, WatchReport,
+    WatchedPeriod, coverage, merge, message_proves_two,
 };
 pub(crate) use service::refused;
-pub use service::{DeviceStreams, Devices};
+pub use service::{DeviceStreams, DeviceWatches, Devices};
 pub use store::DeviceStore;
 pub(crate) use store::{lock_standings, note_refusals};

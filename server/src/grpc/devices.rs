@@ -1,6 +1,6 @@
-use cavs_proto::{enum_from_wire, enum_to_wire, status_of, to_timestamp, v1};
+use cavs_proto::{enum_from_wire, enum_to_wire, from_timestamp, status_of, to_timestamp, v1};
 use cavs_types::ProtocolError;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
@@ -8,19 +8,22 @@ use super::{
     convert::{caller, optional_id, page_request, required_id, total_to_wire},
     heartbeat::{heartbeat_to_wire, report_to_wire, settings_to_wire},
     layer::Caller,
+    watch::coverage_to_wire,
 };
 use crate::{
-    fleet::Devices,
-    fleet::{Device, DeviceChange, DeviceKey, NewDevice, SettingsChange},
+    fleet::{Device, DeviceChange, DeviceKey, DeviceWatches, Devices, NewDevice, SettingsChange, coverage},
     page::ListName,
     text::lookup_name,
 };
 
-pub(super) struct DeviceApi(Devices);
+/// Longest time that is asked for at once.
+const LONGEST_COVERAGE: SignedDuration = SignedDuration::from_hours(32 * 24);
+
+pub(super) struct DeviceApi(Devices, DeviceWatches);
 
 impl DeviceApi {
-    pub(super) fn new(devices: Devices) -> Self {
-        Self(devices)
+    pub(super) fn new(devices: Devices, watches: DeviceWatches) -> Self {
+        Self(devices, watches)
     }
 }
 
@@ -125,6 +128,20 @@ impl v1::device_service_server::DeviceService for DeviceApi {
         Ok(Response::new(v1::RevokeDeviceTokensResponse { revoked }))
     }
 
+    async fn get_device_coverage(
+        &self,
+        request: Request<v1::GetDeviceCoverageRequest>,
+    ) -> Result<Response<v1::GetDeviceCoverageResponse>, Status> {
+        let site = caller(&request)?.site;
+        let request = request.into_inner();
+        let id = required_id("device_id", &request.device_id).map_err(status_of)?;
+        let window = coverage_window(&request).map_err(status_of)?;
+        self.0.device(site, &DeviceKey::Id(id)).await?;
+        let watch = self.1.of_devices(site, &[id], window).await?.remove(&id).unwrap_or_default();
+        let coverage = Some(coverage_to_wire(coverage(&watch, window.0, window.1)));
+        Ok(Response::new(v1::GetDeviceCoverageResponse { coverage }))
+    }
+
     async fn revoke_device(
         &self,
         request: Request<v1::RevokeDeviceRequest>,
@@ -133,6 +150,16 @@ impl v1::device_service_server::DeviceService for DeviceApi {
         let id = required_id("device_id", &request.into_inner().device_id).map_err(status_of)?;
         Ok(Response::new(v1::Device::from(self.0.revoke_device(site, id, by).await?).into()))
     }
+}
+
+fn coverage_window(request: &v1::GetDeviceCoverageRequest) -> Result<(Timestamp, Timestamp), ProtocolError> {
+    let start = from_timestamp("start_time", request.start_time.as_ref())?;
+    let end = from_timestamp("end_time", request.end_time.as_ref())?;
+    let length = end.duration_since(start);
+    if !length.is_positive() || length > LONGEST_COVERAGE {
+        return Err(ProtocolError::invalid("end_time", "must be after start_time, by 32 days at most"));
+    }
+    Ok((start, end))
 }
 
 impl TryFrom<v1::ConfigureDeviceRequest> for SettingsChange {

@@ -8,7 +8,7 @@ use cavs_types::{DeviceId, ErrorReason, ProtocolError, SiteId};
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use tokio::{
-    sync::watch,
+    sync::watch as watched,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,9 +22,10 @@ use super::{
     proxy_to_wire::proxied_cameras,
     sighting_from_wire::{Rejection, captured},
     streams::{Place, Streams},
+    watch::{self, MAX_PERIODS},
 };
 use crate::{
-    fleet::{DeviceStreams, ProxiedCamera, RunId},
+    fleet::{DeviceStreams, DeviceWatches, ProxiedCamera, RunId},
     monitoring::{Metrics, OpenStream},
     recognition::Galleries,
     services::Services,
@@ -50,6 +51,7 @@ const TWICE: &str = "the device is connected twice: another agent uses the same 
 pub(super) struct IngestApi {
     devices: DeviceStreams,
     sightings: Ingest,
+    watches: DeviceWatches,
     galleries: Arc<Galleries>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
@@ -64,6 +66,7 @@ impl IngestApi {
         Self {
             devices: services.device_streams.clone(),
             sightings: services.ingest.clone(),
+            watches: services.watch_reports.clone(),
             galleries: Arc::clone(&services.galleries),
             metrics: Arc::clone(&services.metrics),
             shutdown,
@@ -90,6 +93,7 @@ impl v1::ingest_service_server::IngestService for IngestApi {
             site,
             devices: self.devices.clone(),
             sightings: self.sightings.clone(),
+            watches: self.watches.clone(),
             galleries: Arc::clone(&self.galleries),
             metrics: Arc::clone(&self.metrics),
             device,
@@ -115,6 +119,7 @@ struct Session {
     site: SiteId,
     devices: DeviceStreams,
     sightings: Ingest,
+    watches: DeviceWatches,
     galleries: Arc<Galleries>,
     metrics: Arc<Metrics>,
     device: DeviceId,
@@ -128,7 +133,7 @@ struct Session {
     proxy: bool,
     /// When the device was found connected twice, as of what it was told last.
     told_twice: Option<Timestamp>,
-    devices_changed: watch::Receiver<()>,
+    devices_changed: watched::Receiver<()>,
     /// The cameras that it was told of.
     cameras: Option<Vec<ProxiedCamera>>,
     /// Version of the settings that this stream has pushed.
@@ -149,7 +154,7 @@ enum Stage {
 impl Session {
     /// The next answer; `None` after the device's last message.
     async fn next(mut self) -> Result<Option<(v1::StreamResponse, Self)>, Status> {
-        use stream_request::Message::{Heartbeat, Hello, Sightings};
+        use stream_request::Message::{Heartbeat, Hello, Sightings, Watch};
         loop {
             let message = match self.receive().await? {
                 Event::Message(message) => message,
@@ -166,6 +171,7 @@ impl Session {
             let answer = match (message.message, self.stage) {
                 (Some(Hello(hello)), Stage::Greeting) => in_time(self.welcome(&hello)).await?,
                 (Some(Sightings(batch)), Stage::Speaking(_)) => in_time(self.ingest(&batch)).await?,
+                (Some(Watch(report)), Stage::Speaking(_)) => in_time(self.record_watch(&report)).await?,
                 (Some(Heartbeat(beat)), Stage::Speaking(run)) => {
                     match in_time(self.heartbeat(run, &beat)).await? {
                         Some(settings) => settings,
@@ -178,8 +184,8 @@ impl Session {
                     debug!(device = %self.device, "an unknown message of the device was passed over");
                     continue;
                 }
-                (Some(Hello(_) | Sightings(_) | Heartbeat(_)), _) => {
-                    let message = "hello comes first and once, then batches and heartbeats";
+                (Some(Hello(_) | Sightings(_) | Heartbeat(_) | Watch(_)), _) => {
+                    let message = "hello comes first and once, then batches, heartbeats and watch reports";
                     return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
                 }
             };
@@ -294,7 +300,16 @@ impl Session {
             max_batch_size: MAX_BATCH as u32,
             max_unacknowledged_batches: WINDOW,
             settings: pushed.map(settings_to_wire),
+            max_watch_periods: MAX_PERIODS as u32,
         }))
+    }
+
+    /// What the device watched. It says so after its sightings of that time were acknowledged, so that they are
+    /// committed before this is.
+    async fn record_watch(&self, report: &v1::WatchReport) -> Result<stream_response::Message, Status> {
+        let read = watch::report_from_wire(report, self.galleries.pack(), Timestamp::now());
+        self.watches.record(self.site, self.device, &read.map_err(status_of)?).await?;
+        Ok(stream_response::Message::WatchAck(v1::WatchAck { report_id: report.report_id }))
     }
 
     /// Takes note of it; the answer is settings that were pushed in the meantime, by any server.

@@ -22,6 +22,7 @@ mod stats;
 mod status;
 mod streams;
 mod students;
+mod watch;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -102,6 +103,7 @@ pub async fn serve_api(
         enrollment,
         pairs,
         devices,
+        watches,
         reviews,
         feed,
         candidates,
@@ -120,7 +122,7 @@ pub async fn serve_api(
         .add(SiteServiceServer::new(sites::SiteApi::new(sites)))
         .add(StatsServiceServer::new(stats::StatsApi::new(statistics)))
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
-        .add(DeviceServiceServer::new(devices::DeviceApi::new(devices)))
+        .add(DeviceServiceServer::new(devices::DeviceApi::new(devices, watches)))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))

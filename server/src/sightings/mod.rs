@@ -10,6 +10,7 @@ pub use model::{
     NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review, Sighting, SightingAnswer,
     SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
 };
+pub(crate) use model::{MOST_AHEAD, MOST_BEHIND};
 pub use service::{
     CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, SightingFeed,
     SightingWatch, Statistics, ThresholdEffect,

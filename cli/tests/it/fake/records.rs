@@ -122,6 +122,29 @@ impl v1::device_service_server::DeviceService for Service {
         Ok(Response::new(v1::RevokeDeviceTokensResponse { revoked }))
     }
 
+    async fn get_device_coverage(
+        &self,
+        request: Request<v1::GetDeviceCoverageRequest>,
+    ) -> Result<Response<v1::GetDeviceCoverageResponse>, Status> {
+        self.authorise(&request)?;
+        // A camera is new; the other one hung once.
+        if request.into_inner().device_id == CAMERA {
+            let gaps = vec![gap(8, 9, v1::coverage_gap::Reason::NotDelivered, None)];
+            let coverage = Some(v1::DeviceCoverage { gaps, ..Default::default() });
+            return Ok(Response::new(v1::GetDeviceCoverageResponse { coverage }));
+        }
+        let frozen = Some(v1::WatchState::CameraFrozen);
+        let coverage = v1::DeviceCoverage {
+            watched_share: 0.75,
+            gaps: vec![
+                gap(8, 9, v1::coverage_gap::Reason::State, frozen),
+                gap(11, 12, v1::coverage_gap::Reason::NotWatched, None),
+            ],
+            delivered_until_time: hour(12),
+        };
+        Ok(Response::new(v1::GetDeviceCoverageResponse { coverage: Some(coverage) }))
+    }
+
     async fn revoke_device(
         &self,
         request: Request<v1::RevokeDeviceRequest>,
@@ -131,6 +154,25 @@ impl v1::device_service_server::DeviceService for Service {
         let status = v1::DeviceStatus::Revoked.into();
         let device = if id == CAMERA { self.camera() } else { device() };
         Ok(Response::new(v1::Device { status, ..device }.into()))
+    }
+}
+
+/// An hour of a day.
+fn hour(hour: i64) -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp { seconds: 1_800_057_600 + 3600 * hour, nanos: 0 })
+}
+
+fn gap(
+    from: i64,
+    until: i64,
+    reason: v1::coverage_gap::Reason,
+    state: Option<v1::WatchState>,
+) -> v1::CoverageGap {
+    v1::CoverageGap {
+        start_time: hour(from),
+        end_time: hour(until),
+        reason: reason.into(),
+        state: state.map(Into::into).unwrap_or_default(),
     }
 }
 

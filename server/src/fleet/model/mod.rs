@@ -3,6 +3,7 @@
 mod device;
 mod proxy;
 mod run;
+mod watch;
 
 pub use device::{
     ConnectedTwice, Device, DeviceChange, DeviceKey, DevicePosition, DeviceReport, Health, Heartbeat,
@@ -10,3 +11,8 @@ pub use device::{
 };
 pub use proxy::{CameraRefusal, CameraStanding, ProxiedCamera, ProxyRef, TOKENS};
 pub use run::{ALIVE_FOR, Admission, HOLDS_FOR, RunId, Standing, message_proves_two};
+pub(crate) use watch::longest;
+pub use watch::{
+    Coverage, DeviceWatch, Gap, GapReason, MOST_PERIODS, MOST_UNCERTAIN_MS, ReportedPeriod, WatchReport,
+    WatchedPeriod, coverage, merge,
+};

@@ -3,6 +3,7 @@
 mod cameras;
 mod devices;
 mod runs;
+mod watch;
 
 use crate::db::Database;
 

@@ -13,4 +13,5 @@ pub use sighting::{
     BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, Sighting, SightingAnswer, SightingFilter,
     SightingKey, SightingPosition, Track,
 };
+pub(crate) use sighting::{MOST_AHEAD, MOST_BEHIND};
 pub use statistics::{DeviceStats, Period, SightingCounts, Stats, StatsRequest};

@@ -23,9 +23,9 @@ pub const LATEST: Timestamp = Timestamp::constant(7_258_118_400, 0);
 
 /// How far a time of a device may be ahead of the server's clock and still be believed: as far as Kerberos
 /// lets clocks be apart (RFC 4120, 1.6).
-const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// How far it may be behind: a quarter, in which a site may have been cut off and its sightings have waited.
-const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(90 * 24);
+pub(crate) const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A face's place in its frame, in pixels from the top left corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
