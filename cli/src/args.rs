@@ -8,6 +8,8 @@ use clap::{
     parser::ValueSource,
 };
 
+use cavs_types::EnrollmentGate;
+
 use crate::{commands, completion, output::OutputArgs};
 
 /// Face-recognition attendance: students, devices, sightings and reviews of a CAVS server.
@@ -166,6 +168,16 @@ impl GlobalArgs {
         self.config = self.config.filter(|path| !path.as_os_str().is_empty());
         self
     }
+}
+
+/// A gate of enrollment, as the help has it.
+pub(crate) fn gate_value(gate: EnrollmentGate) -> PossibleValue {
+    let help = match gate {
+        EnrollmentGate::Off => "one upright face that is nobody else's",
+        EnrollmentGate::Standard => "and good enough, and not unlike the student's other pictures",
+        EnrollmentGate::Strict => "and a good picture, which is like the student's others",
+    };
+    PossibleValue::new(gate.as_str()).help(help)
 }
 
 /// Takes the values of a closed vocabulary, as `explained` has them in the help.

@@ -34,6 +34,7 @@ one_resource! {
     ConfusablePair pair: CreateConfusablePairResponse;
     Device device: AssignCameraResponse ConfigureDeviceResponse CreateDeviceResponse GetDeviceResponse
         ReplaceDeviceResponse RevokeDeviceResponse UpdateDeviceResponse;
+    EnrollmentPolicy policy: GetEnrollmentPolicyResponse UpdateEnrollmentPolicyResponse;
     Erasure erasure: GetErasureResponse;
     Gallery gallery: GetGalleryResponse;
     Retention retention: GetRetentionResponse UpdateRetentionResponse;

@@ -1,7 +1,7 @@
 use cavs_types::{
-    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, ErasureState, GalleryMode, Grouping,
-    ImportFormat, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis, RetentionState, Role, Verdict,
-    WatchState,
+    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, EnrollmentGate, ErasureState,
+    GalleryMode, Grouping, ImportFormat, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis,
+    RetentionState, Role, Verdict, WatchState,
 };
 use thiserror::Error;
 
@@ -65,6 +65,7 @@ on_the_wire! {
     Decision { Accepted Pending Unknown }
     QueueOrder { OldestFirst LeastCertainFirst }
     ConfusableKind { Twins Confused }
+    EnrollmentGate { Off Standard Strict }
     PhotoConsent { Unknown Given Refused }
     ImportFormat { Csv Oneroster }
     Verdict { Approved Rejected Flagged }
@@ -184,6 +185,7 @@ mod tests {
     #[test]
     fn every_vocabulary_is_an_enum_of_the_wire() {
         meets_the_wire(Decision::ALL, Decision::as_str, |wire| wire.as_str_name());
+        meets_the_wire(EnrollmentGate::ALL, EnrollmentGate::as_str, |wire| wire.as_str_name());
         meets_the_wire(Verdict::ALL, Verdict::as_str, |wire| wire.as_str_name());
         meets_the_wire(Role::ALL, Role::as_str, |wire| wire.as_str_name());
         meets_the_wire(DeviceKind::ALL, DeviceKind::as_str, |wire| wire.as_str_name());

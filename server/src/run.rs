@@ -343,6 +343,8 @@ async fn serve(
     tasks.spawn(async move { until.run_until_cancelled(keep_keys(&keys, &store, rotate_after)).await });
     let (maintenance, until) = (Arc::clone(&services.maintenance), shutdown.clone());
     tasks.spawn(async move { maintenance.run(until).await });
+    let (re_enrollment, until) = (services.re_enrollment.clone(), shutdown.clone());
+    tasks.spawn(async move { re_enrollment.run(until).await });
     let until = shutdown.clone();
     tasks.spawn(async move { until.run_until_cancelled(look_after(&certificates, &reload, &metrics)).await });
     let serving = async {

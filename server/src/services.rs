@@ -9,7 +9,9 @@ use crate::{
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
-    sightings::{CandidateTemplates, EvidencePolicy, Ingest, Reviews, SightingFeed, Statistics},
+    sightings::{
+        CandidateTemplates, EvidencePolicy, Ingest, ReEnrollment, Reviews, SightingFeed, Statistics,
+    },
 };
 
 /// The services of a running server. The listeners take those that they need.
@@ -31,6 +33,7 @@ pub struct Services {
     pub(crate) feed: SightingFeed,
     pub(crate) candidates: CandidateTemplates,
     pub(crate) statistics: Statistics,
+    pub(crate) re_enrollment: ReEnrollment,
     pub(crate) galleries: Arc<Galleries>,
     pub(crate) vision: Vision,
     pub(crate) keys: Arc<Keys>,
@@ -88,6 +91,7 @@ impl Services {
             reviews,
             feed,
             statistics: Statistics::new(&people),
+            re_enrollment: ReEnrollment::new(&people, &galleries),
             sites: Sites::new(&people, &galleries),
             retention: RetentionPolicies::new(&people, &maintenance),
             galleries,

@@ -7,7 +7,7 @@ use cavs_server::{
     people::{portrait, unlike_below},
     recognition::{ConfusablePairs, Match, Policy, Thresholds},
 };
-use cavs_types::{Decision, StudentId};
+use cavs_types::{Decision, EnrollmentGate, StudentId};
 
 /// Least quality of templates and of accepted faces: the defaults of `enrollment.min_quality` and
 /// `recognition.min_quality`.
@@ -73,7 +73,8 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
     let people = photographs.iter().map(|photograph| photograph.person).max().map_or(0, |last| last + 1);
     let students: Vec<StudentId> = (0..people).map(|_| StudentId::generate()).collect();
     for Photograph { person, image } in photographs {
-        let upright = portrait(pipeline.analyze_upright(image).unwrap(), MIN_QUALITY.0).ok();
+        let upright =
+            portrait(pipeline.analyze_upright(image).unwrap(), EnrollmentGate::Standard, MIN_QUALITY.0).ok();
         report.upright += usize::from(upright.is_some());
         for quarters in 1..4 {
             let turned = image.turned(quarters);
@@ -81,7 +82,7 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
             probes.extend(pipeline.analyze(&turned).unwrap().into_iter().map(|face| (*person, face)));
             let seen = pipeline.analyze_upright(&turned).unwrap();
             let is_right = seen.quarters == 4 - quarters;
-            if let Ok(face) = portrait(seen, MIN_QUALITY.0) {
+            if let Ok(face) = portrait(seen, EnrollmentGate::Standard, MIN_QUALITY.0) {
                 let own = templates.iter().filter(|template: &&Template| template.person == *person);
                 let likeness = candidates(own, &face.embedding).first().map(|own| own.similarity);
                 if likeness.is_some_and(|likeness| likeness < unlike_below(thresholds.review)) {

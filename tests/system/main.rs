@@ -8,6 +8,7 @@ mod clients;
 mod connections;
 mod devices;
 mod documents;
+mod enrollment;
 mod esp32;
 mod gallery;
 mod json;

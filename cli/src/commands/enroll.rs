@@ -5,19 +5,23 @@ use std::{
     collections::HashMap,
     future::ready,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use cavs_proto::{enum_to_wire, v1};
-use cavs_types::ImportFormat;
+use cavs_types::{EnrollmentGate, ImportFormat};
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 
 use crate::{
+    args::{gate_value, words},
     client::Api,
-    commands::{pairs::note_twins, students},
+    commands::{from_device, pairs::note_twins, students},
     completion,
     config::Config,
-    enrollment::{self, EnrollmentOutcome, Found, LeftOut, Photographs, StudentFolder, Unpacked},
+    enrollment::{
+        self, EnrollmentOutcome, EnrollmentTerms, Found, LeftOut, Photographs, StudentFolder, Unpacked,
+    },
     error::CliError,
     interruption::interruption,
     lookup,
@@ -42,12 +46,29 @@ pub struct EnrollArgs {
     student: Option<String>,
     /// Images (JPEG, PNG, WebP, BMP, GIF, TIFF; HEIC and AVIF where the server reads them) with one face each, or
     /// folders of such
-    #[arg(value_name = "FOLDER|IMAGE", required_unless_present = "photos")]
+    #[arg(value_name = "FOLDER|IMAGE", required_unless_present_any = ["photos", "from_device"])]
     images: Vec<PathBuf>,
     /// Enroll many students: a folder or a ZIP archive with a folder of images for each student, named by the number,
     /// or with images that are (17.jpg, 17-2.jpg)
-    #[arg(long, value_name = "DIR|ZIP", conflicts_with_all = ["student", "images"])]
+    #[arg(long, value_name = "DIR|ZIP", conflicts_with_all = ["student", "images", "from_device"])]
     photos: Option<PathBuf>,
+    /// Enroll the student from the next face that this device sees, once you have said that it is theirs
+    #[arg(long, value_name = "DEVICE", add = completion::devices(), conflicts_with = "images")]
+    from_device: Option<String>,
+    /// How many seconds to wait for that face
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "from_device",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    wait: u64,
+    /// Write the picture of that face (JPEG) into a new file before you are asked, where the site keeps one
+    #[arg(long, value_name = "FILE", requires = "from_device")]
+    picture: Option<PathBuf>,
+    /// Says that the face is the student's, whoever it is: nobody is asked
+    #[arg(long, requires = "from_device")]
+    yes: bool,
+    /// How strictly faces are looked at, in the place of what the site's policy says (`cavs sites gate`); `off` is noted
+    /// with the template
+    #[arg(long, value_name = "GATE", value_parser = words(EnrollmentGate::ALL, gate_value))]
+    gate: Option<EnrollmentGate>,
     /// Import this file of students first, as `cavs students import` does
     #[arg(long, value_name = "CSV", requires = "photos")]
     roster: Option<PathBuf>,
@@ -64,15 +85,36 @@ pub struct EnrollArgs {
 
 pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {
     match args {
-        EnrollArgs { photos: Some(photos), roster, dry_run, .. } => {
+        EnrollArgs { photos: Some(photos), roster, dry_run, gate, .. } => {
+            let terms = EnrollmentTerms { gate, accept_unlike: false };
             // Whoever interrupts it leaves no unpacked photographs behind.
             tokio::select! {
-                done = bulk(&photos, roster.as_deref(), dry_run, config, printer) => done,
+                done = bulk(&photos, roster.as_deref(), dry_run, terms, config, printer) => done,
                 interrupted = interruption("what was enrolled before stays") => Err(interrupted),
             }
         }
-        EnrollArgs { student: Some(student), images, accept_unlike, twin_of, .. } => {
-            single(&student, &images, accept_unlike, twin_of.as_deref(), config, printer).await
+        EnrollArgs {
+            student: Some(student),
+            from_device: Some(device),
+            accept_unlike,
+            twin_of,
+            gate,
+            ..
+        } => {
+            let face = from_device::NextFace {
+                student,
+                device,
+                wait: Duration::from_secs(args.wait),
+                picture: args.picture,
+                is_theirs: args.yes,
+                twin_of,
+                terms: EnrollmentTerms { accept_unlike, gate },
+            };
+            from_device::enroll(face, config, printer).await
+        }
+        EnrollArgs { student: Some(student), images, accept_unlike, twin_of, gate, .. } => {
+            let terms = EnrollmentTerms { accept_unlike, gate };
+            single(&student, &images, terms, twin_of.as_deref(), config, printer).await
         }
         EnrollArgs { student: None, photos: None, .. } => {
             Err(CliError::usage("give a student and images, or --photos DIR"))
@@ -83,7 +125,7 @@ pub(crate) async fn run(args: EnrollArgs, config: &Config, printer: &Printer) ->
 async fn single(
     student: &str,
     paths: &[PathBuf],
-    accept_unlike: bool,
+    terms: EnrollmentTerms,
     twin_of: Option<&str>,
     config: &Config,
     printer: &Printer,
@@ -97,7 +139,7 @@ async fn single(
     }
     let bar = printer.progress_bar(images.len());
     let EnrollmentOutcome { verdicts, failure } =
-        enrollment::enroll(&api, &student.id, &images, accept_unlike, &bar).await;
+        enrollment::enroll(&api, &student.id, &images, terms, &bar).await;
     bar.finish_and_clear();
     let done = Enrollment::new(student, verdicts, not_tried(left_out));
     // What was committed before a failure is there, so it is reported before the failure is.
@@ -115,6 +157,7 @@ async fn bulk(
     photos: &Path,
     roster: Option<&Path>,
     dry_run: bool,
+    terms: EnrollmentTerms,
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
@@ -154,7 +197,7 @@ async fn bulk(
             }
             bar.set_message(folder.number.clone());
             let number = folder.number.clone();
-            let (enrollment, failure) = one_folder(api, folder, bar).await;
+            let (enrollment, failure) = one_folder(api, folder, terms, bar).await;
             let failure_is_fatal = failure.as_ref().is_some_and(CliError::is_fatal);
             ended.set(ended.get() || failure_is_fatal);
             let done = FolderEnrollment::new(number, enrollment, failure.as_ref());
@@ -276,6 +319,7 @@ async fn count_missing(api: &Api) -> Result<u64, CliError> {
 async fn one_folder(
     api: &Api,
     folder: StudentFolder,
+    terms: EnrollmentTerms,
     bar: &ProgressBar,
 ) -> (Option<Enrollment>, Option<CliError>) {
     let Found { images, left_out } = folder.found;
@@ -290,7 +334,7 @@ async fn one_folder(
         }
     };
     let EnrollmentOutcome { verdicts, failure } =
-        enrollment::enroll(api, &student.id, &images, false, bar).await;
+        enrollment::enroll(api, &student.id, &images, terms, bar).await;
     (Some(Enrollment::new(student, verdicts, not_tried(left_out))), failure)
 }
 

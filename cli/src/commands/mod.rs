@@ -5,6 +5,7 @@ pub mod completions;
 pub mod context;
 pub mod devices;
 pub mod enroll;
+mod from_device;
 pub mod gallery;
 pub mod login;
 pub mod models;

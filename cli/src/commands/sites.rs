@@ -1,8 +1,10 @@
 //! `cavs sites`
 
-use cavs_proto::v1;
+use cavs_proto::{enum_to_wire, v1};
+use cavs_types::EnrollmentGate;
 
 use crate::{
+    args::{gate_value, words},
     client::Api,
     completion,
     config::Config,
@@ -10,7 +12,7 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{SiteList, SiteView},
+    view::{EnrollmentGateView, SiteList, SiteView},
 };
 
 /// What `cavs sites --help` says of sites.
@@ -19,6 +21,11 @@ are a site's own. Whoever has a role in one site only never has to name it; othe
 the context (`cavs context update NAME --site SITE`), `site` in the configuration file, or `cavs login --site SITE`, in \
 this order. Sites are added, renamed and archived by operators: \
 see `cavs-server user add --role operator` and `cavs-server user grant`.";
+
+const ABOUT_GATES: &str = "At each gate, a picture has to show one face, upright, which is neither there already nor \
+another student's. off asks for nothing else, and is noted with the template. standard: the picture is good enough to be \
+recognised by, and not unlike the student's others. strict: it is a good one, and at least as similar to one of the \
+student's others as a face that a reviewer would be asked about. `cavs enroll --gate` says another one for one call.";
 
 /// What `cavs sites` does.
 #[derive(Debug, clap::Subcommand)]
@@ -51,6 +58,13 @@ pub enum SitesCommand {
         #[arg(long)]
         name: String,
     },
+    /// Show or set how strictly the site in use looks at faces before they become templates
+    #[command(after_help = ABOUT_GATES)]
+    Gate {
+        /// The gate from now on; admins only
+        #[arg(value_name = "GATE", value_parser = words(EnrollmentGate::ALL, gate_value))]
+        gate: Option<EnrollmentGate>,
+    },
     /// Archive a site for good: it can be looked at, and its devices are not admitted; operators only
     Archive {
         /// Name or id
@@ -79,6 +93,7 @@ pub(crate) async fn run(command: SitesCommand, config: &Config, printer: &Printe
             })
             .await;
         }
+        SitesCommand::Gate { gate } => return self::gate(&api, gate, printer).await,
         SitesCommand::Add { name } => {
             api.one(api.sites().create_site(v1::CreateSiteRequest { name })).await?
         }
@@ -97,4 +112,16 @@ pub(crate) async fn run(command: SitesCommand, config: &Config, printer: &Printe
         }
     };
     printer.report(&SiteView::from(site))
+}
+
+async fn gate(api: &Api, gate: Option<EnrollmentGate>, printer: &Printer) -> Result<(), CliError> {
+    let policy = match gate {
+        None => api.one(api.enrollment().get_enrollment_policy(v1::GetEnrollmentPolicyRequest {})).await?,
+        Some(gate) => {
+            let policy = Some(v1::EnrollmentPolicy { gate: enum_to_wire(gate) });
+            let request = v1::UpdateEnrollmentPolicyRequest { policy };
+            api.one(api.enrollment().update_enrollment_policy(request)).await?
+        }
+    };
+    printer.report(&EnrollmentGateView::from(policy))
 }

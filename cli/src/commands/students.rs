@@ -210,6 +210,9 @@ pub struct Filter {
     /// Only with this consent
     #[arg(long, value_name = "CONSENT", value_parser = words(PhotoConsent::ALL, consent))]
     photo_consent: Option<PhotoConsent>,
+    /// Only students who look less and less like their pictures, and should be enrolled anew
+    #[arg(long)]
+    re_enroll: bool,
 }
 
 /// Options of `cavs students import`.
@@ -353,6 +356,7 @@ async fn page(api: &Api, filter: &Filter, query: PageQuery) -> Result<Page<v1::S
         enrolled: either(filter.enrolled, filter.not_enrolled),
         active: either(filter.active, filter.inactive),
         photo_consent: filter.photo_consent.map(enum_to_wire).unwrap_or_default(),
+        re_enroll: filter.re_enroll.then_some(true),
     };
     let page = api.call(api.students().list_students(request)).await?;
     Ok(Page {

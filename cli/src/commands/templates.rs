@@ -1,16 +1,20 @@
 //! `cavs templates`
 
-use cavs_proto::v1;
-use cavs_types::{SightingId, TemplateId};
+use std::path::PathBuf;
+
+use cavs_proto::{enum_to_wire, v1};
+use cavs_types::{EnrollmentGate, SightingId, TemplateId};
 
 use crate::{
+    args::{gate_value, words},
     client::Api,
     completion,
     config::Config,
     error::CliError,
+    files::write_new_private,
     lookup,
     printer::Printer,
-    view::{TemplateAdded, TemplateDeleted, TemplateList},
+    view::{TemplateAdded, TemplateDeleted, TemplateList, TemplateShown},
 };
 
 /// What `cavs templates` does.
@@ -22,6 +26,15 @@ pub enum TemplatesCommand {
         /// Number or id
         #[arg(value_name = "STUDENT", add = completion::students())]
         student: String,
+    },
+    /// Show an enrolled face, and write its picture into a file; admins only
+    Show {
+        /// Id of the template
+        #[arg(value_name = "TEMPLATE")]
+        id: TemplateId,
+        /// Write the picture of the face (JPEG) into a new file, where the site keeps portraits; that is noted
+        #[arg(long, value_name = "FILE")]
+        portrait: Option<PathBuf>,
     },
     /// Enroll the face of a sighting that a person has approved or corrected, for the student whom they named
     #[command(
@@ -35,6 +48,9 @@ pub enum TemplatesCommand {
         /// Take it although it is unlike the student's other pictures: you know that it is the student
         #[arg(long)]
         accept_unlike: bool,
+        /// How strictly the face is looked at, in the place of what the site's policy says
+        #[arg(long, value_name = "GATE", value_parser = words(EnrollmentGate::ALL, gate_value))]
+        gate: Option<EnrollmentGate>,
     },
     /// Delete an enrolled face: it is never matched again
     Rm {
@@ -60,8 +76,11 @@ pub(crate) async fn run(
             let found = api.call(api.enrollment().list_templates(request)).await?;
             printer.report(&TemplateList::new(student, found.templates))
         }
-        TemplatesCommand::Add { sighting, accept_unlike } => {
-            let request = v1::EnrollFromSightingRequest { sighting_id: sighting.to_string(), accept_unlike };
+        TemplatesCommand::Show { id, portrait } => show(&api, id, portrait, printer).await,
+        TemplatesCommand::Add { sighting, accept_unlike, gate } => {
+            let gate = gate.map(enum_to_wire).unwrap_or_default();
+            let request =
+                v1::EnrollFromSightingRequest { sighting_id: sighting.to_string(), accept_unlike, gate };
             let verdict = api.call(api.enrollment().enroll_from_sighting(request)).await?.verdict;
             let verdict = verdict.ok_or_else(|| CliError::protocol("the server's answer has no verdict"))?;
             let added = TemplateAdded::from(verdict);
@@ -78,4 +97,28 @@ pub(crate) async fn run(
             printer.report(&TemplateDeleted { id: template_id })
         }
     }
+}
+
+async fn show(
+    api: &Api,
+    id: TemplateId,
+    portrait: Option<PathBuf>,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let template_id = id.to_string();
+    let request =
+        v1::GetTemplateRequest { template_id: template_id.clone(), with_portrait: portrait.is_some() };
+    let found =
+        api.call(api.enrollment().get_template(request)).await.map_err(|error| error.about(&template_id))?;
+    let template = found.template.ok_or_else(|| CliError::protocol("the server's answer has no template"))?;
+    if let Some(path) = &portrait {
+        if found.portrait.is_empty() {
+            let message =
+                format!("{template_id}: no picture of the face is kept, or it may not be looked at");
+            return Err(CliError::NotFound { reason: "NO_PORTRAIT", message });
+        }
+        write_new_private(path, &found.portrait)?;
+    }
+    let portrait_file = portrait.map(|path| path.display().to_string());
+    printer.report(&TemplateShown::new(template, portrait_file))
 }

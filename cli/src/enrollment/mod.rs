@@ -8,4 +8,4 @@ pub(crate) use archive::{Unpacked, is_archive, unpack};
 pub(crate) use images::{
     Found, LeftOut, Photographs, StudentFolder, find_images, find_photographs, no_images, numbers_of,
 };
-pub(crate) use stream::{EnrollmentOutcome, enroll};
+pub(crate) use stream::{EnrollmentOutcome, EnrollmentTerms, enroll};

@@ -7,9 +7,14 @@ use std::{
     pin::pin,
 };
 
-use cavs_proto::v1::{
-    EnrollFromImagesRequest, EnrollFromImagesResponse, EnrollmentImage, enroll_from_images_request::Message,
+use cavs_proto::{
+    enum_to_wire,
+    v1::{
+        EnrollFromImagesRequest, EnrollFromImagesResponse, EnrollmentImage,
+        enroll_from_images_request::Message,
+    },
 };
+use cavs_types::EnrollmentGate;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,28 +33,36 @@ pub(crate) struct EnrollmentOutcome {
     pub(crate) failure: Option<CliError>,
 }
 
+/// On what terms images are taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EnrollmentTerms {
+    /// Also where they are unlike the student's others.
+    pub(crate) accept_unlike: bool,
+    /// How strictly they are looked at; as the site's policy says where it is `None`.
+    pub(crate) gate: Option<EnrollmentGate>,
+}
+
 /// Which image is where on its way: verdicts come back in the order in which images were sent.
 struct VerdictCollector<'a> {
     images: &'a [PathBuf],
-    accept_unlike: bool,
+    terms: EnrollmentTerms,
     verdicts: RefCell<Vec<Option<VerdictView>>>,
     /// Images that were sent and have no verdict yet, in order.
     sent: RefCell<VecDeque<usize>>,
     bar: &'a ProgressBar,
 }
 
-/// Enrolls a student from images, with `accept_unlike` also from those that are unlike the student's others. One
-/// that can't be read is refused here; the others go on.
+/// Enrolls a student from images. One that can't be read is refused here; the others go on.
 pub(crate) async fn enroll(
     api: &Api,
     student_id: &str,
     images: &[PathBuf],
-    accept_unlike: bool,
+    terms: EnrollmentTerms,
     bar: &ProgressBar,
 ) -> EnrollmentOutcome {
     let collector = VerdictCollector {
         images,
-        accept_unlike,
+        terms,
         verdicts: RefCell::new(images.iter().map(|_| None).collect()),
         sent: RefCell::default(),
         bar,
@@ -88,8 +101,9 @@ impl VerdictCollector<'_> {
             };
             // Noted before it is sent: the verdict may be there before `send` returns.
             self.sent.borrow_mut().push_back(index);
-            let (name, accept_unlike) = (file_name(path), self.accept_unlike);
-            let image = EnrollmentImage { name, data: data.into(), accept_unlike };
+            let EnrollmentTerms { accept_unlike, gate } = self.terms;
+            let gate = gate.map(enum_to_wire).unwrap_or_default();
+            let image = EnrollmentImage { name: file_name(path), data: data.into(), accept_unlike, gate };
             let message = Some(Message::Image(image));
             if sender.send(EnrollFromImagesRequest { message }).await.is_err() {
                 return;

@@ -44,12 +44,12 @@ pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
 pub use setup::SetupView;
 pub use sighting::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView};
-pub use site::{SiteList, SiteView};
+pub use site::{EnrollmentGateView, SiteList, SiteView};
 pub use stats::{CountsView, DayView, DeviceStatsView, RoomView, StatsView};
 pub use student::{
     ErasureView, ImportProblemView, ImportView, StudentErased, StudentList, StudentRefView, StudentView,
 };
-pub use template::{TemplateAdded, TemplateDeleted, TemplateList, TemplateView};
+pub use template::{TemplateAdded, TemplateDeleted, TemplateList, TemplateShown, TemplateView};
 pub use user::{LoggedIn, LoggedOut, SiteRoleView, UserView, WhoAmI};
 
 /// A point in time from the wire; none where the server says nothing that is one.

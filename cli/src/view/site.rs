@@ -1,5 +1,5 @@
 use cavs_proto::v1;
-use cavs_types::Role;
+use cavs_types::{EnrollmentGate, Role};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -26,6 +26,25 @@ pub struct SiteView {
     /// Since when it can only be looked at; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive_time: Option<Timestamp>,
+}
+
+/// How strictly a site looks at faces before they become templates.
+#[derive(Debug, Serialize)]
+pub struct EnrollmentGateView {
+    /// `off`, `standard` or `strict`.
+    pub gate: &'static str,
+}
+
+impl From<v1::EnrollmentPolicy> for EnrollmentGateView {
+    fn from(policy: v1::EnrollmentPolicy) -> Self {
+        Self { gate: word(policy.gate, EnrollmentGate::as_str) }
+    }
+}
+
+impl Report for EnrollmentGateView {
+    fn table(&self, style: &Style) -> String {
+        facts(style, &[("gate", self.gate.to_owned())])
+    }
 }
 
 /// Sites, ordered by name.

@@ -48,6 +48,8 @@ pub struct StudentView {
     pub erase_time: Option<Timestamp>,
     /// How far that is; null where nothing is to be erased.
     pub erasure: Option<ErasureView>,
+    /// Whether the student has changed, as their sightings say, and should be enrolled anew.
+    pub re_enroll: bool,
 }
 
 /// How far an erasure is.
@@ -116,6 +118,7 @@ impl From<v1::Student> for StudentView {
             etag: student.etag,
             erase_time: time(student.erase_time.as_ref()),
             erasure: student.erasure.map(ErasureView::from),
+            re_enroll: student.re_enroll,
         }
     }
 }
@@ -129,6 +132,11 @@ impl StudentView {
             (None, true) if self.photo_consent == PhotoConsent::Refused.as_str() => "refused",
             (None, true) => "active",
         }
+    }
+
+    /// What is to be done about the student; empty where nothing is.
+    fn remark(&self) -> &'static str {
+        if self.re_enroll { "looks less and less like their pictures: enroll again" } else { "" }
     }
 
     /// The cells of a CSV file, in the order of the fields, and whether they are active.
@@ -318,6 +326,7 @@ impl Report for StudentView {
                 ("consent", self.photo_consent.to_owned()),
                 ("status", self.status().to_owned()),
                 ("templates", self.template_count.to_string()),
+                ("remark", self.remark().to_owned()),
                 ("created", moment(style, self.create_time)),
                 ("changed", moment(style, self.update_time)),
                 ("erased", moment(style, self.erase_time)),

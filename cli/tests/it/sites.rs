@@ -57,3 +57,12 @@ fn a_site_is_chosen_by_flag_environment_file_and_login() {
     let flag = ["students", "list", "--site", "Zo\u{eb} 100%"];
     assert_eq!(of(&flag, &[("CAVS_SITE", "south")]).as_deref(), Some("Zo%C3%AB 100%25"));
 }
+
+#[test]
+fn the_gate_of_enrollment_is_shown_and_set() {
+    let fake = Fake::with_students(&[]);
+    assert_eq!(fake.cavs(&["sites", "gate", "-o", "json"]).json()["gate"], "standard");
+    let ran = fake.cavs(&["sites", "gate", "strict"]);
+    assert_eq!((ran.code, ran.stdout.trim()), (0, "gate  strict"), "{ran:?}");
+    assert_eq!(fake.cavs(&["sites", "gate", "open"]).code, 2);
+}

@@ -17,6 +17,13 @@ fn templates_are_listed_and_deleted() {
     let ran = fake.cavs(&["templates", "add", sighting, "--accept-unlike"]);
     assert_eq!((ran.code, ran.stdout), (0, format!("added {TEMPLATE}\n")));
 
+    let file = fake.home().join("face.jpg");
+    let ran = fake.cavs(&["templates", "show", TEMPLATE, "--portrait", file.to_str().unwrap(), "-o", "json"]);
+    assert_eq!((ran.code, &ran.json()["quality"]["unified_score"]), (0, &81.into()), "{ran:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"jpeg");
+    let again = fake.cavs(&["templates", "show", TEMPLATE, "--portrait", file.to_str().unwrap()]);
+    assert_eq!(again.code, 1, "a file is never overwritten: {again:?}");
+
     assert_eq!(fake.cavs(&["templates", "rm", TEMPLATE, "--yes"]).code, 0);
     let other = "01a202b6-1de5-7026-a7bc-000000000000";
     let ran = fake.cavs(&["templates", "rm", other, "--yes"]);

@@ -19,7 +19,7 @@ pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
     CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
-    DeviceStatus, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS, Mark,
-    PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState, Role, StudentField,
-    UnknownWord, Verdict, WatchState,
+    DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS,
+    Mark, PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState, Role,
+    StudentField, UnknownWord, Verdict, WatchState,
 };

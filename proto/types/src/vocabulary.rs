@@ -119,6 +119,17 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How strictly a face is looked at before it becomes a template.
+    EnrollmentGate, "gate of enrollment";
+    /// It is the only face of its picture, upright, and nobody else's.
+    Off = "off",
+    /// The picture is good enough to be recognised by, and not unlike the student's others.
+    Standard = "standard",
+    /// It is a good one, and surely of the person whom the student's others show.
+    Strict = "strict",
+}
+
+vocabulary! {
     /// Whether a student may be recognised by pictures.
     PhotoConsent, "state of a consent";
     /// Nobody has said.
@@ -412,6 +423,7 @@ mod tests {
         assert_eq!(texts_of(Decision::ALL), ["accepted", "pending", "unknown"]);
         assert_eq!(texts_of(QueueOrder::ALL), ["oldest_first", "least_certain_first"]);
         assert_eq!(texts_of(ConfusableKind::ALL), ["twins", "confused"]);
+        assert_eq!(texts_of(EnrollmentGate::ALL), ["off", "standard", "strict"]);
         assert_eq!(texts_of(PhotoConsent::ALL), ["unknown", "given", "refused"]);
         let fields = "number name email department section external_id enrollment_date photo_consent";
         assert_eq!(texts_of(StudentField::ALL).join(" "), fields);

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use cavs_embedding::PackDigest;
-use cavs_types::{ErasureState, Quality, StudentId, TemplateId};
+use cavs_types::{EnrollmentGate, ErasureState, Quality, StudentId, TemplateId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -17,6 +17,12 @@ pub struct TemplateInfo {
     pub quality: Quality,
     /// When it was enrolled.
     pub created_at: Timestamp,
+    /// How strictly the face was looked at, since that is noted.
+    pub gate: Option<EnrollmentGate>,
+    /// User name of whoever enrolled it, since that is noted.
+    pub enrolled_by: Option<String>,
+    /// Whether a picture is kept with it.
+    pub has_portrait: bool,
 }
 
 /// The picture that a student is known by.

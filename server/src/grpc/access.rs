@@ -36,7 +36,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.StudentService", "EraseStudent") => Access::Role(Role::Admin),
         ("cavs.v1.RetentionService", "GetRetention") => viewer,
         ("cavs.v1.RetentionService", "UpdateRetention") => admin,
-        ("cavs.v1.EnrollmentService", "ListTemplates") => viewer,
+        ("cavs.v1.EnrollmentService", "ListTemplates" | "GetEnrollmentPolicy") => viewer,
+        // With what is to be seen of a face.
+        ("cavs.v1.EnrollmentService", "GetTemplate" | "UpdateEnrollmentPolicy") => admin,
         ("cavs.v1.EnrollmentService", "EnrollFromImages" | "DeleteTemplate") => admin,
         ("cavs.v1.EnrollmentService", "EnrollFromSighting" | "EnrollFromEmbeddings") => admin,
         // An archived site's gallery is closed.

@@ -1,22 +1,27 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cavs_embedding::{PackDigest, UnitEmbedding};
-use cavs_proto::{status_of, to_timestamp, v1};
-use cavs_types::{ErrorReason, ProtocolError, SiteId, StudentId};
+use cavs_proto::{enum_from_wire, enum_to_wire, status_of, to_timestamp, v1};
+use cavs_types::{EnrollmentGate, ErrorReason, ProtocolError, SiteId, StudentId};
 use futures_util::{Stream, TryStreamExt, stream};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use v1::enroll_from_images_request::Message;
 
 use super::{
     convert::{caller, required_id, sighting_id},
-    layer::in_time,
+    layer::{Caller, in_time},
 };
 use crate::{
     biometrics::{TemplateInfo, TemplateSource},
     error::ServiceError,
-    people::{EmbeddedFace, Enrolled, Enrollment, Picture, PictureFace, Refusal},
+    people::{
+        EmbeddedFace, Enrolled, Enrollment, EnrollmentTerms, Picture, PictureFace, Refusal, StopAtDuplicate,
+    },
     sightings::CandidateTemplates,
 };
 
@@ -59,23 +64,25 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
     ) -> Result<Response<Self::EnrollFromImagesStream>, Status> {
         let busy = |_| ServiceError::Busy { what: "enrollment", retry_in: RETRY };
         let place = Arc::clone(&self.calls).try_acquire_owned().map_err(busy)?;
+        let Caller { user: by, site, .. } = caller(&request)?;
         let images = EnrollmentImages {
-            site: caller(&request)?.site,
+            site,
+            usual: EnrollmentTerms { gate: self.enrollment.gate(site).await?, accept_unlike: false, by },
             enrollment: self.enrollment.clone(),
             shutdown: self.shutdown.clone(),
             inbound: request.into_inner(),
             student: None,
             images: 0,
         };
-        let (site, enrollment) = (images.site, self.enrollment.clone());
-        let looking = self.enrollment.clone();
+        let (enrollment, looking) = (self.enrollment.clone(), self.enrollment.clone());
         let looked = stream::try_unfold(images, EnrollmentImages::next)
-            .map_ok(move |(student, image)| look(looking.clone(), student, image))
+            .map_ok(move |image| look(looking.clone(), image))
             .try_buffered(LOOKED_AT);
+        let call = Arc::<Mutex<StopAtDuplicate>>::default();
         Ok(Response::new(Box::pin(looked.and_then(move |looked| {
             // For as long as the call lasts.
             let _ = &place;
-            judge(enrollment.clone(), site, looked)
+            judge(enrollment.clone(), site, looked, Arc::clone(&call))
         }))))
     }
 
@@ -83,10 +90,11 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         &self,
         request: Request<v1::EnrollFromSightingRequest>,
     ) -> Result<Response<v1::EnrollFromSightingResponse>, Status> {
-        let site = caller(&request)?.site;
-        let v1::EnrollFromSightingRequest { sighting_id: id, accept_unlike } = request.into_inner();
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let v1::EnrollFromSightingRequest { sighting_id: id, accept_unlike, gate } = request.into_inner();
         let id = sighting_id(&id).map_err(status_of)?;
-        let verdict = self.candidates.enroll(site, id, accept_unlike).await?;
+        let gate = self.gate(site, gate).await?;
+        let verdict = self.candidates.enroll(site, id, EnrollmentTerms { gate, accept_unlike, by }).await?;
         Ok(Response::new(v1::EnrollFromSightingResponse { verdict: Some(verdict_to_wire(verdict)) }))
     }
 
@@ -94,14 +102,51 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
         &self,
         request: Request<v1::EnrollFromEmbeddingsRequest>,
     ) -> Result<Response<v1::EnrollFromEmbeddingsResponse>, Status> {
-        let site = caller(&request)?.site;
-        let (student, faces) = embedded_faces(request.into_inner()).map_err(status_of)?;
-        let mut verdicts = Vec::with_capacity(faces.len());
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let request = request.into_inner();
+        let gate = self.gate(site, request.gate).await?;
+        let terms = EnrollmentTerms { gate, accept_unlike: false, by };
+        let (student, faces) = embedded_faces(request, terms).map_err(status_of)?;
+        let (mut verdicts, mut call) = (Vec::with_capacity(faces.len()), StopAtDuplicate::default());
         for face in faces {
-            let verdict = self.enrollment.enroll_embedded(site, student, face).await?;
+            let verdict = match call.refusal() {
+                Some(refusal) => Err(refusal),
+                None => self.enrollment.enroll_embedded(site, student, face).await?,
+            };
+            call.note(&verdict);
             verdicts.push(verdict_to_wire(verdict));
         }
         Ok(Response::new(v1::EnrollFromEmbeddingsResponse { verdicts }))
+    }
+
+    async fn get_enrollment_policy(
+        &self,
+        request: Request<v1::GetEnrollmentPolicyRequest>,
+    ) -> Result<Response<v1::GetEnrollmentPolicyResponse>, Status> {
+        let gate = self.enrollment.gate(caller(&request)?.site).await?;
+        Ok(Response::new(v1::EnrollmentPolicy { gate: enum_to_wire(gate) }.into()))
+    }
+
+    async fn update_enrollment_policy(
+        &self,
+        request: Request<v1::UpdateEnrollmentPolicyRequest>,
+    ) -> Result<Response<v1::UpdateEnrollmentPolicyResponse>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let policy = request.into_inner().policy.unwrap_or_default();
+        let gate = enum_from_wire("policy.gate", policy.gate).map_err(status_of)?;
+        self.enrollment.set_gate(site, gate, by).await?;
+        Ok(Response::new(policy.into()))
+    }
+
+    async fn get_template(
+        &self,
+        request: Request<v1::GetTemplateRequest>,
+    ) -> Result<Response<v1::GetTemplateResponse>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let v1::GetTemplateRequest { template_id, with_portrait } = request.into_inner();
+        let id = required_id("template_id", &template_id).map_err(status_of)?;
+        let (template, portrait) = self.enrollment.template(site, id, with_portrait, by).await?;
+        Ok(Response::new(v1::GetTemplateResponse { template: Some(template.into()), portrait }))
     }
 
     async fn list_templates(
@@ -125,13 +170,31 @@ impl v1::enrollment_service_server::EnrollmentService for EnrollmentApi {
     }
 }
 
+impl EnrollmentApi {
+    /// The gate that a request names, or else the site's.
+    async fn gate(&self, site: SiteId, asked: i32) -> Result<EnrollmentGate, Status> {
+        match gate_from_wire(asked).map_err(status_of)? {
+            Some(gate) => Ok(gate),
+            None => Ok(self.enrollment.gate(site).await?),
+        }
+    }
+}
+
+fn gate_from_wire(asked: i32) -> Result<Option<EnrollmentGate>, ProtocolError> {
+    match asked {
+        0 => Ok(None),
+        number => enum_from_wire("gate", number).map(Some),
+    }
+}
+
 /// Embeddings of one call, at most.
 const MOST_EMBEDDINGS: usize = 100;
 
 fn embedded_faces(
     request: v1::EnrollFromEmbeddingsRequest,
+    terms: EnrollmentTerms,
 ) -> Result<(StudentId, Vec<EmbeddedFace>), ProtocolError> {
-    let v1::EnrollFromEmbeddingsRequest { student_id, pack_digest, embeddings } = request;
+    let v1::EnrollFromEmbeddingsRequest { student_id, pack_digest, embeddings, gate: _ } = request;
     let student = required_id("student_id", &student_id)?;
     let pack: PackDigest =
         pack_digest.parse().map_err(|error| ProtocolError::invalid("pack_digest", error))?;
@@ -149,7 +212,7 @@ fn embedded_faces(
             quality,
             portrait: None,
             source: TemplateSource::Embedding,
-            accept_unlike: given.accept_unlike,
+            terms: EnrollmentTerms { accept_unlike: given.accept_unlike, ..terms },
         })
     });
     Ok((student, faces.collect::<Result<_, _>>()?))
@@ -174,6 +237,9 @@ impl From<TemplateInfo> for v1::Template {
             pack_digest: template.pack.to_string(),
             quality: Some(template.quality.into()),
             create_time: Some(to_timestamp(template.created_at)),
+            gate: template.gate.map(enum_to_wire).unwrap_or_default(),
+            enrolled_by: template.enrolled_by.unwrap_or_default(),
+            has_portrait: template.has_portrait,
         }
     }
 }
@@ -181,6 +247,8 @@ impl From<TemplateInfo> for v1::Template {
 /// The images of a call, as they come.
 struct EnrollmentImages {
     site: SiteId,
+    /// The terms of an image that says nothing of them.
+    usual: EnrollmentTerms,
     enrollment: Enrollment,
     shutdown: CancellationToken,
     inbound: Streaming<v1::EnrollFromImagesRequest>,
@@ -190,7 +258,7 @@ struct EnrollmentImages {
 
 impl EnrollmentImages {
     /// The next image, and whose it is; `None` after the caller's last one.
-    async fn next(mut self) -> Result<Option<((StudentId, v1::EnrollmentImage), Self)>, Status> {
+    async fn next(mut self) -> Result<Option<(EnrollmentImage, Self)>, Status> {
         loop {
             let Some(message) = self.receive().await? else { return Ok(None) };
             match (message.message, self.student) {
@@ -205,7 +273,11 @@ impl EnrollmentImages {
                         let message = format!("at most {MAX_IMAGES} images in one call");
                         return Err(cavs_proto::status(ErrorReason::Overloaded, message));
                     }
-                    return Ok(Some(((student, image), self)));
+                    let v1::EnrollmentImage { name, data, accept_unlike, gate } = image;
+                    let gate = gate_from_wire(gate).map_err(status_of)?.unwrap_or(self.usual.gate);
+                    let terms = EnrollmentTerms { gate, accept_unlike, ..self.usual };
+                    let picture = Picture { data, terms };
+                    return Ok(Some((EnrollmentImage { student, name, picture }, self)));
                 }
                 (Some(Message::StudentId(_)), Some(_)) | (Some(Message::Image(_)) | None, _) => {
                     let message = "the student's id comes first and once, then images";
@@ -225,6 +297,13 @@ impl EnrollmentImages {
     }
 }
 
+/// An image that came.
+struct EnrollmentImage {
+    student: StudentId,
+    name: String,
+    picture: Picture,
+}
+
 /// An image that was looked at.
 struct LookedAt {
     student: StudentId,
@@ -232,13 +311,8 @@ struct LookedAt {
     seen: Result<PictureFace, Refusal>,
 }
 
-async fn look(
-    enrollment: Enrollment,
-    student: StudentId,
-    image: v1::EnrollmentImage,
-) -> Result<LookedAt, Status> {
-    let v1::EnrollmentImage { name, data, accept_unlike } = image;
-    let picture = Picture { data, accept_unlike };
+async fn look(enrollment: Enrollment, image: EnrollmentImage) -> Result<LookedAt, Status> {
+    let EnrollmentImage { student, name, picture } = image;
     let seen = in_time(async { Ok(enrollment.look(picture).await?) }).await?;
     Ok(LookedAt { student, name, seen })
 }
@@ -247,12 +321,16 @@ async fn judge(
     enrollment: Enrollment,
     site: SiteId,
     looked: LookedAt,
+    call: Arc<Mutex<StopAtDuplicate>>,
 ) -> Result<v1::EnrollFromImagesResponse, Status> {
     let LookedAt { student, name, seen } = looked;
+    let mut call = call.lock().await;
+    let seen = call.refusal().map_or(seen, Err);
     let verdict = match seen {
         Ok(face) => in_time(async { Ok(enrollment.enroll(site, student, face).await?) }).await?,
         Err(refusal) => Err(refusal),
     };
+    call.note(&verdict);
     Ok(match verdict {
         Ok(enrolled) => v1::EnrollFromImagesResponse {
             name,

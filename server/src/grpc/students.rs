@@ -310,6 +310,7 @@ impl TryFrom<&v1::ListStudentsRequest> for StudentFilter {
                 0 => None,
                 number => Some(enum_from_wire("photo_consent", number)?),
             },
+            re_enroll: request.re_enroll,
         })
     }
 }
@@ -329,7 +330,8 @@ impl TryFrom<v1::GetStudentRequest> for StudentKey {
 
 impl From<Student> for v1::Student {
     fn from(student: Student) -> Self {
-        let Student { state, created_at, updated_at, template_count, erased_at, erasure } = student;
+        let Student { state, created_at, updated_at, template_count, erased_at, erasure, re_enroll } =
+            student;
         let StudentState { id, profile, is_active, version } = state;
         Self {
             id: id.to_string(),
@@ -348,6 +350,7 @@ impl From<Student> for v1::Student {
             erase_time: erased_at.map(to_timestamp),
             erasure: erasure.map(Into::into),
             etag: version.etag(),
+            re_enroll,
         }
     }
 }

@@ -6,12 +6,13 @@ mod store;
 
 pub use model::{
     ConfusablePair, Credentials, Grant, ImportFile, ImportOptions, ImportPlan, ImportProblem, NoSite,
-    PairPosition, Site, SiteKey, SiteRole, Student, StudentChange, StudentFilter, StudentKey, StudentProfile,
-    StudentRef, StudentSearch, StudentState, StudentVersion, User, only_site, pseudonym, site_name,
+    PairPosition, QualityShortfall, Site, SiteKey, SiteRole, Student, StudentChange, StudentFilter,
+    StudentKey, StudentProfile, StudentRef, StudentSearch, StudentState, StudentVersion, User, only_site,
+    pseudonym, same_person, shortfall, site_name, unlike_at, unlike_below,
 };
 pub use service::{
-    Accounts, EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, LoggedIn, Pairs, Picture, PictureFace,
-    Refusal, Session, Sites, Students, create_user, grant, portrait, unlike_below,
+    Accounts, EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, EnrollmentTerms, LoggedIn, Pairs,
+    Picture, PictureFace, Refusal, Session, Sites, StopAtDuplicate, Students, create_user, grant, portrait,
 };
 #[cfg(test)]
 pub(crate) use store::{BY_NUMBER, SORTED};

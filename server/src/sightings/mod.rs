@@ -6,13 +6,14 @@ pub(crate) mod store;
 
 pub use model::{
     Accuracy, Audit, AuditAnswer, AuditCounts, AuditOutcome, BoundingBox, BulkReview, BulkReviewed,
-    CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, LATEST, NewClaim, NewReview,
-    NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review, Sighting, SightingAnswer,
-    SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal,
+    CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, LATEST, MonthSimilarity, NewClaim,
+    NewReview, NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review, Sighting,
+    SightingAnswer, SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest,
+    Track, Withdrawal, needs_re_enrollment,
 };
 pub(crate) use model::{MOST_AHEAD, MOST_BEHIND};
 pub use service::{
-    CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, RateCost, Reviews, SightingFeed,
-    SightingWatch, Statistics, ThresholdEffect,
+    CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, RateCost, ReEnrollment, Reviews,
+    SightingFeed, SightingWatch, Statistics, ThresholdEffect,
 };
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

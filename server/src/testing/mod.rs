@@ -205,6 +205,7 @@ impl TestDatabase {
             quality: quality(),
             portrait,
             source: TemplateSource::Image,
+            admitted: None,
         };
         let stored = biometrics.create_template(site, &new, 1000).await?;
         assert_eq!(stored, TemplateOutcome::Stored);

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 use bytes::Bytes;
 use cavs_embedding::UnitEmbedding;
 use cavs_types::{
-    Decision, DeviceKind, ErrorReason, PredictionReason, QueueOrder, Role, SightingId, SiteId, StudentField,
-    StudentId, UserId, Verdict,
+    Decision, DeviceKind, EnrollmentGate, ErrorReason, PredictionReason, QueueOrder, Role, SightingId,
+    SiteId, StudentField, StudentId, UserId, Verdict,
 };
 use proptest::{
     prelude::*,
@@ -20,7 +20,7 @@ use crate::{
     biometrics::{BiometricStore, Portrait},
     fleet::NewDevice,
     page::{ListName, PageRequest},
-    people::{Credentials, Grant, StudentChange, create_user},
+    people::{Credentials, EnrollmentTerms, Grant, StudentChange, create_user},
     services::Services,
     sightings::{
         AuditAnswer, BulkReview, BulkReviewed, CapturedSighting, ClaimedBy, NewClaim, NewReview,
@@ -670,7 +670,8 @@ async fn approved_faces_become_templates_where_the_student_consents() {
     found.sort_by_key(|sighting| sighting.key.sequence);
     let ids: Vec<_> = found.iter().map(|sighting| sighting.id).collect();
     let enroll = async |index: usize, accept_unlike| {
-        let verdict = app.candidates.enroll(MAIN, ids[index], accept_unlike).await.unwrap();
+        let terms = EnrollmentTerms { gate: EnrollmentGate::Standard, accept_unlike, by: user };
+        let verdict = app.candidates.enroll(MAIN, ids[index], terms).await.unwrap();
         verdict.map(|enrolled| enrolled.template).map_err(|refusal| refusal.reason)
     };
     let says = async |index: usize, verdict, corrected| {
@@ -711,7 +712,8 @@ async fn approved_faces_become_templates_where_the_student_consents() {
     owner.execute("DELETE FROM probes WHERE sighting_id = $1", &[&ids[1].uuid()]).await.unwrap();
     assert_eq!(enroll(1, false).await, Err("PROBE_GONE"));
     app.students.erase(MAIN, student, user).await.unwrap();
-    let erased = app.candidates.enroll(MAIN, ids[0], false).await;
+    let terms = EnrollmentTerms { gate: EnrollmentGate::Off, accept_unlike: false, by: user };
+    let erased = app.candidates.enroll(MAIN, ids[0], terms).await;
     assert!(!matches!(erased, Ok(Ok(_))), "{erased:?}");
     assert_eq!(app.enrollment.templates(MAIN, student).await.unwrap(), []);
 }

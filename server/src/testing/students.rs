@@ -94,6 +94,7 @@ async fn who_left_or_refused_is_not_recognised_from_that_moment() {
         quality: quality(),
         portrait: None,
         source: TemplateSource::Image,
+        admitted: None,
     };
     assert_eq!(biometrics.create_template(MAIN, &late, 9).await.unwrap(), TemplateOutcome::NotWanted);
 
@@ -286,4 +287,55 @@ async fn faces_that_may_be_either_s_go_to_a_person() {
     );
     shutdown.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_less_and_less_like_their_pictures_is_told_until_they_are_enrolled_again() {
+    let database = TestDatabase::start().await;
+    let app = database.app().await;
+    let (ada, bob) = (database.student(&app, "1").await, database.student(&app, "2").await);
+    for (student, number) in [(ada, 1), (bob, 2)] {
+        database.template(student, &face(number)).await;
+    }
+    let owner = database.connect().await;
+    owner.batch_execute("UPDATE templates SET created_at = created_at - interval '300 days'").await.unwrap();
+    // Of both the same; what is newest of Ada was before the months of which Bob's are.
+    let months = "INSERT INTO similarity_months (site_id, student_id, pack_digest, month, sightings, mean)
+        SELECT $1, $2, $3, date_trunc('month', now() - n * interval '1 month')::date, 20, 0.9 - 0.1 * (6 - n)
+        FROM generate_series(2, 6) n";
+    let pack = PACK.as_bytes().as_slice();
+    owner.execute(months, &[&MAIN.uuid(), &ada.uuid(), &pack]).await.unwrap();
+    let sunk = || StudentFilter { re_enroll: Some(true), ..StudentFilter::default() };
+    let others = || StudentFilter { re_enroll: Some(false), ..StudentFilter::default() };
+    assert_eq!(numbers(&app, sunk()).await, [""; 0]);
+    assert!(app.re_enrollment.look(MAIN, false).await.unwrap());
+    assert!(!app.re_enrollment.look(MAIN, false).await.unwrap(), "once a day is enough");
+    assert_eq!(
+        (numbers(&app, sunk()).await, numbers(&app, others()).await),
+        (vec!["1".into()], vec!["2".into()])
+    );
+    let shown = app.students.get(MAIN, &StudentKey::Id(ada)).await.unwrap();
+    assert!(shown.re_enroll && shown.state.version == StudentVersion(1), "{shown:?}");
+
+    // A new template ends it, and what was before it counts no more.
+    database.template(ada, &face(3)).await;
+    assert_eq!(numbers(&app, sunk()).await, [""; 0]);
+    assert!(app.re_enrollment.look(MAIN, true).await.unwrap());
+    assert_eq!(numbers(&app, sunk()).await, [""; 0]);
+
+    // Months are summed up of what was accepted.
+    let device = super::faces::camera(&app, "door").await;
+    let seen: Vec<_> = (1..=3).map(|n| super::sighting(n, face(2))).collect();
+    // Whose gallery has the templates.
+    let app = database.app().await;
+    app.ingest.ingest(MAIN, device, &seen).await.unwrap();
+    assert!(app.re_enrollment.look(MAIN, true).await.unwrap());
+    let sum = "SELECT sum(sightings)::bigint, max(mean) FROM similarity_months WHERE student_id = $1";
+    let row = owner.query_one(sum, &[&bob.uuid()]).await.unwrap();
+    assert_eq!(row.get::<_, Option<i64>>(0), Some(3));
+    assert!(row.get::<_, f64>(1) > 0.99);
+    // Of who is to be forgotten nothing is left of it.
+    let user = database.user("eraser").await;
+    app.students.erase(MAIN, bob, user).await.unwrap();
+    assert_eq!(owner.query_one(sum, &[&bob.uuid()]).await.unwrap().get::<_, Option<i64>>(0), None);
 }

@@ -442,8 +442,46 @@ impl v1::enrollment_service_server::EnrollmentService for Service {
             pack_digest: "ab".repeat(32),
             quality: Some(v1::FaceQuality { unified_score: 81, ..Default::default() }),
             create_time: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+            gate: v1::EnrollmentGate::Off.into(),
+            enrolled_by: "ada".to_owned(),
+            has_portrait: true,
         };
         Ok(Response::new(v1::ListTemplatesResponse { templates: vec![template] }))
+    }
+
+    async fn get_template(
+        &self,
+        request: Request<v1::GetTemplateRequest>,
+    ) -> Result<Response<v1::GetTemplateResponse>, Status> {
+        self.authorise(&request)?;
+        let v1::GetTemplateRequest { template_id: id, with_portrait } = request.into_inner();
+        if id != TEMPLATE {
+            return Err(status(ErrorReason::TemplateNotFound, "no such template"));
+        }
+        let template = v1::Template {
+            id,
+            quality: Some(v1::FaceQuality { unified_score: 81, ..Default::default() }),
+            has_portrait: true,
+            ..Default::default()
+        };
+        let portrait = if with_portrait { b"jpeg".as_slice().into() } else { Default::default() };
+        Ok(Response::new(v1::GetTemplateResponse { template: Some(template), portrait }))
+    }
+
+    async fn get_enrollment_policy(
+        &self,
+        request: Request<v1::GetEnrollmentPolicyRequest>,
+    ) -> Result<Response<v1::GetEnrollmentPolicyResponse>, Status> {
+        self.authorise(&request)?;
+        Ok(Response::new(v1::EnrollmentPolicy { gate: v1::EnrollmentGate::Standard.into() }.into()))
+    }
+
+    async fn update_enrollment_policy(
+        &self,
+        request: Request<v1::UpdateEnrollmentPolicyRequest>,
+    ) -> Result<Response<v1::UpdateEnrollmentPolicyResponse>, Status> {
+        self.authorise(&request)?;
+        Ok(Response::new(request.into_inner().policy.unwrap().into()))
     }
 
     async fn enroll_from_sighting(

@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+
 use cavs_embedding::PackDigest;
-use cavs_types::{Quality, SightingId, SiteId, StudentId, TemplateId};
+use cavs_types::{EnrollmentGate, Quality, SightingId, SiteId, StudentId, TemplateId, UserId};
 use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
 use tokio_postgres::{
     Row,
     types::{Json, ToSql},
@@ -14,7 +17,7 @@ use super::{
 };
 use crate::{
     biometrics::TemplateInfo,
-    db::{DatabaseError, read_digest, read_json},
+    db::{DatabaseError, read_digest, read_json, read_text},
 };
 
 /// How many templates a student of `students s` has, as the column `template_count`.
@@ -45,6 +48,8 @@ pub struct NewTemplate<'a> {
     pub portrait: Option<&'a [u8]>,
     /// Where the face comes from.
     pub source: TemplateSource,
+    /// How strictly it was looked at, and who enrolled it.
+    pub admitted: Option<(EnrollmentGate, UserId)>,
 }
 
 /// Where the face of a template comes from.
@@ -129,10 +134,15 @@ impl BiometricStore {
         if count >= i64::from(most) {
             return Ok(TemplateOutcome::TooMany);
         }
+        // What was said of older templates says nothing of this one.
+        let sql = "UPDATE students SET re_enroll = false WHERE site_id = $1 AND id = $2 AND re_enroll";
+        transaction.execute(sql, &[&site, &student]).await?;
+        let (gate, by) = (new.admitted.map(|(gate, _)| gate.as_str()), new.admitted.map(|(_, by)| by.uuid()));
         transaction
             .execute(
-                "INSERT INTO templates (site_id, id, student_id, pack_digest, embedding, quality, source, sighting_id)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                "INSERT INTO templates
+                     (site_id, id, student_id, pack_digest, embedding, quality, source, sighting_id, gate, enrolled_by)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 &[
                     &site,
                     &new.id.uuid(),
@@ -142,6 +152,8 @@ impl BiometricStore {
                     &Json(new.quality),
                     &source,
                     &sighting,
+                    &gate,
+                    &by,
                 ],
             )
             .await?;
@@ -164,20 +176,39 @@ impl BiometricStore {
         site: SiteId,
         student: StudentId,
     ) -> Result<Vec<TemplateInfo>, DatabaseError> {
-        let sql = "SELECT id, pack_digest, quality, created_at FROM templates
-                   WHERE site_id = $1 AND student_id = $2 ORDER BY id";
-        let rows = self.db.client().await?.query(sql, &[&site.uuid(), &student.uuid()]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(TemplateInfo {
-                    id: row.try_get::<_, Uuid>("id")?.into(),
-                    student,
-                    pack: read_digest("templates", row.try_get("pack_digest")?)?,
-                    quality: read_json(row, "templates", "quality")?,
-                    created_at: row.try_get("created_at")?,
-                })
-            })
-            .collect()
+        let sql = format!("{INFO} WHERE t.site_id = $1 AND t.student_id = $2 ORDER BY t.id");
+        let rows = self.db.client().await?.query(&sql, &[&site.uuid(), &student.uuid()]).await?;
+        rows.iter().map(info).collect()
+    }
+
+    /// What is known of a template of the site.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn template_info(
+        &self,
+        site: SiteId,
+        id: TemplateId,
+    ) -> Result<Option<TemplateInfo>, DatabaseError> {
+        let sql = format!("{INFO} WHERE t.site_id = $1 AND t.id = $2");
+        let row = self.db.client().await?.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await?;
+        row.as_ref().map(info).transpose()
+    }
+
+    /// When each student of a site who has templates of a pack got the newest.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn newest_templates(
+        &self,
+        site: SiteId,
+        pack: PackDigest,
+    ) -> Result<HashMap<StudentId, Timestamp>, DatabaseError> {
+        let sql = "SELECT student_id, max(created_at) FROM templates WHERE site_id = $1 AND pack_digest = $2
+                   GROUP BY student_id";
+        let pack = pack.as_bytes().as_slice();
+        let rows = self.db.client().await?.query(sql, &[&site.uuid(), &pack]).await?;
+        rows.iter().map(|row| Ok((row.try_get::<_, Uuid>(0)?.into(), row.try_get(1)?))).collect()
     }
 
     /// The templates of some students.
@@ -229,6 +260,27 @@ impl BiometricStore {
             template(&row?)
         }))
     }
+}
+
+/// What [`info`] reads.
+const INFO: &str = "SELECT t.id, t.student_id, t.pack_digest, t.quality, t.created_at, t.gate,
+        u.username AS enrolled_by,
+        EXISTS (SELECT FROM portraits p WHERE p.site_id = t.site_id AND p.template_id = t.id
+            AND p.day = (t.created_at AT TIME ZONE 'UTC')::date) AS has_portrait
+    FROM templates t LEFT JOIN users u ON u.id = t.enrolled_by";
+
+fn info(row: &Row) -> Result<TemplateInfo, DatabaseError> {
+    let gate: Option<&str> = row.try_get("gate")?;
+    Ok(TemplateInfo {
+        id: row.try_get::<_, Uuid>("id")?.into(),
+        student: row.try_get::<_, Uuid>("student_id")?.into(),
+        pack: read_digest("templates", row.try_get("pack_digest")?)?,
+        quality: read_json(row, "templates", "quality")?,
+        created_at: row.try_get("created_at")?,
+        gate: gate.map(|_| read_text(row, "templates", "gate")).transpose()?,
+        enrolled_by: row.try_get("enrolled_by")?,
+        has_portrait: row.try_get("has_portrait")?,
+    })
 }
 
 fn template(row: &Row) -> Result<StoredTemplate, DatabaseError> {

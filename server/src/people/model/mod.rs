@@ -1,11 +1,13 @@
 //! Whom the server knows.
 
+mod gate;
 mod import;
 mod pair;
 mod site;
 mod student;
 mod user;
 
+pub use gate::{QualityShortfall, same_person, shortfall, unlike_at, unlike_below};
 pub use import::{ImportFile, ImportOptions, ImportPlan, ImportProblem};
 pub use pair::{ConfusablePair, PairPosition};
 pub use site::{NoSite, Site, SiteKey, SiteRole, only_site, site_name};

@@ -214,6 +214,8 @@ pub struct Student {
     pub erased_at: Option<Timestamp>,
     /// How far that is.
     pub erasure: Option<Erasure>,
+    /// They have changed, as their sightings say, and should be enrolled anew.
+    pub re_enroll: bool,
 }
 
 /// Which state of a student somebody has seen.
@@ -276,6 +278,8 @@ pub struct StudentFilter {
     pub active: Option<bool>,
     /// With this consent.
     pub photo_consent: Option<PhotoConsent>,
+    /// To be enrolled anew, or not.
+    pub re_enroll: Option<bool>,
 }
 
 /// Whom a person looks for: by words of the name, or by how the number begins.
@@ -304,7 +308,7 @@ impl StudentFilter {
     /// The list that page tokens are of.
     #[must_use]
     pub fn list_name(&self) -> ListName {
-        let Self { section, department, search, enrolled, active, photo_consent } = self;
+        let Self { section, department, search, enrolled, active, photo_consent, re_enroll } = self;
         let said = |value: &Option<bool>| value.map(|value| if value { "yes" } else { "no" });
         let search = search.as_ref();
         let words = search.map(|search| search.words.join(" "));
@@ -316,6 +320,7 @@ impl StudentFilter {
             .with("enrolled", said(enrolled))
             .with("active", said(active))
             .with("photo_consent", photo_consent.map(PhotoConsent::as_str))
+            .with("re_enroll", said(re_enroll))
     }
 }
 

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_models::{Face, Upright};
-use cavs_types::{ConfusableKind, ErrorReason, PhotoConsent, Quality, SiteId, StudentId, TemplateId};
+use cavs_types::{
+    ConfusableKind, EnrollmentGate, ErrorReason, PhotoConsent, Quality, SiteId, StudentId, TemplateId, UserId,
+};
 use tracing::info;
 use zeroize::Zeroizing;
 
@@ -12,7 +14,7 @@ use crate::{
     biometrics::{BiometricStore, Keys, NewTemplate, Owner, TemplateInfo, TemplateOutcome, TemplateSource},
     db::{Database, DatabaseError},
     error::ServiceError,
-    people::StudentKey,
+    people::{SiteStore, StudentKey, same_person, shortfall, unlike_at},
     recognition::{Galleries, Looked, Recognition, Vision, VisionFailure},
 };
 
@@ -35,16 +37,15 @@ pub struct EnrollmentLimits {
     pub keep_portraits: bool,
 }
 
-impl EnrollmentLimits {
-    /// Well above what is accepted as the same person: a sibling must not be refused, a second enrollment
-    /// of one person under two numbers must.
-    fn same_person(&self, accept: Similarity) -> Similarity {
-        self.same_person.unwrap_or_else(|| Similarity::clamped((accept.get() + 0.2).min(0.9)))
-    }
-
-    fn unlike_below(&self, review: Similarity) -> Similarity {
-        self.unlike_below.unwrap_or_else(|| unlike_below(review))
-    }
+/// On what terms a face is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnrollmentTerms {
+    /// How strictly it is looked at.
+    pub gate: EnrollmentGate,
+    /// It is taken although it is unlike the student's other pictures.
+    pub accept_unlike: bool,
+    /// Who enrolls.
+    pub by: UserId,
 }
 
 /// An accepted picture.
@@ -56,22 +57,13 @@ pub struct Enrolled {
     pub quality: Quality,
 }
 
-/// Below which similarity to all of a student's own pictures a face is somebody else's, unless that is configured: far
-/// below what anybody would be asked about. Of the built-in pack's pairs of one person 1 in 2,400 is less alike, of
-/// pairs of strangers 19 in 20 are (taken as normal distributions, by the figures of its card).
-#[must_use]
-pub fn unlike_below(review: Similarity) -> Similarity {
-    // Of a review threshold below zero, half is more.
-    Similarity::clamped(review.get().min(review.get() / 2.0))
-}
-
 /// A picture that is to become a template.
 #[derive(Debug, Clone)]
 pub struct Picture {
     /// Of a kind that [`PhotographReader`] reads.
     pub data: Bytes,
-    /// It is taken although it is unlike the student's other pictures.
-    pub accept_unlike: bool,
+    /// On what terms it is taken.
+    pub terms: EnrollmentTerms,
 }
 
 /// The one face of a picture that may become a template.
@@ -79,7 +71,7 @@ pub struct PictureFace {
     face: Face,
     /// JPEG of it, where portraits are kept.
     portrait: Option<Zeroizing<Vec<u8>>>,
-    accept_unlike: bool,
+    terms: EnrollmentTerms,
 }
 
 /// A face that was made into an embedding elsewhere.
@@ -95,8 +87,8 @@ pub struct EmbeddedFace {
     pub portrait: Option<Zeroizing<Vec<u8>>>,
     /// Where it comes from.
     pub source: TemplateSource,
-    /// It is taken although it is unlike the student's other pictures.
-    pub accept_unlike: bool,
+    /// On what terms it is taken.
+    pub terms: EnrollmentTerms,
 }
 
 /// A picture that was not taken.
@@ -110,10 +102,44 @@ pub struct Refusal {
     pub quality: Option<Quality>,
 }
 
+/// Pictures of one call, all of one student: where the first face that could be taken looks like another student's,
+/// the call may be of the wrong student, and nothing more of it is taken.
+#[derive(Debug, Default)]
+pub struct StopAtDuplicate {
+    was_taken: bool,
+    stopped: bool,
+}
+
+impl StopAtDuplicate {
+    /// What is said of the next picture, where nothing more is taken.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.stopped.then(|| Refusal {
+            reason: "STOPPED_AT_DUPLICATE",
+            message: "the first face looks like another student's, so that the pictures may be of the wrong student: \
+                      nothing more was tried"
+                .to_owned(),
+            quality: None,
+        })
+    }
+
+    /// Notes what became of a picture.
+    pub fn note(&mut self, verdict: &Result<Enrolled, Refusal>) {
+        match verdict {
+            Ok(_) => self.was_taken = true,
+            Err(refusal) => self.stopped |= !self.was_taken && refusal.reason == DUPLICATE_STUDENT,
+        }
+    }
+}
+
+/// The reason of a refusal of a face that is another student's.
+const DUPLICATE_STUDENT: &str = "LOOKS_LIKE_ANOTHER_STUDENT";
+
 /// Makes templates of pictures.
 #[derive(Clone)]
 pub struct Enrollment {
     students: Students,
+    sites: SiteStore,
     store: BiometricStore,
     keys: Arc<Keys>,
     galleries: Arc<Galleries>,
@@ -134,6 +160,7 @@ impl Enrollment {
     ) -> Self {
         Self {
             students: students.clone(),
+            sites: SiteStore::new(db),
             store: BiometricStore::new(db),
             keys: Arc::clone(keys),
             galleries: Arc::clone(galleries),
@@ -164,16 +191,34 @@ impl Enrollment {
         }
     }
 
+    /// How strictly a site looks at faces.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn gate(&self, site: SiteId) -> Result<EnrollmentGate, ServiceError> {
+        Ok(self.sites.enrollment_gate(site).await?)
+    }
+
+    /// Has a site look at faces so strictly from now on.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn set_gate(&self, site: SiteId, gate: EnrollmentGate, by: UserId) -> Result<(), ServiceError> {
+        self.sites.set_enrollment_gate(site, gate).await?;
+        info!(%site, %gate, %by, "set the gate of enrollment");
+        Ok(())
+    }
+
     /// Looks for the one face of a picture. Several pictures may be looked at before [`Self::enroll`] judges the first.
     /// The outer error is the server's; the inner one says what is wrong with the picture.
     ///
     /// # Errors
     /// `Busy`, `VISION_UNAVAILABLE`.
     pub async fn look(&self, picture: Picture) -> Result<Result<PictureFace, Refusal>, ServiceError> {
-        let Picture { data, accept_unlike } = picture;
+        let Picture { data, terms } = picture;
         Ok(match self.vision.look(data, self.limits.keep_portraits).await? {
-            Ok(Looked { upright, portrait: crop }) => portrait(upright, self.limits.min_quality)
-                .map(|face| PictureFace { face, portrait: crop, accept_unlike }),
+            Ok(Looked { upright, portrait: crop }) => portrait(upright, terms.gate, self.limits.min_quality)
+                .map(|face| PictureFace { face, portrait: crop, terms }),
             Err(failure) => Err(unreadable(&failure)),
         })
     }
@@ -189,13 +234,13 @@ impl Enrollment {
         student: StudentId,
         seen: PictureFace,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
-        let PictureFace { face: Face { embedding, quality, .. }, portrait, accept_unlike } = seen;
+        let PictureFace { face: Face { embedding, quality, .. }, portrait, terms } = seen;
         let gallery = self.galleries.of(site).await?;
-        let judged = self.judge(site, &gallery, student, &embedding, accept_unlike).await?;
+        let judged = self.judge(site, &gallery, student, &embedding, terms).await?;
         if let Err((reason, message)) = judged {
             return Ok(Err(Refusal { reason, message, quality: Some(quality) }));
         }
-        self.take(&gallery, student, &embedding, quality, (portrait, TemplateSource::Image)).await
+        self.take(&gallery, student, &embedding, quality, (portrait, TemplateSource::Image, terms)).await
     }
 
     /// Makes a template of a face that no photograph gives: of a sighting, or of an integrator. The outer error is the
@@ -210,8 +255,8 @@ impl Enrollment {
         face: EmbeddedFace,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
         self.check_enrollable(site, student).await?;
-        let EmbeddedFace { embedding, pack, quality, portrait, source, accept_unlike } = face;
-        if let Err(refusal) = good_enough(quality, false, self.limits.min_quality) {
+        let EmbeddedFace { embedding, pack, quality, portrait, source, terms } = face;
+        if let Err(refusal) = good_enough(quality, false, terms.gate, self.limits.min_quality) {
             return Ok(Err(refusal));
         }
         let gallery = self.galleries.of(site).await?;
@@ -221,11 +266,11 @@ impl Enrollment {
                 format!("the face is of model pack {pack}, the site's gallery of {}", gallery.pack());
             return refuse(("PACK_NOT_SERVED", message));
         }
-        if let Err(refusal) = self.judge(site, &gallery, student, &embedding, accept_unlike).await? {
+        if let Err(refusal) = self.judge(site, &gallery, student, &embedding, terms).await? {
             return refuse(refusal);
         }
         let portrait = portrait.filter(|_| self.limits.keep_portraits);
-        self.take(&gallery, student, &embedding, quality, (portrait, source)).await
+        self.take(&gallery, student, &embedding, quality, (portrait, source, terms)).await
     }
 
     /// Whether a face may be the student's, by all that is enrolled: or else a stable reason and what it means.
@@ -235,7 +280,7 @@ impl Enrollment {
         gallery: &Recognition,
         student: StudentId,
         embedding: &UnitEmbedding,
-        accept_unlike: bool,
+        terms: EnrollmentTerms,
     ) -> Result<Result<(), (&'static str, String)>, ServiceError> {
         let refuse = |reason, message| Ok(Err((reason, message)));
         // `None` where it is the student's first picture.
@@ -244,7 +289,7 @@ impl Enrollment {
             return refuse("DUPLICATE_TEMPLATE", "the student has this picture already".into());
         }
         let thresholds = gallery.thresholds().thresholds;
-        let same_person = self.limits.same_person(thresholds.accept);
+        let same_person = same_person(terms.gate, thresholds.accept, self.limits.same_person);
         let others = gallery.others_like(embedding, same_person, student).await?;
         let pairs = gallery.confusable_pairs();
         let is_twin = |other: StudentId| pairs.kind(student, other) == Some(ConfusableKind::Twins);
@@ -257,11 +302,12 @@ impl Enrollment {
                  can say that they are",
                 other.similarity.get()
             );
-            return refuse("LOOKS_LIKE_ANOTHER_STUDENT", message);
+            return refuse(DUPLICATE_STUDENT, message);
         }
-        if let Some(likeness) = likeness
-            && likeness < self.limits.unlike_below(thresholds.review)
-            && !accept_unlike
+        let unlike_below = unlike_at(terms.gate, thresholds, self.limits.unlike_below);
+        if let (Some(likeness), Some(unlike_below)) = (likeness, unlike_below)
+            && likeness < unlike_below
+            && !terms.accept_unlike
         {
             let message = format!(
                 "the face is unlike the student's other pictures (similarity {:.2}): this one or those before may be \
@@ -280,11 +326,12 @@ impl Enrollment {
         student: StudentId,
         embedding: &UnitEmbedding,
         quality: Quality,
-        of: (Option<Zeroizing<Vec<u8>>>, TemplateSource),
+        of: (Option<Zeroizing<Vec<u8>>>, TemplateSource, EnrollmentTerms),
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
+        let terms = of.2;
         Ok(match self.store_template(gallery, student, embedding, quality, of).await? {
             Some(template) => {
-                info!(%student, %template, "enrolled a template");
+                info!(%student, %template, gate = %terms.gate, by = %terms.by, "enrolled a template");
                 Ok(Enrolled { template, quality })
             }
             None => {
@@ -308,14 +355,34 @@ impl Enrollment {
         Ok(self.store.student_templates(site, student).await?)
     }
 
+    /// A template, and the picture that was kept with it where that is asked for, which is noted in the log.
+    ///
+    /// # Errors
+    /// `TEMPLATE_NOT_FOUND`, `DATA_DAMAGED`.
+    pub async fn template(
+        &self,
+        site: SiteId,
+        id: TemplateId,
+        with_portrait: bool,
+        by: UserId,
+    ) -> Result<(TemplateInfo, Bytes), ServiceError> {
+        let found = self.store.template_info(site, id).await?.ok_or_else(|| not_found(id))?;
+        let mut portrait = Bytes::new();
+        if with_portrait && let Some(sealed) = self.store.portrait(site, id).await? {
+            info!(template = %id, %by, "looked at a portrait");
+            let mut plain = self.keys.open(&sealed.key)?.open(Owner::Portrait(id), &sealed.sealed)?;
+            portrait = Bytes::from(std::mem::take(&mut *plain));
+        }
+        Ok((found, portrait))
+    }
+
     /// Deletes a template: when this returns, it is never found again here.
     ///
     /// # Errors
     /// `TEMPLATE_NOT_FOUND`.
     pub async fn delete_template(&self, site: SiteId, id: TemplateId) -> Result<(), ServiceError> {
         if !self.store.delete_template(site, id).await? {
-            let message = format!("no template has the id {id}");
-            return Err(ServiceError::refused(ErrorReason::TemplateNotFound, message));
+            return Err(not_found(id));
         }
         self.galleries.bring_into_force(site, &[id]).await?;
         info!(template = %id, "deleted a template");
@@ -328,7 +395,7 @@ impl Enrollment {
         student: StudentId,
         embedding: &UnitEmbedding,
         quality: Quality,
-        (crop, source): (Option<Zeroizing<Vec<u8>>>, TemplateSource),
+        (crop, source, terms): (Option<Zeroizing<Vec<u8>>>, TemplateSource, EnrollmentTerms),
     ) -> Result<Option<TemplateId>, ServiceError> {
         let id = TemplateId::generate();
         let (site, pack) = (gallery.site(), gallery.pack());
@@ -337,7 +404,9 @@ impl Enrollment {
         let sealed = key.seal(owner, &Zeroizing::new(embedding.to_le_bytes()))?;
         let portrait = crop.map(|crop| key.seal(Owner::Portrait(id), &crop)).transpose()?;
         let portrait = portrait.as_deref();
-        let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait, source };
+        let EnrollmentTerms { gate, by, accept_unlike: _ } = terms;
+        let admitted = Some((gate, by));
+        let new = NewTemplate { id, student, pack, sealed: &sealed, quality, portrait, source, admitted };
         let stored = self.store.create_template(site, &new, self.limits.templates_per_student).await;
         match stored {
             Ok(TemplateOutcome::TooMany) => Ok(None),
@@ -361,11 +430,16 @@ impl Enrollment {
     }
 }
 
-/// The face of a photograph that may become a template: alone, upright, and of at least `min_quality`.
+fn not_found(id: TemplateId) -> ServiceError {
+    ServiceError::refused(ErrorReason::TemplateNotFound, format!("no template has the id {id}"))
+}
+
+/// The face of a photograph that may become a template: alone, upright, and as good as the gate asks, and every
+/// component of its quality `min_quality` at least.
 ///
 /// # Errors
 /// What is wrong with the photograph.
-pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
+pub fn portrait(seen: Upright, gate: EnrollmentGate, min_quality: u8) -> Result<Face, Refusal> {
     let Upright { mut faces, doubtful, .. } = seen;
     let refuse = |reason, message: String, quality| Err(Refusal { reason, message, quality });
     let face = match faces.len() {
@@ -377,24 +451,24 @@ pub fn portrait(seen: Upright, min_quality: u8) -> Result<Face, Refusal> {
             return refuse("SEVERAL_FACES", message, None);
         }
     };
-    good_enough(face.quality, doubtful, min_quality).map(|()| face)
+    good_enough(face.quality, doubtful, gate, min_quality).map(|()| face)
 }
 
-/// Whether a face is upright (and there is no doubt of it) and of at least `min_quality`.
-fn good_enough(quality: Quality, doubtful: bool, min_quality: u8) -> Result<(), Refusal> {
+/// Whether a face is upright (and there is no doubt of it) and as good as the gate asks.
+fn good_enough(
+    quality: Quality,
+    doubtful: bool,
+    gate: EnrollmentGate,
+    min_quality: u8,
+) -> Result<(), Refusal> {
     let refuse = |reason, message: String, quality| Err(Refusal { reason, message, quality });
     if doubtful || !quality.is_upright() {
         let message = "the face lies on its side, stands on its head, or can't be made out: turn the picture \
                        so that the face is upright";
         return refuse("FACE_NOT_UPRIGHT", message.into(), Some(quality));
     }
-    if quality.unified_score < min_quality {
-        let message = format!(
-            "the face scores {} of 100 in quality, {min_quality} are needed: take a sharp, frontal, well lit \
-             picture",
-            quality.unified_score
-        );
-        return refuse("LOW_QUALITY", message, Some(quality));
+    if let Some(shortfall) = shortfall(gate, quality, min_quality) {
+        return refuse(shortfall.reason, shortfall.message(), Some(quality));
     }
     Ok(())
 }
@@ -408,20 +482,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_follow_the_thresholds_unless_they_are_set() {
-        let limits = EnrollmentLimits {
-            templates_per_student: 20,
-            min_quality: 15,
-            same_picture: Similarity::clamped(0.995),
-            same_person: None,
-            unlike_below: None,
-            keep_portraits: false,
+    fn the_first_face_that_is_another_students_stops_the_call() {
+        let quality = Quality::uniform(90);
+        let refused = |reason| Err(Refusal { reason, message: String::new(), quality: None });
+        let taken = || Ok(Enrolled { template: TemplateId::generate(), quality });
+        let stops = |verdicts: Vec<Result<Enrolled, Refusal>>| {
+            let mut call = StopAtDuplicate::default();
+            verdicts.iter().for_each(|verdict| call.note(verdict));
+            call.refusal().map(|refusal| refusal.reason)
         };
-        let at = Similarity::clamped;
-        assert!((limits.unlike_below(at(0.55)).get() - 0.275).abs() < 1e-6);
-        assert_eq!(limits.unlike_below(at(-0.2)), at(-0.2));
-        assert!((limits.same_person(at(0.4)).get() - 0.6).abs() < 1e-6);
-        let set = EnrollmentLimits { unlike_below: Some(at(-1.0)), same_person: Some(at(0.7)), ..limits };
-        assert_eq!((set.unlike_below(at(0.55)), set.same_person(at(0.4))), (at(-1.0), at(0.7)));
+        assert_eq!(stops(vec![refused("NO_FACE")]), None);
+        assert_eq!(stops(vec![refused("NO_FACE"), refused(DUPLICATE_STUDENT)]), Some("STOPPED_AT_DUPLICATE"));
+        assert_eq!(stops(vec![taken(), refused(DUPLICATE_STUDENT)]), None);
+        assert_eq!(stops(vec![refused(DUPLICATE_STUDENT), taken()]), Some("STOPPED_AT_DUPLICATE"));
     }
 }

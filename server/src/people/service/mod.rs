@@ -6,8 +6,8 @@ mod students;
 
 pub use accounts::{Accounts, LoggedIn, Session, create_user, grant};
 pub use enrollment::{
-    EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, Picture, PictureFace, Refusal, portrait,
-    unlike_below,
+    EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, EnrollmentTerms, Picture, PictureFace, Refusal,
+    StopAtDuplicate, portrait,
 };
 pub use pairs::Pairs;
 pub use sites::Sites;

@@ -1,4 +1,4 @@
-use cavs_types::{SiteId, UserId};
+use cavs_types::{EnrollmentGate, SiteId, UserId};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -105,6 +105,28 @@ impl SiteStore {
     pub async fn rename(&self, id: SiteId, name: &str) -> Result<(), DatabaseError> {
         let sql = "UPDATE sites SET name = $2 WHERE id = $1";
         match self.db.client().await?.execute(sql, &[&id.uuid(), &name]).await? {
+            0 => Err(DatabaseError::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    /// How strictly a site looks at faces before they become templates.
+    ///
+    /// # Errors
+    /// `NotFound`: the site.
+    pub async fn enrollment_gate(&self, id: SiteId) -> Result<EnrollmentGate, DatabaseError> {
+        let sql = "SELECT enrollment_gate FROM sites WHERE id = $1";
+        let row = self.db.client().await?.query_opt(sql, &[&id.uuid()]).await?;
+        read_text(&row.ok_or(DatabaseError::NotFound)?, "sites", "enrollment_gate")
+    }
+
+    /// Sets that.
+    ///
+    /// # Errors
+    /// `NotFound`: the site.
+    pub async fn set_enrollment_gate(&self, id: SiteId, gate: EnrollmentGate) -> Result<(), DatabaseError> {
+        let sql = "UPDATE sites SET enrollment_gate = $2 WHERE id = $1";
+        match self.db.client().await?.execute(sql, &[&id.uuid(), &gate.as_str()]).await? {
             0 => Err(DatabaseError::NotFound),
             _ => Ok(()),
         }

@@ -20,7 +20,7 @@ const STATE: &str =
 
 fn select() -> String {
     format!(
-        "SELECT {STATE}, s.created_at, s.updated_at, s.erased_at, {TEMPLATE_COUNT}, {ERASURE}
+        "SELECT {STATE}, s.created_at, s.updated_at, s.erased_at, s.re_enroll, {TEMPLATE_COUNT}, {ERASURE}
          FROM students s LEFT JOIN erasures e ON e.site_id = s.site_id AND e.student_id = s.id"
     )
 }
@@ -176,12 +176,14 @@ impl StudentStore {
         // Whoever attaches a face or a name to the student shares this row: they are through, or find an erased one.
         let sql = "UPDATE students SET erased_at = coalesce(erased_at, now()), number = $3, name = '',
                    section = '', name_words = '', email = '', email_key = '', department = '', external_id = '',
-                   enrollment_date = NULL, version = version + 1, updated_at = now()
+                   enrollment_date = NULL, re_enroll = false, version = version + 1, updated_at = now()
                    WHERE site_id = $1 AND id = $2";
         if transaction.execute(sql, &[&site.uuid(), &id.uuid(), &pseudonym(id)]).await? == 0 {
             return Err(DatabaseError::NotFound);
         }
         forget_pairs(&transaction, site, id).await?;
+        let sql = "DELETE FROM similarity_months WHERE site_id = $1 AND student_id = $2";
+        transaction.execute(sql, &[&site.uuid(), &id.uuid()]).await?;
         let erased = erase_faces(&transaction, site, id, by).await?;
         transaction.commit().await?;
         Ok(erased)
@@ -305,6 +307,12 @@ fn conditions<'a>(site: &'a Uuid, filter: &'a StudentFilter, looked_for: &'a Loo
     conditions.with_value("s.department = ?", &filter.department, Type::TEXT);
     conditions.with_value("s.is_active = ?", &filter.active, Type::BOOL);
     conditions.with_value("s.photo_consent = ?", &looked_for.photo_consent, Type::TEXT);
+    match filter.re_enroll {
+        // As the index says it.
+        Some(true) => conditions.also("s.re_enroll"),
+        Some(false) => conditions.also("NOT s.re_enroll AND s.erased_at IS NULL"),
+        None => {}
+    }
     let begins = "lower(s.number) LIKE lower(?)";
     match (&looked_for.words, &looked_for.number) {
         (Some(words), Some(number)) => conditions.with(
@@ -371,6 +379,7 @@ fn student(row: &Row) -> Result<Student, DatabaseError> {
         updated_at: row.try_get("updated_at")?,
         erased_at: row.try_get("erased_at")?,
         erasure: read_erasure(row)?,
+        re_enroll: row.try_get("re_enroll")?,
         template_count: u32::try_from(row.try_get::<_, i64>("template_count")?).unwrap_or(u32::MAX),
     })
 }

@@ -2,12 +2,14 @@
 
 mod audit;
 mod queue;
+mod re_enrollment;
 mod review;
 mod sighting;
 mod statistics;
 
 pub use audit::{Accuracy, Audit, AuditAnswer, AuditCounts, AuditOutcome};
 pub use queue::{ClaimedBy, QueueFilter, QueuePosition, QueueRequest};
+pub use re_enrollment::{MonthSimilarity, needs_re_enrollment};
 pub use review::{BulkReview, BulkReviewed, Claim, NewClaim, NewReview, NewWithdrawal, Review, Withdrawal};
 pub use sighting::{
     BoundingBox, CapturedSighting, Clock, EARLIEST, LATEST, Sighting, SightingAnswer, SightingFilter,

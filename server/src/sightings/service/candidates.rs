@@ -8,7 +8,7 @@ use super::Reviews;
 use crate::{
     biometrics::{Owner, TemplateSource},
     error::ServiceError,
-    people::{EmbeddedFace, Enrolled, Enrollment, Refusal, StudentKey, Students},
+    people::{EmbeddedFace, Enrolled, Enrollment, EnrollmentTerms, Refusal, StudentKey, Students},
 };
 
 /// Makes templates of sightings.
@@ -36,7 +36,7 @@ impl CandidateTemplates {
         &self,
         site: SiteId,
         id: SightingId,
-        accept_unlike: bool,
+        terms: EnrollmentTerms,
     ) -> Result<Result<Enrolled, Refusal>, ServiceError> {
         let sighting = self.reviews.sighting(site, id).await?;
         let quality = sighting.quality;
@@ -58,7 +58,7 @@ impl CandidateTemplates {
         let evidence = self.reviews.evidence(site, id).await?;
         let portrait = (!evidence.is_empty()).then(|| Zeroizing::new(evidence.to_vec()));
         let (pack, source) = (sighting.pack, TemplateSource::Sighting(id));
-        let face = EmbeddedFace { embedding, pack, quality, portrait, source, accept_unlike };
+        let face = EmbeddedFace { embedding, pack, quality, portrait, source, terms };
         self.enrollment.enroll_embedded(site, student.id, face).await
     }
 

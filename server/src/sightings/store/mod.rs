@@ -5,6 +5,7 @@ mod ingest;
 pub(crate) mod queries;
 mod queue;
 mod reviews;
+mod similarities;
 mod statistics;
 
 use crate::db::Database;
