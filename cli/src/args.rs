@@ -107,6 +107,18 @@ pub enum Command {
     /// The people who are recognised
     #[command(subcommand)]
     Students(commands::students::StudentsCommand),
+    /// Terms and holidays
+    #[command(subcommand)]
+    Terms(commands::terms::TermsCommand),
+    /// Those who are expected together, and from when until when
+    #[command(subcommand)]
+    Groups(commands::groups::GroupsCommand),
+    /// Rooms, and which devices see what of them
+    #[command(subcommand)]
+    Rooms(commands::rooms::RoomsCommand),
+    /// When a group is expected where
+    #[command(subcommand, after_help = commands::sessions::ABOUT_SESSIONS)]
+    Sessions(commands::sessions::SessionsCommand),
     /// Make face templates of a student from images
     Enroll(commands::enroll::EnrollArgs),
     /// Enrolled faces

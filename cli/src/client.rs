@@ -13,9 +13,11 @@ use cavs_proto::{
     v1::{
         auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
         enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
-        retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
-        sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
-        stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
+        group_service_client::GroupServiceClient, retention_service_client::RetentionServiceClient,
+        review_service_client::ReviewServiceClient, room_service_client::RoomServiceClient,
+        session_service_client::SessionServiceClient, sighting_service_client::SightingServiceClient,
+        site_service_client::SiteServiceClient, stats_service_client::StatsServiceClient,
+        student_service_client::StudentServiceClient, term_service_client::TermServiceClient,
     },
 };
 use jiff::Timestamp;
@@ -87,15 +89,19 @@ macro_rules! services {
 
 services! {
     auth: AuthServiceClient,
+    class_sessions: SessionServiceClient,
     devices: DeviceServiceClient,
     enrollment: EnrollmentServiceClient,
     galleries: GalleryServiceClient,
+    groups: GroupServiceClient,
     retention: RetentionServiceClient,
     reviews: ReviewServiceClient,
+    rooms: RoomServiceClient,
     sightings: SightingServiceClient,
     sites: SiteServiceClient,
     stats: StatsServiceClient,
     students: StudentServiceClient,
+    terms: TermServiceClient,
 }
 
 impl Api {

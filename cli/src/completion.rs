@@ -77,6 +77,28 @@ pub(crate) fn devices() -> ArgValueCompleter {
     })
 }
 
+/// Names of groups.
+pub(crate) fn groups() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        asked(begun, async |api, _| {
+            let request = v1::ListGroupsRequest { page_size: MOST, ..Default::default() };
+            let found = api.call(api.groups().list_groups(request)).await?.groups;
+            Ok(found.into_iter().map(|group| (group.name, group.term_name)).collect())
+        })
+    })
+}
+
+/// Names of rooms.
+pub(crate) fn rooms() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        asked(begun, async |api, _| {
+            let request = v1::ListRoomsRequest { page_size: MOST, ..Default::default() };
+            let found = api.call(api.rooms().list_rooms(request)).await?.rooms;
+            Ok(found.into_iter().map(|room| (room.name, String::new())).collect())
+        })
+    })
+}
+
 /// Names of sites.
 pub(crate) fn sites() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {

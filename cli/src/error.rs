@@ -318,6 +318,13 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::DeviceNotFound => Some("see: cavs devices list"),
         R::SightingNotFound => Some("see: cavs sightings list"),
         R::PairNotFound => Some("see: cavs pairs list"),
+        R::TermNotFound => Some("see: cavs terms list"),
+        R::HolidayNotFound => Some("see: cavs terms holidays list"),
+        R::GroupNotFound => Some("see: cavs groups list"),
+        R::MemberNotFound | R::MemberExists => Some("see: cavs groups members list GROUP --all-dates"),
+        R::RoomNotFound => Some("see: cavs rooms list"),
+        R::ClassSessionNotFound => Some("see: cavs sessions list"),
+        R::ScheduleChanged => Some("look at it; then change it again"),
         R::TemplateNotFound => Some("see: cavs templates list STUDENT"),
         R::AlreadyReviewed => Some("add --replace to replace the earlier verdict"),
         R::ReviewClaimed => Some("to take it over: cavs review assign SIGHTING --to YOU"),
@@ -342,6 +349,12 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::Internal | R::DataDamaged => Some("the server's log has the cause"),
         R::Unimplemented => Some("is the server older than this program? compare: cavs --version"),
         R::InvalidArgument
+        | R::TermExists
+        | R::HolidayExists
+        | R::GroupExists
+        | R::RoomExists
+        | R::ClassSessionState
+        | R::InUse
         | R::MessageInvalid
         | R::MessageTooLarge
         | R::NotFound

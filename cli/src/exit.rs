@@ -31,6 +31,12 @@ impl Exit {
             R::InvalidArgument | R::FrameInvalid | R::ImportInvalid | R::MessageInvalid | R::SiteRequired => Self::Usage,
             R::SiteNotFound | R::StudentNotFound | R::DeviceNotFound | R::SightingNotFound | R::TemplateNotFound | R::PairNotFound
             | R::UserNotFound
+            | R::TermNotFound
+            | R::HolidayNotFound
+            | R::GroupNotFound
+            | R::MemberNotFound
+            | R::RoomNotFound
+            | R::ClassSessionNotFound
             | R::AuditNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
@@ -65,6 +71,14 @@ impl Exit {
             | R::StudentInactive
             | R::PhotoConsentRefused
             | R::GalleryTooSmall
+            | R::TermExists
+            | R::HolidayExists
+            | R::GroupExists
+            | R::MemberExists
+            | R::RoomExists
+            | R::ClassSessionState
+            | R::ScheduleChanged
+            | R::InUse
             | R::ThresholdsChanged
             | R::DeviceExists
             | R::AlreadyReviewed

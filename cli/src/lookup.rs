@@ -1,6 +1,9 @@
 //! People say numbers and names; the server wants ids.
 
-use cavs_proto::v1::{self, get_device_request, get_site_request, get_student_request};
+use cavs_proto::v1::{
+    self, get_device_request, get_group_request, get_room_request, get_site_request, get_student_request,
+    get_term_request,
+};
 use cavs_types::{ErrorReason, StudentId};
 
 use crate::{client::Api, error::CliError};
@@ -44,6 +47,53 @@ pub(crate) async fn site(api: &Api, text: &str) -> Result<v1::Site, CliError> {
     let key = if is_id(text) { Key::Id(text.to_owned()) } else { Key::Name(text.to_owned()) };
     let request = v1::GetSiteRequest { key: Some(key) };
     api.one(api.sites().get_site(request)).await.map_err(|error| error.about(text))
+}
+
+/// The term of an id or a name.
+pub(crate) async fn term(api: &Api, text: &str) -> Result<v1::Term, CliError> {
+    use get_term_request::Key;
+    let get = async |key| api.one(api.terms().get_term(v1::GetTermRequest { key: Some(key) })).await;
+    if is_id(text) {
+        match get(Key::Id(text.to_owned())).await {
+            Err(error) if error.reason() == ErrorReason::TermNotFound.as_str() => {}
+            found => return found.map_err(|error| error.about(text)),
+        }
+    }
+    get(Key::Name(text.to_owned())).await.map_err(|error| error.about(text))
+}
+
+/// The group of an id or a name.
+pub(crate) async fn group(api: &Api, text: &str) -> Result<v1::Group, CliError> {
+    use get_group_request::Key;
+    let get = async |key| api.one(api.groups().get_group(v1::GetGroupRequest { key: Some(key) })).await;
+    if is_id(text) {
+        match get(Key::Id(text.to_owned())).await {
+            Err(error) if error.reason() == ErrorReason::GroupNotFound.as_str() => {}
+            found => return found.map_err(|error| error.about(text)),
+        }
+    }
+    get(Key::Name(text.to_owned())).await.map_err(|error| error.about(text))
+}
+
+/// The room of an id or a name.
+pub(crate) async fn room(api: &Api, text: &str) -> Result<v1::Room, CliError> {
+    use get_room_request::Key;
+    let get = async |key| api.one(api.rooms().get_room(v1::GetRoomRequest { key: Some(key) })).await;
+    if is_id(text) {
+        match get(Key::Id(text.to_owned())).await {
+            Err(error) if error.reason() == ErrorReason::RoomNotFound.as_str() => {}
+            found => return found.map_err(|error| error.about(text)),
+        }
+    }
+    get(Key::Name(text.to_owned())).await.map_err(|error| error.about(text))
+}
+
+/// The id of a term, where one was given; empty is none.
+pub(crate) async fn term_id(api: &Api, text: Option<&str>) -> Result<String, CliError> {
+    match text {
+        Some("") | None => Ok(String::new()),
+        Some(text) => Ok(term(api, text).await?.id),
+    }
 }
 
 /// The id of a student, where one was given.

@@ -27,7 +27,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         R::SpoolUnavailable | R::ShuttingDown | R::VisionUnavailable | R::DatabaseUnavailable => {
             Code::Unavailable
         }
-        R::StreamReplaced | R::ThresholdsChanged | R::StudentChanged => Code::Aborted,
+        R::StreamReplaced | R::ThresholdsChanged | R::StudentChanged | R::ScheduleChanged => Code::Aborted,
         R::DeviceConnectedTwice
         | R::SiteRequired
         | R::SiteArchived
@@ -35,6 +35,8 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::StudentInactive
         | R::PhotoConsentRefused
         | R::GalleryTooSmall
+        | R::ClassSessionState
+        | R::InUse
         | R::AlreadyReviewed
         | R::NotReviewed
         | R::ReviewClaimed
@@ -47,11 +49,22 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::SightingNotFound
         | R::TemplateNotFound
         | R::PairNotFound
+        | R::TermNotFound
+        | R::HolidayNotFound
+        | R::GroupNotFound
+        | R::MemberNotFound
+        | R::RoomNotFound
+        | R::ClassSessionNotFound
         | R::UserNotFound
         | R::AuditNotFound
         | R::NotFound => Code::NotFound,
         R::SiteExists
         | R::StudentExists
+        | R::TermExists
+        | R::HolidayExists
+        | R::GroupExists
+        | R::MemberExists
+        | R::RoomExists
         | R::StudentEmailTaken
         | R::StudentExternalIdTaken
         | R::DeviceExists => Code::AlreadyExists,

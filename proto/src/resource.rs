@@ -31,16 +31,23 @@ macro_rules! one_resource {
 }
 
 one_resource! {
+    ClassSession session: CancelClassSessionResponse CreateClassSessionResponse GetClassSessionResponse
+        ReinstateClassSessionResponse UpdateClassSessionResponse;
     ConfusablePair pair: CreateConfusablePairResponse;
     Device device: AssignCameraResponse ConfigureDeviceResponse CreateDeviceResponse GetDeviceResponse
         ReplaceDeviceResponse RevokeDeviceResponse UpdateDeviceResponse;
     EnrollmentPolicy policy: GetEnrollmentPolicyResponse UpdateEnrollmentPolicyResponse;
     Erasure erasure: GetErasureResponse;
     Gallery gallery: GetGalleryResponse;
+    Group group: ArchiveGroupResponse CreateGroupResponse GetGroupResponse UpdateGroupResponse;
+    GroupMember member: AddGroupMemberResponse;
+    Holiday holiday: CreateHolidayResponse;
     Retention retention: GetRetentionResponse UpdateRetentionResponse;
+    Room room: CreateRoomResponse GetRoomResponse UpdateRoomResponse;
     Sighting sighting: GetSightingResponse;
-    Site site: ArchiveSiteResponse CreateSiteResponse GetSiteResponse RenameSiteResponse;
+    Site site: ArchiveSiteResponse CreateSiteResponse GetSiteResponse RenameSiteResponse UpdateSiteResponse;
     Stats stats: GetStatsResponse;
     Student student: CreateStudentResponse DeactivateStudentResponse GetStudentResponse ReactivateStudentResponse
         UpdateStudentResponse;
+    Term term: CreateTermResponse GetTermResponse UpdateTermResponse;
 }

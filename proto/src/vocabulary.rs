@@ -1,7 +1,7 @@
 use cavs_types::{
-    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceStatus, EnrollmentGate, ErasureState,
+    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState,
     GalleryMode, Grouping, ImportFormat, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis,
-    RetentionState, Role, Verdict, WatchState,
+    RetentionState, Role, SessionSource, SessionState, Verdict, WatchState,
 };
 use thiserror::Error;
 
@@ -81,6 +81,9 @@ on_the_wire! {
         Watching CameraFailed CameraFrozen CameraCovered Overloaded DiskFull SightingsLost ClockWrong PackNotServed
         Maintenance
     }
+    DeviceRole { Entry Exit Inside }
+    SessionState { Planned Open Closing Finalised Cancelled }
+    SessionSource { Manual Csv Oneroster Icalendar Pattern }
 }
 
 /// On the wire, a device that says nothing of its clock leaves the trust unspecified.

@@ -18,6 +18,7 @@ pub mod page;
 pub mod people;
 pub mod recognition;
 mod run;
+pub mod schedule;
 pub mod services;
 pub mod sightings;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
+    schedule::{Groups, Rooms, Sessions, Terms},
     sightings::{
         CandidateTemplates, EvidencePolicy, Ingest, ReEnrollment, Reviews, SightingFeed, Statistics,
     },
@@ -28,6 +29,10 @@ pub struct Services {
     pub(crate) watch_reports: DeviceWatches,
     /// The same, as people ask for it.
     pub(crate) watches: DeviceWatches,
+    pub(crate) terms: Terms,
+    pub(crate) groups: Groups,
+    pub(crate) rooms: Rooms,
+    pub(crate) class_sessions: Sessions,
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
     pub(crate) feed: SightingFeed,
@@ -74,6 +79,7 @@ impl Services {
             parts;
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
         let students = Students::new(&people, &keys, &galleries, &maintenance);
+        let devices_of_site = Devices::new(&people);
         let reviews = Reviews::new(&people, &keys);
         let feed = SightingFeed::new(&people);
         let enrollment = Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment);
@@ -82,8 +88,12 @@ impl Services {
             candidates: CandidateTemplates::new(&reviews, &students, &enrollment),
             enrollment,
             pairs: Pairs::new(&people, &students, &galleries),
+            terms: Terms::new(&people),
+            groups: Groups::new(&people, &students),
+            rooms: Rooms::new(&people, &devices_of_site),
+            class_sessions: Sessions::new(&people),
             students,
-            devices: Devices::new(&people),
+            devices: devices_of_site,
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
             watch_reports: DeviceWatches::new(&devices),
             watches: DeviceWatches::new(&people),

@@ -43,6 +43,11 @@ pub(super) fn identifier(field: &'static str, text: &str, longest: usize) -> Res
     within(field, text.trim().to_owned(), longest)
 }
 
+/// What another system calls something, in at most 200 characters; may be empty.
+pub(super) fn external_id(typed: &str) -> Result<String, ProtocolError> {
+    identifier("external_id", typed, 200)
+}
+
 /// A text that must not be empty.
 pub(super) fn required(field: &'static str, text: String) -> Result<String, ProtocolError> {
     if text.is_empty() { Err(ProtocolError::Missing { field }) } else { Ok(text) }

@@ -155,3 +155,26 @@ fn curl(directory: &Path, arguments: &[&str], listen: &str) -> Value {
     let output = command.current_dir(directory).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
+
+#[test]
+fn a_schedule_is_made_as_its_document_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::create(directory.path(), None, &SiteOptions::default());
+    site.add_user("olga", "operator", "correct horse battery");
+    let operator = site.cli_of("olga", "correct horse battery");
+    let mut commands = 0;
+    for block in blocks(include_str!("../../docs/SCHEDULE.md")) {
+        for line in block.text.lines().filter(|_| block.language == "sh") {
+            let words = words(line);
+            let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+            let cli = if arguments[0] == "sites" { &operator } else { &site.cli };
+            let output = cli.run(&arguments);
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            commands += 1;
+        }
+    }
+    assert!(commands > 10, "{commands} commands");
+    // 2 September to 16 December, but for the break.
+    assert_eq!(site.cli.json(&["sessions", "list", "--group", "Maths 3b"])["total_size"], 28);
+    assert_eq!(site.cli.json(&["sessions", "list", "--group", "Night shift"])["total_size"], 2);
+}

@@ -23,6 +23,7 @@ mod readme;
 mod records;
 mod review;
 mod runs;
+mod schedule;
 mod secrets;
 mod security;
 mod service;

@@ -7,17 +7,21 @@ pub mod devices;
 pub mod enroll;
 mod from_device;
 pub mod gallery;
+pub mod groups;
 pub mod login;
 pub mod models;
 pub mod pairs;
 pub mod retention;
 pub mod review;
+pub mod rooms;
+pub mod sessions;
 pub mod setup;
 pub mod sightings;
 pub mod sites;
 pub mod stats;
 pub mod students;
 pub mod templates;
+pub mod terms;
 pub mod thresholds;
 
 use crate::{
@@ -26,6 +30,16 @@ use crate::{
     error::CliError,
     printer::Printer,
 };
+
+/// Which fields a change is of, of those that can be; at least one.
+fn mask<const N: usize>(said: [(&str, bool); N]) -> Result<prost_types::FieldMask, CliError> {
+    let paths: Vec<String> =
+        said.iter().filter(|(_, said)| *said).map(|(field, _)| (*field).to_owned()).collect();
+    if paths.is_empty() {
+        return Err(CliError::usage("say what is to be changed, as with --name; see --help"));
+    }
+    Ok(prost_types::FieldMask { paths })
+}
 
 /// Runs a command.
 ///
@@ -41,6 +55,10 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Sites(command) => sites::run(command, &config()?, printer).await,
         Command::Retention(command) => retention::run(command, &config()?, printer).await,
         Command::Students(command) => students::run(command, &config()?, printer).await,
+        Command::Terms(command) => terms::run(command, &config()?, printer).await,
+        Command::Groups(command) => groups::run(command, &config()?, printer).await,
+        Command::Rooms(command) => rooms::run(command, &config()?, printer).await,
+        Command::Sessions(command) => sessions::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,
         Command::Gallery(command) => gallery::run(command, &config()?, printer).await,

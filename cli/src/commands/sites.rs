@@ -49,14 +49,17 @@ pub enum SitesCommand {
         #[arg(value_name = "SITE", add = completion::sites())]
         which: String,
     },
-    /// Give a site another name; operators only
+    /// Give a site another name or another time zone; operators only
     Update {
         /// Name or id
         #[arg(value_name = "SITE", add = completion::sites())]
         which: String,
         /// Its new name; unique
         #[arg(long)]
-        name: String,
+        name: Option<String>,
+        /// What its clocks show, as Europe/Berlin
+        #[arg(long, value_name = "ZONE")]
+        time_zone: Option<String>,
     },
     /// Show or set how strictly the site in use looks at faces before they become templates
     #[command(after_help = ABOUT_GATES)]
@@ -98,9 +101,13 @@ pub(crate) async fn run(command: SitesCommand, config: &Config, printer: &Printe
             api.one(api.sites().create_site(v1::CreateSiteRequest { name })).await?
         }
         SitesCommand::Show { which } => lookup::site(&api, &which).await?,
-        SitesCommand::Update { which, name } => {
-            let site_id = lookup::site(&api, &which).await?.id;
-            api.one(api.sites().rename_site(v1::RenameSiteRequest { site_id, name })).await?
+        SitesCommand::Update { which, name, time_zone } => {
+            let update_mask =
+                Some(super::mask([("name", name.is_some()), ("time_zone", time_zone.is_some())])?);
+            let id = lookup::site(&api, &which).await?.id;
+            let (name, time_zone) = (name.unwrap_or_default(), time_zone.unwrap_or_default());
+            let site = Some(v1::Site { id, name, time_zone, ..v1::Site::default() });
+            api.one(api.sites().update_site(v1::UpdateSiteRequest { site, update_mask })).await?
         }
         SitesCommand::Archive { which, yes } => {
             let site = lookup::site(&api, &which).await?;

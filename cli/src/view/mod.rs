@@ -11,6 +11,7 @@ mod layout;
 mod pack;
 mod pair;
 mod retention;
+mod schedule;
 mod setup;
 mod sighting;
 mod site;
@@ -42,6 +43,11 @@ pub use gallery::{
 pub use pack::PackView;
 pub use pair::{PairList, PairView};
 pub use retention::RetentionView;
+pub use schedule::{
+    ClassroomList, ClassroomView, GroupList, GroupView, HolidayList, HolidayView, MemberList, MemberView,
+    MembershipView, MembershipsView, NamedView, PlannedSessionsView, RoomDeviceView, SessionList,
+    SessionView, TermList, TermView,
+};
 pub use setup::SetupView;
 pub use sighting::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{EnrollmentGateView, SiteList, SiteView};

@@ -21,6 +21,8 @@ pub struct SiteView {
     pub name: String,
     /// What whoever asks may do there: `admin`, `reviewer`, `viewer` or `capture`.
     pub role: &'static str,
+    /// What its clocks show, as `Europe/Berlin`.
+    pub time_zone: String,
     /// RFC 3339.
     pub create_time: Option<Timestamp>,
     /// Since when it can only be looked at; RFC 3339.
@@ -53,9 +55,9 @@ pub struct SiteList;
 
 impl From<v1::Site> for SiteView {
     fn from(site: v1::Site) -> Self {
-        let v1::Site { id, name, create_time, archive_time, role } = site;
+        let v1::Site { id, name, create_time, archive_time, role, time_zone } = site;
         let (create_time, archive_time) = (time(create_time.as_ref()), time(archive_time.as_ref()));
-        Self { id, name, role: word(role, Role::as_str), create_time, archive_time }
+        Self { id, name, role: word(role, Role::as_str), time_zone, create_time, archive_time }
     }
 }
 
@@ -66,6 +68,7 @@ impl Report for SiteView {
             &[
                 ("name", self.name.clone()),
                 ("your role", self.role.to_owned()),
+                ("time zone", self.time_zone.clone()),
                 ("created", moment(style, self.create_time)),
                 ("archived", moment(style, self.archive_time)),
                 ("id", self.id.clone()),

@@ -117,6 +117,20 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::PhotoConsentRefused
         | R::ImportInvalid
         | R::PairNotFound
+        | R::TermNotFound
+        | R::TermExists
+        | R::HolidayNotFound
+        | R::HolidayExists
+        | R::GroupNotFound
+        | R::GroupExists
+        | R::MemberNotFound
+        | R::MemberExists
+        | R::RoomNotFound
+        | R::RoomExists
+        | R::ClassSessionNotFound
+        | R::ClassSessionState
+        | R::ScheduleChanged
+        | R::InUse
         | R::GalleryTooSmall
         | R::ThresholdsChanged
         | R::DeviceNotFound

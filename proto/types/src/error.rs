@@ -70,6 +70,34 @@ vocabulary! {
     PairNotFound = "PAIR_NOT_FOUND",
     /// A file that students are to be read from can't be one.
     ImportInvalid = "IMPORT_INVALID",
+    /// No term of that id or name.
+    TermNotFound = "TERM_NOT_FOUND",
+    /// A term of that name or external id exists.
+    TermExists = "TERM_EXISTS",
+    /// No holiday of that id.
+    HolidayNotFound = "HOLIDAY_NOT_FOUND",
+    /// A holiday of that name begins on that day.
+    HolidayExists = "HOLIDAY_EXISTS",
+    /// No group of that id or name.
+    GroupNotFound = "GROUP_NOT_FOUND",
+    /// A group of that name or external id exists.
+    GroupExists = "GROUP_EXISTS",
+    /// The student is no member of the group.
+    MemberNotFound = "MEMBER_NOT_FOUND",
+    /// The student is a member of the group on some of these days.
+    MemberExists = "MEMBER_EXISTS",
+    /// No room of that id or name.
+    RoomNotFound = "ROOM_NOT_FOUND",
+    /// A room of that name exists.
+    RoomExists = "ROOM_EXISTS",
+    /// No class session of that id.
+    ClassSessionNotFound = "CLASS_SESSION_NOT_FOUND",
+    /// The class session is in a state in which that can't be done.
+    ClassSessionState = "CLASS_SESSION_STATE",
+    /// Somebody has changed the term, group, room or class session since; look at it, and decide again.
+    ScheduleChanged = "SCHEDULE_CHANGED",
+    /// Something depends on it; that has to go first.
+    InUse = "IN_USE",
     /// Somebody has set other thresholds since; look at them, and decide again.
     ThresholdsChanged = "THRESHOLDS_CHANGED",
     /// The gallery holds too few faces to conclude anything from them.

@@ -67,14 +67,24 @@ ids! {
     CheckInId
     /// A person's word on a mark.
     CorrectionId
+    /// A file or an address that sessions are imported from, again and again.
+    CalendarId
+    /// When a group is expected somewhere: what attendance is taken of.
+    ClassSessionId
     /// A key that seals faces, and that can be destroyed alone.
     DataKeyId
     /// An agent or a camera.
     DeviceId
     /// A time in which somebody need not be there.
     ExcuseId
+    /// Those who are expected together: a class, a course, a team, a shift.
+    GroupId
+    /// Days without sessions.
+    HolidayId
     /// One verdict on a sighting, or the taking back of one.
     ReviewId
+    /// Where devices and sessions are.
+    RoomId
     /// One sighting.
     SightingId
     /// A school or a company location: what shares a gallery, students' numbers, rooms and thresholds.
@@ -83,6 +93,8 @@ ids! {
     StudentId
     /// An enrolled embedding.
     TemplateId
+    /// A school year, a semester, a quarter.
+    TermId
     /// Somebody who logs in.
     UserId
 }

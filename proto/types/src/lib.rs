@@ -12,8 +12,8 @@ mod vocabulary;
 
 pub use error::{ErrorReason, ProtocolError};
 pub use ids::{
-    AppealId, CheckInId, CorrectionId, DataKeyId, DeviceId, ExcuseId, IdError, ReviewId, SightingId, SiteId,
-    StudentId, TemplateId, UserId,
+    AppealId, CalendarId, CheckInId, ClassSessionId, CorrectionId, DataKeyId, DeviceId, ExcuseId, GroupId,
+    HolidayId, IdError, ReviewId, RoomId, SightingId, SiteId, StudentId, TemplateId, TermId, UserId,
 };
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
@@ -21,5 +21,5 @@ pub use vocabulary::{
     CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
     DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS,
     Mark, PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState, Role,
-    StudentField, UnknownWord, Verdict, WatchState,
+    SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState,
 };

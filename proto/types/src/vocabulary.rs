@@ -171,6 +171,36 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How far a class session is.
+    SessionState, "state of a session";
+    /// It has not begun.
+    Planned = "planned",
+    /// People are expected: from somewhat before the start on.
+    Open = "open",
+    /// It is over, and what was seen may still come.
+    Closing = "closing",
+    /// Its attendance is final.
+    Finalised = "finalised",
+    /// It does not take place.
+    Cancelled = "cancelled",
+}
+
+vocabulary! {
+    /// From where a class session is known.
+    SessionSource, "source of a session";
+    /// A person.
+    Manual = "manual",
+    /// A table.
+    Csv = "csv",
+    /// A OneRoster bundle.
+    Oneroster = "oneroster",
+    /// An iCalendar file.
+    Icalendar = "icalendar",
+    /// A weekly pattern.
+    Pattern = "pattern",
+}
+
+vocabulary! {
     /// What a person said of a sighting.
     Verdict, "verdict";
     /// It is the predicted student, or the corrected one.

@@ -135,7 +135,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
             return Self::Erased;
         }
         match *state {
-            SqlState::UNIQUE_VIOLATION => {
+            SqlState::UNIQUE_VIOLATION | SqlState::EXCLUSION_VIOLATION => {
                 let constraint = error.as_db_error().and_then(|said| said.constraint());
                 Self::Taken(constraint.unwrap_or_default().to_owned())
             }

@@ -56,6 +56,27 @@ pub(super) fn optional_id<I: std::str::FromStr<Err = cavs_types::IdError>>(
     text.parse().map(Some).map_err(|error| ProtocolError::invalid(field, error))
 }
 
+/// Which fields a change is of: those of the mask, or without one those that hold something. `fields` are all that
+/// can be changed, and whether each holds something.
+pub(super) fn masked(
+    mask: Option<prost_types::FieldMask>,
+    fields: &[(&'static str, bool)],
+) -> Result<Vec<&'static str>, ProtocolError> {
+    match mask {
+        Some(mask) if !mask.paths.is_empty() => {
+            let field = |path: &String| {
+                let known = fields.iter().find(|(name, _)| name == path);
+                known.map(|(name, _)| *name).ok_or_else(|| {
+                    let shown: String = path.chars().take(64).collect();
+                    ProtocolError::invalid("update_mask", format_args!("{shown:?} can't be changed"))
+                })
+            };
+            mask.paths.iter().map(field).collect()
+        }
+        _ => Ok(fields.iter().filter(|(_, holds)| *holds).map(|(name, _)| *name).collect()),
+    }
+}
+
 /// A name of the wire to look something up by: empty is none.
 pub(super) fn optional_name(field: &'static str, text: &str) -> Result<Option<String>, ProtocolError> {
     if text.is_empty() { Ok(None) } else { lookup_name(field, text).map(Some) }

@@ -3,11 +3,13 @@
 
 mod access;
 mod auth;
+mod class_sessions;
 mod connect;
 mod convert;
 mod devices;
 mod enrollment;
 mod gallery;
+mod groups;
 mod health;
 mod heartbeat;
 mod ingest;
@@ -15,6 +17,7 @@ mod layer;
 mod proxy_to_wire;
 mod retention;
 mod review;
+mod rooms;
 mod sighting_from_wire;
 mod sightings;
 mod sites;
@@ -22,6 +25,7 @@ mod stats;
 mod status;
 mod streams;
 mod students;
+mod terms;
 mod watch;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -32,10 +36,12 @@ use cavs_proto::{
     v1::{
         auth_service_server::AuthServiceServer, device_service_server::DeviceServiceServer,
         enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
-        ingest_service_server::IngestServiceServer, retention_service_server::RetentionServiceServer,
-        review_service_server::ReviewServiceServer, sighting_service_server::SightingServiceServer,
-        site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
-        student_service_server::StudentServiceServer,
+        group_service_server::GroupServiceServer, ingest_service_server::IngestServiceServer,
+        retention_service_server::RetentionServiceServer, review_service_server::ReviewServiceServer,
+        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
+        sighting_service_server::SightingServiceServer, site_service_server::SiteServiceServer,
+        stats_service_server::StatsServiceServer, student_service_server::StudentServiceServer,
+        term_service_server::TermServiceServer,
     },
 };
 use http::{HeaderValue, Request, Response};
@@ -111,6 +117,10 @@ pub async fn serve_api(
         keys,
         retention,
         statistics,
+        terms,
+        groups,
+        rooms,
+        class_sessions,
         ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -122,6 +132,10 @@ pub async fn serve_api(
         .add(SiteServiceServer::new(sites::SiteApi::new(sites)))
         .add(StatsServiceServer::new(stats::StatsApi::new(statistics)))
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
+        .add(TermServiceServer::new(terms::TermApi::new(terms)))
+        .add(GroupServiceServer::new(groups::GroupApi::new(groups)))
+        .add(RoomServiceServer::new(rooms::RoomApi::new(rooms)))
+        .add(SessionServiceServer::new(class_sessions::SessionApi::new(class_sessions)))
         .add(DeviceServiceServer::new(devices::DeviceApi::new(devices, watches)))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))

@@ -2,10 +2,11 @@ use cavs_proto::{enum_to_wire, status_of, to_timestamp, v1};
 use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
-use super::convert::{account, page_request, required_id, total_to_wire};
+use super::convert::{account, masked, page_request, required_id, total_to_wire};
 use crate::{
     page::ListName,
     people::{SiteKey, SiteRole, Sites, site_name},
+    schedule::time_zone,
     text::lookup_name,
 };
 
@@ -62,7 +63,24 @@ impl v1::site_service_server::SiteService for SiteApi {
         let v1::RenameSiteRequest { site_id, name } = request.into_inner();
         let id = required_id("site_id", &site_id).map_err(status_of)?;
         let name = site_name(&name).map_err(status_of)?;
-        Ok(Response::new(v1::Site::from(self.0.rename(id, &name, by).await?).into()))
+        Ok(Response::new(v1::Site::from(self.0.update(id, Some(&name), None, by).await?).into()))
+    }
+
+    async fn update_site(
+        &self,
+        request: Request<v1::UpdateSiteRequest>,
+    ) -> Result<Response<v1::UpdateSiteResponse>, Status> {
+        let by = account(&request)?.user.id;
+        let v1::UpdateSiteRequest { site, update_mask } = request.into_inner();
+        let site = site.ok_or(ProtocolError::Missing { field: "site" }).map_err(status_of)?;
+        let id = required_id("site.id", &site.id).map_err(status_of)?;
+        let fields = [("name", !site.name.is_empty()), ("time_zone", !site.time_zone.is_empty())];
+        let paths = masked(update_mask, &fields).map_err(status_of)?;
+        let name = paths.contains(&"name").then(|| site_name(&site.name)).transpose().map_err(status_of)?;
+        let zone = paths.contains(&"time_zone").then(|| time_zone("site.time_zone", &site.time_zone));
+        let zone = zone.transpose().map_err(status_of)?.map(|(name, _)| name);
+        let updated = self.0.update(id, name.as_deref(), zone.as_deref(), by).await?;
+        Ok(Response::new(v1::Site::from(updated).into()))
     }
 
     async fn archive_site(
@@ -96,6 +114,7 @@ impl From<SiteRole> for v1::Site {
             create_time: Some(to_timestamp(site.created_at)),
             archive_time: site.archived_at.map(to_timestamp),
             role: enum_to_wire(role),
+            time_zone: site.time_zone,
         }
     }
 }

@@ -5,6 +5,7 @@ mod locks;
 mod records;
 mod retention;
 mod reviews;
+mod schedule;
 mod schema;
 mod sites;
 mod students;

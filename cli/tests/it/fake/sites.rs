@@ -14,6 +14,7 @@ fn site(number: usize, name: &str) -> v1::Site {
         create_time: Some(to_timestamp("2026-03-01T10:00:00Z".parse().unwrap())),
         archive_time: None,
         role: v1::Role::Admin.into(),
+        time_zone: "UTC".to_owned(),
     }
 }
 
@@ -87,6 +88,24 @@ impl v1::site_service_server::SiteService for Service {
         self.authorise(&request)?;
         let v1::RenameSiteRequest { site_id, name } = request.into_inner();
         self.change(&site_id, |site| site.name = name)
+    }
+
+    async fn update_site(
+        &self,
+        request: Request<v1::UpdateSiteRequest>,
+    ) -> Result<Response<v1::UpdateSiteResponse>, Status> {
+        self.authorise(&request)?;
+        let v1::UpdateSiteRequest { site, update_mask } = request.into_inner();
+        let (changed, paths) = (site.unwrap(), update_mask.unwrap().paths);
+        self.change(&changed.id, |site| {
+            for path in &paths {
+                match path.as_str() {
+                    "name" => site.name.clone_from(&changed.name),
+                    "time_zone" => site.time_zone.clone_from(&changed.time_zone),
+                    _ => panic!("{path}"),
+                }
+            }
+        })
     }
 
     async fn archive_site(

@@ -13,6 +13,8 @@ pub struct Site {
     pub id: SiteId,
     /// Unique among all sites.
     pub name: String,
+    /// What its clocks show: a name of the IANA time zone database.
+    pub time_zone: String,
     /// When it was added.
     pub created_at: Timestamp,
     /// Since when it can only be looked at.
@@ -109,6 +111,7 @@ mod tests {
             site: Site {
                 id: SiteId::generate(),
                 name: name.to_owned(),
+                time_zone: "UTC".to_owned(),
                 created_at: Timestamp::UNIX_EPOCH,
                 archived_at: archived.then_some(Timestamp::UNIX_EPOCH),
             },

@@ -263,6 +263,12 @@ pub struct StudentRef {
     pub name: String,
 }
 
+impl From<StudentState> for StudentRef {
+    fn from(state: StudentState) -> Self {
+        Self { id: state.id, number: state.profile.number, name: state.profile.name }
+    }
+}
+
 /// Which students.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StudentFilter {

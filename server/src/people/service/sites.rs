@@ -67,14 +67,21 @@ impl Sites {
         Ok(self.store.roles(user, NAMED).await?)
     }
 
-    /// Gives a site another name.
+    /// Gives a site another name or another time zone.
     ///
     /// # Errors
     /// `SITE_NOT_FOUND`, `SITE_EXISTS`.
-    pub async fn rename(&self, id: SiteId, name: &str, by: UserId) -> Result<SiteRole, ServiceError> {
-        let renamed = self.store.rename(id, name).await;
-        renamed.map_err(|error| not_found(error, id, |error| name_taken(error, name)))?;
-        info!(site = %id, %by, "renamed a site");
+    pub async fn update(
+        &self,
+        id: SiteId,
+        name: Option<&str>,
+        time_zone: Option<&str>,
+        by: UserId,
+    ) -> Result<SiteRole, ServiceError> {
+        let updated = self.store.update(id, name, time_zone).await;
+        let taken = |error| name_taken(error, name.unwrap_or_default());
+        updated.map_err(|error| not_found(error, id, taken))?;
+        info!(site = %id, %by, "changed a site");
         self.get(by, &SiteKey::Id(id)).await
     }
 

@@ -10,14 +10,14 @@ use crate::{
 
 /// A site, with the role that a user has in it: `u` is a row of users.
 pub(super) const ROLES_OF_U: &str = "
-    SELECT s.id AS site_id, s.name AS site_name, s.created_at, s.archived_at,
+    SELECT s.id AS site_id, s.name AS site_name, s.time_zone, s.created_at, s.archived_at,
         CASE WHEN u.is_operator THEN 'admin' ELSE r.role END AS role
     FROM sites s LEFT JOIN user_roles r ON r.site_id = s.id AND r.user_id = u.id
     WHERE (u.is_operator OR r.role IS NOT NULL)";
 
 /// The same of one user, for lists.
 const SELECT: &str = "
-    SELECT s.id AS site_id, s.name AS site_name, s.created_at, s.archived_at,
+    SELECT s.id AS site_id, s.name AS site_name, s.time_zone, s.created_at, s.archived_at,
         CASE WHEN u.is_operator THEN 'admin' ELSE r.role END AS role";
 const FROM: &str =
     "sites s CROSS JOIN users u LEFT JOIN user_roles r ON r.site_id = s.id AND r.user_id = u.id";
@@ -42,7 +42,7 @@ impl SiteStore {
     pub async fn create(&self, name: &str) -> Result<Site, DatabaseError> {
         let sql = "WITH s AS (INSERT INTO sites (id, name) VALUES ($1, $2) RETURNING *),
                    clock AS (INSERT INTO gallery_clock (site_id, sequence) SELECT id, 0 FROM s)
-                   SELECT id AS site_id, name AS site_name, created_at, archived_at FROM s";
+                   SELECT id AS site_id, name AS site_name, time_zone, created_at, archived_at FROM s";
         let id = SiteId::generate();
         site(&self.db.client().await?.query_one(sql, &[&id.uuid(), &name]).await?)
     }
@@ -98,13 +98,19 @@ impl SiteStore {
         rows.iter().map(site_role).collect()
     }
 
-    /// Gives a site another name.
+    /// Gives a site another name or another time zone.
     ///
     /// # Errors
     /// `NotFound`: the site. `Taken`: the name.
-    pub async fn rename(&self, id: SiteId, name: &str) -> Result<(), DatabaseError> {
-        let sql = "UPDATE sites SET name = $2 WHERE id = $1";
-        match self.db.client().await?.execute(sql, &[&id.uuid(), &name]).await? {
+    pub async fn update(
+        &self,
+        id: SiteId,
+        name: Option<&str>,
+        time_zone: Option<&str>,
+    ) -> Result<(), DatabaseError> {
+        let sql =
+            "UPDATE sites SET name = coalesce($2, name), time_zone = coalesce($3, time_zone) WHERE id = $1";
+        match self.db.client().await?.execute(sql, &[&id.uuid(), &name, &time_zone]).await? {
             0 => Err(DatabaseError::NotFound),
             _ => Ok(()),
         }
@@ -162,6 +168,7 @@ fn site(row: &Row) -> Result<Site, DatabaseError> {
     Ok(Site {
         id: row.try_get::<_, Uuid>("site_id")?.into(),
         name: row.try_get("site_name")?,
+        time_zone: row.try_get("time_zone")?,
         created_at: row.try_get("created_at")?,
         archived_at: row.try_get("archived_at")?,
     })
