@@ -341,6 +341,8 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::ThresholdsChanged => Some("see: cavs thresholds list; then set them again"),
         R::GalleryTooSmall => Some("enroll more students first"),
         R::StudentErased => Some("to enroll the person again, add them as a new student"),
+        R::DeviceChanged => Some("see: cavs devices show DEVICE; then change it again"),
+        R::DeviceInactive => Some("to let it speak again: cavs devices update DEVICE --status active"),
         R::StudentChanged => Some("see: cavs students show STUDENT; then change it again"),
         R::StudentInactive => Some("run: cavs students reactivate STUDENT"),
         R::PhotoConsentRefused => {

@@ -46,6 +46,7 @@ impl Exit {
             | R::DeviceIdentityMissing
             | R::DeviceUnknown
             | R::DeviceRevoked
+            | R::DeviceInactive
             | R::CameraNotProxied
             | R::DeviceMismatch => Self::NotAuthorised,
             R::Overloaded
@@ -68,6 +69,7 @@ impl Exit {
             | R::StudentEmailTaken
             | R::StudentExternalIdTaken
             | R::StudentChanged
+            | R::DeviceChanged
             | R::StudentInactive
             | R::PhotoConsentRefused
             | R::GalleryTooSmall

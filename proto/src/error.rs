@@ -20,6 +20,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         R::RoleInsufficient
         | R::DeviceUnknown
         | R::DeviceRevoked
+        | R::DeviceInactive
         | R::CameraNotProxied
         | R::DeviceMismatch => Code::PermissionDenied,
         R::FrameTooLarge | R::MessageTooLarge => Code::OutOfRange,
@@ -27,7 +28,11 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         R::SpoolUnavailable | R::ShuttingDown | R::VisionUnavailable | R::DatabaseUnavailable => {
             Code::Unavailable
         }
-        R::StreamReplaced | R::ThresholdsChanged | R::StudentChanged | R::ScheduleChanged => Code::Aborted,
+        R::StreamReplaced
+        | R::ThresholdsChanged
+        | R::StudentChanged
+        | R::ScheduleChanged
+        | R::DeviceChanged => Code::Aborted,
         R::DeviceConnectedTwice
         | R::SiteRequired
         | R::SiteArchived

@@ -73,7 +73,7 @@ on_the_wire! {
     RetentionState { Running Done Failed }
     Role { Admin Reviewer Viewer Capture }
     DeviceKind { Agent Esp32Cam }
-    DeviceStatus { Active Revoked }
+    DeviceStatus { Active Inactive Maintenance Revoked }
     GalleryMode { Auto Exact Hnsw }
     Grouping { Best Mean }
     RateBasis { Gallery Pack Floor }

@@ -31,8 +31,8 @@ fn a_device_says_how_it_is_and_takes_settings() {
     let script = format!("while cat {photograph:?}; do sleep 0.2; done");
     let source = format!("[source]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", {script:?}]\n");
     fs::write(&config, format!("{before}{source}[settings]\ntrial = 1\n[vision]{after}")).unwrap();
-    let arguments = ["run", "--config", config.to_str().unwrap()];
-    let agent = Process::start("cavs-edge-agent", &arguments, &device.directory.join("agent.log"));
+    let arguments_of_agent = ["run", "--config", config.to_str().unwrap()];
+    let agent = Process::start("cavs-edge-agent", &arguments_of_agent, &device.directory.join("agent.log"));
 
     let shown =
         until(&site, "a heartbeat", |device| device["heartbeat"]["health"]["frames"].as_u64() > Some(0));
@@ -69,6 +69,40 @@ fn a_device_says_how_it_is_and_takes_settings() {
     let sighting = site.cli.json(&["sightings", "show", id]);
     assert_eq!(sighting["clock"], "synchronised");
     assert!(sighting["track"]["entered_at"].is_string(), "{sighting:#}");
+
+    // What was pushed, and by whom.
+    let history = site.cli.json(&["devices", "settings", "history", "camera"]);
+    let versions = history["versions"].as_array().unwrap();
+    assert_eq!(versions.iter().map(|v| v["version"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 2, 1]);
+    assert_eq!(
+        (&versions[1]["set"]["tracking.settle"], &versions[1]["pushed_by"]),
+        (&"0.5".into(), &"admin".into())
+    );
+
+    // Its states, as somebody sees them who watches.
+    let log = site.path("watch.csv");
+    let arguments = ["devices", "watch", "camera", "--columns", "status,online,seen_address", "-o", "csv"];
+    let watch = site.cli.start(&arguments, &log);
+    let until_said = |process: &Process, what: &str| {
+        let begun = Instant::now();
+        while !process.output().contains(what) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {}", process.output());
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until_said(&watch, "active,true,127.0.0.1");
+    let set = |status: &str| site.cli.json(&["devices", "update", "camera", "--status", status]);
+    assert_eq!(set("maintenance")["status"], "maintenance");
+    until_said(&watch, "maintenance,true,");
+    set("inactive");
+    until_said(&watch, "inactive,");
+    until_said(&agent, "DEVICE_INACTIVE");
+    until_said(&agent, "--status active");
+    assert_eq!(agent.terminate(), Some(0), "it has kept what it saw");
+    set("active");
+    let agent = Process::start("cavs-edge-agent", &arguments_of_agent, &device.directory.join("agent.log"));
+    let back = until(&site, "back", |device| device["online"] == true && device["spooled"] == 0);
+    assert_eq!(back["status"], "active");
     assert_eq!(agent.terminate(), Some(0));
 }
 

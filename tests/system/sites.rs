@@ -186,7 +186,9 @@ impl Known {
             }
             (_, "student_id" | "other_student_id" | "predicted_student_id" | "corrected_student_id")
             | ("GetStudentRequest", "id") => &self.student,
-            (_, "device_id" | "proxy_id") | ("GetDeviceRequest", "id") => &self.device,
+            (_, "device_id" | "proxy_id") | ("GetDeviceRequest" | "Device", "id") => &self.device,
+            ("Device", "name") => return "new".to_owned(),
+            ("Device" | "SettingsReport", _) => return String::new(),
             (_, "sighting_id") | ("GetSightingRequest", "id") => &self.sighting,
             (_, "template_id") => &self.template,
             (_, "site_id") | ("GetSiteRequest", "id") => &self.site,

@@ -4,10 +4,11 @@ use std::{
     fmt::Display,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
-use cavs_types::{DeviceKind, SETTINGS, SettingKind};
+use cavs_types::{DeviceKind, DeviceStatus, SETTINGS, SettingKind};
 use clap::builder::PossibleValue;
 use jiff::{SignedDuration, Zoned};
 
@@ -17,13 +18,18 @@ use crate::{
     completion,
     config::Config,
     error::CliError,
+    exit::Exit,
+    list::ListWriter,
     lookup,
+    output::Format,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{CoverageView, DeviceList, DeviceTokenView, DeviceView, RevokedTokensView},
+    view::{CoverageView, DeviceList, DeviceTokenView, DeviceView, RevokedTokensView, SettingsHistory},
 };
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+/// Until a watch that was cut off is tried again.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// What `cavs devices` does.
 #[derive(Debug, clap::Subcommand)]
@@ -86,7 +92,10 @@ pub enum DevicesCommand {
         #[arg(long, requires = "revoke")]
         yes: bool,
     },
-    /// Rename a device, or say that it watches another room from now on
+    /// Change what is said of a device: its name, its room, whether it may speak, what is noted of it
+    ///
+    /// An inactive device may not speak until it is active again; it keeps what it sees, and nothing is lost. One in
+    /// maintenance may: what it sees is left to people, and that it does not see somebody proves nothing.
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Update {
         /// Name or id
@@ -98,7 +107,28 @@ pub enum DevicesCommand {
         /// The room that it watches; empty for none
         #[arg(long, group = "change")]
         classroom: Option<String>,
+        /// Whether it may speak
+        #[arg(long, group = "change", value_parser = settable_status)]
+        status: Option<DeviceStatus>,
+        /// A note, such as where it hangs; empty for none
+        #[arg(long, group = "change")]
+        description: Option<String>,
+        /// Its IP address, as a note; empty for none
+        #[arg(long, value_name = "IP", group = "change")]
+        address: Option<String>,
+        /// Its hardware address, as a note; empty for none
+        #[arg(long, value_name = "MAC", group = "change")]
+        mac: Option<String>,
     },
+    /// Tell of devices as they change: status, last heartbeat, the settings that they run with
+    Watch {
+        /// Name or id of the only one
+        #[arg(value_name = "DEVICE", add = completion::devices())]
+        device: Option<String>,
+    },
+    /// What was pushed to devices
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Put another machine in a device's place, and take the old one's right to speak, for ever
     ///
     /// The new one has the old one's name and room, the settings that were pushed to it, its proxy and its
@@ -120,6 +150,29 @@ pub enum DevicesCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What `cavs devices settings` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum SettingsCommand {
+    /// List what was ever pushed to a device, the newest first: who did, when, and what it changed
+    History {
+        /// Name or id
+        #[arg(value_name = "DEVICE", add = completion::devices())]
+        device: String,
+        /// How many entries are listed.
+        #[command(flatten)]
+        extent: Extent,
+    },
+}
+
+/// A status that people can give; a device is revoked by a command of its own.
+fn settable_status(text: &str) -> Result<DeviceStatus, String> {
+    match text.parse() {
+        Ok(DeviceStatus::Revoked) => Err("for ever: run cavs devices revoke".to_owned()),
+        Ok(status) => Ok(status),
+        Err(_) => Err("active, inactive or maintenance".to_owned()),
+    }
 }
 
 /// Options of `cavs devices configure`.
@@ -256,11 +309,47 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             printer.note("it is shown this once; the header is: Authorization: Bearer TOKEN");
             Ok(())
         }
-        DevicesCommand::Update { device, name, classroom } => {
-            let device_id = lookup::device(&api, &device).await?.id;
-            let request = v1::UpdateDeviceRequest { device_id, name, classroom };
+        DevicesCommand::Update { device, name, classroom, status, description, address, mac } => {
+            let id = lookup::device(&api, &device).await?.id;
+            let given = [
+                ("name", name.is_some()),
+                ("classroom", classroom.is_some()),
+                ("status", status.is_some()),
+                ("description", description.is_some()),
+                ("noted_address", address.is_some()),
+                ("mac_address", mac.is_some()),
+            ];
+            let given = given.iter().filter(|(_, given)| *given);
+            let paths = given.map(|(path, _)| (*path).to_owned()).collect();
+            let device = v1::Device {
+                id,
+                name: name.unwrap_or_default(),
+                classroom: classroom.unwrap_or_default(),
+                status: status.map(enum_to_wire).unwrap_or_default(),
+                description: description.unwrap_or_default(),
+                noted_address: address.unwrap_or_default(),
+                mac_address: mac.unwrap_or_default(),
+                ..Default::default()
+            };
+            let request = v1::UpdateDeviceRequest {
+                device: Some(device),
+                update_mask: Some(prost_types::FieldMask { paths }),
+                ..Default::default()
+            };
             let device = api.one(api.devices().update_device(request)).await?;
             printer.report(&DeviceView::from(device))
+        }
+        DevicesCommand::Watch { device } => watch(api, device, config, printer).await,
+        DevicesCommand::Settings(SettingsCommand::History { device, extent }) => {
+            let device_id = lookup::device(&api, &device).await?.id;
+            paging::list::<SettingsHistory, _>(extent, printer, async |query| {
+                let PageQuery { size: page_size, token: page_token, with_total: _ } = query;
+                let device_id = device_id.clone();
+                let request = v1::ListDeviceSettingsRequest { device_id, page_size, page_token };
+                let page = api.call(api.devices().list_device_settings(request)).await?;
+                Ok(Page { items: page.versions, next: page.next_page_token, total: 0, total_exact: false })
+            })
+            .await
         }
         DevicesCommand::Replace { device, yes } => {
             let old = lookup::device(&api, &device).await?;
@@ -279,6 +368,48 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
             let device_id = confirmed("Revoke", device, yes, printer)?;
             let device = api.one(api.devices().revoke_device(v1::RevokeDeviceRequest { device_id })).await?;
             printer.report(&DeviceView::from(device))
+        }
+    }
+}
+
+/// Tells of devices until nobody listens any more.
+async fn watch(
+    mut api: Api,
+    device: Option<String>,
+    config: &Config,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    if matches!(printer.format(), Format::Json | Format::Yaml) {
+        return Err(CliError::usage("a document that never ends: use -o jsonl, -o csv or a table"));
+    }
+    let device_id = lookup::device_id(&api, device.as_deref()).await?;
+    let mut writer = ListWriter::<DeviceList>::new(printer);
+    loop {
+        let request = v1::WatchDevicesRequest { device_id: device_id.clone() };
+        let ended = async {
+            let mut stream = api.call(api.devices().watch_devices(request)).await?;
+            while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
+                let devices: Vec<DeviceView> = message.devices.into_iter().map(Into::into).collect();
+                if !writer.page(&devices)? {
+                    return Ok(false);
+                }
+            }
+            Ok::<bool, CliError>(true)
+        };
+        match ended.await {
+            Ok(false) => return Ok(()),
+            // It ends by itself from time to time.
+            Ok(true) => {}
+            Err(error) if error.exit() == Exit::Unavailable => {
+                printer.note(&format!("{error}; trying again"));
+                tokio::time::sleep(AGAIN).await;
+                match Api::connect(config).await {
+                    Ok(again) => api = again,
+                    Err(error) if error.exit() == Exit::Unavailable => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
 }

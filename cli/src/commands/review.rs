@@ -83,7 +83,7 @@ for to approve, what others have claimed and what you have flagged yourself, is 
 }
 
 const ABOUT_REASONS: &str = "Reasons are LOW_SIMILARITY, NARROW_MARGIN, CONFUSABLE_PAIR, FACE_NOT_UPRIGHT, LOW_LIVENESS, \
-LOW_QUALITY and TIME_IMPLAUSIBLE.";
+LOW_QUALITY, TIME_IMPLAUSIBLE and DEVICE_IN_MAINTENANCE.";
 
 /// Options of `cavs review list`.
 #[derive(Debug, clap::Args)]

@@ -50,6 +50,7 @@ impl Why {
                 });
             }
             PredictionReason::LowQuality => "too poor a picture",
+            PredictionReason::DeviceInMaintenance => "seen by a device in maintenance",
             PredictionReason::TimeImplausible => "seen at a time that can't be",
             PredictionReason::EmptyGallery => "nobody was enrolled",
             PredictionReason::PackNotServed => "made by a model pack that the server does not serve",

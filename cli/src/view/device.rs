@@ -26,8 +26,16 @@ pub struct DeviceView {
     pub kind: &'static str,
     /// The classroom in which it is.
     pub classroom: String,
-    /// `active` or `revoked`.
+    /// `active`, `inactive`, `maintenance` or `revoked`.
     pub status: &'static str,
+    /// What people note of it.
+    pub description: String,
+    /// The IP address that people noted.
+    pub noted_address: String,
+    /// The IP address from which it connected last.
+    pub seen_address: String,
+    /// Its hardware address, as people noted it.
+    pub mac_address: String,
     /// RFC 3339.
     pub create_time: Option<Timestamp>,
     /// RFC 3339; null until the device has spoken for the first time.
@@ -201,6 +209,10 @@ impl From<v1::Device> for DeviceView {
             kind: word(device.kind, DeviceKind::as_str),
             classroom: device.classroom,
             status: word(device.status, DeviceStatus::as_str),
+            description: device.description,
+            noted_address: device.noted_address,
+            seen_address: device.seen_address,
+            mac_address: device.mac_address,
             create_time: time(device.create_time.as_ref()),
             last_seen_time: time(device.last_seen_time.as_ref()),
             agent_version: device.agent_version,
@@ -405,7 +417,11 @@ impl Report for DeviceView {
             ("kind", self.kind.to_owned()),
             ("classroom", self.classroom.clone()),
             ("status", format!("{}, {}", self.status, self.online())),
+            ("description", self.description.clone()),
             ("last seen", self.last_seen(style)),
+            ("connects from", self.seen_address.clone()),
+            ("noted address", self.noted_address.clone()),
+            ("MAC", self.mac_address.clone()),
         ];
         lines.extend(self.alarms(style));
         lines.extend([
@@ -444,6 +460,58 @@ impl Report for DeviceView {
         ];
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")
+    }
+}
+
+/// What was pushed to a device at one time.
+#[derive(Debug, Clone, Serialize)]
+pub struct SettingsVersionView {
+    /// Counts up with every change.
+    pub version: u64,
+    /// RFC 3339.
+    pub push_time: Option<Timestamp>,
+    /// Name of the user who pushed them.
+    pub pushed_by: String,
+    /// Those that the version before did not have so, by SECTION.KEY.
+    pub set: BTreeMap<String, String>,
+    /// Those that it leaves to the device again.
+    pub unset: Vec<String>,
+    /// All of them, by SECTION.KEY.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl From<v1::DeviceSettingsVersion> for SettingsVersionView {
+    fn from(version: v1::DeviceSettingsVersion) -> Self {
+        Self {
+            version: version.version,
+            push_time: time(version.push_time.as_ref()),
+            pushed_by: version.pushed_by,
+            set: version.set.into_iter().collect(),
+            unset: version.unset,
+            settings: version.settings.into_iter().collect(),
+        }
+    }
+}
+
+/// What was ever pushed to a device, the newest first.
+#[derive(Debug)]
+pub struct SettingsHistory;
+
+impl List for SettingsHistory {
+    type Entry = SettingsVersionView;
+    const FIELD: &'static str = "versions";
+    const NAME: &'static str = "versions of settings";
+    const HEADER: &'static [&'static str] = &["VERSION", "PUSHED", "BY", "SET", "UNSET"];
+
+    fn cells(version: &SettingsVersionView, style: &Style) -> Vec<String> {
+        let set: Vec<String> = version.set.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        vec![
+            version.version.to_string(),
+            moment(style, version.push_time),
+            version.pushed_by.clone(),
+            set.join(" "),
+            version.unset.join(" "),
+        ]
     }
 }
 

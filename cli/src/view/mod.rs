@@ -30,7 +30,8 @@ pub use audit::{AuditAnswered, AuditView};
 pub use certs::{CertificateView, DevSetView};
 pub use context::{ContextList, ContextView, SettingView, SettingsView};
 pub use device::{
-    CoverageView, DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, WantedView,
+    CoverageView, DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, SettingsHistory,
+    WantedView,
 };
 pub use device_token::{DeviceTokenView, RevokedTokensView};
 pub use enrollment::{

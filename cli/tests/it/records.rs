@@ -195,6 +195,21 @@ fn a_camera_gets_a_proxy_and_tokens_and_loses_them() {
 }
 
 #[test]
+fn a_device_is_watched_and_its_settings_have_a_history() {
+    let fake = with_sighting();
+    let ran = fake.cavs(&["devices", "settings", "history", "room-12"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    insta::assert_snapshot!(ran.stdout);
+    let ran = fake.cavs(&["devices", "watch", "--columns", "name,status", "-o", "csv"]);
+    assert_eq!(ran.code, 4, "the session ends meanwhile: {ran:?}");
+    assert_eq!(ran.stdout, "name,status\nroom-12,active\nroom-12,maintenance\n");
+    assert_eq!(fake.cavs(&["devices", "watch", "-o", "json"]).code, 2, "it would never end");
+    let shown = fake.cavs(&["devices", "show", "room-12", "-o", "json"]).json();
+    assert_eq!(shown["today"]["gaps"][0]["reason"], "camera_frozen");
+    assert_eq!(shown["today"]["gaps"][1]["reason"], "not_watched");
+}
+
+#[test]
 fn a_device_is_renamed_moved_and_replaced() {
     let fake = with_sighting();
     let ran = fake.cavs(&["devices", "update", "room-12", "--name", "room-13", "-o", "json"]);
@@ -206,6 +221,11 @@ fn a_device_is_renamed_moved_and_replaced() {
     let ran = fake.cavs(&["devices", "update", "room-12", "--classroom", "", "-o", "json"]);
     assert_eq!((&ran.json()["name"], &ran.json()["classroom"]), (&"room-12".into(), &"".into()), "{ran:?}");
     assert_eq!(fake.cavs(&["devices", "update", "room-12"]).code, 2, "what?");
+    let more = ["--status", "maintenance", "--description", "above the door", "--mac", "b8:27:eb:00:00:07"];
+    let ran = fake.cavs(&[&["devices", "update", "room-12"][..], &more].concat());
+    insta::assert_snapshot!(ran.stdout);
+    let ran = fake.cavs(&["devices", "update", "room-12", "--status", "revoked"]);
+    assert!(ran.code == 2 && ran.stderr.contains("run cavs devices revoke"), "{ran:?}");
 
     let ran = fake.cavs(&["devices", "replace", "room-12"]);
     assert!(ran.code == 2 && ran.stderr.contains("Replace room-12"), "{ran:?}");

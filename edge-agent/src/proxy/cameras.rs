@@ -37,6 +37,8 @@ pub struct Camera {
     pub name: String,
     /// It may not speak any more.
     pub revoked: bool,
+    /// It may not speak for now.
+    pub inactive: bool,
 }
 
 /// The cameras that this proxy speaks for, as the server told them last.
@@ -89,7 +91,7 @@ impl CameraRegistry {
     /// The camera of an id, if it may speak through this proxy now.
     ///
     /// # Errors
-    /// `CAMERA_NOT_PROXIED`, `DEVICE_REVOKED`; `OVERLOADED` before the server has told any.
+    /// `CAMERA_NOT_PROXIED`, `DEVICE_REVOKED`, `DEVICE_INACTIVE`; `OVERLOADED` before the server has told any.
     pub fn by_id(&self, id: DeviceId) -> Result<Arc<Camera>, Refusal> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let camera = known.cameras.get(&id).cloned().ok_or_else(|| {
@@ -101,6 +103,9 @@ impl CameraRegistry {
         })?;
         if camera.revoked {
             return Err(Refusal::new(ErrorReason::DeviceRevoked, format!("camera {id} is revoked")));
+        }
+        if camera.inactive {
+            return Err(Refusal::new(ErrorReason::DeviceInactive, format!("camera {id} is set inactive")));
         }
         Ok(camera)
     }
@@ -139,8 +144,8 @@ impl RegisteredCameras {
                 continue;
             };
             known.tokens.extend(camera.token_hashes.iter().map(|hash| (hash.to_vec(), id)));
-            let v1::ProxiedCamera { name, revoked, .. } = camera.clone();
-            known.cameras.insert(id, Arc::new(Camera { id, name, revoked }));
+            let v1::ProxiedCamera { name, revoked, inactive, .. } = camera.clone();
+            known.cameras.insert(id, Arc::new(Camera { id, name, revoked, inactive }));
         }
         known
     }

@@ -83,6 +83,9 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         R::DeviceRevoked => {
             Some("the device was revoked; if that was a mistake, issue a new certificate for a new device")
         }
+        R::DeviceInactive => Some(
+            "somebody has set the device inactive; what it sees is kept until `cavs devices update DEVICE --status active`",
+        ),
         R::DeviceIdentityMissing => {
             Some("server.certificate names no device; issue a device certificate for this agent")
         }
@@ -113,6 +116,7 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::StudentEmailTaken
         | R::StudentExternalIdTaken
         | R::StudentChanged
+        | R::DeviceChanged
         | R::StudentInactive
         | R::PhotoConsentRefused
         | R::ImportInvalid

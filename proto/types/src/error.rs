@@ -24,6 +24,10 @@ vocabulary! {
     DeviceUnknown = "DEVICE_UNKNOWN",
     /// The device was revoked.
     DeviceRevoked = "DEVICE_REVOKED",
+    /// The device may not speak for now: somebody has set it inactive.
+    DeviceInactive = "DEVICE_INACTIVE",
+    /// Somebody else has changed the device meanwhile.
+    DeviceChanged = "DEVICE_CHANGED",
     /// This proxy does not speak for that camera: there is none, or another one does.
     CameraNotProxied = "CAMERA_NOT_PROXIED",
     /// The request names another device than the certificate or the token.

@@ -94,6 +94,8 @@ vocabulary! {
     LowQuality = "LOW_QUALITY",
     /// Captured at a time that is far from the server's clock.
     TimeImplausible = "TIME_IMPLAUSIBLE",
+    /// Seen by a device that was in maintenance.
+    DeviceInMaintenance = "DEVICE_IN_MAINTENANCE",
     /// Nobody is enrolled.
     EmptyGallery = "EMPTY_GALLERY",
     /// The probe is of a model pack that the server has no templates of.
@@ -334,6 +336,10 @@ vocabulary! {
     DeviceStatus, "status of a device";
     /// It may.
     Active = "active",
+    /// Not for now: it keeps what it sees until it may again.
+    Inactive = "inactive",
+    /// It may, but is being worked on: what it sees is left to people, and what it does not see proves nothing.
+    Maintenance = "maintenance",
     /// Never again.
     Revoked = "revoked",
 }
@@ -462,7 +468,7 @@ mod tests {
         assert_eq!(texts_of(ErasureState::ALL), ["pending", "purging", "purged"]);
         assert_eq!(texts_of(Role::ALL), ["admin", "reviewer", "viewer", "capture"]);
         assert_eq!(texts_of(DeviceKind::ALL), ["agent", "esp32_cam"]);
-        assert_eq!(texts_of(DeviceStatus::ALL), ["active", "revoked"]);
+        assert_eq!(texts_of(DeviceStatus::ALL), ["active", "inactive", "maintenance", "revoked"]);
         assert_eq!(texts_of(ClockTrust::ALL), ["unknown", "synchronised", "corrected", "unsynchronised"]);
         let is_constant = |text: &String| text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
         assert!(texts_of(PredictionReason::ALL).iter().all(is_constant));

@@ -63,7 +63,10 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
         ("cavs.v1.GalleryService", "CreateConfusablePair" | "DeleteConfusablePair") => admin,
         ("cavs.v1.StatsService", "GetStats") => viewer,
-        ("cavs.v1.DeviceService", "GetDevice" | "ListDevices" | "GetDeviceCoverage") => viewer,
+        (
+            "cavs.v1.DeviceService",
+            "GetDevice" | "ListDevices" | "GetDeviceCoverage" | "ListDeviceSettings" | "WatchDevices",
+        ) => viewer,
         ("cavs.v1.DeviceService", "CreateDevice" | "UpdateDevice" | "ReplaceDevice") => admin,
         ("cavs.v1.DeviceService", "ConfigureDevice" | "AssignCamera") => admin,
         ("cavs.v1.DeviceService", "IssueDeviceToken" | "RevokeDeviceTokens" | "RevokeDevice") => admin,

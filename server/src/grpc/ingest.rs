@@ -1,8 +1,9 @@
 //! The stream of a device: hello, then batches and heartbeats, each batch acknowledged after it
 //! is committed.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
+use cavs_net::Peer;
 use cavs_proto::{status_of, to_timestamp, v1};
 use cavs_types::{DeviceId, ErrorReason, ProtocolError, SiteId};
 use futures_util::{Stream, stream};
@@ -97,6 +98,7 @@ impl v1::ingest_service_server::IngestService for IngestApi {
             galleries: Arc::clone(&self.galleries),
             metrics: Arc::clone(&self.metrics),
             device,
+            address: request.extensions().get::<Peer>().map(|peer| peer.address.ip()),
             shutdown: self.shutdown.clone(),
             place: self.greeting.take_place(device, None),
             speaking: self.speaking.clone(),
@@ -123,6 +125,8 @@ struct Session {
     galleries: Arc<Galleries>,
     metrics: Arc<Metrics>,
     device: DeviceId,
+    /// From where it connects.
+    address: Option<IpAddr>,
     shutdown: CancellationToken,
     place: Place,
     speaking: Streams,
@@ -281,7 +285,8 @@ impl Session {
             self.stage = Stage::Probed;
             self.devices.probed(self.device, pack).await?
         } else {
-            let pushed = self.devices.connected(self.device, run, &version, pack, &settings).await?;
+            let pushed =
+                self.devices.connected(self.device, run, &version, pack, &settings, self.address).await?;
             self.place = self.speaking.take_place(self.device, Some(run));
             self.stage = Stage::Speaking(run);
             // What was noticed before this stream began is said to it, too.

@@ -6,6 +6,7 @@ mod auth;
 mod class_sessions;
 mod connect;
 mod convert;
+mod device_feed;
 mod devices;
 mod enrollment;
 mod gallery;
@@ -108,8 +109,6 @@ pub async fn serve_api(
         students,
         enrollment,
         pairs,
-        devices,
-        watches,
         reviews,
         feed,
         candidates,
@@ -136,7 +135,7 @@ pub async fn serve_api(
         .add(GroupServiceServer::new(groups::GroupApi::new(groups)))
         .add(RoomServiceServer::new(rooms::RoomApi::new(rooms)))
         .add(SessionServiceServer::new(class_sessions::SessionApi::new(class_sessions)))
-        .add(DeviceServiceServer::new(devices::DeviceApi::new(devices, watches)))
+        .add(DeviceServiceServer::new(devices::DeviceApi::new(services, shutdown.clone())))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))

@@ -9,10 +9,8 @@ pub(super) fn proxied_cameras(cameras: &[ProxiedCamera]) -> v1::ProxiedCameras {
         device_id: camera.id.to_string(),
         name: camera.name.clone(),
         classroom: camera.classroom.clone(),
-        revoked: match camera.status {
-            DeviceStatus::Active => false,
-            DeviceStatus::Revoked => true,
-        },
+        revoked: camera.status == DeviceStatus::Revoked,
+        inactive: camera.status == DeviceStatus::Inactive,
         token_hashes: camera.token_hashes.iter().map(|hash| hash.clone().into()).collect(),
     };
     v1::ProxiedCameras { cameras: cameras.iter().map(camera).collect() }

@@ -1,5 +1,6 @@
 //! What tests of this crate share: a database of their own, and an application without networks.
 
+mod devices;
 mod faces;
 mod locks;
 mod records;

@@ -14,7 +14,7 @@ use crate::{
     biometrics::{BiometricStore, Keyring, Keys},
     db::{Conditions, Database, DatabaseError, tests::TestCluster},
     error::ServiceError,
-    fleet::{DeviceChange, DeviceKey, DevicePosition, DeviceStore, NewDevice, SettingsChange},
+    fleet::{DeviceChange, DeviceKey, DevicePosition, DeviceStore, DeviceVersion, NewDevice, SettingsChange},
     page::{COUNTED, ListName, PageRequest, Total},
     people::{
         BY_NUMBER, Grant, SORTED, Student, StudentChanges, StudentFilter, StudentKey, StudentProfile,
@@ -297,15 +297,21 @@ async fn devices(db: &Database) {
     let second = store.create_device(MAIN, &new("door", DeviceKind::Esp32Cam)).await.unwrap();
     assert_eq!(store.device(MAIN, &door).await.unwrap().unwrap().id, second.id);
 
-    let change = |name, room| DeviceChange::new(name, room).unwrap();
-    store.update_device(MAIN, second.id, &change(Some(" back door "), None)).await.unwrap();
-    store.update_device(MAIN, second.id, &change(None, Some("Room 2"))).await.unwrap();
+    let change = |name: Option<&str>, room: Option<&str>| {
+        let (name, classroom) = (name.map(str::to_owned), room.map(str::to_owned));
+        DeviceChange { name, classroom, ..DeviceChange::default() }.checked().unwrap()
+    };
+    let version = DeviceVersion;
+    assert!(
+        store.update_device(MAIN, second.id, version(1), &change(Some(" back door "), None)).await.unwrap()
+    );
+    assert!(store.update_device(MAIN, second.id, version(2), &change(None, Some("Room 2"))).await.unwrap());
+    assert!(!store.update_device(MAIN, second.id, version(2), &change(None, Some("Room 3"))).await.unwrap());
     let moved = store.device(MAIN, &DeviceKey::Id(second.id)).await.unwrap().unwrap();
     assert_eq!((moved.name.as_str(), moved.classroom.as_str()), ("back door", "Room 2"));
-    let taken = store.update_device(MAIN, second.id, &change(Some("proxy"), None)).await;
+    let taken = store.update_device(MAIN, second.id, version(3), &change(Some("proxy"), None)).await;
     assert!(matches!(taken, Err(DatabaseError::Taken(_))), "{taken:?}");
-    let nobody = store.update_device(MAIN, DeviceId::generate(), &change(None, None)).await;
-    assert!(matches!(nobody, Err(DatabaseError::NotFound)), "{nobody:?}");
+    assert!(!store.update_device(MAIN, DeviceId::generate(), version(1), &change(None, None)).await.unwrap());
 
     // Pages go through all of them, those of one name too.
     let (mut names, mut token) = (Vec::new(), String::new());

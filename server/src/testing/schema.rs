@@ -7,7 +7,7 @@ use crate::db::{embedded, tests::TestCluster};
 
 /// The migrations that databases have: whoever changes one of them has a server that does not start there. A new one
 /// is a new file, and a new line here.
-const LANDED: [(u32, &str, u64); 15] = [
+const LANDED: [(u32, &str, u64); 16] = [
     (1, "people", 17_801_211_931_000_503_596),
     (2, "fleet", 3_796_194_350_748_924_198),
     (3, "sightings", 15_866_218_602_350_167_542),
@@ -21,6 +21,7 @@ const LANDED: [(u32, &str, u64); 15] = [
     (11, "audits", 1_923_484_995_481_493_861),
     (12, "template_sources", 8_133_576_024_067_639_166),
     (13, "watched_periods", 2_512_383_589_514_352_079),
+    (14, "device_states", 17_952_571_831_797_331_202),
     (15, "enrollment_gates", 223_603_944_933_142_095),
     (17, "schedule", 1_106_843_836_675_601_664),
 ];

@@ -139,7 +139,7 @@ async fn ids_of_another_site_are_unknown(
     }
     let (student, template) = (StudentId::generate(), TemplateId::generate());
     let (device, sighting) = (DeviceId::generate(), SightingId::generate());
-    let rename = DeviceChange::new(Some("x"), None).unwrap();
+    let rename = DeviceChange { name: Some("x".to_owned()), ..DeviceChange::default() };
     let settings = SettingsChange::new(true, vec![], Vec::<(String, String)>::new()).unwrap();
     the_same!(theirs.student, student, |id| app.students.get(site, &StudentKey::Id(id)));
     the_same!(theirs.student, student, |id| app.students.erase(site, id, by));
@@ -147,7 +147,7 @@ async fn ids_of_another_site_are_unknown(
     the_same!(theirs.student, student, |id| app.enrollment.check_enrollable(site, id));
     the_same!(theirs.template, template, |id| app.enrollment.delete_template(site, id));
     the_same!(theirs.device, device, |id| app.devices.device(site, &DeviceKey::Id(id)));
-    the_same!(theirs.device, device, |id| app.devices.update_device(site, id, &rename, by));
+    the_same!(theirs.device, device, |id| app.devices.update_device(site, id, None, &rename, by));
     the_same!(theirs.device, device, |id| app.devices.replace_device(site, id, by));
     the_same!(theirs.device, device, |id| app.devices.configure_device(site, id, &settings, by));
     the_same!(theirs.device, device, |id| app.devices.revoke_device(site, id, by));

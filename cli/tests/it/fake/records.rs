@@ -25,6 +25,39 @@ fn device() -> v1::Device {
 
 #[tonic::async_trait]
 impl v1::device_service_server::DeviceService for Service {
+    type WatchDevicesStream = Messages<v1::WatchDevicesResponse>;
+
+    async fn watch_devices(
+        &self,
+        request: Request<v1::WatchDevicesRequest>,
+    ) -> Result<Response<Self::WatchDevicesStream>, Status> {
+        self.authorise(&request)?;
+        let maintenance = v1::Device { status: v1::DeviceStatus::Maintenance.into(), ..device() };
+        let messages =
+            [device(), maintenance].map(|device| Ok(v1::WatchDevicesResponse { devices: vec![device] }));
+        let end = Err(status(ErrorReason::Unauthenticated, "the session has ended"));
+        let messages: Vec<_> = messages.into_iter().chain([end]).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
+    }
+
+    async fn list_device_settings(
+        &self,
+        request: Request<v1::ListDeviceSettingsRequest>,
+    ) -> Result<Response<v1::ListDeviceSettingsResponse>, Status> {
+        self.authorise(&request)?;
+        let settings = |rate: &str| [("source.rate".to_owned(), rate.to_owned())];
+        let version = |version, rate, unset| v1::DeviceSettingsVersion {
+            version,
+            settings: settings(rate).into(),
+            push_time: hour(8),
+            pushed_by: "admin".to_owned(),
+            set: settings(rate).into(),
+            unset,
+        };
+        let versions = vec![version(2, "2", vec!["motion.hold".to_owned()]), version(1, "5", vec![])];
+        Ok(Response::new(v1::ListDeviceSettingsResponse { versions, next_page_token: String::new() }))
+    }
+
     async fn create_device(
         &self,
         request: Request<v1::CreateDeviceRequest>,
@@ -63,16 +96,20 @@ impl v1::device_service_server::DeviceService for Service {
         request: Request<v1::UpdateDeviceRequest>,
     ) -> Result<Response<v1::UpdateDeviceResponse>, Status> {
         self.authorise(&request)?;
-        let v1::UpdateDeviceRequest { device_id: _, name, classroom } = request.into_inner();
-        let device = device();
-        Ok(Response::new(
-            v1::Device {
-                name: name.unwrap_or(device.name),
-                classroom: classroom.unwrap_or(device.classroom),
-                ..device
+        let v1::UpdateDeviceRequest { device: change, update_mask, .. } = request.into_inner();
+        let (mut device, change) = (device(), change.unwrap_or_default());
+        for path in update_mask.unwrap_or_default().paths {
+            match path.as_str() {
+                "name" => device.name = change.name.clone(),
+                "classroom" => device.classroom = change.classroom.clone(),
+                "status" => device.status = change.status,
+                "description" => device.description = change.description.clone(),
+                "noted_address" => device.noted_address = change.noted_address.clone(),
+                "mac_address" => device.mac_address = change.mac_address.clone(),
+                other => panic!("{other}"),
             }
-            .into(),
-        ))
+        }
+        Ok(Response::new(device.into()))
     }
 
     async fn replace_device(

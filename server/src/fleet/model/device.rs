@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use cavs_embedding::PackDigest;
 use cavs_types::{DeviceId, DeviceKind, DeviceStatus, ProtocolError, SiteId, setting};
@@ -18,12 +18,18 @@ pub struct Device {
     pub site: SiteId,
     /// Ours; its certificate carries it.
     pub id: DeviceId,
-    /// Unique among the devices of the site that are active.
+    /// Unique among the devices of the site that are not revoked.
     pub name: String,
     /// What it is.
     pub kind: DeviceKind,
     /// The room it watches.
     pub classroom: String,
+    /// What people note of it.
+    pub notes: DeviceNotes,
+    /// The IP address from which it connected last; empty until it did.
+    pub seen_address: String,
+    /// Counts what people change.
+    pub version: DeviceVersion,
     /// Whether it may speak.
     pub status: DeviceStatus,
     /// When it was registered.
@@ -42,6 +48,41 @@ pub struct Device {
     pub twice: Option<ConnectedTwice>,
 }
 
+/// What people note of a device; nothing follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceNotes {
+    /// At most 500 characters.
+    pub description: String,
+    /// An IP address, or empty.
+    pub address: String,
+    /// Six bytes in hexadecimal with colons, or empty.
+    pub mac_address: String,
+}
+
+/// A state of what people say of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceVersion(pub i64);
+
+impl DeviceVersion {
+    /// As an etag.
+    #[must_use]
+    pub fn etag(self) -> String {
+        self.0.to_string()
+    }
+
+    /// Reads an etag; empty is none.
+    ///
+    /// # Errors
+    /// `Invalid`: no etag of a device.
+    pub fn from_etag(etag: &str) -> Result<Option<Self>, ProtocolError> {
+        if etag.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |_| ProtocolError::invalid("etag", "is none of a device");
+        etag.parse().map(|version| Some(Self(version))).map_err(wrong)
+    }
+}
+
 /// Why a device may not speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAdmitted {
@@ -49,6 +90,8 @@ pub enum NotAdmitted {
     Unknown,
     /// It was revoked.
     Revoked,
+    /// Somebody has set it inactive.
+    Inactive,
     /// Its site was archived.
     SiteArchived,
 }
@@ -61,8 +104,9 @@ impl NotAdmitted {
     pub const fn judge(status: DeviceStatus, site_is_archived: bool) -> Result<(), Self> {
         match status {
             DeviceStatus::Revoked => Err(Self::Revoked),
-            DeviceStatus::Active if site_is_archived => Err(Self::SiteArchived),
-            DeviceStatus::Active => Ok(()),
+            DeviceStatus::Inactive => Err(Self::Inactive),
+            DeviceStatus::Active | DeviceStatus::Maintenance if site_is_archived => Err(Self::SiteArchived),
+            DeviceStatus::Active | DeviceStatus::Maintenance => Ok(()),
         }
     }
 }
@@ -272,24 +316,105 @@ impl NewDevice {
     }
 }
 
-/// What is to be changed of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is to be changed of a device; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceChange {
     /// Its new name, as of a [`NewDevice`].
     pub name: Option<String>,
     /// Its new room; empty for none.
     pub classroom: Option<String>,
+    /// Whether it may speak; never for ever not.
+    pub status: Option<DeviceStatus>,
+    /// What people note of it.
+    pub description: Option<String>,
+    /// Its IP address, as people note it.
+    pub address: Option<String>,
+    /// Its hardware's address, as people note it.
+    pub mac_address: Option<String>,
 }
 
 impl DeviceChange {
-    /// Checks what a person typed.
+    /// Checks what a person typed: of each field, where it is to be changed.
     ///
     /// # Errors
     /// `Missing` or `Invalid`, by field.
-    pub fn new(name: Option<&str>, classroom: Option<&str>) -> Result<Self, ProtocolError> {
-        let name = name.map(|name| text::required("name", text::name("name", name, 100)?)).transpose()?;
-        let classroom = classroom.map(|room| text::name("classroom", room, 100)).transpose()?;
-        Ok(Self { name, classroom })
+    pub fn checked(self) -> Result<Self, ProtocolError> {
+        let name = |name: String| text::required("name", text::name("name", &name, 100)?);
+        if self.status == Some(DeviceStatus::Revoked) {
+            return Err(ProtocolError::invalid("status", "is not given so: revoke the device"));
+        }
+        Ok(Self {
+            name: self.name.map(name).transpose()?,
+            classroom: self.classroom.map(|room| text::name("classroom", &room, 100)).transpose()?,
+            status: self.status,
+            description: self.description.map(|note| text::name("description", &note, 500)).transpose()?,
+            address: self.address.map(|address| ip_address(&address)).transpose()?,
+            mac_address: self.mac_address.map(|address| mac_address(&address)).transpose()?,
+        })
+    }
+
+    /// Whether the device is otherwise after it.
+    #[must_use]
+    pub fn changes(&self, device: &Device) -> bool {
+        let Self { name, classroom, status, description, address, mac_address } = self;
+        let notes = &device.notes;
+        let texts = [
+            (name, &device.name),
+            (classroom, &device.classroom),
+            (description, &notes.description),
+            (address, &notes.address),
+            (mac_address, &notes.mac_address),
+        ];
+        texts.into_iter().any(|(new, old)| new.as_ref().is_some_and(|new| new != old))
+            || status.is_some_and(|status| status != device.status)
+    }
+}
+
+fn ip_address(typed: &str) -> Result<String, ProtocolError> {
+    match typed.trim() {
+        "" => Ok(String::new()),
+        address => address.parse::<IpAddr>().map(|address| address.to_string()).map_err(|_| {
+            ProtocolError::invalid("noted_address", "is no IP address, such as 192.0.2.7 or 2001:db8::7")
+        }),
+    }
+}
+
+/// Six bytes in hexadecimal, with colons, dashes or nothing between them.
+fn mac_address(typed: &str) -> Result<String, ProtocolError> {
+    let digits: String = typed.trim().chars().filter(|c| !matches!(c, ':' | '-')).collect();
+    if digits.is_empty() {
+        return Ok(String::new());
+    }
+    if digits.len() != 12 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ProtocolError::invalid(
+            "mac_address",
+            "is no hardware address, such as b8:27:eb:00:00:07",
+        ));
+    }
+    let digits = digits.to_ascii_lowercase();
+    let pairs: Vec<&str> = (0..6).map(|byte| &digits[2 * byte..2 * byte + 2]).collect();
+    Ok(pairs.join(":"))
+}
+
+/// Settings that were pushed at one time, and what that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsVersion {
+    /// What was pushed.
+    pub pushed: PushedSettings,
+    /// Those that the version before did not have so.
+    pub set: BTreeMap<String, String>,
+    /// Those that the version before had and this one has not.
+    pub unset: Vec<String>,
+}
+
+impl SettingsVersion {
+    /// Of settings and those before them.
+    #[must_use]
+    pub fn new(pushed: PushedSettings, before: &BTreeMap<String, String>) -> Self {
+        let is_new = |(key, value): &(&String, &String)| before.get(*key) != Some(*value);
+        let set = pushed.settings.iter().filter(is_new).map(|(key, value)| (key.clone(), value.clone()));
+        let unset = before.keys().filter(|key| !pushed.settings.contains_key(*key)).cloned();
+        Self { set: set.collect(), unset: unset.collect(), pushed }
     }
 }
 
@@ -346,6 +471,43 @@ mod tests {
         assert_eq!(change(false, &["motion.hold"], &[("source.rate", "2.0")]), map(&[("source.rate", "2")]));
         assert_eq!(change(true, &[], &[]), map(&[]));
         assert_eq!(change(false, &[], &[]), before);
+    }
+
+    #[test]
+    fn what_is_noted_has_one_form() {
+        let change = |address: &str, mac: &str| {
+            DeviceChange {
+                address: Some(address.to_owned()),
+                mac_address: Some(mac.to_owned()),
+                ..DeviceChange::default()
+            }
+            .checked()
+        };
+        let noted = change(" 2001:DB8:0::7", "B8-27-EB-00-00-07").unwrap();
+        assert_eq!(noted.address.as_deref(), Some("2001:db8::7"));
+        assert_eq!(noted.mac_address.as_deref(), Some("b8:27:eb:00:00:07"));
+        assert_eq!(change("", "b827eb000007").unwrap().mac_address, noted.mac_address);
+        for (address, mac) in [("10.0.0", ""), ("", "b8:27:eb:00:00"), ("", "b8:27:eb:00:00:0ö")] {
+            assert!(change(address, mac).is_err(), "{address} {mac}");
+        }
+        let revoke = DeviceChange { status: Some(DeviceStatus::Revoked), ..DeviceChange::default() };
+        assert!(revoke.checked().is_err());
+    }
+
+    #[test]
+    fn a_version_of_settings_says_what_it_changed() {
+        let pushed = PushedSettings {
+            version: 2,
+            settings: map(&[("source.rate", "2"), ("motion.hold", "3")]),
+            pushed_at: Timestamp::UNIX_EPOCH,
+            pushed_by: "admin".to_owned(),
+        };
+        let before = map(&[("source.rate", "5"), ("motion.hold", "3"), ("tracking.settle", "1")]);
+        let version = SettingsVersion::new(pushed, &before);
+        assert_eq!(
+            (version.set, version.unset),
+            (map(&[("source.rate", "2")]), vec!["tracking.settle".to_owned()])
+        );
     }
 
     #[test]

@@ -6,8 +6,9 @@ mod run;
 mod watch;
 
 pub use device::{
-    ConnectedTwice, Device, DeviceChange, DeviceKey, DevicePosition, DeviceReport, Health, Heartbeat,
-    NewDevice, NotAdmitted, ONLINE_FOR, PushedSettings, SettingsChange, SettingsReport,
+    ConnectedTwice, Device, DeviceChange, DeviceKey, DeviceNotes, DevicePosition, DeviceReport,
+    DeviceVersion, Health, Heartbeat, NewDevice, NotAdmitted, ONLINE_FOR, PushedSettings, SettingsChange,
+    SettingsReport, SettingsVersion,
 };
 pub use proxy::{CameraRefusal, CameraStanding, ProxiedCamera, ProxyRef, TOKENS};
 pub use run::{ALIVE_FOR, Admission, HOLDS_FOR, RunId, Standing, message_proves_two};

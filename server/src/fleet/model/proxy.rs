@@ -74,7 +74,8 @@ impl CameraStanding {
     pub fn judge(found: Option<Self>, proxy: DeviceId) -> Result<(), CameraRefusal> {
         match found {
             Some(Self { proxy: Some(own), status }) if own == proxy => match status {
-                DeviceStatus::Active => Ok(()),
+                // What was captured before it was set inactive may be on its way; its proxy takes no more.
+                DeviceStatus::Active | DeviceStatus::Maintenance | DeviceStatus::Inactive => Ok(()),
                 DeviceStatus::Revoked => Err(CameraRefusal::Revoked),
             },
             Some(_) | None => Err(CameraRefusal::NotProxied),

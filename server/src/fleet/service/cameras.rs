@@ -26,8 +26,8 @@ impl Devices {
         self.camera(site, camera).await?;
         if let Some(proxy) = proxy {
             let proxy = self.device(site, &DeviceKey::Id(proxy)).await?;
-            if (proxy.kind, proxy.status) != (DeviceKind::Agent, DeviceStatus::Active) {
-                return Err(ProtocolError::invalid("proxy_id", "is not an agent that is active").into());
+            if proxy.kind != DeviceKind::Agent || proxy.status == DeviceStatus::Revoked {
+                return Err(ProtocolError::invalid("proxy_id", "is not an agent, or was revoked").into());
             }
         }
         self.store.assign_camera(site, camera, proxy).await?;

@@ -1,12 +1,18 @@
-use cavs_types::{DeviceId, ErrorReason, SiteId, UserId};
+use cavs_types::{DeviceId, DeviceStatus, ErrorReason, SiteId, UserId};
 use tracing::info;
 
 use crate::{
     db::{Database, DatabaseError},
     error::ServiceError,
-    fleet::{Device, DeviceChange, DeviceKey, DevicePosition, DeviceStore, NewDevice, SettingsChange},
+    fleet::{
+        Device, DeviceChange, DeviceKey, DevicePosition, DeviceStore, DeviceVersion, NewDevice,
+        SettingsChange, SettingsVersion,
+    },
     page::{Page, PageRequest},
 };
+
+/// Attempts to change a device that others change, too.
+const ATTEMPTS: u32 = 5;
 
 /// Devices as people administer them, each of one site.
 #[derive(Clone)]
@@ -46,22 +52,54 @@ impl Devices {
         })
     }
 
-    /// Renames a device, or moves it to another room.
+    /// Changes what people say of a device, of the state of it that the caller has seen, where that is given.
     ///
     /// # Errors
-    /// `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`.
+    /// `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`, `DEVICE_CHANGED`; `DEVICE_REVOKED`: of its status.
     pub async fn update_device(
         &self,
         site: SiteId,
         id: DeviceId,
+        seen: Option<DeviceVersion>,
         change: &DeviceChange,
         by: UserId,
     ) -> Result<Device, ServiceError> {
-        let device = self.device(site, &DeviceKey::Id(id)).await?;
-        let name = change.name.as_deref().unwrap_or(&device.name);
-        self.store.update_device(site, id, change).await.map_err(|error| name_taken(error, name))?;
-        info!(device = %id, %by, "changed a device");
-        self.device(site, &DeviceKey::Id(id)).await
+        for _ in 0..ATTEMPTS {
+            let device = self.device(site, &DeviceKey::Id(id)).await?;
+            if seen.is_some_and(|seen| seen != device.version) {
+                break;
+            }
+            if !change.changes(&device) {
+                return Ok(device);
+            }
+            if device.status == DeviceStatus::Revoked && change.status.is_some() {
+                let message = format!("device {id} is revoked, for ever");
+                return Err(ServiceError::refused(ErrorReason::DeviceRevoked, message));
+            }
+            let name = change.name.as_deref().unwrap_or(&device.name);
+            let changed = self.store.update_device(site, id, device.version, change).await;
+            if changed.map_err(|error| name_taken(error, name))? {
+                let status = change.status.map(DeviceStatus::as_str);
+                info!(device = %id, status, %by, "changed a device");
+                return self.device(site, &DeviceKey::Id(id)).await;
+            }
+        }
+        let message = "somebody else has changed the device meanwhile";
+        Err(ServiceError::refused(ErrorReason::DeviceChanged, message))
+    }
+
+    /// What was ever pushed to a device, the newest first.
+    ///
+    /// # Errors
+    /// `DEVICE_NOT_FOUND`.
+    pub async fn settings_versions(
+        &self,
+        site: SiteId,
+        id: DeviceId,
+        page: &PageRequest<u64>,
+    ) -> Result<Page<SettingsVersion>, ServiceError> {
+        self.device(site, &DeviceKey::Id(id)).await?;
+        Ok(self.store.settings_versions(site, id, page).await?)
     }
 
     /// Revokes a device and registers another one in its place.

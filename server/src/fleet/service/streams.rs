@@ -1,6 +1,6 @@
 //! What devices say of themselves on their streams, and what they are told.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use cavs_embedding::PackDigest;
 use cavs_types::{DeviceId, ErrorReason, SiteId};
@@ -55,7 +55,7 @@ impl DeviceStreams {
     /// The device that a certificate names, if it may speak.
     ///
     /// # Errors
-    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `SITE_ARCHIVED`, `Database`.
+    /// `DEVICE_UNKNOWN`, `DEVICE_REVOKED`, `DEVICE_INACTIVE`, `SITE_ARCHIVED`, `Database`.
     pub async fn admit(&self, id: DeviceId) -> Result<Device, ServiceError> {
         let found = self.store.certified_device(id).await?;
         let (device, site_is_archived) = found.ok_or_else(|| refused(id, NotAdmitted::Unknown))?;
@@ -76,7 +76,11 @@ impl DeviceStreams {
         agent_version: &str,
         pack: PackDigest,
         settings: &SettingsReport,
+        address: Option<IpAddr>,
     ) -> Result<Option<PushedSettings>, ServiceError> {
+        if let Some(address) = address {
+            self.store.device_seen_at(id, address).await?;
+        }
         if let Err(mismatch) = self.check_pack(pack) {
             self.store.device_mismatched(id, agent_version, pack, settings).await?;
             return Err(mismatch);
@@ -222,6 +226,12 @@ pub(crate) fn refused(id: DeviceId, why: NotAdmitted) -> ServiceError {
         }
         NotAdmitted::Revoked => {
             ServiceError::refused(ErrorReason::DeviceRevoked, format!("device {id} is revoked"))
+        }
+        NotAdmitted::Inactive => {
+            let message = format!(
+                "device {id} is inactive: somebody has set it so, and may set it active again; nothing is lost"
+            );
+            ServiceError::refused(ErrorReason::DeviceInactive, message)
         }
         NotAdmitted::SiteArchived => {
             let message = format!("the site of device {id} was archived");

@@ -98,7 +98,8 @@ impl DeviceStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn revoke_device(&self, site: SiteId, device: DeviceId) -> Result<(), DatabaseError> {
-        let sql = "UPDATE devices SET status = 'revoked' WHERE site_id = $1 AND id = $2";
+        let sql =
+            "UPDATE devices SET status = 'revoked', version = version + 1 WHERE site_id = $1 AND id = $2";
         self.db.client().await?.execute(sql, &[&site.uuid(), &device.uuid()]).await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use cavs_embedding::PackDigest;
 use cavs_types::{DeviceId, DeviceStatus, SiteId, UserId};
@@ -13,8 +13,9 @@ use super::DeviceStore;
 use crate::{
     db::{Conditions, DatabaseError, read_digest, read_json, read_text, to_bigint},
     fleet::{
-        ConnectedTwice, Device, DeviceChange, DeviceKey, DevicePosition, DeviceReport, Heartbeat, NewDevice,
-        ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport,
+        ConnectedTwice, Device, DeviceChange, DeviceKey, DeviceNotes, DevicePosition, DeviceReport,
+        DeviceVersion, Heartbeat, NewDevice, ProxyRef, PushedSettings, RunId, SettingsChange, SettingsReport,
+        SettingsVersion,
     },
     page::{Page, PageRequest},
 };
@@ -23,7 +24,8 @@ use crate::{
 const SELECT: &str = "
     SELECT d.site_id, d.id, d.name, d.kind, d.classroom, d.status, d.created_at, d.last_seen_at, d.agent_version,
         d.pack_digest, d.spooled, d.lost, d.heartbeat, d.settings_running, d.settings_on_trial,
-        d.settings_rejected, d.settings_rejection, d.proxy_id, d.twice_at, d.twice_count,
+        d.settings_rejected, d.settings_rejection, d.proxy_id, d.description, d.noted_address,
+        d.mac_address, d.seen_address, d.version AS device_version, d.twice_at, d.twice_count,
         p.version, p.settings, p.pushed_at, p.pushed_by, x.name AS proxy_name,
         (SELECT count(*) FROM device_tokens t
             WHERE t.site_id = d.site_id AND t.device_id = d.id AND t.revoked_at IS NULL) AS tokens,
@@ -103,23 +105,72 @@ impl DeviceStore {
         Ok(Page { total, ..request.page(items, Device::position) })
     }
 
-    /// Changes a device's name or room.
+    /// Changes what people say of a device, if it is in the version that they have seen; whether it was.
     ///
     /// # Errors
-    /// `NotFound`: the device. `Taken`: the name.
+    /// `Taken`: the name.
     pub async fn update_device(
         &self,
         site: SiteId,
         id: DeviceId,
+        seen: DeviceVersion,
         change: &DeviceChange,
-    ) -> Result<(), DatabaseError> {
-        let sql = "UPDATE devices SET name = coalesce($3, name), classroom = coalesce($4, classroom)
-                   WHERE site_id = $1 AND id = $2";
-        let client = self.db.client().await?;
-        match client.execute(sql, &[&site.uuid(), &id.uuid(), &change.name, &change.classroom]).await? {
-            0 => Err(DatabaseError::NotFound),
-            _ => Ok(()),
-        }
+    ) -> Result<bool, DatabaseError> {
+        let DeviceChange { name, classroom, status, description, address, mac_address } = change;
+        let sql = "UPDATE devices SET name = coalesce($4, name), classroom = coalesce($5, classroom),
+                       status = coalesce($6, status), description = coalesce($7, description),
+                       noted_address = coalesce($8, noted_address), mac_address = coalesce($9, mac_address),
+                       version = version + 1
+                   WHERE site_id = $1 AND id = $2 AND version = $3";
+        let status = status.map(DeviceStatus::as_str);
+        let (site, id) = (site.uuid(), id.uuid());
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&site, &id, &seen.0, name, classroom, &status, description, address, mac_address];
+        Ok(self.db.client().await?.execute(sql, &parameters).await? > 0)
+    }
+
+    /// Notes from where a device connects.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn device_seen_at(&self, id: DeviceId, address: IpAddr) -> Result<(), DatabaseError> {
+        let sql = "UPDATE devices SET seen_address = $2 WHERE id = $1 AND seen_address <> $2";
+        self.db.client().await?.execute(sql, &[&id.uuid(), &address.to_string()]).await?;
+        Ok(())
+    }
+
+    /// What was ever pushed to a device, the newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn settings_versions(
+        &self,
+        site: SiteId,
+        id: DeviceId,
+        request: &PageRequest<u64>,
+    ) -> Result<Page<SettingsVersion>, DatabaseError> {
+        let sql = "SELECT s.version, s.settings, s.pushed_at, u.username AS pushed_by,
+                       coalesce(b.settings, '{}') AS before
+                   FROM device_settings s JOIN users u ON u.id = s.pushed_by
+                   LEFT JOIN device_settings b ON b.site_id = s.site_id AND b.device_id = s.device_id
+                       AND b.version = s.version - 1
+                   WHERE s.site_id = $1 AND s.device_id = $2 AND s.version < $3
+                   ORDER BY s.version DESC LIMIT $4";
+        let before = request.after.map_or(i64::MAX, to_bigint);
+        let parameters: [&(dyn ToSql + Sync); 4] = [&site.uuid(), &id.uuid(), &before, &request.fetch()];
+        let rows = self.db.client().await?.query(sql, &parameters).await?;
+        let version = |row: &Row| {
+            let pushed = PushedSettings {
+                version: row.try_get::<_, i64>("version")?.unsigned_abs(),
+                settings: read_json(row, "device_settings", "settings")?,
+                pushed_at: row.try_get("pushed_at")?,
+                pushed_by: row.try_get("pushed_by")?,
+            };
+            let before = read_json(row, "device_settings", "before")?;
+            Ok::<_, DatabaseError>(SettingsVersion::new(pushed, &before))
+        };
+        let items = rows.iter().map(version).collect::<Result<_, _>>()?;
+        Ok(request.page(items, |version: &SettingsVersion| version.pushed.version))
     }
 
     /// Revokes a device and puts another one in its place: with its name, room, proxy and cameras, and the
@@ -138,12 +189,13 @@ impl DeviceStore {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         // First, as the new one takes the name that this frees.
-        let sql = "UPDATE devices SET status = 'revoked' WHERE site_id = $1 AND id = $2";
+        let sql =
+            "UPDATE devices SET status = 'revoked', version = version + 1 WHERE site_id = $1 AND id = $2";
         if transaction.execute(sql, &[&site, &old]).await? == 0 {
             return Err(DatabaseError::NotFound);
         }
-        let sql = "INSERT INTO devices (site_id, id, name, kind, classroom, room_role, proxy_id)
-                   SELECT site_id, $3, name, kind, classroom, room_role, proxy_id FROM devices
+        let sql = "INSERT INTO devices (site_id, id, name, kind, classroom, room_role, proxy_id, description)
+                   SELECT site_id, $3, name, kind, classroom, room_role, proxy_id, description FROM devices
                    WHERE site_id = $1 AND id = $2";
         transaction.execute(sql, &[&site, &old, &fresh]).await?;
         let sql = "UPDATE devices SET proxy_id = $3 WHERE site_id = $1 AND proxy_id = $2";
@@ -284,6 +336,13 @@ fn device(row: &Row) -> Result<Device, DatabaseError> {
         name: row.try_get("name")?,
         kind: read_text(row, TABLE, "kind")?,
         classroom: row.try_get("classroom")?,
+        notes: DeviceNotes {
+            description: row.try_get("description")?,
+            address: row.try_get("noted_address")?,
+            mac_address: row.try_get("mac_address")?,
+        },
+        seen_address: row.try_get("seen_address")?,
+        version: DeviceVersion(row.try_get("device_version")?),
         status: read_text(row, TABLE, "status")?,
         created_at: row.try_get("created_at")?,
         last_seen_at: row.try_get("last_seen_at")?,

@@ -75,24 +75,56 @@ impl DeviceStore {
         devices: &[DeviceId],
         (start, end): (Timestamp, Timestamp),
     ) -> Result<HashMap<DeviceId, DeviceWatch>, DatabaseError> {
-        let (client, site) = (self.db.client().await?, site.uuid());
+        let (client, site_id) = (self.db.client().await?, site.uuid());
         let ids: Vec<Uuid> = devices.iter().map(|id| id.uuid()).collect();
         let sql = "SELECT id, delivered_until FROM devices WHERE site_id = $1 AND id = ANY($2)";
         let mut watches = HashMap::new();
-        for row in client.query(sql, &[&site, &ids]).await? {
+        for row in client.query(sql, &[&site_id, &ids]).await? {
             let id = DeviceId::from(row.try_get::<_, Uuid>(0)?);
             watches.insert(id, DeviceWatch { delivered_until: row.try_get(1)?, periods: Vec::new() });
         }
         let sql = "SELECT device_id, started_at, ended_at, state FROM watched_periods
                    WHERE site_id = $1 AND device_id = ANY($2) AND ended_at > $3 AND started_at < $4
                    ORDER BY device_id, started_at";
-        for row in client.query(sql, &[&site, &ids, &start, &end]).await? {
+        for row in client.query(sql, &[&site_id, &ids, &start, &end]).await? {
             let id = DeviceId::from(row.try_get::<_, Uuid>("device_id")?);
             if let Some(watch) = watches.get_mut(&id) {
                 watch.periods.push(period(&row)?);
             }
         }
+        // What was watched meanwhile proves nothing.
+        let maintenance = self.maintenance(site, devices, (start, end)).await?;
+        for (id, watch) in &mut watches {
+            let meanwhile: Vec<WatchedPeriod> =
+                maintenance.iter().filter(|m| m.0 == *id).map(|m| m.1).collect();
+            if !meanwhile.is_empty() {
+                watch.periods = merge(&watch.periods, &meanwhile);
+            }
+        }
         Ok(watches)
+    }
+
+    /// When devices of the site were in maintenance, within a window of time.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn maintenance(
+        &self,
+        site: SiteId,
+        devices: &[DeviceId],
+        (start, end): (Timestamp, Timestamp),
+    ) -> Result<Vec<(DeviceId, WatchedPeriod)>, DatabaseError> {
+        let client = self.db.client().await?;
+        let sql = "SELECT device_id, greatest(started_at, $3) AS started_at,
+                       least(coalesce(ended_at, $4), $4) AS ended_at, 'maintenance' AS state
+                   FROM device_maintenance WHERE site_id = $1 AND device_id = ANY($2)
+                       AND coalesce(ended_at > $3, true) AND started_at < $4";
+        let ids: Vec<Uuid> = devices.iter().map(|id| id.uuid()).collect();
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&site.uuid(), &ids, &start, &end]).await?;
+        rows.iter()
+            .map(|row| Ok((DeviceId::from(row.try_get::<_, Uuid>("device_id")?), period(row)?)))
+            .collect()
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use cavs_types::{Decision, DeviceId, PredictionReason, SightingId, SiteId};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use tracing::warn;
 
 use super::SightingFeed;
@@ -9,7 +9,7 @@ use crate::{
     biometrics::{BiometricStore, Key, Keys, Owner, SealedFace},
     db::Database,
     error::ServiceError,
-    fleet::{RunId, refused},
+    fleet::{DeviceStore, RunId, WatchedPeriod, refused},
     monitoring::Metrics,
     recognition::{Galleries, Prediction, Probe},
     sightings::{
@@ -40,6 +40,7 @@ impl EvidencePolicy {
 pub struct Ingest {
     store: SightingStore,
     biometrics: BiometricStore,
+    devices: DeviceStore,
     keys: Arc<Keys>,
     galleries: Arc<Galleries>,
     evidence: Arc<EvidencePolicy>,
@@ -61,6 +62,7 @@ impl Ingest {
         Self {
             store: SightingStore::new(db),
             biometrics: BiometricStore::new(db),
+            devices: DeviceStore::new(db),
             keys: Arc::clone(keys),
             galleries: Arc::clone(galleries),
             evidence: Arc::new(evidence),
@@ -105,6 +107,7 @@ impl Ingest {
                 prediction.leave_to_person(PredictionReason::TimeImplausible);
             }
         }
+        self.leave_maintenance_to_people(site, device, sightings, &mut predictions).await?;
         let day = received_at.to_zoned(TimeZone::UTC).date();
         let key = self.keys.day_key(&self.biometrics, site, day).await?;
         let batch: Vec<SightingToStore<'_>> = sightings
@@ -119,6 +122,35 @@ impl Ingest {
             self.feed.tell(site);
         }
         Ok(outcomes)
+    }
+
+    /// What devices have seen while they were in maintenance is left to people.
+    async fn leave_maintenance_to_people(
+        &self,
+        site: SiteId,
+        device: DeviceId,
+        sightings: &[CapturedSighting],
+        predictions: &mut [Prediction],
+    ) -> Result<(), ServiceError> {
+        let seen_by = |captured: &CapturedSighting| captured.camera.unwrap_or(device);
+        let times = || sightings.iter().map(|captured| captured.captured_at);
+        let Some((first, last)) = times().min().zip(times().max()) else { return Ok(()) };
+        let mut devices: Vec<DeviceId> =
+            std::iter::once(device).chain(sightings.iter().map(seen_by)).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        let window = (first, last.checked_add(SignedDuration::from_secs(1)).unwrap_or(last));
+        let maintenance = self.devices.maintenance(site, &devices, window).await?;
+        for (captured, prediction) in sightings.iter().zip(predictions) {
+            let is_meanwhile = |(id, period): &(DeviceId, WatchedPeriod)| {
+                (*id == device || *id == seen_by(captured))
+                    && (period.start..period.end).contains(&captured.captured_at)
+            };
+            if maintenance.iter().any(is_meanwhile) {
+                prediction.leave_to_person(PredictionReason::DeviceInMaintenance);
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, outcomes: &[StoreOutcome], predictions: &[Prediction]) {

@@ -129,7 +129,7 @@ async fn counts_of(
 async fn devices(client: &Object, site: SiteId) -> Result<(u64, u64), DatabaseError> {
     let sql = format!(
         "SELECT count(*), count(*) FILTER (WHERE d.last_seen_at > now() - interval '{ONLINE}') FROM devices d
-         WHERE d.site_id = $1 AND d.status = 'active'"
+         WHERE d.site_id = $1 AND d.status IN ('active', 'maintenance')"
     );
     let row = client.query_one(&client.prepare_cached(&sql).await?, &[&site.uuid()]).await?;
     let number = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
