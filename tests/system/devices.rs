@@ -90,10 +90,10 @@ fn a_device_says_how_it_is_and_takes_settings() {
             thread::sleep(Duration::from_millis(100));
         }
     };
-    until_said(&watch, "active,true,127.0.0.1");
+    until_said(&watch, "active,online,127.0.0.1");
     let set = |status: &str| site.cli.json(&["devices", "update", "camera", "--status", status]);
     assert_eq!(set("maintenance")["status"], "maintenance");
-    until_said(&watch, "maintenance,true,");
+    until_said(&watch, "maintenance,online,");
     set("inactive");
     until_said(&watch, "inactive,");
     until_said(&agent, "DEVICE_INACTIVE");
