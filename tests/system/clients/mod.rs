@@ -147,7 +147,9 @@ async fn clients_do_what_they_say() {
             assert!(begun.elapsed() < Duration::from_secs(60), "{:#?}", told());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        folder.map_or((), see);
+        if let Some(folder) = folder {
+            see(folder);
+        }
     }
     for lines in told() {
         assert!(lines.iter().all(|line| line.ends_with(" door 007")), "{lines:?}");
