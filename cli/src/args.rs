@@ -133,6 +133,9 @@ pub enum Command {
     /// Students who are taken for one another
     #[command(subcommand)]
     Pairs(commands::pairs::PairsCommand),
+    /// Whose face a photograph shows; nothing of it is kept
+    #[command(subcommand)]
+    Match(commands::matches::MatchCommand),
     /// Agents and cameras
     #[command(subcommand)]
     Devices(commands::devices::DevicesCommand),

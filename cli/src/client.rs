@@ -13,11 +13,12 @@ use cavs_proto::{
     v1::{
         auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
         enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
-        group_service_client::GroupServiceClient, retention_service_client::RetentionServiceClient,
-        review_service_client::ReviewServiceClient, room_service_client::RoomServiceClient,
-        session_service_client::SessionServiceClient, sighting_service_client::SightingServiceClient,
-        site_service_client::SiteServiceClient, stats_service_client::StatsServiceClient,
-        student_service_client::StudentServiceClient, term_service_client::TermServiceClient,
+        group_service_client::GroupServiceClient, match_service_client::MatchServiceClient,
+        retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
+        room_service_client::RoomServiceClient, session_service_client::SessionServiceClient,
+        sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
+        stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
+        term_service_client::TermServiceClient,
     },
 };
 use jiff::Timestamp;
@@ -94,6 +95,7 @@ services! {
     enrollment: EnrollmentServiceClient,
     galleries: GalleryServiceClient,
     groups: GroupServiceClient,
+    matches: MatchServiceClient,
     retention: RetentionServiceClient,
     reviews: ReviewServiceClient,
     rooms: RoomServiceClient,

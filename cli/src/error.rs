@@ -331,6 +331,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         R::SecondReviewerRequired => Some("to take the flag back: cavs review undo SIGHTING"),
         R::Overloaded
         | R::RateLimited
+        | R::RequestUnderWay
         | R::RequestTooSlow
         | R::ShuttingDown
         | R::SpoolUnavailable
@@ -382,6 +383,7 @@ fn hint_for(reason: ErrorReason) -> Option<&'static str> {
         | R::UserNotFound
         | R::AuditNotFound
         | R::StreamOrder
+        | R::RequestIdReused
         | R::ModelPackMismatch => None,
     }
 }

@@ -51,6 +51,7 @@ impl Exit {
             | R::DeviceMismatch => Self::NotAuthorised,
             R::Overloaded
             | R::RateLimited
+            | R::RequestUnderWay
             | R::RequestTooSlow
             | R::IdleTimeout
             | R::CallTimeout
@@ -88,6 +89,7 @@ impl Exit {
             | R::ReviewClaimed
             | R::SecondReviewerRequired
             | R::StreamOrder
+            | R::RequestIdReused
             | R::ModelPackMismatch
             | R::DataDamaged
             | R::Unimplemented

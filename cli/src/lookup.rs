@@ -113,6 +113,6 @@ pub(crate) async fn device_id(api: &Api, text: Option<&str>) -> Result<String, C
 }
 
 /// Ids of all kinds have one form.
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     text.parse::<StudentId>().is_ok()
 }

@@ -32,7 +32,8 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::ThresholdsChanged
         | R::StudentChanged
         | R::ScheduleChanged
-        | R::DeviceChanged => Code::Aborted,
+        | R::DeviceChanged
+        | R::RequestUnderWay => Code::Aborted,
         R::DeviceConnectedTwice
         | R::SiteRequired
         | R::SiteArchived
@@ -47,6 +48,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::ReviewClaimed
         | R::SecondReviewerRequired
         | R::StreamOrder
+        | R::RequestIdReused
         | R::ModelPackMismatch => Code::FailedPrecondition,
         R::SiteNotFound
         | R::StudentNotFound

@@ -1,7 +1,7 @@
 use cavs_types::{
     ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState,
-    GalleryMode, Grouping, ImportFormat, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis,
-    RetentionState, Role, SessionSource, SessionState, Verdict, WatchState,
+    GalleryMode, Grouping, ImportFormat, MatchKind, PhotoConsent, ProtocolError, Quality, QueueOrder,
+    RateBasis, RetentionState, Role, SessionSource, SessionState, Verdict, WatchState,
 };
 use thiserror::Error;
 
@@ -66,6 +66,7 @@ on_the_wire! {
     QueueOrder { OldestFirst LeastCertainFirst }
     ConfusableKind { Twins Confused }
     EnrollmentGate { Off Standard Strict }
+    MatchKind { Identify Verify }
     PhotoConsent { Unknown Given Refused }
     ImportFormat { Csv Oneroster }
     Verdict { Approved Rejected Flagged }
@@ -188,6 +189,7 @@ mod tests {
     #[test]
     fn every_vocabulary_is_an_enum_of_the_wire() {
         meets_the_wire(Decision::ALL, Decision::as_str, |wire| wire.as_str_name());
+        meets_the_wire(MatchKind::ALL, MatchKind::as_str, |wire| wire.as_str_name());
         meets_the_wire(EnrollmentGate::ALL, EnrollmentGate::as_str, |wire| wire.as_str_name());
         meets_the_wire(Verdict::ALL, Verdict::as_str, |wire| wire.as_str_name());
         meets_the_wire(Role::ALL, Role::as_str, |wire| wire.as_str_name());

@@ -40,6 +40,14 @@ pub enum ServiceError {
         /// When trying again is worth while.
         retry_in: Duration,
     },
+    /// The caller has asked as often as they may.
+    #[error("{what} was asked too often")]
+    Limited {
+        /// What of the server.
+        what: &'static str,
+        /// When they may again.
+        retry_in: Duration,
+    },
     /// A thread that should be there is gone.
     #[error("{0} has stopped")]
     Stopped(&'static str),
@@ -88,6 +96,7 @@ impl ServiceError {
             ) => ErrorReason::DatabaseUnavailable,
             Self::Database(DatabaseError::Busy(_)) => ErrorReason::Overloaded,
             Self::Busy { .. } => ErrorReason::Overloaded,
+            Self::Limited { .. } => ErrorReason::RateLimited,
             Self::Database(DatabaseError::Erased) => ErrorReason::StudentErased,
             Self::Database(DatabaseError::TooSlow(_)) => ErrorReason::CallTimeout,
             Self::Database(DatabaseError::Damaged { .. }) | Self::Seal(SealError::DoesNotOpen) => {

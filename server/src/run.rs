@@ -17,9 +17,11 @@ use crate::{
     error::ServiceError,
     grpc,
     listeners::{Certificates, Shares, TlsError, listen},
+    matching::Matching,
     monitoring::{Metrics, Monitor},
     people::EnrollmentLimits,
     recognition::{Galleries, RecognitionSetup, Thresholds, Vision},
+    requests::Answers,
     services::{Parts, Services},
 };
 
@@ -100,6 +102,7 @@ impl From<ServiceError> for StartError {
             | ServiceError::Key(_)
             | ServiceError::Gallery(_)
             | ServiceError::Busy { .. }
+            | ServiceError::Limited { .. }
             | ServiceError::Stopped(_)) => Self::Service(other),
         }
     }
@@ -343,6 +346,8 @@ async fn serve(
     tasks.spawn(async move { until.run_until_cancelled(keep_keys(&keys, &store, rotate_after)).await });
     let (maintenance, until) = (Arc::clone(&services.maintenance), shutdown.clone());
     tasks.spawn(async move { maintenance.run(until).await });
+    let (matching, answers, until) = (services.matching.clone(), services.answers.clone(), shutdown.clone());
+    tasks.spawn(async move { until.run_until_cancelled(forget_requests(&matching, &answers)).await });
     let (re_enrollment, until) = (services.re_enrollment.clone(), shutdown.clone());
     tasks.spawn(async move { re_enrollment.run(until).await });
     let until = shutdown.clone();
@@ -480,6 +485,24 @@ async fn assemble(
             keep_portraits: config.enrollment.keep_portraits,
         },
         retention: config.retention,
+        match_calls: config.match_calls,
         metrics,
     }))
+}
+
+/// How often what was asked is looked through for what is kept no longer.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Forgets who asked long ago, and requests of which a repeat is none any more.
+async fn forget_requests(matching: &Matching, answers: &Answers) {
+    loop {
+        for forgotten in [matching.forget_old().await, answers.forget_old().await] {
+            match forgotten {
+                Ok(0) => {}
+                Ok(forgotten) => info!(forgotten, "forgot requests that are kept no longer"),
+                Err(cause) => warn!(%cause, "requests are kept for longer than they should be"),
+            }
+        }
+        tokio::time::sleep(FORGET_INTERVAL).await;
+    }
 }

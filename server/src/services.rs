@@ -1,14 +1,16 @@
 //! What the server does, put together: a small service for each part of each capability.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use crate::{
     biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
     fleet::{DeviceStreams, DeviceWatches, Devices},
+    matching::Matching,
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
+    requests::Answers,
     schedule::{Groups, Rooms, Sessions, Terms},
     sightings::{
         CandidateTemplates, EvidencePolicy, Ingest, ReEnrollment, Reviews, SightingFeed, Statistics,
@@ -39,6 +41,8 @@ pub struct Services {
     pub(crate) candidates: CandidateTemplates,
     pub(crate) statistics: Statistics,
     pub(crate) re_enrollment: ReEnrollment,
+    pub(crate) matching: Matching,
+    pub(crate) answers: Answers,
     pub(crate) galleries: Arc<Galleries>,
     pub(crate) vision: Vision,
     pub(crate) keys: Arc<Keys>,
@@ -67,6 +71,8 @@ pub struct Parts {
     pub enrollment: EnrollmentLimits,
     /// How long faces and sightings are kept, unless the site has set something else.
     pub retention: RetentionPolicy,
+    /// How often a minute each user may ask whose face it is.
+    pub match_calls: NonZeroU32,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -75,13 +81,24 @@ impl Services {
     /// Puts them together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { people, devices, keys, galleries, vision, evidence, enrollment, retention, metrics } =
-            parts;
+        let Parts {
+            people,
+            devices,
+            keys,
+            galleries,
+            vision,
+            evidence,
+            enrollment,
+            retention,
+            match_calls,
+            metrics,
+        } = parts;
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
         let students = Students::new(&people, &keys, &galleries, &maintenance);
         let devices_of_site = Devices::new(&people);
         let reviews = Reviews::new(&people, &keys);
         let feed = SightingFeed::new(&people);
+        let matching = Matching::new(&people, &students, &galleries, &vision, match_calls);
         let enrollment = Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment);
         Self {
             accounts: Accounts::new(&people),
@@ -102,6 +119,8 @@ impl Services {
             feed,
             statistics: Statistics::new(&people),
             re_enrollment: ReEnrollment::new(&people, &galleries),
+            matching,
+            answers: Answers::new(&people, &keys),
             sites: Sites::new(&people, &galleries),
             retention: RetentionPolicies::new(&people, &maintenance),
             galleries,

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cavs_models::{BoundingBox, Image, PhotographReader};
-use cavs_tests::{SiteOptions, TestSite, lay_out, people};
+use cavs_models::{BoundingBox, FacePipeline, Image, Pack, PhotographReader, PipelineOptions};
+use cavs_proto::{error_reason, v1};
+use cavs_tests::{RENDERED_FACES, SiteOptions, TestSite, flood::channel, jpeg_without_face, lay_out, people};
 use serde_json::Value;
 
 /// The reasons of the verdicts on images; empty where they were taken.
@@ -19,6 +20,84 @@ fn shrunk(photograph: &std::path::Path) -> Vec<u8> {
     let image: Image = PhotographReader::default().read(&fs::read(photograph).unwrap()).unwrap();
     let (width, height) = (image.width() as f32, image.height() as f32);
     image.crop_jpeg(BoundingBox { x: 0.0, y: 0.0, width, height }, 0.0, 130, 95).unwrap()
+}
+
+#[test]
+fn integrators_ask_whose_face_it_is() {
+    let server_toml = format!("{RENDERED_FACES}\nmatching.calls_per_minute = 6");
+    let site = TestSite::start_with(&SiteOptions { server_toml, ..SiteOptions::default() });
+    let [ada, bob, eve] = people(3).try_into().unwrap();
+    assert_eq!(site.enroll("1", &ada.portraits[..2]), 2);
+    assert_eq!(site.enroll("2", &bob.portraits[..2]), 2);
+    let path = |person: &cavs_tests::Person, view: usize| person.portraits[view].to_str().unwrap().to_owned();
+    let cli = &site.cli;
+    let found = cli.json(&["match", "identify", &path(&ada, 0)]);
+    assert_eq!(
+        (&found["decision"], &found["candidates"][0]["student"]["number"]),
+        (&"accepted".into(), &"1".into())
+    );
+    assert_eq!(cli.json(&["match", "verify", "1", &path(&ada, 0)])["verified"], true);
+    let asked = |arguments: &[&str]| {
+        let output = cli.run(&[arguments, &["-o", "json"]].concat());
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (code, other) = asked(&["match", "verify", "2", &path(&ada, 0)]);
+    assert_eq!((code, &other["verified"]), (Some(1), &false.into()), "{other:#}");
+    let nobody = site.path("nobody.jpg");
+    fs::write(&nobody, jpeg_without_face()).unwrap();
+    let (code, nobody) = asked(&["match", "identify", nobody.to_str().unwrap()]);
+    assert_eq!(
+        (code, &nobody["reason"], nobody["candidates"].as_array().unwrap().len()),
+        (Some(1), &"NO_FACE".into(), 0)
+    );
+    // Who is not to be recognised is nobody.
+    cli.json(&["students", "deactivate", "2"]);
+    let (_, left) = asked(&["match", "verify", "2", &path(&bob, 0)]);
+    assert_eq!((&left["verified"], &left["reason"]), (&false.into(), &"NOT_ENROLLED".into()));
+    let (_, left) = asked(&["match", "identify", &path(&bob, 0)]);
+    assert_ne!(left["decision"], "accepted", "{left:#}");
+    // As often as the configuration says.
+    let error = cli.fails(5, &["match", "identify", &path(&eve, 0)]);
+    assert!(error.contains("as often as you may"), "{error}");
+    let list = cli.json(&["match", "list"]);
+    let list = list["matches"].as_array().unwrap();
+    assert_eq!((list.len(), &list[0]["kind"], &list[5]["kind"]), (6, &"identify".into(), &"identify".into()));
+    assert_eq!((&list[3]["asked_student"]["number"], &list[3]["asked_by"]), (&"2".into(), &"admin".into()));
+
+    // By an embedding, as a program that has the role for it; and nobody else.
+    site.add_user("door", "capture", "open the door");
+    site.add_user("reviewer", "reviewer", "only reviewing");
+    let mut pipeline =
+        FacePipeline::new(&Pack::open_or_built_in(None).unwrap(), PipelineOptions::default()).unwrap();
+    let image = PhotographReader::default().read(&fs::read(&ada.portraits[1]).unwrap()).unwrap();
+    let face = pipeline.analyze_upright(&image).unwrap().faces.remove(0);
+    let embedding = v1::MatchEmbedding {
+        pack_digest: site.pack_digest().to_string(),
+        embedding: face.embedding.to_le_bytes().to_vec().into(),
+        quality: Some(face.quality.into()),
+        liveness: None,
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |user: &str, password: &str, embedding: v1::MatchEmbedding| {
+        runtime.block_on(async {
+            let channel = channel(&site, site.api_port(), None).await;
+            let login = v1::LoginRequest { username: user.into(), password: password.into() };
+            let mut auth = v1::auth_service_client::AuthServiceClient::new(channel.clone());
+            let token = auth.login(login).await.unwrap().into_inner().access_token;
+            let face = Some(v1::match_face::Face::Embedding(embedding));
+            let request = v1::IdentifyRequest { face: Some(v1::MatchFace { face }) };
+            let mut request = tonic::Request::new(request);
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+            let mut matches = v1::match_service_client::MatchServiceClient::new(channel);
+            matches.identify(request).await.map(tonic::Response::into_inner)
+        })
+    };
+    let found = ask("door", "open the door", embedding.clone()).unwrap();
+    assert_eq!(found.candidates[0].student.as_ref().unwrap().number, "1");
+    let foreign = v1::MatchEmbedding { pack_digest: "ab".repeat(32), ..embedding.clone() };
+    assert_eq!(ask("door", "open the door", foreign).unwrap().reason, "PACK_NOT_SERVED");
+    let refused = ask("reviewer", "only reviewing", embedding).unwrap_err();
+    assert_eq!(error_reason(&refused), Some(cavs_types::ErrorReason::RoleInsufficient));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cavs_proto::v1;
-use cavs_tests::{Site, SiteOptions, people};
+use cavs_tests::{Site, SiteOptions, flood::channel, people};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -242,4 +242,60 @@ fn browsers(caller: &Caller<'_>) {
     assert!(!others.head.contains("access-control-allow-origin"), "{}", others.head);
     let called = caller.call("StudentService/ListStudents", &["-H", &ours], &json!({}));
     assert!(called.status == 200 && called.head.contains(&allowed), "{}", called.head);
+}
+
+#[test]
+fn what_is_asked_again_is_done_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::create(directory.path(), None, &SiteOptions::default());
+    let mut caller = Caller { site: &site, token: String::new() };
+    let login = json!({"username": "admin", "password": "correct horse battery"});
+    caller.token = caller.gives("AuthService/Login", &login)["accessToken"].as_str().unwrap().to_owned();
+    let id = "0d6f7b8e-5b0c-4c6e-9a53-3f4f0a1d2c3b";
+    let create = |number: &str, id: &str| json!({"number": number, "name": "Ada", "requestId": id});
+    let first = caller.gives("StudentService/CreateStudent", &create("17", id));
+    assert_eq!(caller.gives("StudentService/CreateStudent", &create("17", id)), first);
+    assert_eq!(
+        caller.gives("StudentService/ListStudents", &json!({}))["students"].as_array().unwrap().len(),
+        1
+    );
+    let refusal = |method: &str, body: &Value| {
+        let refused = caller.call(method, &[], body);
+        (refused.status, refused.reason())
+    };
+    let other = create("18", id);
+    assert_eq!(refusal("StudentService/CreateStudent", &other), (400, "REQUEST_ID_REUSED".to_owned()));
+    let elsewhere = json!({"name": "door", "kind": "DEVICE_KIND_AGENT", "requestId": id});
+    assert_eq!(refusal("DeviceService/CreateDevice", &elsewhere), (400, "REQUEST_ID_REUSED".to_owned()));
+    let wrong = create("19", "17");
+    assert_eq!(refusal("StudentService/CreateStudent", &wrong), (400, "INVALID_ARGUMENT".to_owned()));
+    // What failed may be tried again, and then is done.
+    let again = "0d6f7b8e-5b0c-4c6e-9a53-3f4f0a1d2c3c";
+    assert_eq!(refusal("StudentService/CreateStudent", &create("17", again)).1, "STUDENT_EXISTS");
+    let done = caller.gives("StudentService/CreateStudent", &create("19", again));
+    assert_eq!(done["student"]["number"], "19");
+    // By gRPC as well.
+    let by_grpc = || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let (number, name, request_id) =
+                ("20".to_owned(), "Bob".to_owned(), uuid::Uuid::from_u128(20).to_string());
+            let mut request = tonic::Request::new(v1::CreateStudentRequest {
+                number,
+                name,
+                request_id,
+                ..Default::default()
+            });
+            request
+                .metadata_mut()
+                .insert("authorization", format!("Bearer {}", caller.token).parse().unwrap());
+            let channel = channel(&site, site.api_port(), None).await;
+            let mut students = v1::student_service_client::StudentServiceClient::new(channel);
+            students.create_student(request).await.unwrap().into_inner()
+        })
+    };
+    assert_eq!(by_grpc(), by_grpc());
+    // An erasure leaves no answer with a name behind: the repeat is a new request.
+    site.cli.json(&["students", "erase", "19", "--yes"]);
+    let anew = caller.gives("StudentService/CreateStudent", &create("19", again));
+    assert_ne!(anew["student"]["id"], done["student"]["id"]);
 }

@@ -203,6 +203,8 @@ impl Known {
             (_, "section" | "classroom" | "notes" | "page_token") => return String::new(),
             (_, "email" | "department" | "external_id" | "enrollment_date" | "etag") => return String::new(),
             (_, "reviewer" | "claimed_by") => return String::new(),
+            (_, "request_id") => return String::new(),
+            (_, "student_number") => number,
             (_, "encoding" | "delimiter" | "reason") | ("Erasure", _) => return String::new(),
             _ => panic!("say what {message}.{field} is, and whose"),
         }

@@ -245,7 +245,12 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
     let api = Api::connect(config).await?;
     match command {
         DevicesCommand::Add { name, kind, classroom } => {
-            let request = v1::CreateDeviceRequest { name, kind: enum_to_wire(kind), classroom };
+            let request = v1::CreateDeviceRequest {
+                name,
+                kind: enum_to_wire(kind),
+                classroom,
+                request_id: String::new(),
+            };
             let device = DeviceView::from(api.one(api.devices().create_device(request)).await?);
             printer.report(&device)?;
             printer.note(&match kind {
@@ -354,7 +359,7 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
         DevicesCommand::Replace { device, yes } => {
             let old = lookup::device(&api, &device).await?;
             let device_id = confirmed("Replace", old, yes, printer)?;
-            let request = v1::ReplaceDeviceRequest { device_id };
+            let request = v1::ReplaceDeviceRequest { device_id, request_id: String::new() };
             let device = DeviceView::from(api.one(api.devices().replace_device(request)).await?);
             printer.report(&device)?;
             printer.note(&match device.kind {

@@ -144,7 +144,7 @@ pub(crate) async fn run(command: GroupsCommand, config: &Config, printer: &Print
     let group = match command {
         GroupsCommand::Add { name, term, external_id } => {
             let term_id = lookup::term_id(&api, term.as_deref()).await?;
-            let request = v1::CreateGroupRequest { name, term_id, external_id };
+            let request = v1::CreateGroupRequest { name, term_id, external_id, request_id: String::new() };
             api.one(api.groups().create_group(request)).await?
         }
         GroupsCommand::List { term, archived, extent } => {

@@ -9,6 +9,7 @@ mod from_device;
 pub mod gallery;
 pub mod groups;
 pub mod login;
+pub mod matches;
 pub mod models;
 pub mod pairs;
 pub mod retention;
@@ -64,6 +65,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Gallery(command) => gallery::run(command, &config()?, printer).await,
         Command::Thresholds(command) => thresholds::run(command, &config()?, printer).await,
         Command::Pairs(command) => pairs::run(command, &config()?, printer).await,
+        Command::Match(command) => matches::run(command, &config()?, printer).await,
         Command::Devices(command) => devices::run(command, &config()?, printer).await,
         Command::Review(args) => review::run(*args, &config()?, printer).await,
         Command::Stats(args) => stats::run(args, &config()?, printer).await,

@@ -89,6 +89,6 @@ pub(crate) async fn note_twins(
     student_id: String,
     other_student_id: String,
 ) -> Result<PairView, CliError> {
-    let request = v1::CreateConfusablePairRequest { student_id, other_student_id };
+    let request = v1::CreateConfusablePairRequest { student_id, other_student_id, request_id: String::new() };
     Ok(PairView::from(api.one(api.galleries().create_confusable_pair(request)).await?))
 }

@@ -83,7 +83,8 @@ pub(crate) async fn run(command: RoomsCommand, config: &Config, printer: &Printe
     let api = Api::connect(config).await?;
     let room = match command {
         RoomsCommand::Add { name } => {
-            api.one(api.rooms().create_room(v1::CreateRoomRequest { name })).await?
+            api.one(api.rooms().create_room(v1::CreateRoomRequest { name, request_id: String::new() }))
+                .await?
         }
         RoomsCommand::List { extent } => {
             return paging::list::<ClassroomList, _>(extent, printer, async |query| {

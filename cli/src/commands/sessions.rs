@@ -202,6 +202,7 @@ pub(crate) async fn run(
             let ((start_time, local_start), (end_time, local_end)) =
                 (moment(Some(&start)), moment(Some(&end)));
             let request = v1::CreateClassSessionRequest {
+                request_id: String::new(),
                 group_id: lookup::group(&api, &group).await?.id,
                 name,
                 start_time,
@@ -299,6 +300,7 @@ pub(crate) async fn run(
 async fn plan(api: &Api, args: PlanArgs, printer: &Printer) -> Result<(), CliError> {
     let (start_clock, end_clock) = args.at;
     let request = v1::CreateClassSessionsRequest {
+        request_id: String::new(),
         group_id: lookup::group(api, &args.group).await?.id,
         name: args.name,
         room_ids: room_ids(api, &args.rooms).await?,

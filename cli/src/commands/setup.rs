@@ -169,6 +169,7 @@ async fn first_device(
         name: room.to_owned(),
         kind: enum_to_wire(DeviceKind::Agent),
         classroom: room.to_owned(),
+        request_id: String::new(),
     };
     let device = api.one(api.devices().create_device(request)).await?;
     let id: Uuid = device.id.parse().map_err(|_| CliError::protocol("the server gave a device no id"))?;

@@ -260,6 +260,7 @@ pub(crate) async fn run(
                 external_id: student.external_id,
                 enrollment_date: student.enrollment_date,
                 photo_consent: student.photo_consent,
+                request_id: String::new(),
             };
             let student = api.one(api.students().create_student(request)).await?;
             printer.report(&StudentView::from(student))

@@ -109,7 +109,13 @@ pub(crate) async fn run(command: TermsCommand, config: &Config, printer: &Printe
     let api = Api::connect(config).await?;
     let term = match command {
         TermsCommand::Add { name, from, until, external_id } => {
-            let request = v1::CreateTermRequest { name, start_date: from, end_date: until, external_id };
+            let request = v1::CreateTermRequest {
+                name,
+                start_date: from,
+                end_date: until,
+                external_id,
+                request_id: String::new(),
+            };
             api.one(api.terms().create_term(request)).await?
         }
         TermsCommand::List { on, extent } => {
@@ -161,7 +167,12 @@ pub(crate) async fn run(command: TermsCommand, config: &Config, printer: &Printe
 async fn holidays(command: HolidaysCommand, api: &Api, printer: &Printer) -> Result<(), CliError> {
     match command {
         HolidaysCommand::Add { name, from, until } => {
-            let request = v1::CreateHolidayRequest { name, start_date: from, end_date: until };
+            let request = v1::CreateHolidayRequest {
+                name,
+                start_date: from,
+                end_date: until,
+                request_id: String::new(),
+            };
             printer.report(&HolidayView::from(api.one(api.terms().create_holiday(request)).await?))
         }
         HolidaysCommand::List { extent } => {

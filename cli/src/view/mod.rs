@@ -8,6 +8,7 @@ mod device_token;
 mod enrollment;
 mod gallery;
 mod layout;
+mod matching;
 mod pack;
 mod pair;
 mod retention;
@@ -41,6 +42,7 @@ pub use gallery::{
     CalibrationView, GalleryView, GraphView, SearchesView, SideView, SuggestionView, ThresholdChangeView,
     ThresholdList, ThresholdsView,
 };
+pub use matching::{CandidateView as MatchCandidateView, IdentifiedView, MatchList, MatchView, VerifiedView};
 pub use pack::PackView;
 pub use pair::{PairList, PairView};
 pub use retention::RetentionView;

@@ -104,6 +104,8 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::FrameInvalid
         | R::FrameTooLarge
         | R::RateLimited
+        | R::RequestIdReused
+        | R::RequestUnderWay
         | R::RequestTooSlow
         | R::SpoolUnavailable
         | R::SiteNotFound

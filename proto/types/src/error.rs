@@ -140,6 +140,10 @@ vocabulary! {
     ShuttingDown = "SHUTTING_DOWN",
     /// The server has no such method, or does not know how the message is compressed.
     Unimplemented = "UNIMPLEMENTED",
+    /// Another request had this request id, or its answer is not kept any more.
+    RequestIdReused = "REQUEST_ID_REUSED",
+    /// The request of this request id is not done yet.
+    RequestUnderWay = "REQUEST_UNDER_WAY",
     /// The message is no message of the method.
     MessageInvalid = "MESSAGE_INVALID",
     /// The message is larger than the method takes.

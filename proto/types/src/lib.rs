@@ -20,6 +20,6 @@ pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
     CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
     DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS,
-    Mark, PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState, Role,
-    SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState,
+    Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState,
+    Role, SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState,
 };

@@ -132,6 +132,15 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What somebody asks of a face.
+    MatchKind, "kind of a match";
+    /// Whom it shows.
+    Identify = "identify",
+    /// Whether it shows a student.
+    Verify = "verify",
+}
+
+vocabulary! {
     /// Whether a student may be recognised by pictures.
     PhotoConsent, "state of a consent";
     /// Nobody has said.
@@ -459,6 +468,7 @@ mod tests {
         assert_eq!(texts_of(Decision::ALL), ["accepted", "pending", "unknown"]);
         assert_eq!(texts_of(QueueOrder::ALL), ["oldest_first", "least_certain_first"]);
         assert_eq!(texts_of(ConfusableKind::ALL), ["twins", "confused"]);
+        assert_eq!(texts_of(MatchKind::ALL), ["identify", "verify"]);
         assert_eq!(texts_of(EnrollmentGate::ALL), ["off", "standard", "strict"]);
         assert_eq!(texts_of(PhotoConsent::ALL), ["unknown", "given", "refused"]);
         let fields = "number name email department section external_id enrollment_date photo_consent";

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use cavs_embedding::PackDigest;
-use cavs_types::{DataKeyId, SightingId, SiteId, StudentId, TemplateId};
+use cavs_types::{DataKeyId, SightingId, SiteId, StudentId, TemplateId, UserId};
 use jiff::civil::Date;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -107,6 +107,8 @@ pub enum Owner {
     Probe(SightingId, PackDigest),
     /// A sighting's evidence.
     Evidence(SightingId),
+    /// The answer to a user's request of an id, in a site.
+    Answer(SiteId, UserId, Uuid),
 }
 
 impl Owner {
@@ -120,6 +122,7 @@ impl Owner {
             Self::Portrait(id) => format!("cavs.v1:portrait:{id}"),
             Self::Probe(id, pack) => format!("cavs.v1:probe:{id}:{pack}"),
             Self::Evidence(id) => format!("cavs.v1:evidence:{id}"),
+            Self::Answer(site, user, id) => format!("cavs.v1:answer:{site}:{user}:{id}"),
         }
     }
 }

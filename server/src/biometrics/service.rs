@@ -90,6 +90,23 @@ impl Keys {
         self.keyring.with(newest, |key| Ok(key.pseudonym(name))).unwrap_or_default()
     }
 
+    /// Seals what is kept for a day at most, by the keyring itself: after a rotation it opens no more.
+    ///
+    /// # Errors
+    /// `NoRandomness`.
+    pub(crate) fn seal_passing(&self, owner: Owner, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.keyring.with(self.keyring.newest(), |key| key.seal(owner, plain))
+    }
+
+    /// Opens what [`Self::seal_passing`] has sealed.
+    ///
+    /// # Errors
+    /// `NoSuchEpoch`: the keyring was rotated. `DoesNotOpen`.
+    pub(crate) fn open_passing(&self, owner: Owner, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let KeyName::Epoch(epoch) = KeyName::of(sealed)? else { return Err(SealError::DoesNotOpen) };
+        self.keyring.with(epoch, |key| key.open(owner, sealed))
+    }
+
     /// A new data key for a student, to be stored with them.
     pub(crate) fn new_student_key(&self, site: SiteId, id: StudentId) -> Result<NewDataKey, ServiceError> {
         self.new_key(site, KeyOf::Student(id))

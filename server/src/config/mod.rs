@@ -88,6 +88,8 @@ pub struct Config {
     pub evidence: EvidencePolicy,
     /// How long faces and sightings are kept, unless the site has set something else.
     pub retention: RetentionPolicy,
+    /// How often a minute each user may ask whose face it is.
+    pub match_calls: NonZeroU32,
     /// Log lines.
     pub logging: Logging,
 }
@@ -109,6 +111,8 @@ const DEFAULT_MIN_QUALITY: u8 = 10;
 
 /// Strangers, of 1,000, that may be accepted, unless the configuration says otherwise.
 const DEFAULT_WANTED_RATE: f64 = 0.1;
+/// Calls a minute of each user that ask whose face it is: two a second, more than a door with one camera asks.
+const DEFAULT_MATCH_CALLS: NonZeroU32 = NonZeroU32::new(120).unwrap();
 
 /// Matching. Thresholds that are not set are the pack's.
 #[derive(Debug, Clone)]
@@ -205,7 +209,21 @@ struct Raw {
     #[serde(default)]
     retention: RawRetention,
     #[serde(default)]
+    matching: RawMatching,
+    #[serde(default)]
     logging: Logging,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMatching {
+    calls_per_minute: NonZeroU32,
+}
+
+impl Default for RawMatching {
+    fn default() -> Self {
+        Self { calls_per_minute: DEFAULT_MATCH_CALLS }
+    }
 }
 
 #[derive(Deserialize)]
@@ -341,6 +359,7 @@ impl Config {
             enrollment,
             evidence,
             retention,
+            matching,
             logging,
         } = raw;
         let api_origins = api.allow_origins.iter().map(|text| origin(text)).collect::<Result<_, _>>();
@@ -429,6 +448,7 @@ impl Config {
                 audit_one_in: NonZeroU32::new(evidence.audit_one_in),
             },
             retention,
+            match_calls: matching.calls_per_minute,
             logging,
         })
     }

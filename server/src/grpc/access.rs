@@ -63,6 +63,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
         ("cavs.v1.GalleryService", "CreateConfusablePair" | "DeleteConfusablePair") => admin,
         ("cavs.v1.StatsService", "GetStats") => viewer,
+        // A program with a camera of its own, or one that has faces: both have the role for that, and no other.
+        ("cavs.v1.MatchService", "Identify" | "Verify") => Active(Role::Capture),
+        ("cavs.v1.MatchService", "ListMatches") => admin,
         (
             "cavs.v1.DeviceService",
             "GetDevice" | "ListDevices" | "GetDeviceCoverage" | "ListDeviceSettings" | "WatchDevices",

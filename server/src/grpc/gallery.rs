@@ -135,7 +135,8 @@ impl v1::gallery_service_server::GalleryService for GalleryApi {
         request: Request<v1::CreateConfusablePairRequest>,
     ) -> Result<Response<v1::CreateConfusablePairResponse>, Status> {
         let Caller { user: by, site, .. } = caller(&request)?;
-        let v1::CreateConfusablePairRequest { student_id, other_student_id } = request.into_inner();
+        let v1::CreateConfusablePairRequest { student_id, other_student_id, request_id: _ } =
+            request.into_inner();
         let (one, other) = two_students(&student_id, &other_student_id)?;
         Ok(Response::new(v1::ConfusablePair::from(self.pairs.note_twins(site, one, other, by).await?).into()))
     }

@@ -174,7 +174,7 @@ impl TryFrom<v1::CreateGroupRequest> for NewGroup {
     type Error = ProtocolError;
 
     fn try_from(request: v1::CreateGroupRequest) -> Result<Self, ProtocolError> {
-        let v1::CreateGroupRequest { name, term_id, external_id: external } = request;
+        let v1::CreateGroupRequest { name, term_id, external_id: external, request_id: _ } = request;
         Ok(Self {
             name: schedule_name("name", &name)?,
             term: optional_id("term_id", &term_id)?,

@@ -16,8 +16,9 @@ use tracing::{Instrument, debug, info_span, warn};
 use uuid::Uuid;
 
 use super::{
+    Front,
     access::{Access, access},
-    connect::Transcoder,
+    request_ids::RequestIds,
 };
 use crate::{
     error::ServiceError,
@@ -199,8 +200,8 @@ impl Check for DeviceCheck {
 /// The calls of a connection.
 pub(super) struct Calls<C> {
     context: Arc<Context<C>>,
-    /// Answers what is not gRPC, where there is one.
-    transcoder: Option<Arc<Transcoder>>,
+    /// Answers what is not gRPC, and what was asked before, where there is one.
+    front: Option<Arc<Front>>,
 }
 
 struct Context<C> {
@@ -215,11 +216,11 @@ struct Context<C> {
 impl<C: Check> Calls<C> {
     pub(super) fn new(routes: Routes, check: C, peer: Peer, most: usize, refusals: Arc<Refusals>) -> Self {
         let calls = Arc::new(Semaphore::new(most));
-        Self { context: Arc::new(Context { routes, check, peer, calls, refusals }), transcoder: None }
+        Self { context: Arc::new(Context { routes, check, peer, calls, refusals }), front: None }
     }
 
-    pub(super) fn with_transcoder(self, transcoder: Option<Arc<Transcoder>>) -> Self {
-        Self { transcoder, ..self }
+    pub(super) fn with_front(self, front: Option<Arc<Front>>) -> Self {
+        Self { front, ..self }
     }
 }
 
@@ -229,13 +230,16 @@ impl<C: Check> hyper::service::Service<Request<Incoming>> for Calls<C> {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (context, transcoder) = (Arc::clone(&self.context), self.transcoder.clone());
+        let (context, front) = (Arc::clone(&self.context), self.front.clone());
         let span = info_span!("call", method = request.uri().path(), request = %Uuid::now_v7());
         let answering = async move {
             let request = request.map(Body::new);
-            Ok(match transcoder {
-                Some(transcoder) => transcoder.answer(request, |request| context.answer(request)).await,
-                None => context.answer(request).await,
+            Ok(match &front {
+                Some(front) => {
+                    let ids = Some(&front.request_ids);
+                    front.transcoder.answer(request, |request| context.answer(request, ids)).await
+                }
+                None => context.answer(request, None).await,
             })
         };
         Box::pin(answering.instrument(span))
@@ -243,7 +247,7 @@ impl<C: Check> hyper::service::Service<Request<Incoming>> for Calls<C> {
 }
 
 impl<C: Check> Context<C> {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>, ids: Option<&RequestIds>) -> Response<Body> {
         let begun = Instant::now();
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
             let message = "too many calls at a time on one connection; wait for some, or open another one";
@@ -265,8 +269,15 @@ impl<C: Check> Context<C> {
                 Standing::Known => Some(self.peer.slot.authorised()),
             };
             let request = Request::from_parts(parts, body);
-            let answered: Result<_, Infallible> = self.routes.clone().oneshot(request).await;
-            let Ok(response) = answered;
+            let call = async |request| {
+                let answered: Result<_, Infallible> = self.routes.clone().oneshot(request).await;
+                let Ok(response) = answered;
+                response
+            };
+            let response = match ids {
+                Some(ids) => ids.answer(request, call).await?,
+                None => call(request).await,
+            };
             Ok((response, standing, busy))
         });
         let (mut response, standing, mut busy) =

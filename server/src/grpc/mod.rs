@@ -15,7 +15,9 @@ mod health;
 mod heartbeat;
 mod ingest;
 mod layer;
+mod matches;
 mod proxy_to_wire;
+mod request_ids;
 mod retention;
 mod review;
 mod rooms;
@@ -38,11 +40,11 @@ use cavs_proto::{
         auth_service_server::AuthServiceServer, device_service_server::DeviceServiceServer,
         enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
         group_service_server::GroupServiceServer, ingest_service_server::IngestServiceServer,
-        retention_service_server::RetentionServiceServer, review_service_server::ReviewServiceServer,
-        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
-        sighting_service_server::SightingServiceServer, site_service_server::SiteServiceServer,
-        stats_service_server::StatsServiceServer, student_service_server::StudentServiceServer,
-        term_service_server::TermServiceServer,
+        match_service_server::MatchServiceServer, retention_service_server::RetentionServiceServer,
+        review_service_server::ReviewServiceServer, room_service_server::RoomServiceServer,
+        session_service_server::SessionServiceServer, sighting_service_server::SightingServiceServer,
+        site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
+        student_service_server::StudentServiceServer, term_service_server::TermServiceServer,
     },
 };
 use http::{HeaderValue, Request, Response};
@@ -120,6 +122,8 @@ pub async fn serve_api(
         groups,
         rooms,
         class_sessions,
+        matching,
+        answers,
         ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -138,14 +142,24 @@ pub async fn serve_api(
         .add(DeviceServiceServer::new(devices::DeviceApi::new(services, shutdown.clone())))
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
+        .add(MatchServiceServer::new(matches::MatchApi::new(matching)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews, feed, shutdown.clone())));
-    let transcoder = Arc::new(connect::Transcoder::new(&api.names, origins)?);
+    let transcoder = connect::Transcoder::new(&api.names, origins)?;
     let (routes, check) = (api.with_reflection()?, layer::UserCheck(accounts));
-    let serving = serve(listener, API_HTTP, routes, check, Some(transcoder), shutdown.clone());
+    let front = Front { transcoder, request_ids: request_ids::RequestIds::new(answers)? };
+    let serving = serve(listener, API_HTTP, routes, check, Some(Arc::new(front)), shutdown.clone());
     tokio::join!(serving, health::follow(reporter, database, shutdown));
     Ok(())
+}
+
+/// What is before the methods of the API, and of no other listener.
+struct Front {
+    /// Answers what is not gRPC.
+    transcoder: connect::Transcoder,
+    /// Does requests with an id once.
+    request_ids: request_ids::RequestIds,
 }
 
 async fn serve(
@@ -153,13 +167,13 @@ async fn serve(
     http: Http,
     routes: Routes,
     check: impl layer::Check,
-    transcoder: Option<Arc<connect::Transcoder>>,
+    front: Option<Arc<Front>>,
     shutdown: CancellationToken,
 ) {
     let (routes, refusals) = (routes.prepare(), listener.refusals());
     let calls = move |peer| {
         let calls = layer::Calls::new(routes.clone(), check.clone(), peer, CALLS, Arc::clone(&refusals));
-        calls.with_transcoder(transcoder.clone())
+        calls.with_front(front.clone())
     };
     listener.serve(http, shutdown, calls).await;
 }

@@ -17,6 +17,13 @@ impl From<ServiceError> for Status {
                 let message = format!("{what} has too much to do now; try again in {} s", retry_in.as_secs());
                 cavs_proto::status_with_retry(reason, message, retry_in)
             }
+            ServiceError::Limited { what, retry_in } => {
+                let message = format!(
+                    "you have asked for {what} as often as you may; try again in {:.1} s",
+                    retry_in.as_secs_f32()
+                );
+                cavs_proto::status_with_retry(reason, message, retry_in)
+            }
             ServiceError::Database(_)
             | ServiceError::Seal(_)
             | ServiceError::Key(_)

@@ -240,6 +240,7 @@ impl TryFrom<v1::CreateStudentRequest> for StudentProfile {
             external_id,
             enrollment_date,
             photo_consent,
+            request_id: _,
         } = request;
         let fields = [
             (StudentField::Number, &number),

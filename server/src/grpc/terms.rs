@@ -128,7 +128,8 @@ impl TryFrom<v1::CreateTermRequest> for NewTerm {
     type Error = ProtocolError;
 
     fn try_from(request: v1::CreateTermRequest) -> Result<Self, ProtocolError> {
-        let v1::CreateTermRequest { name, start_date, end_date, external_id: external } = request;
+        let v1::CreateTermRequest { name, start_date, end_date, external_id: external, request_id: _ } =
+            request;
         Ok(Self {
             name: schedule_name("name", &name)?,
             days: Days::new(date("start_date", &start_date)?, date("end_date", &end_date)?)?,

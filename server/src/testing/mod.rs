@@ -168,6 +168,7 @@ impl TestDatabase {
                 keep_portraits: false,
             },
             retention: RetentionPolicy::default(),
+            match_calls: std::num::NonZeroU32::new(10).unwrap(),
             metrics: Arc::new(Metrics::default()),
         })
     }

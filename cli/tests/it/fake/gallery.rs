@@ -148,7 +148,8 @@ impl v1::gallery_service_server::GalleryService for Service {
         request: Request<v1::CreateConfusablePairRequest>,
     ) -> Result<Response<v1::CreateConfusablePairResponse>, Status> {
         self.authorise(&request)?;
-        let v1::CreateConfusablePairRequest { student_id, other_student_id } = request.into_inner();
+        let v1::CreateConfusablePairRequest { student_id, other_student_id, request_id: _ } =
+            request.into_inner();
         let mut state = self.state();
         let named = |id: &str| {
             let student = state.students.iter().find(|student| student.id == id).unwrap().clone();

@@ -63,7 +63,7 @@ impl v1::device_service_server::DeviceService for Service {
         request: Request<v1::CreateDeviceRequest>,
     ) -> Result<Response<v1::CreateDeviceResponse>, Status> {
         self.authorise(&request)?;
-        let v1::CreateDeviceRequest { name, kind, classroom } = request.into_inner();
+        let v1::CreateDeviceRequest { name, kind, classroom, request_id: _ } = request.into_inner();
         let id = DeviceId::generate().to_string();
         Ok(Response::new(v1::Device { id, name, kind, classroom, ..device() }.into()))
     }

@@ -31,6 +31,19 @@ use self::{
     message::{Codec, from_wire, to_wire},
 };
 
+/// A message as gRPC sends it.
+pub(super) fn framed(message: &[u8]) -> Bytes {
+    frame(0, message)
+}
+
+/// The only message of a body of gRPC, where it is one that is not compressed.
+pub(super) fn unframed(body: &[u8]) -> Option<&[u8]> {
+    let (head, message) = body.split_at_checked(5)?;
+    let [0, length @ ..] = head else { return None };
+    let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+    (message.len() == length).then_some(message)
+}
+
 /// The description of this API by JSON. A test compares it with the protocol.
 const OPENAPI: &str = include_str!("../../../../proto/openapi.json");
 const OPENAPI_PATH: &str = "/openapi.json";

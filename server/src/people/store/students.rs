@@ -182,6 +182,9 @@ impl StudentStore {
             return Err(DatabaseError::NotFound);
         }
         forget_pairs(&transaction, site, id).await?;
+        // Answers have names; a repeat of a request of the last day is done again.
+        let sql = "DELETE FROM request_answers WHERE site_id = $1";
+        transaction.execute(sql, &[&site.uuid()]).await?;
         let sql = "DELETE FROM similarity_months WHERE site_id = $1 AND student_id = $2";
         transaction.execute(sql, &[&site.uuid(), &id.uuid()]).await?;
         let erased = erase_faces(&transaction, site, id, by).await?;

@@ -266,6 +266,44 @@ impl Recognition {
     /// # Errors
     /// `Busy`, `Gallery`.
     pub async fn predict(&self, probes: &[&Probe]) -> Result<Vec<Prediction>, ServiceError> {
+        self.predict_in(Lane::Devices, probes).await
+    }
+
+    /// As [`Self::predict`], of one face that a person asks about.
+    ///
+    /// # Errors
+    /// `Busy`, `Gallery`.
+    pub async fn identify(&self, probe: &Probe) -> Result<Prediction, ServiceError> {
+        let predicted = self.predict_in(Lane::People, &[probe]).await?.pop();
+        predicted.ok_or(ServiceError::Stopped("matching"))
+    }
+
+    /// Whether a face is a student's: what the policy would say if the student were the best candidate, however similar
+    /// others are. `None` where nobody is recognised as them.
+    ///
+    /// # Errors
+    /// `Busy`, `Gallery`.
+    pub async fn verify(
+        &self,
+        probe: &Probe,
+        student: StudentId,
+    ) -> Result<Option<Prediction>, ServiceError> {
+        let (gallery, embedding) = (self.gallery(), probe.embedding.clone());
+        let roster = std::iter::once(student_key(student)).collect();
+        let grouping = self.shared.setup.grouping;
+        let search = move || gallery.search(&embedding, &Query::top(1).grouped_by(grouping).among(&roster));
+        let own = matches(&self.compute(Lane::People, search).await??.candidates);
+        if own.is_empty() {
+            return Ok(None);
+        }
+        let found = self.identify(probe).await?;
+        let others = found.candidates.into_iter().filter(|other| other.student != student);
+        let candidates = own.into_iter().chain(others).collect();
+        let policy = self.policy(&self.thresholds());
+        Ok(Some(policy.decide(candidates, &probe.quality, probe.liveness, &self.confusable_pairs())))
+    }
+
+    async fn predict_in(&self, lane: Lane, probes: &[&Probe]) -> Result<Vec<Prediction>, ServiceError> {
         let comparable = |probe: &&&Probe| probe.pack == self.pack();
         let embeddings: Vec<UnitEmbedding> =
             probes.iter().filter(comparable).map(|probe| probe.embedding.clone()).collect();
@@ -281,7 +319,7 @@ impl Recognition {
             let begun = Instant::now();
             (gallery.search_batch(&embeddings, &query), begun.elapsed())
         };
-        let (answers, time) = self.compute(Lane::Devices, work).await?;
+        let (answers, time) = self.compute(lane, work).await?;
         let answers = answers?;
         self.shared.metrics.matched(count, time);
         let mut answers = answers.into_iter();
