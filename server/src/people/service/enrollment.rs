@@ -60,7 +60,7 @@ pub struct Enrolled {
 /// A picture that is to become a template.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Of a kind that [`PhotographReader`] reads.
+    /// Of a kind that `PhotographReader` reads.
     pub data: Bytes,
     /// On what terms it is taken.
     pub terms: EnrollmentTerms,

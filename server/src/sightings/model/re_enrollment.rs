@@ -21,7 +21,7 @@ pub struct MonthSimilarity {
 }
 
 /// Whether a student has changed so much that they should be enrolled anew: in each of the last two months that say
-/// something, sightings were less similar by [`DROP`] than in the best month before. `months` are those since the
+/// something, sightings were less similar by `DROP` than in the best month before. `months` are those since the
 /// newest template, in their order.
 #[must_use]
 pub fn needs_re_enrollment(months: &[MonthSimilarity]) -> bool {
