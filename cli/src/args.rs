@@ -119,6 +119,9 @@ pub enum Command {
     /// When a group is expected where
     #[command(subcommand, after_help = commands::sessions::ABOUT_SESSIONS)]
     Sessions(commands::sessions::SessionsCommand),
+    /// What sessions say of people
+    #[command(subcommand, after_help = commands::attendance::ABOUT_ATTENDANCE)]
+    Attendance(commands::attendance::AttendanceCommand),
     /// Make face templates of a student from images
     Enroll(commands::enroll::EnrollArgs),
     /// Enrolled faces

@@ -11,14 +11,14 @@ use cavs_certs::{TlsFault, tls_fault};
 use cavs_proto::{
     OneResource,
     v1::{
-        auth_service_client::AuthServiceClient, device_service_client::DeviceServiceClient,
-        enrollment_service_client::EnrollmentServiceClient, gallery_service_client::GalleryServiceClient,
-        group_service_client::GroupServiceClient, match_service_client::MatchServiceClient,
-        retention_service_client::RetentionServiceClient, review_service_client::ReviewServiceClient,
-        room_service_client::RoomServiceClient, session_service_client::SessionServiceClient,
-        sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
-        stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
-        term_service_client::TermServiceClient,
+        attendance_service_client::AttendanceServiceClient, auth_service_client::AuthServiceClient,
+        device_service_client::DeviceServiceClient, enrollment_service_client::EnrollmentServiceClient,
+        gallery_service_client::GalleryServiceClient, group_service_client::GroupServiceClient,
+        match_service_client::MatchServiceClient, retention_service_client::RetentionServiceClient,
+        review_service_client::ReviewServiceClient, room_service_client::RoomServiceClient,
+        session_service_client::SessionServiceClient, sighting_service_client::SightingServiceClient,
+        site_service_client::SiteServiceClient, stats_service_client::StatsServiceClient,
+        student_service_client::StudentServiceClient, term_service_client::TermServiceClient,
     },
 };
 use jiff::Timestamp;
@@ -89,6 +89,7 @@ macro_rules! services {
 }
 
 services! {
+    attendance: AttendanceServiceClient,
     auth: AuthServiceClient,
     class_sessions: SessionServiceClient,
     devices: DeviceServiceClient,

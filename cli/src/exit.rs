@@ -37,6 +37,11 @@ impl Exit {
             | R::MemberNotFound
             | R::RoomNotFound
             | R::ClassSessionNotFound
+            | R::MarkNotFound
+            | R::CorrectionNotFound
+            | R::ExcuseNotFound
+            | R::AppealNotFound
+            | R::ProposalNotFound
             | R::AuditNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
@@ -81,6 +86,8 @@ impl Exit {
             | R::RoomExists
             | R::ClassSessionState
             | R::ScheduleChanged
+            | R::AppealExists
+            | R::PolicyChanged
             | R::InUse
             | R::ThresholdsChanged
             | R::DeviceExists

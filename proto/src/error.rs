@@ -33,7 +33,8 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::StudentChanged
         | R::ScheduleChanged
         | R::DeviceChanged
-        | R::RequestUnderWay => Code::Aborted,
+        | R::RequestUnderWay
+        | R::PolicyChanged => Code::Aborted,
         R::DeviceConnectedTwice
         | R::SiteRequired
         | R::SiteArchived
@@ -62,6 +63,11 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::MemberNotFound
         | R::RoomNotFound
         | R::ClassSessionNotFound
+        | R::MarkNotFound
+        | R::CorrectionNotFound
+        | R::ExcuseNotFound
+        | R::AppealNotFound
+        | R::ProposalNotFound
         | R::UserNotFound
         | R::AuditNotFound
         | R::NotFound => Code::NotFound,
@@ -72,6 +78,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::GroupExists
         | R::MemberExists
         | R::RoomExists
+        | R::AppealExists
         | R::StudentEmailTaken
         | R::StudentExternalIdTaken
         | R::DeviceExists => Code::AlreadyExists,

@@ -31,6 +31,11 @@ macro_rules! one_resource {
 }
 
 one_resource! {
+    Appeal appeal: CreateAppealResponse DecideAppealResponse WithdrawAppealResponse;
+    Excuse excuse: CreateExcuseResponse WithdrawExcuseResponse;
+    MarkExplanation explanation: CorrectMarkResponse DecideMarkProposalResponse ExplainMarkResponse
+        WithdrawCorrectionResponse;
+    Sheet sheet: CheckInResponse FinaliseSessionResponse GetSheetResponse TakeRollCallResponse;
     ClassSession session: CancelClassSessionResponse CreateClassSessionResponse GetClassSessionResponse
         ReinstateClassSessionResponse UpdateClassSessionResponse;
     ConfusablePair pair: CreateConfusablePairResponse;

@@ -1,7 +1,8 @@
 use cavs_types::{
-    ClockTrust, ConfusableKind, Decision, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState,
-    GalleryMode, Grouping, ImportFormat, MatchKind, PhotoConsent, ProtocolError, Quality, QueueOrder,
-    RateBasis, RetentionState, Role, SessionSource, SessionState, Verdict, WatchState,
+    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
+    DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, Mark, MatchKind,
+    PendingCounts, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis, RetentionState, Role,
+    SessionSource, SessionState, Verdict, WatchState,
 };
 use thiserror::Error;
 
@@ -83,6 +84,11 @@ on_the_wire! {
         Maintenance
     }
     DeviceRole { Entry Exit Inside }
+    Mark { Present Late LeftEarly Absent Excused Undetermined }
+    CorrectionSource { Correction RollCall Appeal LateData }
+    CheckInKind { Qr Card Pin }
+    AppealState { Open Accepted Rejected Withdrawn }
+    PendingCounts { Undetermined Present Nothing }
     SessionState { Planned Open Closing Finalised Cancelled }
     SessionSource { Manual Csv Oneroster Icalendar Pattern }
 }

@@ -5,6 +5,7 @@
 //! (its SQL), and none imports one above it. `grpc` (thin) calls the services, [`run`] puts them together, and
 //! `monitoring` tells the operator.
 
+pub mod attendance;
 pub mod biometrics;
 mod check;
 pub mod config;

@@ -339,6 +339,10 @@ async fn serve(
     tasks.spawn(async move { devices_changed.follow(until).await });
     let (feed, until) = (services.feed.clone(), shutdown.clone());
     tasks.spawn(async move { feed.follow(until).await });
+    let (marks, until) = (services.marks.clone(), shutdown.clone());
+    tasks.spawn(async move { marks.run(until).await });
+    let (marks, until) = (services.mark_feed.clone(), shutdown.clone());
+    tasks.spawn(async move { marks.follow(until).await });
     let (galleries, until) = (Arc::clone(&services.galleries), shutdown.clone());
     tasks.spawn(async move { galleries.calibrate_regularly(until).await });
     let (keys, store) = (Arc::clone(&services.keys), BiometricStore::new(&backend.background));
@@ -471,6 +475,7 @@ async fn assemble(
     let galleries = Galleries::open(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
     Ok(Services::new(Parts {
         people: backend.store.clone(),
+        background: backend.background.clone(),
         devices: backend.devices.clone(),
         keys,
         galleries: Arc::new(galleries.await?),

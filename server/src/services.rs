@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use crate::{
+    attendance::{Appeals, AttendanceStore, Corrections, Excuses, MarkFeed, MarksKeeper, Policies, Sheets},
     biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
     fleet::{DeviceStreams, DeviceWatches, Devices},
@@ -35,6 +36,13 @@ pub struct Services {
     pub(crate) groups: Groups,
     pub(crate) rooms: Rooms,
     pub(crate) class_sessions: Sessions,
+    pub(crate) sheets: Sheets,
+    pub(crate) corrections: Corrections,
+    pub(crate) excuses: Excuses,
+    pub(crate) appeals: Appeals,
+    pub(crate) policies: Policies,
+    pub(crate) mark_feed: MarkFeed,
+    pub(crate) marks: MarksKeeper,
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
     pub(crate) feed: SightingFeed,
@@ -57,6 +65,8 @@ pub struct Services {
 pub struct Parts {
     /// The database, for what people ask.
     pub people: Database,
+    /// The database, for the server's own work.
+    pub background: Database,
     /// The database, for what devices send: neither can take the other's connections.
     pub devices: Database,
     /// Data keys.
@@ -83,6 +93,7 @@ impl Services {
     pub fn new(parts: Parts) -> Self {
         let Parts {
             people,
+            background,
             devices,
             keys,
             galleries,
@@ -96,6 +107,8 @@ impl Services {
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
         let students = Students::new(&people, &keys, &galleries, &maintenance);
         let devices_of_site = Devices::new(&people);
+        let marks = AttendanceStore::new(&people, retention.sightings);
+        let sheets = Sheets::new(&marks);
         let reviews = Reviews::new(&people, &keys);
         let feed = SightingFeed::new(&people);
         let matching = Matching::new(&people, &students, &galleries, &vision, match_calls);
@@ -115,6 +128,13 @@ impl Services {
             watch_reports: DeviceWatches::new(&devices),
             watches: DeviceWatches::new(&people),
             ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics, &feed),
+            corrections: Corrections::new(&marks, &sheets),
+            excuses: Excuses::new(&marks),
+            appeals: Appeals::new(&marks, &sheets),
+            policies: Policies::new(&marks),
+            mark_feed: MarkFeed::new(&people, &sheets),
+            marks: MarksKeeper::new(&AttendanceStore::new(&background, retention.sightings)),
+            sheets,
             reviews,
             feed,
             statistics: Statistics::new(&people),

@@ -136,6 +136,20 @@ impl Site {
         self.log_in(ADMIN.0, ADMIN.1);
     }
 
+    /// Has the server come back at the same addresses when it is restarted.
+    ///
+    /// # Panics
+    /// Its configuration can't be read or written.
+    pub fn keep_ports(&self) {
+        let ports = [("api", self.api_port()), ("devices", self.device_port())];
+        let text = fs::read_to_string(self.path("server.toml")).unwrap();
+        let text = ports.iter().fold(text, |text, (listener, port)| {
+            let at = |port| format!("{listener}.listen = \"127.0.0.1:{port}\"");
+            text.replace(&at(0), &at(*port))
+        });
+        fs::write(self.path("server.toml"), text).unwrap();
+    }
+
     /// Starts a server that was killed, without a login: its addresses are to stay what they were.
     pub fn restart_server(&mut self) {
         let (server, addresses) = self.serve("server");

@@ -178,3 +178,44 @@ fn a_schedule_is_made_as_its_document_says() {
     assert_eq!(site.cli.json(&["sessions", "list", "--group", "Maths 3b"])["total_size"], 28);
     assert_eq!(site.cli.json(&["sessions", "list", "--group", "Night shift"])["total_size"], 2);
 }
+
+#[test]
+fn attendance_is_kept_as_its_document_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::create(directory.path(), None, &SiteOptions::default());
+    let numbers = ["1001", "1002", "1003", "1004"];
+    for number in numbers {
+        site.cli.json(&["students", "add", number, "--name", number]);
+    }
+    let day = jiff::SignedDuration::from_hours(24);
+    let (now, half_an_hour) = (jiff::Timestamp::now(), jiff::SignedDuration::from_mins(30));
+    let yesterday = (now - day).strftime("%Y-%m-%d").to_string();
+    site.cli.json(&["groups", "add", "7B"]);
+    let members = ["groups", "members", "add", "7B"];
+    assert!(site.cli.run(&[&members[..], &numbers, &["--from", &yesterday]].concat()).status.success());
+    let (start, end) = ((now - half_an_hour).to_string(), (now + half_an_hour).to_string());
+    site.cli.json(&["sessions", "add", "7B", "--start", &start, "--end", &end]);
+    let begun = std::time::Instant::now();
+    while site.cli.json(&["attendance", "show", "7B"])["marks"].as_array().unwrap().len() < numbers.len() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "the session does not open");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let mut commands = 0;
+    for block in blocks(include_str!("../../docs/ATTENDANCE.md")) {
+        for line in block.text.lines().filter(|_| block.language == "sh") {
+            let words = words(line);
+            let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+            commands += 1;
+            if arguments[1] == "watch" {
+                // It goes on for ever.
+                site.cli.start(&arguments, &directory.path().join("watch.log")).kill();
+                continue;
+            }
+            let output = site.cli.run(&arguments);
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    assert!(commands > 10, "{commands} commands");
+    let sheet = site.cli.json(&["attendance", "show", "7B"]);
+    assert_eq!(sheet["marks"][0]["mark"], "present");
+}

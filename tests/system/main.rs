@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod attendance;
 mod bad_input;
+mod camera;
 mod classroom;
 mod clients;
 mod connections;

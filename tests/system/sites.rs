@@ -113,6 +113,8 @@ struct Known {
     site: String,
     /// A term, a holiday, a group, a room and a class session.
     schedule: [String; 5],
+    /// A correction, an excuse and an appeal.
+    attendance: [String; 3],
     /// Number and name of a student, of a device, of the site.
     text: [String; 4],
 }
@@ -127,9 +129,33 @@ fn scheduled(cli: &Cli) -> [String; 5] {
     };
     let (term, holiday) = (add(&["terms"], &days), add(&["terms", "holidays"], &days));
     let (group, room) = (add(&["groups"], &["--term", &name]), add(&["rooms"], &[]));
-    let times = ["--start", "2026-09-01T08:00", "--end", "2026-09-01T09:00", "--room", &name];
+    // It has not begun, so that time does not take it on meanwhile.
+    let times = ["--start", "2054-09-01T08:00", "--end", "2054-09-01T09:00", "--room", &name];
     let session = add(&["sessions"], &times);
     [term, holiday, group, room, session]
+}
+
+/// The ids of a correction, an excuse and an appeal of the first site, and what it has for that.
+fn attended(cli: &Cli, student: &str) -> [String; 3] {
+    let group = format!("{SECRET} group");
+    let (now, hour) = (Timestamp::now(), jiff::SignedDuration::from_hours(1));
+    let yesterday = (now - 24 * hour).strftime("%Y-%m-%d").to_string();
+    cli.json(&["groups", "add", &group]);
+    assert!(cli.run(&["groups", "members", "add", &group, student, "--from", &yesterday]).status.success());
+    let (start, end) = ((now - hour).to_string(), (now + hour).to_string());
+    let session = cli.json(&["sessions", "add", &group, "--start", &start, "--end", &end]);
+    let session = session["id"].as_str().unwrap();
+    let begun = std::time::Instant::now();
+    while cli.json(&["attendance", "show", session])["marks"].as_array().unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the session does not open");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let text = |json: &Json| json.as_str().unwrap().to_owned();
+    let said = cli.json(&["attendance", "correct", session, student, "absent", "--reason", SECRET]);
+    let excuse = ["attendance", "excuses", "add", student, "--from", "2030-01-01", "--until", "2030-01-02"];
+    let excuse = cli.json(&[&excuse[..], &["--reason", SECRET]].concat());
+    let appeal = cli.json(&["attendance", "appeals", "add", session, student, "present", "--reason", SECRET]);
+    [text(&said["corrections"][0]["id"]), text(&excuse["id"]), text(&appeal["id"])]
 }
 
 impl Known {
@@ -146,6 +172,7 @@ impl Known {
             sighting: text(&sightings["sightings"][0]["id"]),
             site: text(&sites["sites"][0]["id"]),
             schedule: scheduled(cli),
+            attendance: attended(cli, "Quagmire-1"),
             text: [
                 text(&student["number"]),
                 text(&student["name"]),
@@ -158,20 +185,35 @@ impl Known {
     fn of_nothing() -> Self {
         let id = || SightingId::generate().to_string();
         let text = ["nil-7", "Nobody At All", "nothing-door", "Nowhere School"].map(str::to_owned);
-        let schedule = std::array::from_fn(|_| id());
-        Self { student: id(), template: id(), device: id(), sighting: id(), site: id(), schedule, text }
+        let (schedule, attendance) = (std::array::from_fn(|_| id()), std::array::from_fn(|_| id()));
+        Self {
+            student: id(),
+            template: id(),
+            device: id(),
+            sighting: id(),
+            site: id(),
+            schedule,
+            attendance,
+            text,
+        }
     }
 
     fn ids(&self) -> impl Iterator<Item = &String> {
         let first = [&self.student, &self.template, &self.device, &self.sighting, &self.site];
-        first.into_iter().chain(&self.schedule)
+        first.into_iter().chain(&self.schedule).chain(&self.attendance)
     }
 
     /// What a text field of a request is. A new field has to be thought about here.
     fn value(&self, message: &str, field: &str) -> String {
         let [number, name, door, school] = &self.text;
         let [term, holiday, group, room, session] = &self.schedule;
+        let [correction, excuse, appeal] = &self.attendance;
         match (message, field) {
+            (_, "correction_id") => correction,
+            (_, "excuse_id") => excuse,
+            (_, "appeal_id") => appeal,
+            ("CorrectMarkRequest" | "CreateExcuseRequest" | "CreateAppealRequest", "reason")
+            | ("DecideAppealRequest", "answer") => return "because".to_owned(),
             (_, "term_id") | ("GetTermRequest" | "Term", "id") => term,
             (_, "holiday_id") => holiday,
             (_, "group_id") | ("GetGroupRequest" | "Group", "id") => group,
@@ -263,6 +305,9 @@ async fn every_method_keeps_the_sites_apart(site: &TestSite, first: &Cli, door: 
         first.json(&["thresholds", "list"]),
         first.json(&["sessions", "list"]),
         first.json(&["rooms", "list"]),
+        first.json(&["attendance", "list"]),
+        first.json(&["attendance", "excuses", "list"]),
+        first.json(&["attendance", "appeals", "list"]),
     ];
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     let mut walked = 0;
@@ -314,6 +359,9 @@ async fn every_method_keeps_the_sites_apart(site: &TestSite, first: &Cli, door: 
         first.json(&["thresholds", "list"]),
         first.json(&["sessions", "list"]),
         first.json(&["rooms", "list"]),
+        first.json(&["attendance", "list"]),
+        first.json(&["attendance", "excuses", "list"]),
+        first.json(&["attendance", "appeals", "list"]),
     ];
     assert_eq!(before, after, "something of the first site was changed from the second");
 }

@@ -1,24 +1,12 @@
 //! What it means that a device did not see somebody: only where it was watching, and has delivered what it saw.
 
-use std::{fs, thread, time::Duration, time::Instant};
+use std::{thread, time::Duration};
 
-use cavs_models::Image;
-use cavs_tests::{Process, TestSite, people};
+use cavs_tests::{TestSite, people};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// A camera that does what the file `mode` says: two pictures in turns, a dark one, or none.
-const CAMERA: &str = r#"
-while :; do
-    case $(cat mode) in
-        clear) cat one.jpg; sleep 0.1; cat two.jpg ;;
-        dark) cat dark.jpg ;;
-    esac
-    sleep 0.1
-done"#;
-
-/// More than any part of this test should take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+use super::camera::{self, Camera};
 
 struct Gap {
     from: Timestamp,
@@ -40,15 +28,8 @@ fn watch(site: &TestSite) -> (Option<Timestamp>, Vec<Gap>) {
 
 /// Waits until the device has delivered what it saw until now, and gives the gaps.
 fn delivered(site: &TestSite) -> Vec<Gap> {
-    let (begun, now) = (Instant::now(), Timestamp::now());
-    loop {
-        let (until, gaps) = watch(site);
-        if until.is_some_and(|until| until > now) {
-            return gaps;
-        }
-        assert!(begun.elapsed() < LIMIT, "{until:?} is not after {now}");
-        thread::sleep(Duration::from_millis(200));
-    }
+    camera::delivered(site, "camera");
+    watch(site).1
 }
 
 fn gap_at(gaps: &[Gap], moment: Timestamp) -> Option<&str> {
@@ -63,38 +44,10 @@ fn a_device_proves_what_it_watched_and_nothing_else() {
         matches!(watch(&site), (None, gaps) if gap_at(&gaps, Timestamp::now() - Duration::from_secs(9)) == Some("not_delivered"))
     );
 
-    // The server comes back at the same address.
-    let ports = [("api", site.api_port()), ("devices", site.device_port())];
-    let text = fs::read_to_string(site.path("server.toml")).unwrap();
-    let text = ports.iter().fold(text, |text, (listener, port)| {
-        let at = |port| format!("{listener}.listen = \"127.0.0.1:{port}\"");
-        text.replace(&at(0), &at(*port))
-    });
-    fs::write(site.path("server.toml"), text).unwrap();
-
+    site.keep_ports();
     let portraits = people(1).remove(0).portraits;
-    fs::copy(&portraits[0], device.directory.join("one.jpg")).unwrap();
-    fs::copy(&portraits[1], device.directory.join("two.jpg")).unwrap();
-    let dark = Image::from_rgb8(320, 240, vec![3; 320 * 240 * 3]).unwrap();
-    let whole = cavs_models::BoundingBox { x: 0.0, y: 0.0, width: 320.0, height: 240.0 };
-    fs::write(device.directory.join("dark.jpg"), dark.crop_jpeg(whole, 0.0, 320, 90).unwrap()).unwrap();
-    let mode = |mode: &str| fs::write(device.directory.join("mode"), mode).unwrap();
-    mode("clear");
-    let config = site.configure_agent(&device, &site.path("frames"), "");
-    let text = fs::read_to_string(&config).unwrap();
-    let (before, rest) = text.split_once("[source]").unwrap();
-    let (_, after) = rest.split_once("[vision]").unwrap();
-    let script = format!("cd {:?} && {CAMERA}", device.directory);
-    let source =
-        format!("[source]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", {script:?}]\nstall_timeout = 2\n");
-    let tracking = "[tracking]\nsettle = 0.2\nforget_after = 0.5\nresend_interval = 1\n";
-    fs::write(&config, format!("{before}{source}{tracking}[vision]{after}")).unwrap();
-    let start = || {
-        let arguments = ["run", "--config", config.to_str().unwrap(), "--set", "spool.watch_interval=0.5"];
-        Process::start("cavs-edge-agent", &arguments, &device.directory.join("agent.log"))
-    };
-
-    let agent = start();
+    let camera = Camera::new(&site, &device, [&portraits[0], &portraits[1]]);
+    let agent = camera.start();
     let gaps = delivered(&site);
     let watching = Timestamp::now();
     assert_eq!(
@@ -119,7 +72,7 @@ fn a_device_proves_what_it_watched_and_nothing_else() {
     let killed = Timestamp::now();
     thread::sleep(Duration::from_secs(1));
     let without_power = Timestamp::now();
-    let agent = start();
+    let agent = camera.start();
     let gaps = delivered(&site);
     assert_eq!(gap_at(&gaps, killed), Some("not_watched"));
     assert_eq!(gap_at(&gaps, without_power), Some("not_watched"));
@@ -127,11 +80,11 @@ fn a_device_proves_what_it_watched_and_nothing_else() {
 
     // A camera that sees nothing, and one that gives nothing.
     for (what, reason, lasts) in [("dark", "camera_covered", 2), ("silent", "camera_failed", 14)] {
-        mode(what);
+        camera.show(what);
         thread::sleep(Duration::from_secs(1));
         let blind = Timestamp::now();
         thread::sleep(Duration::from_secs(lasts));
-        mode("clear");
+        camera.show("clear");
         let gaps = delivered(&site);
         assert_eq!(gap_at(&gaps, blind), Some(reason), "{}", agent.output());
     }

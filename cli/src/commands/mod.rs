@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod attendance;
 pub mod certs;
 pub mod completions;
 pub mod context;
@@ -60,6 +61,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Groups(command) => groups::run(command, &config()?, printer).await,
         Command::Rooms(command) => rooms::run(command, &config()?, printer).await,
         Command::Sessions(command) => sessions::run(command, &config()?, printer).await,
+        Command::Attendance(command) => attendance::run(command, &config()?, printer).await,
         Command::Enroll(args) => enroll::run(args, &config()?, printer).await,
         Command::Templates(command) => templates::run(command, &config()?, printer).await,
         Command::Gallery(command) => gallery::run(command, &config()?, printer).await,

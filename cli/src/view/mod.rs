@@ -1,5 +1,6 @@
 //! Results as people and programs see them. The JSON field names are stable: programs depend on them.
 
+mod attendance;
 mod audit;
 mod certs;
 mod context;
@@ -27,6 +28,10 @@ use cavs_proto::{WireEnum, enum_from_wire, from_timestamp, v1};
 use cavs_types::Quality;
 use jiff::Timestamp;
 
+pub use attendance::{
+    AppealList, AppealView, AttendancePolicyView, ExcuseList, ExcuseView, ExplanationView, MarkChangeList,
+    MarkChangeView, MarkList, ProposalList, SheetView,
+};
 pub use audit::{AuditAnswered, AuditView};
 pub use certs::{CertificateView, DevSetView};
 pub use context::{ContextList, ContextView, SettingView, SettingsView};

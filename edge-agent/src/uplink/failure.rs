@@ -136,6 +136,13 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::ClassSessionNotFound
         | R::ClassSessionState
         | R::ScheduleChanged
+        | R::MarkNotFound
+        | R::CorrectionNotFound
+        | R::ExcuseNotFound
+        | R::AppealNotFound
+        | R::AppealExists
+        | R::ProposalNotFound
+        | R::PolicyChanged
         | R::InUse
         | R::GalleryTooSmall
         | R::ThresholdsChanged

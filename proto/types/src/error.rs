@@ -100,6 +100,20 @@ vocabulary! {
     ClassSessionState = "CLASS_SESSION_STATE",
     /// Somebody has changed the term, group, room or class session since; look at it, and decide again.
     ScheduleChanged = "SCHEDULE_CHANGED",
+    /// A class session says nothing of somebody: they are not on its roster, or it has not opened.
+    MarkNotFound = "MARK_NOT_FOUND",
+    /// No correction of that id that was not taken back.
+    CorrectionNotFound = "CORRECTION_NOT_FOUND",
+    /// No excuse of that id that was not taken back.
+    ExcuseNotFound = "EXCUSE_NOT_FOUND",
+    /// No appeal of that id that waits for a decision.
+    AppealNotFound = "APPEAL_NOT_FOUND",
+    /// Nobody has decided on the appeal against that mark that there is.
+    AppealExists = "APPEAL_EXISTS",
+    /// Nobody proposes that mark, or it was decided on.
+    ProposalNotFound = "PROPOSAL_NOT_FOUND",
+    /// Somebody has changed the policy of attendance since; look at it, and decide again.
+    PolicyChanged = "POLICY_CHANGED",
     /// Something depends on it; that has to go first.
     InUse = "IN_USE",
     /// Somebody has set other thresholds since; look at them, and decide again.

@@ -18,8 +18,8 @@ pub use ids::{
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
-    CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
+    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
     DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS,
-    Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, QueueOrder, RateBasis, RetentionState,
-    Role, SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState,
+    Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, ProposalState, QueueOrder, RateBasis,
+    RetentionState, Role, SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState,
 };

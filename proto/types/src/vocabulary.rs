@@ -182,6 +182,18 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What being seen by a device says of where somebody is.
+    #[derive(Hash, PartialOrd, Ord)]
+    DeviceRole, "role of a device";
+    /// They come in.
+    Entry = "entry",
+    /// They go out.
+    Exit = "exit",
+    /// They are there.
+    Inside = "inside",
+}
+
+vocabulary! {
     /// How far a class session is.
     SessionState, "state of a session";
     /// It has not begun.
@@ -372,18 +384,6 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What being seen by a device says of where somebody is.
-    #[derive(Hash, PartialOrd, Ord)]
-    DeviceRole, "role of a device";
-    /// They come in.
-    Entry = "entry",
-    /// They go out.
-    Exit = "exit",
-    /// They are there.
-    Inside = "inside",
-}
-
-vocabulary! {
     /// By what else than their face somebody shows that they are there.
     #[derive(Hash, PartialOrd, Ord)]
     CheckInKind, "kind of a check-in";
@@ -406,6 +406,30 @@ vocabulary! {
     Appeal = "appeal",
     /// What was known after the marks were final.
     LateData = "late_data",
+}
+
+vocabulary! {
+    /// How far an appeal is.
+    AppealState, "state of an appeal";
+    /// Nobody has decided on it.
+    Open = "open",
+    /// The mark became what it should be.
+    Accepted = "accepted",
+    /// It stays.
+    Rejected = "rejected",
+    /// Who appealed has taken it back.
+    Withdrawn = "withdrawn",
+}
+
+vocabulary! {
+    /// How far the proposal of another mark is.
+    ProposalState, "state of a proposal";
+    /// Nobody has decided on it.
+    Open = "open",
+    /// The mark became what it says.
+    Accepted = "accepted",
+    /// It stays.
+    Dismissed = "dismissed",
 }
 
 vocabulary! {

@@ -51,7 +51,7 @@ pub enum Evidence {
 }
 
 /// Somebody who was recognised in a session of a group that they don't belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visitor {
     /// Who.
     pub student: StudentId,
@@ -214,4 +214,37 @@ pub enum Rule {
         /// What it is.
         mark: Mark,
     },
+}
+
+impl Rule {
+    /// The stable name of the rule, as it stands in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotBegun => "not_begun",
+            Self::Running => "running",
+            Self::Seen { .. } => "seen",
+            Self::EnoughSightings { .. } => "enough_sightings",
+            Self::TooFewSightings { .. } => "too_few_sightings",
+            Self::Confirmed { .. } => "confirmed",
+            Self::InTime => "in_time",
+            Self::LateBy { .. } => "late_by",
+            Self::ArrivalNotSeen => "arrival_not_seen",
+            Self::TooLate { .. } => "too_late",
+            Self::TooShort { .. } => "too_short",
+            Self::LeftBeforeStart { .. } => "left_before_start",
+            Self::LeftEarly { .. } => "left_early",
+            Self::LeavingNotProven { .. } => "leaving_not_proven",
+            Self::NotSeen => "not_seen",
+            Self::OpenSighting { .. } => "open_sighting",
+            Self::DeviceBehind { .. } => "device_behind",
+            Self::NotWatched { .. } => "not_watched",
+            Self::NoDevices => "no_devices",
+            Self::AbsenceProven => "absence_proven",
+            Self::Excused { .. } => "excused",
+            Self::LatenessExcused { .. } => "lateness_excused",
+            Self::LeavingExcused { .. } => "leaving_excused",
+            Self::Corrected { .. } => "corrected",
+        }
+    }
 }

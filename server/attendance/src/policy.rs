@@ -30,6 +30,8 @@ pub struct Policy {
     pub least_watched: f32,
     /// How many days after a session its marks are final, unless somebody says so before; `None`: not by themselves.
     pub finalise_after_days: Option<u16>,
+    /// Within how many days an appeal is to be decided.
+    pub appeal_days: u16,
 }
 
 impl Default for Policy {
@@ -47,6 +49,7 @@ impl Default for Policy {
             leave_grace_minutes: 10,
             least_watched: 0.9,
             finalise_after_days: Some(7),
+            appeal_days: 14,
         }
     }
 }
@@ -96,24 +99,10 @@ impl Policy {
         if self.finalise_after_days.is_some_and(|days| days > 366) {
             return Err(PolicyError { setting: "finalise_after_days", must: "be 0 to 366 days" });
         }
+        if !(1..=366).contains(&self.appeal_days) {
+            return Err(PolicyError { setting: "appeal_days", must: "be 1 to 366 days" });
+        }
         Ok(())
-    }
-
-    /// The policy where something of it is set otherwise.
-    #[must_use]
-    pub fn with(mut self, other: &PolicyOverride) -> Self {
-        macro_rules! take {
-            ($($field:ident)*) => {$(
-                if let Some(value) = other.$field {
-                    self.$field = value;
-                }
-            )*};
-        }
-        take! {
-            minutes_before minutes_after grace_minutes too_late_minutes least_minutes sightings least_similarity
-            pending leaving leave_grace_minutes least_watched finalise_after_days
-        }
-        self
     }
 
     pub(crate) fn before(&self) -> SignedDuration {
@@ -163,6 +152,47 @@ pub struct PolicyOverride {
     pub least_watched: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub finalise_after_days: Option<Option<u16>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appeal_days: Option<u16>,
+}
+
+/// Each setting, once.
+macro_rules! settings {
+    ($($setting:ident)*) => {
+        impl Policy {
+            /// The policy where something of it is set otherwise.
+            #[must_use]
+            pub fn with(mut self, other: &PolicyOverride) -> Self {
+                $(if let Some(value) = other.$setting {
+                    self.$setting = value;
+                })*
+                self
+            }
+        }
+
+        impl PolicyOverride {
+            /// The names of what is set.
+            #[must_use]
+            pub fn names(&self) -> Vec<&'static str> {
+                [$(self.$setting.is_some().then_some(stringify!($setting)),)*].into_iter().flatten().collect()
+            }
+
+            /// Sets a setting as a policy has it, or sets it no more where there is none; false where there is no setting
+            /// of this name.
+            pub fn set(&mut self, name: &str, to: Option<&Policy>) -> bool {
+                match name {
+                    $(stringify!($setting) => self.$setting = to.map(|policy| policy.$setting),)*
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+settings! {
+    minutes_before minutes_after grace_minutes too_late_minutes least_minutes sightings least_similarity pending leaving
+    leave_grace_minutes least_watched finalise_after_days appeal_days
 }
 
 /// A field that is there, whether `null` or not.
@@ -187,6 +217,18 @@ mod tests {
         assert_eq!(policy.minutes_before, Policy::default().minutes_before);
         assert_eq!(serde_json::to_string(&session).unwrap(), r#"{"too_late_minutes":null,"leaving":true}"#);
         assert!(serde_json::from_str::<PolicyOverride>(r#"{"grace": 5}"#).is_err());
+    }
+
+    #[test]
+    fn settings_are_set_by_their_names() {
+        let mut set = PolicyOverride::default();
+        let policy = Policy { grace_minutes: 3, too_late_minutes: None, ..Policy::default() };
+        assert!(set.set("grace_minutes", Some(&policy)) && set.set("too_late_minutes", Some(&policy)));
+        assert!(!set.set("grace", Some(&policy)));
+        assert_eq!((set.grace_minutes, set.too_late_minutes), (Some(3), Some(None)));
+        assert_eq!(set.names(), ["grace_minutes", "too_late_minutes"]);
+        assert!(set.set("grace_minutes", None));
+        assert_eq!(set.names(), ["too_late_minutes"]);
     }
 
     #[test]
@@ -216,5 +258,7 @@ mod tests {
         assert_eq!(refused(|policy| policy.least_watched = 0.5), Ok(()));
         assert_eq!(refused(|policy| policy.finalise_after_days = Some(367)), Err("finalise_after_days"));
         assert_eq!(refused(|policy| policy.finalise_after_days = Some(366)), Ok(()));
+        assert_eq!(refused(|policy| policy.appeal_days = 0), Err("appeal_days"));
+        assert_eq!(refused(|policy| policy.appeal_days = 366), Ok(()));
     }
 }

@@ -44,6 +44,8 @@ pub enum Standing {
     Accepted,
     /// It waits for a person: the best candidate is named.
     Pending,
+    /// It waits for a person, who has to choose between them and the best candidate.
+    Possible,
 }
 
 /// One sighting of somebody. What a reviewer has rejected, and what shows nobody, is none.

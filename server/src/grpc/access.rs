@@ -62,6 +62,22 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.GalleryService", "ListConfusablePairs") => viewer,
         ("cavs.v1.GalleryService", "SetThresholds") => admin,
         ("cavs.v1.GalleryService", "CreateConfusablePair" | "DeleteConfusablePair") => admin,
+        ("cavs.v1.AttendanceService", "GetSheet" | "ListMarks" | "WatchMarks") => viewer,
+        ("cavs.v1.AttendanceService", "GetAttendancePolicy") => viewer,
+        // Who can see why can see who is recognised by their face, and who is not.
+        ("cavs.v1.AttendanceService", "ExplainMark" | "ListExcuses") => reviewer,
+        ("cavs.v1.AttendanceService", "ListAppeals" | "ListMarkProposals") => reviewer,
+        ("cavs.v1.AttendanceService", "CorrectMark" | "TakeRollCall" | "WithdrawCorrection" | "CheckIn") => {
+            Active(Role::Reviewer)
+        }
+        ("cavs.v1.AttendanceService", "FinaliseSession" | "CreateExcuse" | "WithdrawExcuse") => {
+            Active(Role::Reviewer)
+        }
+        (
+            "cavs.v1.AttendanceService",
+            "CreateAppeal" | "DecideAppeal" | "WithdrawAppeal" | "DecideMarkProposal",
+        ) => Active(Role::Reviewer),
+        ("cavs.v1.AttendanceService", "UpdateAttendancePolicy") => admin,
         ("cavs.v1.StatsService", "GetStats") => viewer,
         // A program with a camera of its own, or one that has faces: both have the role for that, and no other.
         ("cavs.v1.MatchService", "Identify" | "Verify") => Active(Role::Capture),

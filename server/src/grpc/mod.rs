@@ -2,6 +2,7 @@
 //! calls one function of the application, and converts back.
 
 mod access;
+mod attendance;
 mod auth;
 mod class_sessions;
 mod connect;
@@ -37,14 +38,15 @@ use cavs_net::{Http, Listener};
 use cavs_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        auth_service_server::AuthServiceServer, device_service_server::DeviceServiceServer,
-        enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
-        group_service_server::GroupServiceServer, ingest_service_server::IngestServiceServer,
-        match_service_server::MatchServiceServer, retention_service_server::RetentionServiceServer,
-        review_service_server::ReviewServiceServer, room_service_server::RoomServiceServer,
-        session_service_server::SessionServiceServer, sighting_service_server::SightingServiceServer,
-        site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
-        student_service_server::StudentServiceServer, term_service_server::TermServiceServer,
+        attendance_service_server::AttendanceServiceServer, auth_service_server::AuthServiceServer,
+        device_service_server::DeviceServiceServer, enrollment_service_server::EnrollmentServiceServer,
+        gallery_service_server::GalleryServiceServer, group_service_server::GroupServiceServer,
+        ingest_service_server::IngestServiceServer, match_service_server::MatchServiceServer,
+        retention_service_server::RetentionServiceServer, review_service_server::ReviewServiceServer,
+        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
+        sighting_service_server::SightingServiceServer, site_service_server::SiteServiceServer,
+        stats_service_server::StatsServiceServer, student_service_server::StudentServiceServer,
+        term_service_server::TermServiceServer,
     },
 };
 use http::{HeaderValue, Request, Response};
@@ -124,10 +126,25 @@ pub async fn serve_api(
         class_sessions,
         matching,
         answers,
+        sheets,
+        corrections,
+        excuses,
+        appeals,
+        policies,
+        mark_feed,
         ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let enrollment = enrollment::EnrollmentApi::new(enrollment, candidates, shutdown.clone());
+    let attendance = attendance::AttendanceApi {
+        sheets,
+        corrections,
+        excuses,
+        appeals,
+        policies,
+        feed: mark_feed,
+        shutdown: shutdown.clone(),
+    };
     let auth = auth::AuthApi::new(accounts.clone(), sites.clone(), keys, listener.refusals());
     let mut api = Api::default();
     api.add(health_service)
@@ -135,6 +152,7 @@ pub async fn serve_api(
         .add(SiteServiceServer::new(sites::SiteApi::new(sites)))
         .add(StatsServiceServer::new(stats::StatsApi::new(statistics)))
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
+        .add(AttendanceServiceServer::new(attendance))
         .add(TermServiceServer::new(terms::TermApi::new(terms)))
         .add(GroupServiceServer::new(groups::GroupApi::new(groups)))
         .add(RoomServiceServer::new(rooms::RoomApi::new(rooms)))

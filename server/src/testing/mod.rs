@@ -1,5 +1,6 @@
 //! What tests of this crate share: a database of their own, and an application without networks.
 
+mod attendance;
 mod devices;
 mod faces;
 mod locks;
@@ -153,6 +154,7 @@ impl TestDatabase {
     /// As [`Self::app`], with another store for what people ask.
     pub(crate) async fn app_of(&self, store: Database) -> Services {
         Services::new(Parts {
+            background: store.clone(),
             people: store,
             devices: self.store.with_own_connections(4).unwrap(),
             keys: Arc::clone(&self.keys),

@@ -10,7 +10,7 @@ use clap::Parser;
 /// Two minutes of a class of 24 with two strangers in the room.
 const CLASS: Class = Class { students: 24, strangers: 2, seconds: 120, frames: 40, seed: 5 };
 
-/// Sets a school up, enrolls people, plays a camera's frames, and compares with the truth
+/// Sets a school up, enrolls people, plays a camera's frames, films a lesson, and compares with the truth
 #[derive(Parser)]
 #[command(name = "scripts/demo")]
 struct Arguments {
@@ -30,6 +30,9 @@ struct Arguments {
     /// The folder to work in; what an earlier demonstration left in it is deleted
     #[arg(long, value_name = "DIR", default_value = ".demo")]
     directory: PathBuf,
+    /// Leave the school running at the end, to look around by hand, until you press Enter
+    #[arg(long)]
+    keep: bool,
 }
 
 fn main() -> ExitCode {
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             eprintln!(
-                "\nThe system was wrong too often: less than 90 % named rightly, or more than 0.5 % wrongly."
+                "\nThe system was wrong too often: less than 90 % named rightly, more than 0.5 % wrongly, or a mark of the lesson."
             );
             ExitCode::FAILURE
         }
@@ -85,9 +88,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         (None, None) if arguments.photographs => bail!("there are no photographs in ../shared"),
         (None, _) => {
             println!("\n== Rendering a class of {} people who do not exist (once)", CLASS.students);
-            let class = DemoData::of_class(CLASS)?;
+            let class = DemoData::of_class(CLASS)?.with_lesson(CLASS)?;
             if pack.is_some() { class.for_imported_pack() } else { class }
         }
     };
-    Ok(play(&cast, pack.as_deref(), &directory))
+    Ok(play(&cast, pack.as_deref(), &directory, arguments.keep))
 }

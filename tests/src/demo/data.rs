@@ -7,7 +7,10 @@ use std::{
 use serde_json::Value;
 use thiserror::Error;
 
-use super::photographs::{SharedData, people};
+use super::{
+    Lesson,
+    photographs::{SharedData, people},
+};
 use crate::{
     RENDERED_FACES, RenderError,
     rendered::{entries, render_once},
@@ -31,6 +34,8 @@ pub struct DemoData {
     pub truth: BTreeMap<String, Vec<TrueFace>>,
     /// Lines of the server's configuration that go with these faces.
     pub server_toml: String,
+    /// A lesson that is filmed and attended, of made-up classes.
+    pub lesson: Option<Lesson>,
 }
 
 /// Somebody who is enrolled.
@@ -109,7 +114,16 @@ impl DemoData {
             .collect::<Result<_, DemoDataError>>()?;
         let frames = directory.join("frames");
         let truth = read(&frames.join("truth.jsonl"))?.lines().filter_map(true_faces).collect();
-        Ok(Self { students, frames, truth, server_toml: RENDERED_FACES.to_owned() })
+        Ok(Self { students, frames, truth, server_toml: RENDERED_FACES.to_owned(), lesson: None })
+    }
+
+    /// With a lesson of the class.
+    ///
+    /// # Errors
+    /// `Pictures`.
+    pub fn with_lesson(self, class: Class) -> Result<Self, DemoDataError> {
+        let lesson = Some(Lesson::of_class(class, &self.students)?);
+        Ok(Self { lesson, ..self })
     }
 
     /// The class, for the networks of `--imported`, which tell renders apart better.
@@ -126,8 +140,13 @@ impl DemoData {
     /// `Pictures`.
     pub fn of_photographs(shared: &SharedData, frames: PathBuf) -> Result<Self, DemoDataError> {
         fs::create_dir_all(&frames).map_err(RenderError::file(&frames))?;
-        let mut data =
-            Self { students: Vec::new(), frames, truth: BTreeMap::new(), server_toml: String::new() };
+        let mut data = Self {
+            students: Vec::new(),
+            frames,
+            truth: BTreeMap::new(),
+            server_toml: String::new(),
+            lesson: None,
+        };
         let (people, strangers) = people(shared);
         for person in people {
             let (enrolled, played) = split(&person.photographs);
@@ -178,7 +197,7 @@ impl DemoData {
                 Some((name, vec![alone(Some(&student.number))]))
             })
             .collect();
-        Ok(Self { students, frames, truth, server_toml: String::new() })
+        Ok(Self { students, frames, truth, server_toml: String::new(), lesson: None })
     }
 
     fn add_frame(&mut self, photograph: &Path, student: Option<&str>) -> Result<(), DemoDataError> {

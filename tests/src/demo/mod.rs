@@ -1,9 +1,10 @@
-//! The main job, shown: a school is set up, a class is enrolled, a camera's frames are played, and
+//! The main job, shown: a school is set up, a class is enrolled, a camera's frames are played, a lesson is filmed, and
 //! what the system says is compared with the truth.
 
 #![allow(clippy::print_stdout, reason = "this is what a demonstration does")]
 
 mod data;
+mod lesson;
 mod photographs;
 mod report;
 
@@ -12,6 +13,7 @@ use std::{fs, path::Path, time::Duration};
 use serde_json::Value;
 
 pub use data::{Class, DemoData, DemoDataError, Student, TrueFace};
+pub use lesson::Lesson;
 pub use photographs::{SharedData, portraits};
 pub use report::Report;
 
@@ -22,12 +24,13 @@ const SHOWN: usize = 5;
 /// Longest play of the frames.
 const PLAY_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Plays the demonstration in an empty folder; true where the system was right often enough.
+/// Plays the demonstration in an empty folder; true where the system was right often enough. With `keep`, the school
+/// is left running until somebody presses Enter.
 ///
 /// # Panics
 /// A part of the system fails.
 #[must_use]
-pub fn play(data: &DemoData, pack: Option<&Path>, directory: &Path) -> bool {
+pub fn play(data: &DemoData, pack: Option<&Path>, directory: &Path, keep: bool) -> bool {
     step("Starting a school: certificates, key, database, server, administrator");
     let options = SiteOptions { server_toml: data.server_toml.clone(), ..SiteOptions::default() };
     let mut site = Site::create(directory, pack, &options);
@@ -46,9 +49,15 @@ pub fn play(data: &DemoData, pack: Option<&Path>, directory: &Path) -> bool {
 
     step("The review queue");
     review(&site, &report);
+    let attended = data.lesson.as_ref().is_none_or(|lesson| lesson.play(&site));
+
+    if keep {
+        step("Looking around");
+        look_around(&site);
+    }
     step("Stopping everything");
     assert_eq!(site.take_server().terminate(), Some(0), "the server did not stop in order");
-    report.is_good()
+    report.is_good() && attended
 }
 
 /// Adds the students and enrolls their portraits.
@@ -105,6 +114,28 @@ fn review(site: &Site, report: &Report) {
     println!("  approved {id}: it is {}", approved["student"]["name"].as_str().unwrap());
     let listed = site.cli.json(&["sightings", "list", "--limit", "1"]);
     println!("  {} sightings in all", listed["total_size"]);
+}
+
+/// Says how to look around by hand, and waits for Enter.
+fn look_around(site: &Site) {
+    println!("  The school is running. In another terminal:\n");
+    println!(
+        "    export CAVS_CONFIG={:?} CAVS_SERVER={:?} CAVS_CA={:?}",
+        site.cli.config, site.cli.server, site.cli.authority
+    );
+    println!("    alias cavs={:?}\n", crate::binary("cavs"));
+    for (command, what) in [
+        ("cavs attendance show \"Demo class\"", "the sheet of the lesson"),
+        ("cavs attendance list --mark late", "who came late"),
+        ("cavs review", "what waits for a person, on the whole terminal"),
+        ("cavs students list", "the students"),
+        ("cavs devices show camera-2", "the camera, and what it watched"),
+        ("cavs stats", "the day in numbers"),
+    ] {
+        println!("    {command:<40} # {what}");
+    }
+    println!("\n  Press Enter here to stop it.");
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 fn step(text: &str) {

@@ -15,7 +15,7 @@ mod roster;
 mod shade;
 mod view;
 
-pub use classroom::{Classroom, Frame, PresentFace, Preset, Settings, SettingsError, Spoof};
+pub use classroom::{Attendance, Classroom, Frame, PresentFace, Preset, Settings, SettingsError, Spoof};
 pub use head::Material;
 pub use identity::{
     Beard, BeardCut, Glasses, Hair, HairCut, Identity, LensShape, PARAMETERS, Parameter, Shape,

@@ -373,6 +373,12 @@ fn what_waits_for_a_person_is_nobodys_absence() {
     let first = SightingId::from_uuid(Uuid::from_u128(100));
     assert!(case.person().rules.contains(&Rule::OpenSighting { sighting: first, why: OpenReason::Pending }));
     assert_eq!(pending(PendingCounts::Present).mark(), Mark::Present);
+    let either = |counts| {
+        pending(counts)
+            .records(|records| records.sightings.iter_mut().for_each(|s| s.standing = Standing::Possible))
+    };
+    assert_eq!(either(PendingCounts::Present).mark(), Mark::Undetermined);
+    assert_eq!(either(PendingCounts::Nothing).mark(), Mark::Absent);
     assert_eq!(pending(PendingCounts::Nothing).mark(), Mark::Absent);
     // Before the start it doesn't matter.
     let early = Case::new(&[INSIDE]).seen(INSIDE, &[-5]).records(|records| {
@@ -487,6 +493,7 @@ fn rules_are_kept_as_json() {
         r#"{"rule":"left_early","at":"2027-01-15T08:49:00Z","minutes":11,"proof":"not_seen_again"}"#
     );
     assert_eq!(serde_json::from_str::<Rule>(&text).unwrap(), rule);
+    assert_eq!(rule.name(), "left_early");
 }
 
 fn any_sighting() -> impl Strategy<Value = Sighting> {
@@ -494,6 +501,7 @@ fn any_sighting() -> impl Strategy<Value = Sighting> {
         4 => Just(Standing::Accepted),
         1 => Just(Standing::Approved),
         1 => Just(Standing::Pending),
+        1 => Just(Standing::Possible),
     ];
     let minutes = (-30i64..90, 0i64..20, 0i64..20);
     (1..4u128, 1..4u128, minutes, standing, 0.3f32..1.0, prop::bool::weighted(0.9), any::<u128>()).prop_map(

@@ -8,7 +8,7 @@ mod settings;
 mod smear;
 mod spoof;
 
-pub use settings::{Preset, Settings, SettingsError};
+pub use settings::{Attendance, Preset, Settings, SettingsError};
 pub use spoof::Spoof;
 
 use std::sync::OnceLock;
@@ -163,7 +163,12 @@ impl Classroom {
                 random.next(),
             );
             let (student, identity) = match role {
-                Role::Student(student) => (Some(student.number.clone()), student.identity.clone()),
+                Role::Student(student) => {
+                    if let Some(attendance) = settings.attendance.get(&student.number) {
+                        movement.attend(*attendance);
+                    }
+                    (Some(student.number.clone()), student.identity.clone())
+                }
                 Role::Stranger(identity) => (None, identity.clone()),
                 Role::Impostor(student) => {
                     movement.stay();

@@ -3,7 +3,7 @@
 //! Everything is a function of the time alone, so that any frame can be rendered without those before.
 
 use super::panel::{Paint, Panel};
-use super::settings::{Character, Seat};
+use super::settings::{Attendance, Character, Seat};
 use crate::math::{DEGREE, Random, Vec3, lerp, noise, smoothstep, vec3};
 use crate::render::Stance;
 use crate::view::{Expression, Outfit, Pose};
@@ -173,6 +173,16 @@ impl Movement {
     /// Stays in the room all the time.
     pub(crate) fn stay(&mut self) {
         (self.arrives, self.leaves) = (None, None);
+    }
+
+    /// Comes and goes as somebody has said.
+    pub(crate) fn attend(&mut self, attendance: Attendance) {
+        (self.arrives, self.leaves) = match attendance {
+            Attendance::Absent => (Some(f32::INFINITY), None),
+            Attendance::Present { from, until } => {
+                (from.map(|from| from.as_secs_f32()), until.map(|until| until.as_secs_f32()))
+            }
+        };
     }
 
     /// The book that hides the lower face, in the camera's frame, when there is one.

@@ -1,6 +1,6 @@
 //! What kind of lesson to film.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::math::{Random, Vec3, vec3};
 use crate::view::{Finish, Light};
@@ -12,6 +12,20 @@ pub enum Preset {
     Classroom,
     /// Hard light, strong poses, motion blur, things before faces.
     Stress,
+}
+
+/// When a student is in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attendance {
+    /// Never.
+    Absent,
+    /// In the picture from then on, from the beginning where `None`, and until then, to the end where `None`.
+    Present {
+        /// When they come through the door.
+        from: Option<Duration>,
+        /// When they get up to leave.
+        until: Option<Duration>,
+    },
 }
 
 /// A lesson to film.
@@ -27,6 +41,8 @@ pub struct Settings {
     pub spoofs: usize,
     /// Seed of everything that is not who people are.
     pub seed: u64,
+    /// When students are there, by number; the others come and go as the seed has it.
+    pub attendance: BTreeMap<String, Attendance>,
 }
 
 impl Default for Settings {
@@ -37,6 +53,7 @@ impl Default for Settings {
             preset: Preset::Classroom,
             spoofs: 0,
             seed: 1,
+            attendance: BTreeMap::new(),
         }
     }
 }

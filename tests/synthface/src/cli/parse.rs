@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use synthface::{Classroom, Preset, Roster, Settings};
+use synthface::{Attendance, Classroom, Preset, Roster, Settings};
 
 /// `WIDTHxHEIGHT`, each edge from 64 to 8192.
 pub(super) fn frame_size(text: &str) -> Result<[u32; 2], String> {
@@ -61,6 +61,26 @@ pub(super) struct ClassroomArgs {
     /// Seed of what happens: places, movements, light.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// When a student is there, in seconds: NUMBER=FROM-UNTIL, each of which may be left out, or NUMBER=absent.
+    ///
+    /// May be said for several; the others come and go as the seed has it.
+    #[arg(long, value_name = "NUMBER=FROM-UNTIL", value_parser = attendance)]
+    attend: Vec<(String, Attendance)>,
+}
+
+/// `NUMBER=FROM-UNTIL` or `NUMBER=absent`.
+fn attendance(text: &str) -> Result<(String, Attendance), String> {
+    let wrong = || format!("`{text}` is nothing like 1003=20-90, 1003=20-, 1003=-90 or 1003=absent");
+    let (number, times) = text.rsplit_once('=').ok_or_else(wrong)?;
+    if times == "absent" {
+        return Ok((number.to_owned(), Attendance::Absent));
+    }
+    let (from, until) = times.split_once('-').ok_or_else(wrong)?;
+    let seconds = |text: &str| match text {
+        "" => Ok(None),
+        text => text.parse().map(|seconds| Some(Duration::from_secs(seconds))).map_err(|_| wrong()),
+    };
+    Ok((number.to_owned(), Attendance::Present { from: seconds(from)?, until: seconds(until)? }))
 }
 
 impl ClassroomArgs {
@@ -75,6 +95,7 @@ impl ClassroomArgs {
             },
             spoofs: self.spoofs.into(),
             seed: self.seed,
+            attendance: self.attend.iter().cloned().collect(),
         };
         Ok(Classroom::new(&roster, &settings)?)
     }
@@ -83,6 +104,20 @@ impl ClassroomArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn students_come_and_go_as_it_is_said() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let present = |from, until| ("7".to_owned(), Attendance::Present { from, until });
+        assert_eq!(attendance("7=20-90"), Ok(present(seconds(20), seconds(90))));
+        assert_eq!(attendance("7=20-"), Ok(present(seconds(20), None)));
+        assert_eq!(attendance("7=-90"), Ok(present(None, seconds(90))));
+        assert_eq!(attendance("7=-"), Ok(present(None, None)));
+        assert_eq!(attendance("7=absent"), Ok(("7".to_owned(), Attendance::Absent)));
+        for wrong in ["7", "7=", "7=a-", "7=20", "7=1-2-3"] {
+            assert!(attendance(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_are_two_numbers() {

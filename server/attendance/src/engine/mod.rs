@@ -206,13 +206,13 @@ impl<'a> Person<'a> {
             && policy
                 .least_similarity
                 .is_some_and(|least| sighting.similarity.is_none_or(|similar| similar < least));
-        let open = match sighting.standing {
-            Standing::Pending => match policy.pending {
-                PendingCounts::Nothing => return,
-                PendingCounts::Present => below_policy.then_some(OpenReason::BelowPolicy),
-                PendingCounts::Undetermined => Some(OpenReason::Pending),
-            },
-            Standing::Accepted | Standing::Approved => below_policy.then_some(OpenReason::BelowPolicy),
+        let open = match (sighting.standing, policy.pending) {
+            (Standing::Pending | Standing::Possible, PendingCounts::Nothing) => return,
+            (Standing::Possible, PendingCounts::Present | PendingCounts::Undetermined)
+            | (Standing::Pending, PendingCounts::Undetermined) => Some(OpenReason::Pending),
+            (Standing::Pending, PendingCounts::Present) | (Standing::Accepted | Standing::Approved, _) => {
+                below_policy.then_some(OpenReason::BelowPolicy)
+            }
         };
         let open = if sighting.time_trusted { open } else { Some(OpenReason::TimeNotTrusted) };
         if let Some(why) = open {

@@ -1,0 +1,15 @@
+//! What class sessions say of people: marks, which `cavs_attendance` makes of a session's records, and what people say
+//! beside them.
+
+mod model;
+mod service;
+mod store;
+
+pub use model::{
+    Appeal, AppealDecision, AppealState, ExcusedTime, HistoryEntry, LateProposal, MarkCorrection,
+    MarkDetails, MarkFilter, MarkListed, MarkPosition, MarkedSession, NewAppeal, NewCheckIn, NewCorrection,
+    NewExcuse, PolicyOf, PolicyVersion, ProposalState, SessionHead, SessionPlan, SessionSheet, SheetMark,
+    StoredPolicy, VisitorSeen, in_words, reason_text,
+};
+pub use service::{Appeals, Corrections, Excuses, MarkFeed, MarkWatch, MarksKeeper, Policies, Sheets};
+pub use store::AttendanceStore;

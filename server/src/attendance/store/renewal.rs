@@ -1,0 +1,261 @@
+//! Makes the marks of one session anew, in one transaction that holds the session.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cavs_attendance::{Policy, PolicyOverride, Session, evaluate};
+use cavs_types::{ClassSessionId, DeviceId, SessionState, SiteId};
+use deadpool_postgres::Transaction;
+use jiff::{Timestamp, tz::TimeZone};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    AttendanceStore,
+    marks::{correct_marks, propose, write_marks, write_sheet},
+    records::{corrections, load_records},
+};
+use crate::{
+    attendance::{SessionHead, SessionPlan},
+    db::{DatabaseError, read_json, read_text},
+};
+
+/// Sessions that time takes on are looked for so many at a time.
+const LOOKED_AT: i64 = 500;
+
+/// What became of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// The marks are those of what was committed before.
+    Done,
+    /// Another server is at it, or there is no such session.
+    PassedOver,
+}
+
+impl AttendanceStore {
+    /// Sessions in the queue, of sites that are not archived.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn queued(&self) -> Result<Vec<(SiteId, ClassSessionId)>, DatabaseError> {
+        let sql = "SELECT DISTINCT q.site_id, q.session_id FROM attendance_queue q
+                   JOIN sites s ON s.id = q.site_id WHERE s.archived_at IS NULL LIMIT $1";
+        let rows = self.db.client().await?.query(sql, &[&LOOKED_AT]).await?;
+        rows.iter().map(ids).collect()
+    }
+
+    /// Sessions that time may take on: those that begin soon, or are over.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn due(&self, now: Timestamp) -> Result<Vec<(SiteId, ClassSessionId)>, DatabaseError> {
+        let before = i32::from(Policy::default().minutes_before);
+        let sql = "SELECT c.site_id, c.id AS session_id
+                   FROM class_sessions c JOIN sites s ON s.id = c.site_id
+                   LEFT JOIN attendance_sheets e ON e.site_id = c.site_id AND e.session_id = c.id
+                   WHERE s.archived_at IS NULL AND (
+                       c.state = 'planned' AND c.starts_at <= $1::timestamptz + make_interval(mins => greatest($3, (
+                           SELECT max((p.settings ->> 'minutes_before')::integer) FROM attendance_policies p
+                           WHERE p.site_id = c.site_id)))
+                       OR c.state = 'open' AND c.ends_at <= $1
+                       OR c.state = 'closing' AND e.final_at <= $1)
+                   ORDER BY c.starts_at LIMIT $2";
+        let rows = self.db.client().await?.query(sql, &[&now, &LOOKED_AT, &before]).await?;
+        rows.iter().map(ids).collect()
+    }
+
+    /// Makes the marks of a session anew of what is committed, and takes its state on.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`, `Damaged`.
+    pub async fn renew(
+        &self,
+        site: SiteId,
+        id: ClassSessionId,
+        now: Timestamp,
+    ) -> Result<Renewed, DatabaseError> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        let Some(head) = self.lock_session(&transaction, site, id).await? else {
+            return Ok(Renewed::PassedOver);
+        };
+        // What is committed later leaves a row of its own; and what is read from here on was committed before.
+        let taken = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2";
+        transaction.execute(taken, &[&site.uuid(), &id.uuid()]).await?;
+        let plan = head.plan(now);
+        match plan.state {
+            SessionState::Planned | SessionState::Cancelled => {}
+            SessionState::Open | SessionState::Closing | SessionState::Finalised => {
+                renew_marks(&transaction, &head, &plan, now).await?;
+            }
+        }
+        if plan.state != head.state {
+            let sql = "UPDATE class_sessions SET state = $3, version = version + 1, updated_at = now()
+                       WHERE site_id = $1 AND id = $2";
+            transaction.execute(sql, &[&site.uuid(), &id.uuid(), &plan.state.as_str()]).await?;
+        }
+        transaction.commit().await?;
+        Ok(Renewed::Done)
+    }
+
+    /// Makes a session's marks final now: whether it was over, and not final or cancelled. The marks are those of what
+    /// is committed.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub async fn finalise(
+        &self,
+        site: SiteId,
+        id: ClassSessionId,
+        now: Timestamp,
+    ) -> Result<bool, DatabaseError> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        let sql = format!("{HEAD} FOR NO KEY UPDATE OF c");
+        let row = transaction.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await?;
+        let Some(row) = row else { return Ok(false) };
+        let head = self.head(&transaction, &row, site, id).await?;
+        let plan = head.plan(now);
+        if !matches!(plan.state, SessionState::Closing | SessionState::Finalised)
+            || head.state == SessionState::Finalised
+        {
+            return Ok(false);
+        }
+        let taken = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2";
+        transaction.execute(taken, &[&site.uuid(), &id.uuid()]).await?;
+        renew_marks(&transaction, &head, &plan, now).await?;
+        let sql = "UPDATE class_sessions SET state = 'finalised', version = version + 1, updated_at = now()
+                   WHERE site_id = $1 AND id = $2";
+        transaction.execute(sql, &[&site.uuid(), &id.uuid()]).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+fn ids(row: &Row) -> Result<(SiteId, ClassSessionId), DatabaseError> {
+    Ok((row.try_get::<_, Uuid>("site_id")?.into(), row.try_get::<_, Uuid>("session_id")?.into()))
+}
+
+const HEAD: &str = "SELECT c.group_id, c.starts_at, c.ends_at, c.state, s.time_zone,
+        p.site_id IS NOT NULL AS keeps_otherwise, p.sightings AS kept
+    FROM class_sessions c JOIN sites s ON s.id = c.site_id LEFT JOIN retention_policies p ON p.site_id = c.site_id
+    WHERE c.site_id = $1 AND c.id = $2";
+
+impl AttendanceStore {
+    /// The session, held until the transaction's end; `None` where somebody else holds it, or it is gone.
+    async fn lock_session(
+        &self,
+        transaction: &Transaction<'_>,
+        site: SiteId,
+        id: ClassSessionId,
+    ) -> Result<Option<SessionHead>, DatabaseError> {
+        let sql = format!("{HEAD} FOR NO KEY UPDATE OF c SKIP LOCKED");
+        match transaction.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await? {
+            Some(row) => Ok(Some(self.head(transaction, &row, site, id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn head(
+        &self,
+        transaction: &Transaction<'_>,
+        row: &Row,
+        site: SiteId,
+        id: ClassSessionId,
+    ) -> Result<SessionHead, DatabaseError> {
+        let group: Uuid = row.try_get("group_id")?;
+        let sql = "SELECT settings FROM attendance_policies
+                   WHERE site_id = $1 AND coalesce(group_id, $2) = $2 AND coalesce(session_id, $3) = $3
+                   ORDER BY session_id NULLS FIRST, group_id NULLS FIRST";
+        let overrides = transaction.query(sql, &[&site.uuid(), &group, &id.uuid()]).await?;
+        let overrides = overrides
+            .iter()
+            .map(|row| read_json(row, "attendance_policies", "settings"))
+            .collect::<Result<Vec<PolicyOverride>, _>>()?;
+        let kept: Option<i32> = row.try_get("kept")?;
+        let kept = kept.map(|days| u32::try_from(days).unwrap_or(0));
+        Ok(SessionHead {
+            site,
+            id,
+            group: group.into(),
+            starts_at: row.try_get("starts_at")?,
+            ends_at: row.try_get("ends_at")?,
+            state: read_text(row, "class_sessions", "state")?,
+            zone: zone(row)?,
+            sightings_kept: if row.try_get("keeps_otherwise")? { kept } else { self.sightings_kept },
+            overrides,
+        })
+    }
+}
+
+/// The zone that a site's clocks show, of the column `time_zone`.
+pub(super) fn zone(row: &Row) -> Result<TimeZone, DatabaseError> {
+    let name: &str = row.try_get("time_zone")?;
+    let damaged = |_| DatabaseError::Damaged { table: "sites", column: "time_zone", value: name.to_owned() };
+    TimeZone::get(name).map_err(damaged)
+}
+
+async fn renew_marks(
+    transaction: &Transaction<'_>,
+    head: &SessionHead,
+    plan: &SessionPlan,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let is_final = head.state == SessionState::Finalised;
+    if is_final || !plan.is_evaluated {
+        let said = corrections(transaction, head).await?;
+        correct_marks(transaction, head, &said).await?;
+        if !plan.is_evaluated {
+            return Ok(());
+        }
+    }
+    let devices = write_windows(transaction, head, plan, now).await?;
+    let session = Session { starts_at: head.starts_at, ends_at: head.ends_at, devices };
+    let records = load_records(transaction, head, plan, &session).await?;
+    let attendance = evaluate(&session, &plan.policy, &records, now);
+    if is_final {
+        return propose(transaction, head, &attendance).await;
+    }
+    let roster: BTreeSet<Uuid> = records.roster.iter().map(|student| student.uuid()).collect();
+    write_marks(transaction, head, &attendance, &roster).await?;
+    write_sheet(transaction, head, plan, &attendance, now).await
+}
+
+/// From when to when which devices look at the session. Until it is over, those of its rooms; afterwards those that
+/// did, wherever they are now.
+async fn write_windows(
+    transaction: &Transaction<'_>,
+    head: &SessionHead,
+    plan: &SessionPlan,
+    now: Timestamp,
+) -> Result<BTreeMap<DeviceId, cavs_types::DeviceRole>, DatabaseError> {
+    let (site, session) = (head.site.uuid(), head.id.uuid());
+    let known = "SELECT EXISTS (SELECT FROM attendance_windows WHERE site_id = $1 AND session_id = $2)";
+    let is_known: bool = transaction.query_one(known, &[&site, &session]).await?.try_get(0)?;
+    if head.state != SessionState::Finalised && (!is_known || now <= head.ends_at) {
+        let add = "INSERT INTO attendance_windows
+                (site_id, session_id, device_id, room_id, role, opens_at, closes_at)
+            SELECT x.site_id, x.session_id, d.id, r.id, d.room_role, $3, $4
+            FROM class_session_rooms x JOIN rooms r ON r.site_id = x.site_id AND r.id = x.room_id
+                JOIN devices d ON d.site_id = r.site_id AND d.room_name = r.name
+            WHERE x.site_id = $1 AND x.session_id = $2 AND d.status <> 'revoked'
+            ON CONFLICT (site_id, session_id, device_id) DO UPDATE
+                SET room_id = excluded.room_id, role = excluded.role
+                WHERE (attendance_windows.room_id, attendance_windows.role)
+                    IS DISTINCT FROM (excluded.room_id, excluded.role)";
+        transaction.execute(add, &[&site, &session, &plan.opens_at, &plan.closes_at]).await?;
+    }
+    // The session's times, policy or rooms were changed.
+    let elsewhere = "DELETE FROM attendance_windows w WHERE site_id = $1 AND session_id = $2 AND NOT EXISTS (
+        SELECT FROM class_session_rooms x
+        WHERE x.site_id = w.site_id AND x.session_id = w.session_id AND x.room_id = w.room_id)";
+    transaction.execute(elsewhere, &[&site, &session]).await?;
+    let times = "UPDATE attendance_windows SET opens_at = $3, closes_at = $4
+        WHERE site_id = $1 AND session_id = $2 AND (opens_at, closes_at) IS DISTINCT FROM ($3, $4)";
+    transaction.execute(times, &[&site, &session, &plan.opens_at, &plan.closes_at]).await?;
+    let sql = "SELECT device_id, role FROM attendance_windows WHERE site_id = $1 AND session_id = $2";
+    let rows = transaction.query(sql, &[&site, &session]).await?;
+    let device = |row: &Row| {
+        Ok((row.try_get::<_, Uuid>("device_id")?.into(), read_text(row, "attendance_windows", "role")?))
+    };
+    rows.iter().map(device).collect()
+}
