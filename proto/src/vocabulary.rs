@@ -2,7 +2,7 @@ use cavs_types::{
     AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
     DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, Mark, MatchKind,
     PendingCounts, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis, RetentionState, Role,
-    SessionSource, SessionState, Verdict, WatchState,
+    RosterFormat, SessionFormat, SessionSource, SessionState, Verdict, WatchState,
 };
 use thiserror::Error;
 
@@ -89,6 +89,8 @@ on_the_wire! {
     CheckInKind { Qr Card Pin }
     AppealState { Open Accepted Rejected Withdrawn }
     PendingCounts { Undetermined Present Nothing }
+    RosterFormat { Csv Oneroster }
+    SessionFormat { Csv Icalendar }
     SessionState { Planned Open Closing Finalised Cancelled }
     SessionSource { Manual Csv Oneroster Icalendar Pattern }
 }

@@ -162,10 +162,18 @@ fn a_schedule_is_made_as_its_document_says() {
     let site = Site::create(directory.path(), None, &SiteOptions::default());
     site.add_user("olga", "operator", "correct horse battery");
     let operator = site.cli_of("olga", "correct horse battery");
-    let mut commands = 0;
+    let (mut commands, mut files) = (0, ["roster.csv", "sessions.csv", "timetable.ics"].into_iter());
     for block in blocks(include_str!("../../docs/SCHEDULE.md")) {
+        // The files that the next commands name, in their order.
+        if matches!(block.language.as_str(), "csv" | "ics") {
+            fs::write(directory.path().join(files.next().unwrap()), &block.text).unwrap();
+        }
         for line in block.text.lines().filter(|_| block.language == "sh") {
             let words = words(line);
+            let is_file = |word: &String| word.ends_with(".csv") || word.ends_with(".ics");
+            let path = |word: &String| directory.path().join(word).to_str().unwrap().to_owned();
+            let words: Vec<String> =
+                words.iter().map(|word| if is_file(word) { path(word) } else { word.clone() }).collect();
             let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
             let cli = if arguments[0] == "sites" { &operator } else { &site.cli };
             let output = cli.run(&arguments);
@@ -177,6 +185,10 @@ fn a_schedule_is_made_as_its_document_says() {
     // 2 September to 16 December, but for the break.
     assert_eq!(site.cli.json(&["sessions", "list", "--group", "Maths 3b"])["total_size"], 28);
     assert_eq!(site.cli.json(&["sessions", "list", "--group", "Night shift"])["total_size"], 2);
+    // Two of the table; four of the calendar, of which one has another form and one was left out.
+    assert_eq!(site.cli.json(&["sessions", "list", "--group", "Physics 4a"])["total_size"], 6);
+    let members = ["groups", "members", "list", "Physics 4a", "--on", "2026-10-01"];
+    assert_eq!(site.cli.json(&members)["total_size"], 1);
 }
 
 #[test]

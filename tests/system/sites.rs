@@ -247,7 +247,9 @@ impl Known {
             (_, "reviewer" | "claimed_by") => return String::new(),
             (_, "request_id") => return String::new(),
             (_, "student_number") => number,
-            (_, "encoding" | "delimiter" | "reason") | ("Erasure", _) => return String::new(),
+            (_, "encoding" | "delimiter" | "reason" | "calendar" | "text") | ("Erasure", _) => {
+                return String::new();
+            }
             _ => panic!("say what {message}.{field} is, and whose"),
         }
         .clone()

@@ -1,8 +1,17 @@
 //! `cavs groups`
 
-use cavs_proto::v1;
+use std::path::PathBuf;
 
+use cavs_proto::{
+    enum_to_wire,
+    v1::{self, import_rosters_request::Message},
+};
+use cavs_types::RosterFormat;
+use clap::builder::PossibleValue;
+
+use super::students::{IMPORT_LIMIT, parts};
 use crate::{
+    args::words,
     client::Api,
     completion,
     config::Config,
@@ -10,7 +19,7 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{GroupList, GroupView, MemberList, MembershipsView},
+    view::{GroupList, GroupView, MemberList, MembershipsView, RosterImportView},
 };
 
 /// What `cavs groups` does.
@@ -77,6 +86,9 @@ pub enum GroupsCommand {
     /// Who belongs to a group when
     #[command(subcommand)]
     Members(MembersCommand),
+    /// Change rosters as a file says
+    #[command(after_help = ABOUT_IMPORT)]
+    Import(ImportArgs),
     /// List the groups of a student
     Of {
         /// Number or id
@@ -86,6 +98,50 @@ pub enum GroupsCommand {
         #[arg(long, value_name = "DATE", default_value = "")]
         on: String,
     },
+}
+
+const ABOUT_IMPORT: &str = "A CSV file has a header: group, number (or external_id), and from and until, as \
+2026-09-01, where they are known. Without a day in `from`, members are so from --from on, else from the first day of \
+the group's term, else from today; without one in `until`, until further notice.\n\n\
+Of a OneRoster bundle (a ZIP archive) come terms (academicSessions.csv), groups (classes.csv) and the enrollments of \
+students (enrollments.csv); the students themselves come with `cavs students import`, which goes first.\n\n\
+Where anything is wrong, nothing is changed (exit code 1).";
+
+/// Options of `cavs groups import`.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The file; - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Form of the file; by its name (.zip is OneRoster) where it is not given
+    #[arg(long, value_name = "FORMAT", value_parser = words(RosterFormat::ALL, format))]
+    format: Option<RosterFormat>,
+    /// How the text is encoded, as latin1 or windows-1252
+    #[arg(long, value_name = "NAME", default_value = "")]
+    encoding: String,
+    /// What stands between two fields
+    #[arg(long, value_name = "CHARACTER", default_value = "")]
+    delimiter: String,
+    /// Change nothing; say what would be changed
+    #[arg(long)]
+    dry_run: bool,
+    /// Make groups that a CSV file names and that are not there
+    #[arg(long)]
+    create_groups: bool,
+    /// Since when members are so of whom the file does not say
+    #[arg(long, value_name = "DATE", default_value = "")]
+    from: String,
+    /// End the memberships of those of whom the file says nothing, in groups of which it speaks
+    #[arg(long)]
+    end_missing: bool,
+}
+
+fn format(format: RosterFormat) -> PossibleValue {
+    let help = match format {
+        RosterFormat::Csv => "Comma-separated values with a header, also with semicolons or tabs",
+        RosterFormat::Oneroster => "A OneRoster 1.1 or 1.2 bundle: a ZIP archive, bulk or delta",
+    };
+    PossibleValue::new(format.as_str()).help(help)
 }
 
 /// What `cavs groups members` does.
@@ -193,6 +249,7 @@ pub(crate) async fn run(command: GroupsCommand, config: &Config, printer: &Print
             return Ok(());
         }
         GroupsCommand::Members(command) => return members(command, &api, printer).await,
+        GroupsCommand::Import(args) => return import(&api, args, printer).await,
         GroupsCommand::Of { student, on } => {
             let student_id = lookup::student(&api, &student).await?.id;
             let request = v1::ListStudentGroupsRequest { student_id, date: on };
@@ -201,6 +258,28 @@ pub(crate) async fn run(command: GroupsCommand, config: &Config, printer: &Print
         }
     };
     printer.report(&GroupView::from(group))
+}
+
+async fn import(api: &Api, args: ImportArgs, printer: &Printer) -> Result<(), CliError> {
+    let is_zip = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
+    let format = args.format.unwrap_or(if is_zip { RosterFormat::Oneroster } else { RosterFormat::Csv });
+    let options = v1::RosterImportOptions {
+        format: enum_to_wire(format),
+        encoding: args.encoding,
+        delimiter: if args.delimiter == "\\t" { "\t".to_owned() } else { args.delimiter },
+        dry_run: args.dry_run,
+        create_groups: args.create_groups,
+        start_date: args.from,
+        end_missing: args.end_missing,
+    };
+    let parts = parts(&args.file)?.map(Message::Data);
+    let messages: Vec<_> = std::iter::once(Message::Options(options)).chain(parts).collect();
+    let messages = messages.into_iter().map(|message| v1::ImportRostersRequest { message: Some(message) });
+    let done =
+        api.call_within(IMPORT_LIMIT, api.groups().import_rosters(tokio_stream::iter(messages))).await?;
+    let done = RosterImportView::new(done, args.dry_run);
+    printer.report(&done)?;
+    if done.problem_count > 0 { Err(CliError::Reported) } else { Ok(()) }
 }
 
 async fn members(command: MembersCommand, api: &Api, printer: &Printer) -> Result<(), CliError> {

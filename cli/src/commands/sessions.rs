@@ -1,10 +1,16 @@
 //! `cavs sessions`
 
-use cavs_proto::{enum_to_wire, to_timestamp, v1};
-use cavs_types::SessionState;
+use std::path::PathBuf;
+
+use cavs_proto::{
+    enum_to_wire, to_timestamp,
+    v1::{self, import_class_sessions_request::Message},
+};
+use cavs_types::{SessionFormat, SessionState};
 use clap::builder::PossibleValue;
 use jiff::Timestamp;
 
+use super::students::{IMPORT_LIMIT, parts};
 use crate::{
     args::words,
     client::Api,
@@ -15,7 +21,7 @@ use crate::{
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
-    view::{PlannedSessionsView, SessionList, SessionView},
+    view::{PlannedSessionsView, SessionImportView, SessionList, SessionView},
 };
 
 /// What `cavs sessions --help` says of sessions.
@@ -113,6 +119,9 @@ pub enum SessionsCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Add and change sessions as a file says
+    #[command(after_help = ABOUT_IMPORT)]
+    Import(Box<ImportArgs>),
     /// Have a session not take place
     Cancel {
         /// Its id
@@ -131,6 +140,65 @@ pub enum SessionsCommand {
         #[arg(value_name = "SESSION")]
         session: String,
     },
+}
+
+const ABOUT_IMPORT: &str = "A CSV file has a header: group, date (2026-09-01), start and end (08:00, by the clocks of \
+the site), and room (several parted by |) and name where they are known. An end that is not after the start is on the \
+day after.\n\n\
+Of an iCalendar file come its events with their recurrences, but those of whole days: from the first to the last day of \
+their group's term, else from today to 400 days on. An event is of the group that --map names for its summary or a \
+category, else of the one that is called like one of them, else of --group. Its location names the room, or several \
+parted by commas.\n\n\
+With --calendar, the next file of that name changes the sessions of this one: what is no longer in it and has not begun \
+is cancelled. A calendar's file has its own name, where it is given no other.\n\n\
+Where anything is wrong, nothing is changed (exit code 1).";
+
+/// Options of `cavs sessions import`.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The file; - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Form of the file; by its name (.ics is iCalendar) where it is not given
+    #[arg(long, value_name = "FORMAT", value_parser = words(SessionFormat::ALL, format))]
+    format: Option<SessionFormat>,
+    /// How the text of a table is encoded, as latin1 or windows-1252
+    #[arg(long, value_name = "NAME", default_value = "")]
+    encoding: String,
+    /// What stands between two fields of a table
+    #[arg(long, value_name = "CHARACTER", default_value = "")]
+    delimiter: String,
+    /// Change nothing; say what would be changed
+    #[arg(long)]
+    dry_run: bool,
+    /// By which the file is known when it is imported again
+    #[arg(long, value_name = "NAME")]
+    calendar: Option<String>,
+    /// Of which group sessions are of which the file says none; name or id
+    #[arg(long, add = completion::groups())]
+    group: Option<String>,
+    /// Of which group events are whose summary, or a category, is a text; may be said several times
+    #[arg(long = "map", value_name = "TEXT=GROUP", value_parser = mapping)]
+    mappings: Vec<(String, String)>,
+    /// Leave out events that are of no group
+    #[arg(long)]
+    skip_unknown: bool,
+    /// Make rooms that the file names and that are not there
+    #[arg(long)]
+    create_rooms: bool,
+}
+
+fn format(format: SessionFormat) -> PossibleValue {
+    let help = match format {
+        SessionFormat::Csv => "Comma-separated values with a header, also with semicolons or tabs",
+        SessionFormat::Icalendar => "A calendar (RFC 5545), as programs export it",
+    };
+    PossibleValue::new(format.as_str()).help(help)
+}
+
+fn mapping(text: &str) -> Result<(String, String), String> {
+    let (text, group) = text.rsplit_once('=').ok_or_else(|| "expected TEXT=GROUP".to_owned())?;
+    Ok((text.trim().to_owned(), group.trim().to_owned()))
 }
 
 /// Options of `cavs sessions plan`.
@@ -213,6 +281,7 @@ pub(crate) async fn run(
             };
             api.one(api.class_sessions().create_class_session(request)).await?
         }
+        SessionsCommand::Import(args) => return import(&api, *args, printer).await,
         SessionsCommand::Plan(args) => return plan(&api, *args, printer).await,
         SessionsCommand::List { on, from, until, room, group, state, extent } => {
             let zone = &printer.style().zone;
@@ -315,6 +384,46 @@ async fn plan(api: &Api, args: PlanArgs, printer: &Printer) -> Result<(), CliErr
     };
     let made = api.call(api.class_sessions().create_class_sessions(request)).await?;
     printer.report(&PlannedSessionsView::new(made, args.dry_run))
+}
+
+async fn import(api: &Api, args: ImportArgs, printer: &Printer) -> Result<(), CliError> {
+    let is_calendar = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ics"));
+    let by_name = if is_calendar { SessionFormat::Icalendar } else { SessionFormat::Csv };
+    let format = args.format.unwrap_or(by_name);
+    let calendar = match (args.calendar, format) {
+        (Some(name), _) => name,
+        (None, SessionFormat::Icalendar) => {
+            args.file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+        (None, SessionFormat::Csv) => String::new(),
+    };
+    let mut mappings = Vec::with_capacity(args.mappings.len());
+    for (text, group) in args.mappings {
+        mappings.push(v1::GroupMapping { text, group_id: lookup::group(api, &group).await?.id });
+    }
+    let options = v1::SessionImportOptions {
+        format: enum_to_wire(format),
+        encoding: args.encoding,
+        delimiter: if args.delimiter == "\\t" { "\t".to_owned() } else { args.delimiter },
+        dry_run: args.dry_run,
+        create_rooms: args.create_rooms,
+        calendar,
+        group_id: match args.group {
+            Some(group) => lookup::group(api, &group).await?.id,
+            None => String::new(),
+        },
+        mappings,
+        skip_unknown: args.skip_unknown,
+    };
+    let parts = parts(&args.file)?.map(Message::Data);
+    let messages: Vec<_> = std::iter::once(Message::Options(options)).chain(parts).collect();
+    let messages =
+        messages.into_iter().map(|message| v1::ImportClassSessionsRequest { message: Some(message) });
+    let mut sessions = api.class_sessions();
+    let imported = sessions.import_class_sessions(tokio_stream::iter(messages));
+    let done = SessionImportView::new(api.call_within(IMPORT_LIMIT, imported).await?, args.dry_run);
+    printer.report(&done)?;
+    if done.problem_count > 0 { Err(CliError::Reported) } else { Ok(()) }
 }
 
 async fn room_ids(api: &Api, rooms: &[String]) -> Result<Vec<String>, CliError> {

@@ -33,7 +33,7 @@ use crate::{
 /// Largest file that a server takes, in bytes.
 const LARGEST_FILE: u64 = 64 << 20;
 /// How long a server may work on a file, at least.
-const IMPORT_LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const IMPORT_LIMIT: Duration = Duration::from_secs(600);
 /// Bytes of a file in a message.
 const PART: usize = 256 << 10;
 
@@ -390,12 +390,16 @@ pub(crate) async fn import_file(
     file: &Path,
     options: &v1::ImportOptions,
 ) -> Result<v1::ImportStudentsResponse, CliError> {
-    let data = Bytes::from(read(file)?);
-    let parts = (0..data.len()).step_by(PART).map(|at| data.slice(at..data.len().min(at + PART)));
-    let messages: Vec<_> =
-        std::iter::once(Message::Options(options.clone())).chain(parts.map(Message::Data)).collect();
+    let parts = parts(file)?.map(Message::Data);
+    let messages: Vec<_> = std::iter::once(Message::Options(options.clone())).chain(parts).collect();
     let messages = messages.into_iter().map(|message| v1::ImportStudentsRequest { message: Some(message) });
     api.call_within(IMPORT_LIMIT, api.students().import_students(tokio_stream::iter(messages))).await
+}
+
+/// A file that goes to the server, in parts.
+pub(crate) fn parts(file: &Path) -> Result<impl Iterator<Item = Bytes>, CliError> {
+    let data = Bytes::from(read(file)?);
+    Ok((0..data.len()).step_by(PART).map(move |at| data.slice(at..data.len().min(at + PART))))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {

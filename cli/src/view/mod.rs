@@ -14,6 +14,7 @@ mod pack;
 mod pair;
 mod retention;
 mod schedule;
+mod schedule_import;
 mod setup;
 mod sighting;
 mod site;
@@ -56,6 +57,7 @@ pub use schedule::{
     MembershipView, MembershipsView, NamedView, PlannedSessionsView, RoomDeviceView, SessionList,
     SessionView, TermList, TermView,
 };
+pub use schedule_import::{RosterImportView, SessionImportView};
 pub use setup::SetupView;
 pub use sighting::{BulkReviewView, ClaimsView, ReviewItemView, ReviewQueue, SightingList, SightingView};
 pub use site::{EnrollmentGateView, SiteList, SiteView};

@@ -202,10 +202,6 @@ impl ImportView {
     /// The server's answer on an import that was meant so.
     #[must_use]
     pub fn new(done: v1::ImportStudentsResponse, dry_run: bool) -> Self {
-        let problem = |problem: v1::ImportProblem| {
-            let v1::ImportProblem { file, line, field, message } = problem;
-            ImportProblemView { file, line, field, message }
-        };
         Self {
             applied: done.applied,
             dry_run,
@@ -215,38 +211,61 @@ impl ImportView {
             deactivated: done.deactivated,
             reactivated: done.reactivated,
             missing: done.missing,
-            problems: done.problems.into_iter().map(problem).collect(),
+            problems: done.problems.into_iter().map(Into::into).collect(),
             problem_count: done.problem_count,
             ignored_columns: done.ignored_columns,
         }
     }
 }
 
+impl From<v1::ImportProblem> for ImportProblemView {
+    fn from(problem: v1::ImportProblem) -> Self {
+        let v1::ImportProblem { file, line, field, message } = problem;
+        Self { file, line, field, message }
+    }
+}
+
+/// What is wrong in a file, for people.
+pub(super) fn problem_parts(
+    style: &Style,
+    problems: &[ImportProblemView],
+    problem_count: u64,
+    ignored_columns: &[String],
+) -> Vec<String> {
+    let rows = problems.iter().map(|problem| {
+        let place = match (problem.file.as_str(), problem.line) {
+            (file, 0) => file.to_owned(),
+            ("", line) => line.to_string(),
+            (file, line) => format!("{file}:{line}"),
+        };
+        [place, problem.field.clone(), problem.message.clone()]
+    });
+    let mut parts = vec![table(style, ["LINE", "FIELD", "PROBLEM"], rows.collect())];
+    let shown = problems.len() as u64;
+    if shown < problem_count {
+        parts.push(format!("{} more problems", problem_count - shown));
+    }
+    if !ignored_columns.is_empty() {
+        let columns = ignored_columns.iter().map(|column| sanitised(column));
+        parts.push(format!("columns that mean nothing here: {}", columns.collect::<Vec<_>>().join(", ")));
+    }
+    parts
+}
+
+/// What is said before what a file changes.
+pub(super) const fn would(applied: bool, dry_run: bool) -> &'static str {
+    match (applied, dry_run) {
+        (true, _) => "",
+        (false, true) => "nothing was changed, as it was a dry run; would be: ",
+        (false, false) => "nothing was changed, as there are problems; without them: ",
+    }
+}
+
 impl Report for ImportView {
     fn table(&self, style: &Style) -> String {
         let Self { created, updated, unchanged, deactivated, reactivated, missing, .. } = self;
-        let rows = self.problems.iter().map(|problem| {
-            let place = match (problem.file.as_str(), problem.line) {
-                (file, 0) => file.to_owned(),
-                ("", line) => line.to_string(),
-                (file, line) => format!("{file}:{line}"),
-            };
-            [place, problem.field.clone(), problem.message.clone()]
-        });
-        let mut parts = vec![table(style, ["LINE", "FIELD", "PROBLEM"], rows.collect())];
-        let shown = self.problems.len() as u64;
-        if shown < self.problem_count {
-            parts.push(format!("{} more problems", self.problem_count - shown));
-        }
-        if !self.ignored_columns.is_empty() {
-            let columns = self.ignored_columns.iter().map(|column| sanitised(column));
-            parts.push(format!("columns that mean nothing here: {}", columns.collect::<Vec<_>>().join(", ")));
-        }
-        let would = match (self.applied, self.dry_run) {
-            (true, _) => "",
-            (false, true) => "nothing was changed, as it was a dry run; would be: ",
-            (false, false) => "nothing was changed, as there are problems; without them: ",
-        };
+        let mut parts = problem_parts(style, &self.problems, self.problem_count, &self.ignored_columns);
+        let would = would(self.applied, self.dry_run);
         let mut summary = format!("{would}{created} added, {updated} changed, {unchanged} as before");
         for (count, what) in [
             (deactivated, "not active any more"),

@@ -21,5 +21,6 @@ pub use vocabulary::{
     AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
     DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS,
     Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, ProposalState, QueueOrder, RateBasis,
-    RetentionState, Role, SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState,
+    RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState, StudentField,
+    UnknownWord, Verdict, WatchState,
 };

@@ -182,6 +182,24 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Of which form a file of rosters is.
+    RosterFormat, "format of a file of rosters";
+    /// Comma-separated values with a header, as spreadsheets write them.
+    Csv = "csv",
+    /// A OneRoster 1.1 or 1.2 bundle: a ZIP archive of CSV files.
+    Oneroster = "oneroster",
+}
+
+vocabulary! {
+    /// Of which form a file of class sessions is.
+    SessionFormat, "format of a file of sessions";
+    /// Comma-separated values with a header, as spreadsheets write them.
+    Csv = "csv",
+    /// RFC 5545, as calendars export it.
+    Icalendar = "icalendar",
+}
+
+vocabulary! {
     /// What being seen by a device says of where somebody is.
     #[derive(Hash, PartialOrd, Ord)]
     DeviceRole, "role of a device";

@@ -40,12 +40,14 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.GroupService", "GetGroup" | "ListGroups") => viewer,
         ("cavs.v1.GroupService", "ListGroupMembers" | "ListStudentGroups") => viewer,
         ("cavs.v1.GroupService", "CreateGroup" | "UpdateGroup" | "ArchiveGroup" | "DeleteGroup") => admin,
-        ("cavs.v1.GroupService", "AddGroupMember" | "RemoveGroupMember") => admin,
+        ("cavs.v1.GroupService", "AddGroupMember" | "RemoveGroupMember" | "ImportRosters") => admin,
         ("cavs.v1.RoomService", "GetRoom" | "ListRooms") => viewer,
         ("cavs.v1.RoomService", "CreateRoom" | "UpdateRoom" | "DeleteRoom" | "PlaceDevice") => admin,
         ("cavs.v1.SessionService", "GetClassSession" | "ListClassSessions") => viewer,
         ("cavs.v1.SessionService", "CreateClassSession" | "CreateClassSessions") => admin,
-        ("cavs.v1.SessionService", "UpdateClassSession" | "DeleteClassSession") => admin,
+        ("cavs.v1.SessionService", "UpdateClassSession" | "DeleteClassSession" | "ImportClassSessions") => {
+            admin
+        }
         ("cavs.v1.SessionService", "CancelClassSession" | "ReinstateClassSession") => admin,
         ("cavs.v1.RetentionService", "GetRetention") => viewer,
         ("cavs.v1.RetentionService", "UpdateRetention") => admin,

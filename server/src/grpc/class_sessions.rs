@@ -1,25 +1,34 @@
 use cavs_proto::{enum_from_wire, enum_to_wire, from_timestamp, status_of, to_timestamp, v1};
-use cavs_types::{ClassSessionId, ProtocolError, RoomId, SiteId};
+use cavs_types::{ClassSessionId, ImportFormat, ProtocolError, RoomId, SessionFormat, SiteId};
 use jiff::Timestamp;
-use tonic::{Request, Response, Status};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{caller, masked, optional_id, page_request, required_id, total_to_wire};
+use super::{
+    convert::{caller, masked, optional_id, page_request, required_id, total_to_wire},
+    layer::Caller,
+    uploads::{IMPORTS, RETRY, problems_to_wire, receive_file},
+};
 use crate::{
     error::ServiceError,
+    people::ImportOptions,
     schedule::{
-        ClassSession, PatternDates, ScheduleVersion, SessionChange, SessionFilter, SessionTimes, Sessions,
-        WeeklyPattern, clock, local_time, optional_date, session_name,
+        ClassSession, PatternDates, ScheduleVersion, SessionChange, SessionFilter, SessionImportOptions,
+        SessionTimes, Sessions, WeeklyPattern, clock, local_time, optional_date, schedule_name, session_name,
     },
+    text::lookup_name,
 };
 
+/// Most texts that say of which group an event is.
+const MOST_MAPPINGS: usize = 1000;
 /// Most rooms of one session.
 const MOST_ROOMS: usize = 50;
 
-pub(super) struct SessionApi(Sessions);
+pub(super) struct SessionApi(Sessions, Semaphore);
 
 impl SessionApi {
     pub(super) fn new(sessions: Sessions) -> Self {
-        Self(sessions)
+        Self(sessions, Semaphore::new(IMPORTS))
     }
 
     /// A point in time that is given as such, or as the clocks of the site show it; `None` where neither is.
@@ -168,6 +177,64 @@ impl v1::session_service_server::SessionService for SessionApi {
         let id = required_id("session_id", &request.into_inner().session_id).map_err(status_of)?;
         self.0.delete(site, id).await?;
         Ok(Response::new(v1::DeleteClassSessionResponse {}))
+    }
+
+    async fn import_class_sessions(
+        &self,
+        request: Request<Streaming<v1::ImportClassSessionsRequest>>,
+    ) -> Result<Response<v1::ImportClassSessionsResponse>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let busy = |_| ServiceError::Busy { what: "the import of sessions", retry_in: RETRY };
+        let _place = self.1.try_acquire().map_err(busy)?;
+        let (options, data) = receive_file(request.into_inner()).await?;
+        let options = SessionImportOptions::try_from(options).map_err(status_of)?;
+        let (plan, applied) = self.0.import(site, data, options, by).await?;
+        let (problems, problem_count) = problems_to_wire(plan.problems);
+        Ok(Response::new(v1::ImportClassSessionsResponse {
+            applied,
+            created: plan.create.len() as u64,
+            updated: plan.update.len() as u64,
+            cancelled: plan.cancel.len() as u64,
+            unchanged: plan.unchanged,
+            kept: plan.kept,
+            skipped: plan.skipped,
+            problems,
+            problem_count,
+            ignored_columns: plan.ignored_columns,
+        }))
+    }
+}
+
+impl TryFrom<v1::SessionImportOptions> for SessionImportOptions {
+    type Error = ProtocolError;
+
+    fn try_from(options: v1::SessionImportOptions) -> Result<Self, ProtocolError> {
+        let format = enum_from_wire("options.format", options.format)?;
+        let calendar = match options.calendar.as_str() {
+            "" => None,
+            name => Some(schedule_name("options.calendar", name)?),
+        };
+        if format == SessionFormat::Icalendar && calendar.is_none() {
+            return Err(ProtocolError::Missing { field: "options.calendar" });
+        }
+        if options.mappings.len() > MOST_MAPPINGS {
+            let problem = format!("at most {MOST_MAPPINGS} texts");
+            return Err(ProtocolError::invalid("options.mappings", problem));
+        }
+        let mapping = |mapping: v1::GroupMapping| {
+            let text = lookup_name("options.mappings.text", &mapping.text)?.to_lowercase();
+            Ok::<_, ProtocolError>((text, required_id("options.mappings.group_id", &mapping.group_id)?))
+        };
+        Ok(Self {
+            format,
+            text: ImportOptions::new(ImportFormat::Csv, &options.encoding, &options.delimiter)?,
+            dry_run: options.dry_run,
+            create_rooms: options.create_rooms,
+            calendar,
+            group: optional_id("options.group_id", &options.group_id)?,
+            mappings: options.mappings.into_iter().map(mapping).collect::<Result<_, _>>()?,
+            skip_unknown: options.skip_unknown,
+        })
     }
 }
 

@@ -1,23 +1,30 @@
-use cavs_proto::{status_of, to_timestamp, v1};
-use cavs_types::{GroupId, ProtocolError};
+use cavs_proto::{enum_from_wire, status_of, to_timestamp, v1};
+use cavs_types::{GroupId, ImportFormat, ProtocolError};
 use jiff::civil::Date;
-use tonic::{Request, Response, Status};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{caller, masked, optional_id, page_request, required_id, student_ref, total_to_wire};
+use super::{
+    convert::{caller, masked, optional_id, page_request, required_id, student_ref, total_to_wire},
+    layer::Caller,
+    uploads::{IMPORTS, RETRY, problems_to_wire, receive_file},
+};
 use crate::{
+    error::ServiceError,
     page::ListName,
+    people::ImportOptions,
     schedule::{
-        Group, GroupChange, GroupFilter, GroupMember, Groups, MemberEnd, Membership, NewGroup, ScheduleKey,
-        ScheduleRef, ScheduleVersion, optional_date, schedule_name,
+        Group, GroupChange, GroupFilter, GroupMember, Groups, MemberEnd, Membership, NewGroup,
+        RosterImportOptions, ScheduleKey, ScheduleRef, ScheduleVersion, optional_date, schedule_name,
     },
     text::{external_id, lookup_name},
 };
 
-pub(super) struct GroupApi(Groups);
+pub(super) struct GroupApi(Groups, Semaphore);
 
 impl GroupApi {
     pub(super) fn new(groups: Groups) -> Self {
-        Self(groups)
+        Self(groups, Semaphore::new(IMPORTS))
     }
 }
 
@@ -167,6 +174,48 @@ impl v1::group_service_server::GroupService for GroupApi {
         let on = optional_date("date", &date).map_err(status_of)?;
         let memberships = self.0.of_student(site, student, on).await?.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListStudentGroupsResponse { memberships }))
+    }
+
+    async fn import_rosters(
+        &self,
+        request: Request<Streaming<v1::ImportRostersRequest>>,
+    ) -> Result<Response<v1::ImportRostersResponse>, Status> {
+        let Caller { user: by, site, .. } = caller(&request)?;
+        let busy = |_| ServiceError::Busy { what: "the import of rosters", retry_in: RETRY };
+        let _place = self.1.try_acquire().map_err(busy)?;
+        let (options, data) = receive_file(request.into_inner()).await?;
+        let options = RosterImportOptions::try_from(options).map_err(status_of)?;
+        let (plan, applied) = self.0.import(site, data, options, by).await?;
+        let (problems, problem_count) = problems_to_wire(plan.problems);
+        Ok(Response::new(v1::ImportRostersResponse {
+            applied,
+            terms_created: plan.new_terms.len() as u64,
+            terms_updated: plan.terms.len() as u64,
+            groups_created: plan.new_groups.len() as u64,
+            groups_updated: plan.groups.len() as u64,
+            members_added: plan.added,
+            members_changed: plan.changed,
+            members_ended: plan.ended,
+            unchanged: plan.unchanged,
+            problems,
+            problem_count,
+            ignored_columns: plan.ignored_columns,
+        }))
+    }
+}
+
+impl TryFrom<v1::RosterImportOptions> for RosterImportOptions {
+    type Error = ProtocolError;
+
+    fn try_from(options: v1::RosterImportOptions) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            format: enum_from_wire("options.format", options.format)?,
+            text: ImportOptions::new(ImportFormat::Csv, &options.encoding, &options.delimiter)?,
+            dry_run: options.dry_run,
+            create_groups: options.create_groups,
+            start_date: optional_date("options.start_date", &options.start_date)?,
+            end_missing: options.end_missing,
+        })
     }
 }
 

@@ -30,6 +30,7 @@ mod status;
 mod streams;
 mod students;
 mod terms;
+mod uploads;
 mod watch;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};

@@ -1,14 +1,12 @@
-use std::time::Duration;
-
 use cavs_proto::{enum_from_wire, enum_to_wire, status_of, to_timestamp, v1};
-use cavs_types::{ErrorReason, PhotoConsent, ProtocolError, SiteId, StudentField};
-use tokio::{sync::Semaphore, time::timeout};
+use cavs_types::{PhotoConsent, ProtocolError, SiteId, StudentField};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
-use v1::import_students_request::Message;
 
 use super::{
     convert::{caller, optional_name, page_request, required_id, total_to_wire},
     layer::Caller,
+    uploads::{IMPORTS, RETRY, TOLD, receive_file},
 };
 use crate::{
     biometrics::Erasure,
@@ -19,18 +17,6 @@ use crate::{
     },
     text::lookup_number,
 };
-
-/// Largest file of students, in bytes.
-const LARGEST_FILE: usize = 64 << 20;
-/// Problems that are told of a file.
-const TOLD: usize = 1000;
-/// How long a caller may say nothing in the middle of a file.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// Files that are imported at a time, of all sites together: each may be large in memory.
-const IMPORTS: usize = 2;
-/// When it is worth while to try again where there are so many.
-const RETRY: Duration = Duration::from_secs(10);
 
 pub(super) struct StudentApi {
     students: Students,
@@ -160,33 +146,6 @@ impl StudentApi {
         let student = self.students.update(site, id, seen, &StudentChange::Active(active)).await?;
         Ok(Response::new(v1::Student::from(student).into()))
     }
-}
-
-/// The options and the bytes of a file that comes in parts.
-async fn receive_file(
-    mut inbound: Streaming<v1::ImportStudentsRequest>,
-) -> Result<(v1::ImportOptions, Vec<u8>), Status> {
-    let (mut options, mut data) = (None, Vec::new());
-    loop {
-        let silent = |_| cavs_proto::status(ErrorReason::IdleTimeout, "nothing of the file for 60 seconds");
-        let Some(message) = timeout(IDLE, inbound.message()).await.map_err(silent)?? else { break };
-        match (message.message, &options) {
-            (Some(Message::Options(given)), None) => options = Some(given),
-            (Some(Message::Data(part)), Some(_)) if data.len() + part.len() <= LARGEST_FILE => {
-                data.extend_from_slice(&part);
-            }
-            (Some(Message::Data(_)), Some(_)) => {
-                let message = "the file is larger than 64 MiB: import it in parts";
-                return Err(cavs_proto::status(ErrorReason::MessageTooLarge, message));
-            }
-            (Some(Message::Options(_)), Some(_)) | (Some(Message::Data(_)) | None, _) => {
-                let message = "the options come first and once, then the file";
-                return Err(cavs_proto::status(ErrorReason::StreamOrder, message));
-            }
-        }
-    }
-    let missing = || status_of(ProtocolError::Missing { field: "options" });
-    Ok((options.ok_or_else(missing)?, data))
 }
 
 impl TryFrom<v1::ImportOptions> for ImportOptions {

@@ -4,11 +4,12 @@ mod model;
 mod service;
 mod store;
 
+pub(crate) use model::{Bundle, Table};
 pub use model::{
     ConfusablePair, Credentials, Grant, ImportFile, ImportOptions, ImportPlan, ImportProblem, NoSite,
-    PairPosition, QualityShortfall, Site, SiteKey, SiteRole, Student, StudentChange, StudentFilter,
-    StudentKey, StudentProfile, StudentRef, StudentSearch, StudentState, StudentVersion, User, only_site,
-    pseudonym, same_person, shortfall, site_name, unlike_at, unlike_below,
+    PairPosition, Place, QualityShortfall, Site, SiteKey, SiteRole, Student, StudentChange, StudentFilter,
+    StudentKey, StudentProfile, StudentRef, StudentSearch, StudentState, StudentVersion, Unreadable, User,
+    only_site, pseudonym, same_person, shortfall, site_name, unlike_at, unlike_below,
 };
 pub use service::{
     Accounts, EmbeddedFace, Enrolled, Enrollment, EnrollmentLimits, EnrollmentTerms, LoggedIn, Pairs,

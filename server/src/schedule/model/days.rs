@@ -27,6 +27,12 @@ impl Days {
         Ok(Self { first, last })
     }
 
+    /// From a day on, so many days more.
+    #[must_use]
+    pub fn ahead(first: Date, days: i64) -> Self {
+        Self { first, last: first.saturating_add(days.days()).max(first) }
+    }
+
     /// The first of them.
     #[must_use]
     pub const fn first(self) -> Date {

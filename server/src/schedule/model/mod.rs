@@ -2,6 +2,7 @@
 
 mod days;
 mod group;
+mod import;
 mod pattern;
 mod room;
 mod session;
@@ -10,6 +11,10 @@ mod term;
 
 pub use days::{Days, clock, date, local_time, optional_date, time_zone};
 pub use group::{Group, GroupChange, GroupFilter, GroupMember, Membership, NewGroup};
+pub use import::{
+    KnownGroup, KnownRosters, KnownSchedule, KnownSession, RosterFile, RosterImportOptions, RosterPlan,
+    SessionFile, SessionImportOptions, SessionPlan,
+};
 pub use pattern::{HolidayDays, PatternDates, WeeklyPattern};
 pub use room::{Room, RoomDevice, room_name};
 pub use session::{

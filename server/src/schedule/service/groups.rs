@@ -1,16 +1,18 @@
-use cavs_types::{ErrorReason, GroupId, SiteId, StudentId};
+use std::sync::Arc;
+
+use cavs_types::{ErrorReason, GroupId, SiteId, StudentId, UserId};
 use jiff::{Timestamp, ToSpan, civil::Date};
 use tracing::info;
 
 use super::{ATTEMPTS, changed, in_use, is_outdated, none_of};
 use crate::{
     db::{Database, DatabaseError},
-    error::ServiceError,
+    error::{ServiceError, blocking},
     page::{Page, PageRequest},
-    people::{StudentKey, Students},
+    people::{ImportOutcome, StudentKey, Students},
     schedule::{
         Group, GroupChange, GroupFilter, GroupMember, ListPosition, MemberEnd, Membership, NewGroup,
-        ScheduleKey, ScheduleStore, ScheduleVersion,
+        RosterFile, RosterImportOptions, RosterPlan, ScheduleKey, ScheduleStore, ScheduleVersion,
     },
 };
 
@@ -185,6 +187,43 @@ impl Groups {
     ) -> Result<Page<GroupMember>, ServiceError> {
         self.get(site, &ScheduleKey::Id(group)).await?;
         Ok(self.store.members(site, group, on, page).await?)
+    }
+
+    /// Adds and changes terms, groups and rosters as a file says; whether anything was done.
+    ///
+    /// # Errors
+    /// `IMPORT_INVALID`: it can't be read at all. `SCHEDULE_CHANGED`: somebody has changed a term, a group, a roster or
+    /// a student meanwhile.
+    pub async fn import(
+        &self,
+        site: SiteId,
+        data: Vec<u8>,
+        options: RosterImportOptions,
+        by: UserId,
+    ) -> Result<(RosterPlan, bool), ServiceError> {
+        let today = self.today(site).await?;
+        let options = Arc::new(options);
+        let read = Arc::clone(&options);
+        let file = blocking(move || RosterFile::read(&data, &read))
+            .await?
+            .map_err(|problem| ServiceError::refused(ErrorReason::ImportInvalid, problem.to_string()))?;
+        let plan = |known| {
+            let plan = RosterPlan::new(file, &known, &options, today);
+            let is_wanted = plan.is_wanted(&options);
+            (plan, is_wanted)
+        };
+        let imported = self.store.import_rosters(site, plan).await;
+        let (plan, outcome) = match imported {
+            Err(DatabaseError::NotFound | DatabaseError::Taken(_)) => return Err(changed("schedule")),
+            imported => imported?,
+        };
+        match outcome {
+            ImportOutcome::NotWanted => return Ok((plan, false)),
+            ImportOutcome::Overtaken => return Err(changed("schedule")),
+            ImportOutcome::Done => {}
+        }
+        info!(%by, groups = plan.new_groups.len(), members = plan.members.len(), "imported rosters");
+        Ok((plan, true))
     }
 
     /// The groups of a student: of all days, or those of one.

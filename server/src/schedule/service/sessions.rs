@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use cavs_types::{
-    ClassSessionId, ErrorReason, GroupId, ProtocolError, RoomId, SessionSource, SessionState, SiteId,
+    ClassSessionId, ErrorReason, GroupId, ProtocolError, RoomId, SessionSource, SessionState, SiteId, UserId,
 };
 use jiff::{
     Timestamp,
@@ -10,13 +12,14 @@ use tracing::info;
 
 use super::{ATTEMPTS, changed, in_use, is_outdated, none_of};
 use crate::{
-    db::Database,
-    error::ServiceError,
+    db::{Database, DatabaseError},
+    error::{ServiceError, blocking},
     page::{Page, PageRequest},
+    people::ImportOutcome,
     schedule::{
         ClassSession, Days, Group, HolidayDays, ListPosition, NewClassSession, ScheduleKey, ScheduleRef,
-        ScheduleStore, ScheduleVersion, SessionChange, SessionFilter, SessionTimes, Term, WeeklyPattern,
-        check_transition,
+        ScheduleStore, ScheduleVersion, SessionChange, SessionFile, SessionFilter, SessionImportOptions,
+        SessionPlan, SessionTimes, Term, WeeklyPattern, check_transition,
     },
 };
 
@@ -165,6 +168,48 @@ impl Sessions {
         let first = first.or(days.map(Days::first)).ok_or(ProtocolError::Missing { field: "start_date" })?;
         let last = last.or(days.map(Days::last)).ok_or(ProtocolError::Missing { field: "end_date" })?;
         Ok(Days::new(first, last)?)
+    }
+
+    /// Adds and changes sessions as a file says; whether anything was done.
+    ///
+    /// # Errors
+    /// `IMPORT_INVALID`: it can't be read at all. `GROUP_NOT_FOUND`: of the options. `SCHEDULE_CHANGED`: somebody has
+    /// changed a session, a group or a room meanwhile.
+    pub async fn import(
+        &self,
+        site: SiteId,
+        data: Vec<u8>,
+        options: SessionImportOptions,
+        by: UserId,
+    ) -> Result<(SessionPlan, bool), ServiceError> {
+        for group in options.group.iter().chain(options.mappings.values()) {
+            self.group(site, *group).await?;
+        }
+        let known = Arc::new(self.store.known_schedule(site).await?);
+        let options = Arc::new(options);
+        let (for_file, read) = (Arc::clone(&known), Arc::clone(&options));
+        let file = blocking(move || SessionFile::read(&data, &read, &for_file))
+            .await?
+            .map_err(|problem| ServiceError::refused(ErrorReason::ImportInvalid, problem.to_string()))?;
+        let about = file.clone();
+        let plan = |there, calendar| {
+            let plan = SessionPlan::new(about, there, calendar, &known, &options);
+            let is_wanted = plan.is_wanted(&options);
+            (plan, is_wanted)
+        };
+        let imported = self.store.import_sessions(site, options.calendar.as_deref(), &file, plan).await;
+        let (plan, outcome) = match imported {
+            Err(DatabaseError::NotFound | DatabaseError::Taken(_)) => return Err(changed("schedule")),
+            imported => imported?,
+        };
+        match outcome {
+            ImportOutcome::NotWanted => return Ok((plan, false)),
+            ImportOutcome::Overtaken => return Err(changed("schedule")),
+            ImportOutcome::Done => {}
+        }
+        let (created, updated, cancelled) = (plan.create.len(), plan.update.len(), plan.cancel.len());
+        info!(%by, created, updated, cancelled, "imported sessions");
+        Ok((plan, true))
     }
 
     /// One session.

@@ -1,8 +1,10 @@
 //! SQL of terms, groups, rooms and class sessions.
 
 mod groups;
+mod imports;
 mod members;
 mod rooms;
+mod rosters;
 mod sessions;
 mod terms;
 

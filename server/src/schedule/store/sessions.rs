@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// A session, with its group and its rooms by name.
-const SELECT: &str = "
+pub(super) const SELECT: &str = "
     SELECT c.id, c.group_id, g.name AS group_name, c.name, c.starts_at, c.ends_at, c.state, c.source, c.external_id,
-        c.calendar_id, c.version, c.created_at, c.updated_at, rooms.ids AS room_ids, rooms.names AS room_names
+        c.calendar_id, c.is_cancelled_by_import, c.version, c.created_at, c.updated_at, rooms.ids AS room_ids, rooms.names AS room_names
     FROM class_sessions c JOIN groups g ON g.site_id = c.site_id AND g.id = c.group_id
     CROSS JOIN LATERAL (
         SELECT array_agg(r.id ORDER BY r.name) AS ids, array_agg(r.name ORDER BY r.name) AS names
@@ -160,7 +160,7 @@ impl ScheduleStore {
             column: "state",
             value: problem.to_string(),
         })?;
-        let sql = "UPDATE class_sessions SET state = $4, version = version + 1, updated_at = now()
+        let sql = "UPDATE class_sessions SET state = $4, is_cancelled_by_import = false, version = version + 1, updated_at = now()
                    WHERE site_id = $1 AND id = $2 AND state = $3 AND ($5::bigint IS NULL OR version = $5)";
         let (from, to, seen) = (from.as_str(), to.as_str(), seen.map(|seen| seen.0));
         let client = self.db.client().await?;

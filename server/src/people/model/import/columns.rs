@@ -7,9 +7,6 @@ use super::{
     ImportFile, ImportOptions, ImportProblem, ImportRow, ImportScope, Place, Unreadable, table::Table,
 };
 
-/// Most columns that are told as meaning nothing.
-const MOST_IGNORED: usize = 50;
-
 /// What a column says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
@@ -65,14 +62,11 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
             "both a column of names and columns of given and family names: leave one out".to_owned(),
         ));
     }
-    let ignored = columns.iter().zip(&table.header).filter(|(column, _)| column.is_none());
+    let ignored_columns = table.ignored(|header| column(header).is_some());
     let mut file = ImportFile {
         rows: Vec::with_capacity(table.rows.len()),
         problems: table.problems,
-        ignored_columns: ignored
-            .take(MOST_IGNORED)
-            .map(|(_, header)| header.trim().chars().take(64).collect())
-            .collect(),
+        ignored_columns,
         scope: ImportScope::All,
     };
     for (place, record) in table.rows {

@@ -7,7 +7,9 @@ mod table;
 
 use cavs_types::{ImportFormat, ProtocolError, StudentField};
 
+pub(crate) use oneroster::Bundle;
 pub use plan::ImportPlan;
+pub(crate) use table::Table;
 
 /// Most rows of a file.
 const MOST_ROWS: usize = 500_000;
@@ -83,11 +85,11 @@ pub struct ImportProblem {
 }
 
 impl ImportProblem {
-    fn new(place: &Place, field: Option<&'static str>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(place: &Place, field: Option<&'static str>, message: impl Into<String>) -> Self {
         Self { place: place.clone(), field, message: message.into() }
     }
 
-    fn of(place: &Place, problem: &ProtocolError) -> Self {
+    pub(crate) fn of(place: &Place, problem: &ProtocolError) -> Self {
         match problem {
             ProtocolError::Missing { field } => Self::new(place, Some(field), "is required"),
             ProtocolError::Invalid { field, problem } => Self::new(place, Some(field), problem),

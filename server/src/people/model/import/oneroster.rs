@@ -30,9 +30,10 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
     let roles = bundle.table(ROLES)?;
     let classes = bundle.table(CLASSES)?;
     let enrollments = bundle.table(ENROLLMENTS)?;
-    let is_delta = manifest.users_are_delta;
+    let (is_delta, enrollments_are_delta) =
+        (manifest.is_delta("file.users")?, manifest.is_delta("file.enrollments")?);
     let of_students = roles.as_ref().map(|roles| students_of(roles, is_delta)).transpose()?;
-    let sections = sections(classes.as_ref(), enrollments.as_ref(), manifest.enrollments_are_delta)?;
+    let sections = sections(classes.as_ref(), enrollments.as_ref(), enrollments_are_delta)?;
 
     let mut file = ImportFile {
         scope: if is_delta { ImportScope::Changes } else { ImportScope::External },
@@ -72,7 +73,7 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
         // A delta says of a student's class only where that has changed.
         match sections.get(id) {
             Some(section) => row.fields.push((StudentField::Section, section.clone())),
-            None if !is_delta && !manifest.enrollments_are_delta => {
+            None if !is_delta && !enrollments_are_delta => {
                 row.fields.push((StudentField::Section, cell(columns.grades).to_owned()));
             }
             None => {}
@@ -90,21 +91,37 @@ pub(super) fn read(data: &[u8], options: &ImportOptions) -> Result<ImportFile, U
     Ok(file)
 }
 
-struct Bundle<'a> {
+/// A bundle, as far as it was read.
+pub(crate) struct Bundle<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
     options: &'a ImportOptions,
     left: u64,
 }
 
-/// What a manifest says.
+/// What a manifest says, by property.
 #[derive(Debug, Default)]
-struct Manifest {
-    users_are_delta: bool,
-    enrollments_are_delta: bool,
+pub(crate) struct Manifest(HashMap<String, String>);
+
+impl Manifest {
+    fn says(&self, property: &str) -> &str {
+        self.0.get(property).map_or("", String::as_str)
+    }
+
+    /// Whether a file holds only what has changed.
+    ///
+    /// # Errors
+    /// `Unreadable`: it is said to be something else.
+    pub(crate) fn is_delta(&self, property: &str) -> Result<bool, Unreadable> {
+        match self.says(property) {
+            "bulk" | "absent" | "" => Ok(false),
+            "delta" => Ok(true),
+            other => Err(Unreadable(format!("{MANIFEST}: {property} is {other:?}, neither bulk nor delta"))),
+        }
+    }
 }
 
 impl<'a> Bundle<'a> {
-    fn open(data: &'a [u8], options: &'a ImportOptions) -> Result<Self, Unreadable> {
+    pub(crate) fn open(data: &'a [u8], options: &'a ImportOptions) -> Result<Self, Unreadable> {
         let archive = ZipArchive::new(Cursor::new(data))
             .map_err(|error| Unreadable(format!("is no ZIP archive: {error}")))?;
         if archive.len() > MOST_FILES {
@@ -114,7 +131,7 @@ impl<'a> Bundle<'a> {
     }
 
     /// A file of the bundle; `None` where there is none. Some programs put all of them into a folder.
-    fn table(&mut self, name: &'static str) -> Result<Option<Table>, Unreadable> {
+    pub(crate) fn table(&mut self, name: &'static str) -> Result<Option<Table>, Unreadable> {
         let found = self
             .archive
             .file_names()
@@ -132,35 +149,27 @@ impl<'a> Bundle<'a> {
         Table::read(name, &data, self.options).map(Some)
     }
 
-    fn manifest(&mut self) -> Result<Manifest, Unreadable> {
+    pub(crate) fn manifest(&mut self) -> Result<Manifest, Unreadable> {
         let Some(table) = self.table(MANIFEST)? else {
             return Err(Unreadable(format!("holds no {MANIFEST}: is it a OneRoster bundle?")));
         };
         let (Some(name), Some(value)) = (table.column("propertyName"), table.column("value")) else {
             return Err(Unreadable(format!("{MANIFEST}: has no columns propertyName and value")));
         };
-        let says = |property: &str| {
-            let row = table
-                .rows
-                .iter()
-                .find(|(_, record)| record.get(name).is_some_and(|cell| cell.trim() == property));
-            row.and_then(|(_, record)| record.get(value)).unwrap_or_default().trim().to_owned()
-        };
-        let version = says("oneroster.version");
-        if !matches!(version.as_str(), "" | "1.1" | "1.2") {
-            return Err(Unreadable(format!(
-                "{MANIFEST}: OneRoster {version:?} is not known; 1.1 and 1.2 are"
-            )));
+        let says = table.rows.iter().filter_map(|(_, record)| {
+            Some((record.get(name)?.trim().to_owned(), record.get(value)?.trim().to_owned()))
+        });
+        // Of two rows of a property the first one counts.
+        let mut manifest = Manifest::default();
+        for (property, value) in says {
+            manifest.0.entry(property).or_insert(value);
         }
-        let is_delta = |property: &str| match says(property).as_str() {
-            "bulk" | "absent" | "" => Ok(false),
-            "delta" => Ok(true),
-            other => Err(Unreadable(format!("{MANIFEST}: {property} is {other:?}, neither bulk nor delta"))),
-        };
-        Ok(Manifest {
-            users_are_delta: is_delta("file.users")?,
-            enrollments_are_delta: is_delta("file.enrollments")?,
-        })
+        match manifest.says("oneroster.version") {
+            "" | "1.1" | "1.2" => Ok(manifest),
+            version => {
+                Err(Unreadable(format!("{MANIFEST}: OneRoster {version:?} is not known; 1.1 and 1.2 are")))
+            }
+        }
     }
 }
 

@@ -9,23 +9,25 @@ use super::{ImportOptions, ImportProblem, MOST_ROWS, Place, Unreadable};
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 /// Longest line, in bytes: what bounds the cells of a row.
 const LONGEST_LINE: usize = 64 << 10;
+/// Most columns that are told as meaning nothing.
+const MOST_IGNORED: usize = 50;
 /// Most columns.
 const MOST_COLUMNS: usize = 1000;
 
 /// A table with a header.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// As they are written.
-    pub(super) header: Vec<String>,
+    pub(crate) header: Vec<String>,
     /// Each has as many cells as the header.
-    pub(super) rows: Vec<(Place, StringRecord)>,
+    pub(crate) rows: Vec<(Place, StringRecord)>,
     /// Rows that have another number of cells.
-    pub(super) problems: Vec<ImportProblem>,
+    pub(crate) problems: Vec<ImportProblem>,
 }
 
 impl Table {
     /// Reads a file, of which `file` is the name in a bundle.
-    pub(super) fn read(file: &'static str, data: &[u8], options: &ImportOptions) -> Result<Self, Unreadable> {
+    pub(crate) fn read(file: &'static str, data: &[u8], options: &ImportOptions) -> Result<Self, Unreadable> {
         let named = |problem: &str| {
             let of = if file.is_empty() { "the file" } else { file };
             Unreadable(format!("{of}: {problem}"))
@@ -84,8 +86,14 @@ impl Table {
         Ok(Self { header, rows, problems })
     }
 
+    /// The headers of columns that mean nothing, the first 50 of them.
+    pub(crate) fn ignored(&self, is_known: impl Fn(&str) -> bool) -> Vec<String> {
+        let headers = self.header.iter().map(|header| header.trim()).filter(|header| !is_known(header));
+        headers.take(MOST_IGNORED).map(|header| header.chars().take(64).collect()).collect()
+    }
+
     /// Where a column is, by its name in a bundle.
-    pub(super) fn column(&self, name: &str) -> Option<usize> {
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|column| column.trim().eq_ignore_ascii_case(name))
     }
 }
