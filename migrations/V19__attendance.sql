@@ -31,6 +31,9 @@ CREATE TABLE attendance_windows (
     role text NOT NULL CHECK (role IN ('entry', 'exit', 'inside')),
     opens_at timestamptz NOT NULL,
     closes_at timestamptz NOT NULL,
+    -- From when and until when the device was in the room, where it came or went while the session was open.
+    came_at timestamptz,
+    gone_at timestamptz,
     PRIMARY KEY (site_id, session_id, device_id),
     CONSTRAINT attendance_windows_session FOREIGN KEY (site_id, session_id) REFERENCES class_sessions
         ON DELETE CASCADE,
@@ -49,6 +52,7 @@ CREATE TABLE attendance_queue (
     CONSTRAINT attendance_queue_session FOREIGN KEY (site_id, session_id) REFERENCES class_sessions
         ON DELETE CASCADE
 );
+CREATE INDEX attendance_queue_session ON attendance_queue (site_id, session_id);
 
 -- What a session says beside its marks, and under which policy; see `cavs_attendance::Attendance`.
 CREATE TABLE attendance_sheets (
@@ -327,8 +331,20 @@ END
 $$;
 CREATE TRIGGER queue_sessions_joined AFTER INSERT ON group_members
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_sessions_of_members();
+-- Both those of the days before and those of the days after.
+CREATE FUNCTION queue_sessions_of_changed_members() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO attendance_queue (site_id, session_id)
+    SELECT DISTINCT c.site_id, c.id
+    FROM (SELECT * FROM changed UNION ALL SELECT * FROM before) AS m JOIN class_sessions c USING (site_id, group_id)
+    WHERE c.state IN ('open', 'closing', 'finalised') AND c.starts_at >= m.starts_on - interval '1 day'
+        AND (m.ends_on IS NULL OR c.starts_at < m.ends_on + interval '2 days');
+    RETURN NULL;
+END
+$$;
 CREATE TRIGGER queue_sessions_moved AFTER UPDATE ON group_members
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_sessions_of_members();
+    REFERENCING NEW TABLE AS changed OLD TABLE AS before
+    FOR EACH STATEMENT EXECUTE FUNCTION queue_sessions_of_changed_members();
 CREATE TRIGGER queue_sessions_left AFTER DELETE ON group_members
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_sessions_of_members();
 
@@ -356,14 +372,17 @@ CREATE TRIGGER queue_sessions_of_policy AFTER INSERT OR UPDATE OR DELETE ON atte
     FOR EACH ROW EXECUTE FUNCTION queue_sessions_of_policy();
 
 -- What a device has watched and delivered decides what it means that somebody was not seen. Before the end it means
--- nothing.
+-- nothing. All periods up to a time are there when the device says that it has delivered up to it, which queues the
+-- sessions that end before; what else is said of a time that was delivered, is that it was worse than it seemed. A
+-- period that goes on is said with what was there before: only its end is new.
 CREATE FUNCTION queue_sessions_of_watch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO attendance_queue (site_id, session_id)
     SELECT DISTINCT w.site_id, w.session_id
     FROM changed p JOIN attendance_windows w USING (site_id, device_id)
         JOIN class_sessions c ON c.site_id = w.site_id AND c.id = w.session_id
-    WHERE w.closes_at > p.started_at AND w.opens_at < p.ended_at AND c.state IN ('closing', 'finalised');
+    WHERE p.state <> 'watching' AND w.closes_at > greatest(p.started_at, p.ended_at - interval '6 hours')
+        AND w.opens_at < p.ended_at AND c.state IN ('closing', 'finalised');
     RETURN NULL;
 END
 $$;
@@ -371,6 +390,38 @@ CREATE TRIGGER queue_sessions_watched AFTER INSERT ON watched_periods
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_sessions_of_watch();
 CREATE TRIGGER queue_sessions_watched_on AFTER UPDATE ON watched_periods
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION queue_sessions_of_watch();
+
+CREATE FUNCTION queue_sessions_of_maintenance() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO attendance_queue (site_id, session_id)
+    SELECT w.site_id, w.session_id
+    FROM attendance_windows w JOIN class_sessions c ON c.site_id = w.site_id AND c.id = w.session_id
+    WHERE w.site_id = NEW.site_id AND w.device_id = NEW.device_id AND w.closes_at > NEW.started_at
+        AND w.opens_at < coalesce(NEW.ended_at, 'infinity') AND c.state IN ('closing', 'finalised');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER queue_sessions_maintained AFTER INSERT OR UPDATE ON device_maintenance
+    FOR EACH ROW EXECUTE FUNCTION queue_sessions_of_maintenance();
+
+-- A device that comes into a room, or goes, changes who looks at a session that is open.
+CREATE FUNCTION queue_sessions_of_device() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO attendance_queue (site_id, session_id)
+    SELECT DISTINCT c.site_id, c.id
+    FROM rooms r JOIN class_session_rooms x ON x.site_id = r.site_id AND x.room_id = r.id
+        JOIN class_sessions c ON c.site_id = x.site_id AND c.id = x.session_id
+    WHERE r.site_id = NEW.site_id AND c.state = 'open'
+        AND r.name IN (NEW.classroom, CASE TG_OP WHEN 'UPDATE' THEN OLD.classroom END);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER queue_sessions_of_new_device AFTER INSERT ON devices
+    FOR EACH ROW EXECUTE FUNCTION queue_sessions_of_device();
+CREATE TRIGGER queue_sessions_of_moved_device AFTER UPDATE OF classroom, room_role, status ON devices
+    FOR EACH ROW WHEN ((NEW.classroom, NEW.room_role, NEW.status)
+        IS DISTINCT FROM (OLD.classroom, OLD.room_role, OLD.status))
+    EXECUTE FUNCTION queue_sessions_of_device();
 
 CREATE FUNCTION queue_sessions_of_delivery() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

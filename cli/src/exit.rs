@@ -155,7 +155,10 @@ mod tests {
             let (of_reason, of_code) = (Exit::of_reason(reason), Exit::of_code(cavs_proto::code_of(reason)));
             let narrowed = matches!(
                 reason,
-                ErrorReason::PageTokenInvalid | ErrorReason::LoginThrottled | ErrorReason::SiteRequired
+                ErrorReason::PageTokenInvalid
+                    | ErrorReason::LoginThrottled
+                    | ErrorReason::SiteRequired
+                    | ErrorReason::RequestUnderWay
             );
             assert!(of_reason == of_code || narrowed, "{}: {of_reason:?}, {of_code:?}", reason.as_str());
         }

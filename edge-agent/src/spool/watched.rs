@@ -122,6 +122,10 @@ pub(super) fn note(
         );
         transaction.prepare_cached(&sql)?.execute([MOST_ROWS])?;
     }
+    // Without a checkpoint of its start, a period can never be told, and would hold up those after it.
+    let orphans = "DELETE FROM watched_periods WHERE boot_epoch <> ?1
+                   AND boot_epoch NOT IN (SELECT boot_epoch FROM watch_checkpoints)";
+    transaction.prepare_cached(orphans)?.execute([signed(boot_epoch)])?;
     Ok(())
 }
 

@@ -73,6 +73,8 @@ pub enum OpenReason {
     BelowPolicy,
     /// The device's clock was not right.
     TimeNotTrusted,
+    /// They came in before the session's time, and nothing looks at who is inside.
+    EnteredBefore,
 }
 
 /// How it is known that somebody has left.

@@ -35,7 +35,11 @@ const RETRY_CROWDED: Duration = Duration::from_secs(1);
 const RETRY_SLOW: Duration = Duration::from_secs(10);
 
 /// A large file is on its way for longer than other calls, and what follows from it takes longer.
-const IMPORT: &str = "/cavs.v1.StudentService/ImportStudents";
+const IMPORTS: [&str; 3] = [
+    "/cavs.v1.StudentService/ImportStudents",
+    "/cavs.v1.GroupService/ImportRosters",
+    "/cavs.v1.SessionService/ImportClassSessions",
+];
 const IMPORT_LIMIT: Duration = Duration::from_secs(600);
 
 /// Says more of a failure than is known here.
@@ -258,7 +262,7 @@ impl<C: Check> Context<C> {
         let (mut parts, body) = request.into_parts();
         let (method, mut name) = (parts.uri.path().to_owned(), None);
         parts.extensions.insert(self.peer.clone());
-        let most = if method == IMPORT { IMPORT_LIMIT } else { LIMIT };
+        let most = if IMPORTS.contains(&method.as_str()) { IMPORT_LIMIT } else { LIMIT };
         let limit = timeout_of(&parts.headers).map_or(most, |limit| limit.min(most));
         let answered = within(limit, async {
             let standing = self.check.check(&self.peer, &mut parts, &mut name).await?;

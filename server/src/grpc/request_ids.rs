@@ -111,10 +111,35 @@ impl RequestIds {
             Some(answer) if is_ok(&parts.headers) && trailers.as_ref().is_none_or(is_ok) => {
                 self.answers.finish(key, answer).await;
             }
-            _ => self.answers.forget(key).await,
+            _ if was_refused(&parts.headers) || trailers.as_ref().is_some_and(was_refused) => {
+                self.answers.forget(key).await;
+            }
+            // Nobody knows what was done of it: whoever repeats it has to wait, and look.
+            _ => {}
         }
         Response::from_parts(parts, in_frames(whole, trailers))
     }
+}
+
+/// Whether a request was refused before it changed anything.
+fn was_refused(headers: &HeaderMap) -> bool {
+    use tonic::Code;
+    let code = headers.get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()));
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::ResourceExhausted
+                | Code::FailedPrecondition
+                | Code::Aborted
+                | Code::OutOfRange
+                | Code::Unimplemented
+        )
+    })
 }
 
 fn too_large() -> Status {

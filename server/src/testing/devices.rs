@@ -120,6 +120,11 @@ async fn what_a_device_watched_is_known_however_it_is_told() {
     let frozen = GapReason::State(WatchState::CameraFrozen);
     assert_eq!(reasons, [frozen, GapReason::NotWatched, GapReason::NotDelivered]);
 
+    // Who does not say up to when has not delivered more.
+    let silent = WatchReport { periods: vec![watching(0, 10)], delivered_until: None };
+    app.watch_reports.record(MAIN, device.id, &silent).await.unwrap();
+    assert_eq!(known().await.delivered_until, Some(minute(45)));
+
     // Ahead of the server's clock nothing can have been delivered.
     let ahead = Timestamp::now() + SignedDuration::from_mins(4);
     let report = WatchReport { periods: vec![], delivered_until: Some(ahead) };

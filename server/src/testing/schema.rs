@@ -26,7 +26,7 @@ const LANDED: [(u32, &str, u64); 19] = [
     (16, "matches", 14_696_576_783_753_825_499),
     (17, "schedule", 1_106_843_836_675_601_664),
     (18, "calendar_imports", 8_220_949_341_710_900_188),
-    (19, "attendance", 7_991_587_611_582_112_056),
+    (19, "attendance", 7_033_457_693_482_951_404),
 ];
 /// What a database of version 5 holds.
 const FILLED: (u32, &str) = (5, include_str!("filled.sql"));

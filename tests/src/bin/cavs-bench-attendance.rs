@@ -137,7 +137,7 @@ async fn fill(client: &Client, arguments: &Arguments) {
                          + CASE WHEN k % {OF_GROUP} = n % {OF_GROUP} THEN interval '12 min' ELSE interval '0' END AS at)
                          AS seen",
                 number = "(n * 1000000 + k)",
-                id = id("8006", &format!("(n * 1000000 + k)::bigint")),
+                id = id("8006", "(n * 1000000 + k)::bigint"),
                 student = id("8002", &format!("((n % {groups}) * {OF_GROUP} + member)::bigint")),
                 camera = of_group("8001", "n"),
             ))

@@ -198,7 +198,14 @@ struct Conclusion {
 impl<'a> Person<'a> {
     fn add_sighting(&mut self, sighting: &'a Sighting, context: &Context<'_>) {
         let Some(role) = context.session.devices.get(&sighting.device) else { return };
-        if sighting.last_seen_at < context.opens_at || sighting.entered_at > context.closes_at {
+        if sighting.entered_at > context.closes_at {
+            return;
+        }
+        if sighting.last_seen_at < context.opens_at {
+            // Where only doors are looked at, who came before may still be inside.
+            if *role == DeviceRole::Entry && !context.has(DeviceRole::Inside) {
+                self.open.push((sighting, OpenReason::EnteredBefore));
+            }
             return;
         }
         let policy = context.policy;
@@ -312,7 +319,7 @@ impl<'a> Person<'a> {
             } else {
                 rules.push(Rule::NotSeen);
             }
-            let may_be_there = self.push_open(starts_at, rules) || stay.left_before.is_some();
+            let may_be_there = self.push_open(context, rules) || stay.left_before.is_some();
             return concluded(self.not_there(may_be_there, context, rules));
         };
         rules.push(Rule::Seen { first, last, times: count(stay.seen.len()) });
@@ -324,7 +331,7 @@ impl<'a> Person<'a> {
             rules.push(Rule::TooLate { minutes: minutes(after), limit: limit.into() });
             // A sighting that may be them could have been earlier; and who was only seen to go has come, nobody
             // knows when, so that where there is an exit nobody is absent for being seen late.
-            let may_be_there = self.push_open(starts_at, rules) || context.has(DeviceRole::Exit);
+            let may_be_there = self.push_open(context, rules) || context.has(DeviceRole::Exit);
             return concluded(self.not_there(may_be_there, context, rules));
         }
         let (independent, needed) = (count(stay.independent.len()), u32::from(context.policy.sightings));
@@ -334,7 +341,7 @@ impl<'a> Person<'a> {
             rules.push(Rule::EnoughSightings { independent, needed });
         } else {
             rules.push(Rule::TooFewSightings { independent, needed });
-            self.push_open(starts_at, rules);
+            self.push_open(context, rules);
             return concluded(self.not_there(true, context, rules));
         }
 
@@ -355,7 +362,7 @@ impl<'a> Person<'a> {
         if let Some(stayed) = too_short {
             rules.push(Rule::TooShort { minutes: minutes(stayed), needed: needed.into() });
             if !matches!(leaving, Leaving::Proven(_)) {
-                self.push_open(starts_at, rules);
+                self.push_open(context, rules);
                 return concluded(self.not_there(true, context, rules));
             }
         }
@@ -403,12 +410,17 @@ impl<'a> Person<'a> {
         Mark::Absent
     }
 
-    /// Says which sightings may be them, from a time on; whether there is one.
-    fn push_open(&self, from: Timestamp, rules: &mut Vec<Rule>) -> bool {
-        let open = self
-            .open
-            .iter()
-            .filter(|(sighting, why)| *why == OpenReason::TimeNotTrusted || sighting.last_seen_at >= from);
+    /// Says which sightings may show that they were there; whether there is one.
+    fn push_open(&self, context: &Context<'_>, rules: &mut Vec<Rule>) -> bool {
+        let starts_at = context.session.starts_at;
+        let open = self.open.iter().filter(|(sighting, why)| match why {
+            OpenReason::TimeNotTrusted | OpenReason::EnteredBefore => true,
+            // Before the start, those of the session before are inside.
+            OpenReason::Pending | OpenReason::BelowPolicy => {
+                sighting.last_seen_at >= starts_at
+                    || context.session.devices.get(&sighting.device) == Some(&DeviceRole::Entry)
+            }
+        });
         let before = rules.len();
         rules.extend(open.map(|(sighting, why)| Rule::OpenSighting { sighting: sighting.id, why: *why }));
         rules.len() > before

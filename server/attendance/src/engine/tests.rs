@@ -264,7 +264,10 @@ fn only_the_sessions_time_and_devices_count() {
     assert_eq!((stays.mark, stays.first_seen_at, stays.minutes_present), (Mark::Present, Some(at(-9)), 31));
     // At the entry, people come early.
     assert_eq!(Case::new(&[ENTRY]).seen(ENTRY, &[-15, -14]).mark(), Mark::Present);
-    assert_eq!(Case::new(&[ENTRY]).seen(ENTRY, &[-17, -16]).mark(), Mark::Absent);
+    // Who came for the session before may have stayed, where nothing looks inside.
+    assert_eq!(Case::new(&[ENTRY]).seen(ENTRY, &[-17]).mark(), Mark::Undetermined);
+    assert_eq!(Case::new(&[ENTRY, INSIDE]).seen(ENTRY, &[-17]).mark(), Mark::Absent);
+    assert_eq!(Case::new(&[ENTRY]).mark(), Mark::Absent);
     assert_eq!(Case::new(&[ENTRY]).seen(ENTRY, &[60, 61]).mark(), Mark::Absent);
     assert_eq!(Case::new(&[INSIDE]).seen(7, &[5, 6, 7]).mark(), Mark::Absent);
     // A track that began before the window is there in it.
@@ -385,6 +388,10 @@ fn what_waits_for_a_person_is_nobodys_absence() {
         records.sightings[0].standing = Standing::Pending;
     });
     assert_eq!(early.mark(), Mark::Absent);
+    let at_the_door = Case::new(&[ENTRY]).seen(ENTRY, &[-5]).records(|records| {
+        records.sightings[0].standing = Standing::Pending;
+    });
+    assert_eq!(at_the_door.mark(), Mark::Undetermined);
 
     let untrusted = |minute| {
         Case::new(&[INSIDE]).seen(INSIDE, &[minute, 20]).records(|records| {

@@ -27,6 +27,8 @@ pub struct SessionHead {
     pub sightings_kept: Option<u32>,
     /// What the site, the group and the session have otherwise, in this order.
     pub overrides: Vec<PolicyOverride>,
+    /// Under which policy its marks became final, where they are.
+    pub final_policy: Option<Policy>,
 }
 
 /// What is to be done with a session at a time.
@@ -42,6 +44,8 @@ pub struct SessionPlan {
     pub closes_at: Timestamp,
     /// The day whose roster counts: that of its start, by the site's clocks.
     pub day: Date,
+    /// When its marks are final by themselves; `None`: they are not.
+    pub final_at: Option<Timestamp>,
     /// Whether what devices saw is looked at.
     pub is_evaluated: bool,
 }
@@ -50,13 +54,15 @@ impl SessionHead {
     /// What is to be done with it at `now`.
     #[must_use]
     pub fn plan(&self, now: Timestamp) -> SessionPlan {
-        let policy = self.overrides.iter().fold(Policy::default(), Policy::with);
+        let in_force = || self.overrides.iter().fold(Policy::default(), Policy::with);
+        let policy = self.final_policy.clone().unwrap_or_else(in_force);
         let minutes = |minutes: u16| SignedDuration::from_mins(minutes.into());
         let opens_at = self.starts_at.checked_sub(minutes(policy.minutes_before)).unwrap_or(Timestamp::MIN);
         let closes_at = self.ends_at.checked_add(minutes(policy.minutes_after)).unwrap_or(Timestamp::MAX);
-        let final_after =
-            policy.finalise_after_days.map(|days| SignedDuration::from_hours(24 * i64::from(days)));
-        let since_end = now.duration_since(self.ends_at);
+        let final_at = policy.finalise_after_days.map(|days| {
+            let after = SignedDuration::from_hours(24 * i64::from(days));
+            self.ends_at.checked_add(after).unwrap_or(Timestamp::MAX)
+        });
         let state = match self.state {
             SessionState::Finalised | SessionState::Cancelled => self.state,
             SessionState::Planned | SessionState::Open | SessionState::Closing => {
@@ -64,9 +70,7 @@ impl SessionHead {
                     SessionState::Planned
                 } else if now < self.ends_at {
                     SessionState::Open
-                } else if self.state == SessionState::Closing
-                    && final_after.is_some_and(|after| since_end >= after)
-                {
+                } else if self.state == SessionState::Closing && final_at.is_some_and(|at| now >= at) {
                     SessionState::Finalised
                 } else {
                     SessionState::Closing
@@ -83,7 +87,9 @@ impl SessionHead {
             opens_at,
             closes_at,
             day: self.starts_at.to_zoned(self.zone.clone()).date(),
-            is_evaluated: since_end < kept,
+            final_at,
+            // The first that were seen are gone first.
+            is_evaluated: now.duration_since(opens_at) < kept,
         }
     }
 }
@@ -103,6 +109,7 @@ mod tests {
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             sightings_kept: None,
             overrides: Vec::new(),
+            final_policy: None,
         }
     }
 
@@ -134,8 +141,8 @@ mod tests {
         assert!(plan.is_evaluated);
         assert!(!head(SessionState::Closing).plan("2027-02-25T00:30:00Z".parse().unwrap()).is_evaluated);
         let kept = SessionHead { sightings_kept: Some(8), ..head(SessionState::Closing) };
-        assert!(kept.plan("2026-12-04T00:29:59Z".parse().unwrap()).is_evaluated);
-        assert!(!kept.plan("2026-12-04T00:30:00Z".parse().unwrap()).is_evaluated);
+        assert!(kept.plan("2026-12-03T23:14:59Z".parse().unwrap()).is_evaluated);
+        assert!(!kept.plan("2026-12-03T23:15:00Z".parse().unwrap()).is_evaluated);
         let longer = PolicyOverride { minutes_before: Some(60), ..PolicyOverride::default() };
         let shorter = PolicyOverride { minutes_before: Some(5), ..PolicyOverride::default() };
         let early = SessionHead { overrides: vec![longer, shorter], ..head(SessionState::Planned) };

@@ -73,6 +73,9 @@ pub fn in_words(rule: &Rule, devices: &BTreeMap<DeviceId, String>, zone: &TimeZo
             OpenReason::TimeNotTrusted => {
                 format!("sighting {sighting} shows them, but the device's clock was not right")
             }
+            OpenReason::EnteredBefore => format!(
+                "sighting {sighting} shows that they came in earlier: they may have stayed, and no device looks inside"
+            ),
         },
         Rule::DeviceBehind { device, delivered_until: Some(until) } => {
             format!("device {} has delivered what it saw up to {} only", name(device), clock(until))

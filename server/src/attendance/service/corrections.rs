@@ -114,12 +114,21 @@ impl Corrections {
         if new.at.duration_since(Timestamp::now()) > MOST_AHEAD {
             return Err(ProtocolError::invalid("check_in_time", "is in the future").into());
         }
+        self.sheets.sheet(site, new.session).await?;
         // What was planned may have opened since.
         renew_now(&self.store, site, new.session).await?;
-        let state = self.sheets.sheet(site, new.session).await?.session.state;
+        let sheet = self.sheets.sheet(site, new.session).await?;
+        let state = sheet.session.state;
         if !matches!(state, SessionState::Open | SessionState::Closing) {
             let message = format!("the session is {state}: nobody can check in");
             return Err(ServiceError::refused(ErrorReason::ClassSessionState, message));
+        }
+        let opens_at =
+            sheet.session.starts_at - SignedDuration::from_mins(sheet.policy.minutes_before.into());
+        if !(opens_at..sheet.session.ends_at).contains(&new.at) {
+            let problem =
+                format_args!("must be from {opens_at} to {}, when coming counts", sheet.session.ends_at);
+            return Err(ProtocolError::invalid("check_in_time", problem).into());
         }
         match self.store.check_in(site, new, by).await {
             Err(DatabaseError::NotFound) => {

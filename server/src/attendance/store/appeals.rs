@@ -113,9 +113,12 @@ impl AttendanceStore {
         by: UserId,
     ) -> Result<bool, DatabaseError> {
         let state = if decision.accept { AppealState::Accepted } else { AppealState::Rejected };
-        let sql =
-            "UPDATE appeals SET state = $3, answer = $4, decided_at = clock_timestamp(), decided_by = $5
-                   WHERE site_id = $1 AND id = $2 AND state = 'open' RETURNING session_id, student_id, mark";
+        // Nothing is written of who was erased.
+        let sql = "UPDATE appeals a SET state = $3, decided_at = clock_timestamp(), decided_by = $5,
+                       answer = CASE WHEN s.erased_at IS NULL THEN $4 ELSE '' END
+                   FROM students s WHERE s.site_id = a.site_id AND s.id = a.student_id
+                       AND a.site_id = $1 AND a.id = $2 AND a.state = 'open'
+                   RETURNING a.session_id, a.student_id, a.mark";
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         let row = transaction

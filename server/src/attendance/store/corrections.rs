@@ -89,7 +89,9 @@ pub(super) async fn insert_corrections(
     let (columns, values, rows) = (batch.names(), batch.given(), batch.source());
     let sql = format!(
         "INSERT INTO corrections ({columns}) SELECT {values}
-         FROM {rows} JOIN marks m USING (site_id, session_id, student_id) WHERE m.is_listed"
+         FROM {rows} JOIN marks m USING (site_id, session_id, student_id)
+             JOIN students s ON s.site_id = m.site_id AND s.id = m.student_id
+         WHERE m.is_listed AND s.erased_at IS NULL FOR KEY SHARE OF s"
     );
     let recorded = transaction.execute(&sql, &batch.parameters()).await?;
     Ok(recorded == said.len() as u64)

@@ -68,10 +68,6 @@ pub(super) async fn write_sheet(
     attendance: &Attendance,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let final_at = plan.policy.finalise_after_days.map(|days| {
-        let after = jiff::SignedDuration::from_hours(24 * i64::from(days));
-        head.ends_at.checked_add(after).unwrap_or(Timestamp::MAX)
-    });
     let sql = "INSERT INTO attendance_sheets
             (site_id, session_id, policy, unproven, visitors, evaluated_at, final_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -80,7 +76,10 @@ pub(super) async fn write_sheet(
     let (policy, unproven, visitors) =
         (Json(&plan.policy), Json(&attendance.unproven), Json(&attendance.visitors));
     transaction
-        .execute(sql, &[&head.site.uuid(), &head.id.uuid(), &policy, &unproven, &visitors, &now, &final_at])
+        .execute(
+            sql,
+            &[&head.site.uuid(), &head.id.uuid(), &policy, &unproven, &visitors, &now, &plan.final_at],
+        )
         .await?;
     Ok(())
 }

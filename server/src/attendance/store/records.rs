@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use cavs_attendance::{CheckIn, Correction, Excuse, Period, Records, Session, Sighting, Standing, Watched};
-use cavs_types::{ClockTrust, Decision, DeviceId, PredictionReason, SessionState, StudentId, Verdict};
+use cavs_types::{
+    ClockTrust, Decision, DeviceId, DeviceRole, PredictionReason, SessionState, StudentId, Verdict,
+};
 use deadpool_postgres::Transaction;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -18,6 +20,8 @@ use crate::{
 /// Around a session's time, sightings are read whose track may reach into it: an agent tells of somebody who stays in
 /// view more often than that.
 const AROUND: SignedDuration = SignedDuration::from_mins(30);
+/// Where only doors are looked at, those who came so long before may still be inside.
+const BEFORE: SignedDuration = SignedDuration::from_hours(6);
 /// How much less similar than the best a candidate is whom a pending sighting may show as well, where the machine
 /// could not choose between them.
 const EITHER: f32 = 0.1;
@@ -29,9 +33,13 @@ pub(super) async fn load_records(
     session: &Session,
 ) -> Result<Records, DatabaseError> {
     let site = head.site.uuid();
-    let sql = "SELECT student_id FROM group_members WHERE site_id = $1 AND group_id = $2
-               AND starts_on <= $3 AND (ends_on IS NULL OR ends_on >= $3)";
-    let roster = transaction.query(sql, &[&site, &head.group.uuid(), &plan.day]).await?;
+    // Who was erased before it began is expected nowhere.
+    let sql = "SELECT m.student_id FROM group_members m
+                   JOIN students s ON s.site_id = m.site_id AND s.id = m.student_id
+               WHERE m.site_id = $1 AND m.group_id = $2 AND m.starts_on <= $3
+                   AND (m.ends_on IS NULL OR m.ends_on >= $3)
+                   AND (s.erased_at IS NULL OR s.erased_at > $4)";
+    let roster = transaction.query(sql, &[&site, &head.group.uuid(), &plan.day, &head.starts_at]).await?;
     let roster = roster.iter().map(|row| student(row, "student_id")).collect::<Result<_, _>>()?;
 
     let sql =
@@ -117,17 +125,22 @@ async fn sightings(
     session: &Session,
 ) -> Result<Vec<Sighting>, DatabaseError> {
     let devices: Vec<Uuid> = session.devices.keys().map(|device| device.uuid()).collect();
-    let from = plan.opens_at.checked_sub(AROUND).unwrap_or(Timestamp::MIN);
+    let around =
+        if session.devices.values().any(|role| *role == DeviceRole::Inside) { AROUND } else { BEFORE };
+    let from = plan.opens_at.checked_sub(around).unwrap_or(Timestamp::MIN);
     let until = plan.closes_at.checked_add(AROUND).unwrap_or(Timestamp::MAX);
-    let sql = "SELECT id, device_id, listed_at, time_implausible, clock_trust,
-            coalesce(track_entered_at, captured_at) AS entered_at,
-            coalesce(track_last_seen_at, captured_at) AS last_seen_at,
-            decision, verdict, reason, similarity, student_id, predicted_student_id,
-            CASE WHEN in_queue THEN candidates END AS candidates
-        FROM sightings
-        WHERE site_id = $1 AND device_id = ANY($2) AND listed_at BETWEEN $3 AND $4
-            AND (student_id IS NOT NULL OR in_queue AND predicted_student_id IS NOT NULL)";
-    let rows = transaction.query(sql, &[&head.site.uuid(), &devices, &from, &until]).await?;
+    // While the device was in the room.
+    let sql = "SELECT s.id, s.device_id, s.listed_at, s.time_implausible, s.clock_trust,
+            coalesce(s.track_entered_at, s.captured_at) AS entered_at,
+            coalesce(s.track_last_seen_at, s.captured_at) AS last_seen_at,
+            s.decision, s.verdict, s.reason, s.similarity, s.student_id, s.predicted_student_id,
+            CASE WHEN s.in_queue THEN s.candidates END AS candidates
+        FROM sightings s JOIN attendance_windows w
+            ON w.site_id = s.site_id AND w.session_id = $5 AND w.device_id = s.device_id
+        WHERE s.site_id = $1 AND s.device_id = ANY($2) AND s.listed_at BETWEEN $3 AND $4
+            AND (w.came_at IS NULL OR s.listed_at >= w.came_at) AND (w.gone_at IS NULL OR s.listed_at < w.gone_at)
+            AND (s.student_id IS NOT NULL OR s.in_queue AND s.predicted_student_id IS NOT NULL)";
+    let rows = transaction.query(sql, &[&head.site.uuid(), &devices, &from, &until, &head.id.uuid()]).await?;
     let mut sightings = Vec::with_capacity(rows.len());
     for row in &rows {
         read_sighting(row, &mut sightings)?;
@@ -208,8 +221,16 @@ async fn watched(
     }
     let sql =
         "SELECT device_id, started_at, ended_at, nullif(state, 'watching') AS blind FROM watched_periods
-               WHERE site_id = $1 AND device_id = ANY($2) AND started_at < $4 AND ended_at > $3";
-    let rows = transaction.query(sql, &[&site, &devices, &plan.opens_at, &plan.closes_at]).await?;
+               WHERE site_id = $1 AND device_id = ANY($2) AND started_at < $4 AND ended_at > $3
+               UNION ALL SELECT device_id, started_at, least(coalesce(ended_at, $4), $4), 'maintenance'
+               FROM device_maintenance
+               WHERE site_id = $1 AND device_id = ANY($2) AND started_at < $4 AND coalesce(ended_at > $3, true)
+               UNION ALL SELECT device_id, opens_at, came_at, 'not_there' FROM attendance_windows
+               WHERE site_id = $1 AND session_id = $5 AND came_at > opens_at
+               UNION ALL SELECT device_id, gone_at, closes_at, 'not_there' FROM attendance_windows
+               WHERE site_id = $1 AND session_id = $5 AND gone_at < closes_at";
+    let rows =
+        transaction.query(sql, &[&site, &devices, &plan.opens_at, &plan.closes_at, &head.id.uuid()]).await?;
     for row in rows {
         let device = DeviceId::from(row.try_get::<_, Uuid>("device_id")?);
         let period = Period {

@@ -6,7 +6,7 @@ use cavs_attendance::{Policy, PolicyOverride, Session, evaluate};
 use cavs_types::{ClassSessionId, DeviceId, SessionState, SiteId};
 use deadpool_postgres::Transaction;
 use jiff::{Timestamp, tz::TimeZone};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{
@@ -75,15 +75,16 @@ impl AttendanceStore {
     ) -> Result<Renewed, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        let Some(head) = self.lock_session(&transaction, site, id).await? else {
+        let lock = "SELECT FROM class_sessions WHERE site_id = $1 AND id = $2 FOR NO KEY UPDATE SKIP LOCKED";
+        if transaction.query_opt(lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
             return Ok(Renewed::PassedOver);
-        };
-        // What is committed later leaves a row of its own; and what is read from here on was committed before.
-        let taken = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2";
-        transaction.execute(taken, &[&site.uuid(), &id.uuid()]).await?;
+        }
+        let head = self.take(&transaction, site, id).await?;
         let plan = head.plan(now);
         match plan.state {
-            SessionState::Planned | SessionState::Cancelled => {}
+            // Its times were changed after it had opened.
+            SessionState::Planned => forget(&transaction, &head).await?,
+            SessionState::Cancelled => {}
             SessionState::Open | SessionState::Closing | SessionState::Finalised => {
                 renew_marks(&transaction, &head, &plan, now).await?;
             }
@@ -110,18 +111,17 @@ impl AttendanceStore {
     ) -> Result<bool, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        let sql = format!("{HEAD} FOR NO KEY UPDATE OF c");
-        let row = transaction.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await?;
-        let Some(row) = row else { return Ok(false) };
-        let head = self.head(&transaction, &row, site, id).await?;
+        let lock = "SELECT FROM class_sessions WHERE site_id = $1 AND id = $2 FOR NO KEY UPDATE";
+        if transaction.query_opt(lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
+            return Ok(false);
+        }
+        let head = self.take(&transaction, site, id).await?;
         let plan = head.plan(now);
         if !matches!(plan.state, SessionState::Closing | SessionState::Finalised)
             || head.state == SessionState::Finalised
         {
             return Ok(false);
         }
-        let taken = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2";
-        transaction.execute(taken, &[&site.uuid(), &id.uuid()]).await?;
         renew_marks(&transaction, &head, &plan, now).await?;
         let sql = "UPDATE class_sessions SET state = 'finalised', version = version + 1, updated_at = now()
                    WHERE site_id = $1 AND id = $2";
@@ -136,32 +136,25 @@ fn ids(row: &Row) -> Result<(SiteId, ClassSessionId), DatabaseError> {
 }
 
 const HEAD: &str = "SELECT c.group_id, c.starts_at, c.ends_at, c.state, s.time_zone,
-        p.site_id IS NOT NULL AS keeps_otherwise, p.sightings AS kept
+        p.site_id IS NOT NULL AS keeps_otherwise, p.sightings AS kept,
+        coalesce(CASE c.state WHEN 'finalised' THEN e.policy END, 'null') AS policy
     FROM class_sessions c JOIN sites s ON s.id = c.site_id LEFT JOIN retention_policies p ON p.site_id = c.site_id
+        LEFT JOIN attendance_sheets e ON e.site_id = c.site_id AND e.session_id = c.id
     WHERE c.site_id = $1 AND c.id = $2";
 
 impl AttendanceStore {
-    /// The session, held until the transaction's end; `None` where somebody else holds it, or it is gone.
-    async fn lock_session(
+    /// Takes a session that the transaction holds out of the queue, and reads what is to be known of it. What is committed
+    /// later leaves a row of its own in the queue; what is read from here on was committed before.
+    async fn take(
         &self,
         transaction: &Transaction<'_>,
-        site: SiteId,
-        id: ClassSessionId,
-    ) -> Result<Option<SessionHead>, DatabaseError> {
-        let sql = format!("{HEAD} FOR NO KEY UPDATE OF c SKIP LOCKED");
-        match transaction.query_opt(&sql, &[&site.uuid(), &id.uuid()]).await? {
-            Some(row) => Ok(Some(self.head(transaction, &row, site, id).await?)),
-            None => Ok(None),
-        }
-    }
-
-    async fn head(
-        &self,
-        transaction: &Transaction<'_>,
-        row: &Row,
         site: SiteId,
         id: ClassSessionId,
     ) -> Result<SessionHead, DatabaseError> {
+        let key: [&(dyn ToSql + Sync); 2] = [&site.uuid(), &id.uuid()];
+        let taken = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2";
+        transaction.execute(taken, &key).await?;
+        let row = transaction.query_one(HEAD, &key).await?;
         let group: Uuid = row.try_get("group_id")?;
         let sql = "SELECT settings FROM attendance_policies
                    WHERE site_id = $1 AND coalesce(group_id, $2) = $2 AND coalesce(session_id, $3) = $3
@@ -179,10 +172,11 @@ impl AttendanceStore {
             group: group.into(),
             starts_at: row.try_get("starts_at")?,
             ends_at: row.try_get("ends_at")?,
-            state: read_text(row, "class_sessions", "state")?,
-            zone: zone(row)?,
+            state: read_text(&row, "class_sessions", "state")?,
+            zone: zone(&row)?,
             sightings_kept: if row.try_get("keeps_otherwise")? { kept } else { self.sightings_kept },
             overrides,
+            final_policy: read_json(&row, "attendance_sheets", "policy")?,
         })
     }
 }
@@ -205,6 +199,8 @@ async fn renew_marks(
         let said = corrections(transaction, head).await?;
         correct_marks(transaction, head, &said).await?;
         if !plan.is_evaluated {
+            let sql = "UPDATE attendance_sheets SET final_at = $3 WHERE site_id = $1 AND session_id = $2";
+            transaction.execute(sql, &[&head.site.uuid(), &head.id.uuid(), &plan.final_at]).await?;
             return Ok(());
         }
     }
@@ -220,6 +216,16 @@ async fn renew_marks(
     write_sheet(transaction, head, plan, &attendance, now).await
 }
 
+/// A session that has not begun says nothing, and nothing looks at it.
+async fn forget(transaction: &Transaction<'_>, head: &SessionHead) -> Result<(), DatabaseError> {
+    let key: [&(dyn ToSql + Sync); 2] = [&head.site.uuid(), &head.id.uuid()];
+    let windows = "DELETE FROM attendance_windows WHERE site_id = $1 AND session_id = $2";
+    transaction.execute(windows, &key).await?;
+    let marks = "UPDATE marks SET is_listed = false WHERE site_id = $1 AND session_id = $2 AND is_listed";
+    transaction.execute(marks, &key).await?;
+    Ok(())
+}
+
 /// From when to when which devices look at the session. Until it is over, those of its rooms; afterwards those that
 /// did, wherever they are now.
 async fn write_windows(
@@ -233,8 +239,8 @@ async fn write_windows(
     let is_known: bool = transaction.query_one(known, &[&site, &session]).await?.try_get(0)?;
     if head.state != SessionState::Finalised && (!is_known || now <= head.ends_at) {
         let add = "INSERT INTO attendance_windows
-                (site_id, session_id, device_id, room_id, role, opens_at, closes_at)
-            SELECT x.site_id, x.session_id, d.id, r.id, d.room_role, $3, $4
+                (site_id, session_id, device_id, room_id, role, opens_at, closes_at, came_at)
+            SELECT x.site_id, x.session_id, d.id, r.id, d.room_role, $3, $4, $5
             FROM class_session_rooms x JOIN rooms r ON r.site_id = x.site_id AND r.id = x.room_id
                 JOIN devices d ON d.site_id = r.site_id AND d.room_name = r.name
             WHERE x.site_id = $1 AND x.session_id = $2 AND d.status <> 'revoked'
@@ -242,7 +248,14 @@ async fn write_windows(
                 SET room_id = excluded.room_id, role = excluded.role
                 WHERE (attendance_windows.room_id, attendance_windows.role)
                     IS DISTINCT FROM (excluded.room_id, excluded.role)";
-        transaction.execute(add, &[&site, &session, &plan.opens_at, &plan.closes_at]).await?;
+        // Nobody knows exactly when a device that is new came, or one that is missing went.
+        let came_at = is_known.then_some(now);
+        transaction.execute(add, &[&site, &session, &plan.opens_at, &plan.closes_at, &came_at]).await?;
+        let gone = "UPDATE attendance_windows w SET gone_at = $3
+            WHERE site_id = $1 AND session_id = $2 AND gone_at IS NULL AND NOT EXISTS (
+                SELECT FROM devices d JOIN rooms r ON r.site_id = d.site_id AND r.name = d.room_name
+                WHERE d.site_id = w.site_id AND d.id = w.device_id AND r.id = w.room_id AND d.status <> 'revoked')";
+        transaction.execute(gone, &[&site, &session, &now]).await?;
     }
     // The session's times, policy or rooms were changed.
     let elsewhere = "DELETE FROM attendance_windows w WHERE site_id = $1 AND session_id = $2 AND NOT EXISTS (

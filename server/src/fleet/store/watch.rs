@@ -48,7 +48,10 @@ impl DeviceStore {
         for (id, periods) in &said {
             lay_over(&transaction, site, *id, periods).await?;
         }
-        let sql = "UPDATE devices SET delivered_until = greatest(delivered_until, least($3, now())), last_seen_at = now()
+        // `least` passes over what is not said: that would be as if all had been delivered.
+        let sql =
+            "UPDATE devices SET last_seen_at = now(), delivered_until = CASE WHEN $3::timestamptz IS NULL
+                       THEN delivered_until ELSE greatest(delivered_until, least($3, now())) END
                    WHERE site_id = $1 AND (id = $2 OR (proxy_id = $2 AND id = ANY($4)))";
         let delivered = report.delivered_until;
         transaction.execute(sql, &[&site.uuid(), &device.uuid(), &delivered, &cameras]).await?;

@@ -182,8 +182,10 @@ impl StudentStore {
             return Err(DatabaseError::NotFound);
         }
         forget_pairs(&transaction, site, id).await?;
-        // Answers have names; a repeat of a request of the last day is done again.
-        let sql = "DELETE FROM request_answers WHERE site_id = $1";
+        // Answers have names: those of the last day are not given again, and those under way are not kept.
+        let sql = "UPDATE request_answers SET answer = NULL WHERE site_id = $1 AND is_done";
+        transaction.execute(sql, &[&site.uuid()]).await?;
+        let sql = "DELETE FROM request_answers WHERE site_id = $1 AND NOT is_done";
         transaction.execute(sql, &[&site.uuid()]).await?;
         let sql = "DELETE FROM similarity_months WHERE site_id = $1 AND student_id = $2";
         transaction.execute(sql, &[&site.uuid(), &id.uuid()]).await?;

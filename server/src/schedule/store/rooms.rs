@@ -86,7 +86,7 @@ impl ScheduleStore {
     ) -> Result<Vec<RoomDevice>, DatabaseError> {
         let sql = "SELECT d.id, d.name, d.kind, r.id AS room_id, d.room_role, d.proxy_id
                    FROM rooms r JOIN devices d ON d.site_id = r.site_id AND d.room_name = r.name
-                   WHERE r.site_id = $1 AND r.id = ANY($2) AND d.status = 'active' ORDER BY d.name, d.id";
+                   WHERE r.site_id = $1 AND r.id = ANY($2) AND d.status <> 'revoked' ORDER BY d.name, d.id";
         let ids: Vec<Uuid> = rooms.iter().map(|room| room.uuid()).collect();
         let rows = self.db.client().await?.query(sql, &[&site.uuid(), &ids]).await?;
         rows.iter().map(room_device).collect()

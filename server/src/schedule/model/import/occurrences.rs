@@ -3,7 +3,10 @@
 //! Recurrences are computed by the clocks of the zone in which the event begins, so that they keep their time of day
 //! over changes of the clocks (RFC 5545, 3.3.10); only then are they points in time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    time::{Duration, Instant},
+};
 
 use cavs_types::{GroupId, ProtocolError};
 use jiff::{
@@ -17,9 +20,10 @@ use super::{
     KnownGroup, KnownSchedule, SessionFile, SessionImportOptions, WantedSession,
     calendar::{Calendar, Event, Moment, parse_day, parse_local},
     problem,
+    session_plan::MOST,
 };
 use crate::{
-    people::ImportProblem,
+    people::{ImportProblem, Place},
     schedule::{Days, SessionTimes, room_name, session_name},
     text::lookup_name,
 };
@@ -30,6 +34,8 @@ const AHEAD_DAYS: i64 = 400;
 const MOST_DATES: u16 = 20_000;
 /// Longest rule, in bytes.
 const LONGEST_RULE: usize = 1000;
+/// Longest time that all recurrences of a file may take to work out.
+const LONGEST_WORK: Duration = Duration::from_secs(30);
 /// What a rule may count to.
 const MOST_COUNTED: u32 = 10_000;
 
@@ -42,7 +48,11 @@ pub(super) fn wanted(
     let Calendar { events, problems, whole_days } = calendar;
     let mut file = SessionFile { problems, skipped: whole_days, ..SessionFile::default() };
     let (masters, mut others) = sorted(events, &mut file);
+    let until = Instant::now() + LONGEST_WORK;
     for event in &masters {
+        if !file.may_go_on(&event.place, until) {
+            break;
+        }
         let forms = others.remove(&event.uid).unwrap_or_default();
         if let Err(error) = add(event, &forms, options, known, &mut file) {
             file.problems.push(error);
@@ -52,6 +62,9 @@ pub(super) fn wanted(
     let mut left: Vec<(Timestamp, Event)> = others.into_values().flatten().collect();
     left.sort_by_key(|(_, event)| event.place.line);
     for (original, event) in &left {
+        if !file.may_go_on(&event.place, until) {
+            break;
+        }
         let key = key(&event.uid, *original);
         let added = one(event, key, (event.starts.local, event.ends), options, known, None);
         file.note(added);
@@ -118,6 +131,9 @@ fn add(
     let starts = starts(event, days)
         .map_err(|(field, message)| ImportProblem::new(&event.place, Some(field), message))?;
     for start in starts {
+        if file.wanted.len() > MOST {
+            return Ok(());
+        }
         let original = Moment { local: start, zone: zone.clone() };
         let at = original.timestamp().map_err(|message| ImportProblem::new(&event.place, None, message))?;
         if let Some((_, form)) = forms.iter().find(|(original, _)| *original == at) {
@@ -135,6 +151,17 @@ fn add(
 }
 
 impl SessionFile {
+    /// Whether there is to be more: the plan refuses too many, and rules that take long are refused here.
+    fn may_go_on(&mut self, place: &Place, until: Instant) -> bool {
+        if Instant::now() >= until {
+            let message =
+                format!("the recurrences take longer than {} s to work out", LONGEST_WORK.as_secs());
+            self.problems.push(ImportProblem::new(place, Some("RRULE"), message));
+            return false;
+        }
+        self.wanted.len() <= MOST
+    }
+
     fn note(&mut self, found: Result<Option<WantedSession>, ImportProblem>) {
         match found {
             Ok(Some(wanted)) => self.wanted.push(wanted),

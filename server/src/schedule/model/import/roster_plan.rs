@@ -27,6 +27,10 @@ pub struct KnownRosters {
     pub members: Vec<(GroupId, StudentId, Date, Option<Date>)>,
 }
 
+/// A group, a student, the first day that the membership has (`None`: it is new), and the first and the last day that it
+/// is to have.
+pub(super) type ChangedMember = (GroupId, StudentId, Option<Date>, Date, Option<Date>);
+
 /// Changes of terms, groups and rosters, and why there are no others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RosterPlan {
@@ -39,7 +43,7 @@ pub struct RosterPlan {
     /// Groups to be changed, with the versions that they have.
     pub groups: Vec<(GroupId, ScheduleVersion, NewGroup)>,
     /// Memberships that are to be as they are not yet, by the first day that they have (`None`: new ones).
-    pub members: Vec<(GroupId, StudentId, Option<Date>, Date, Option<Date>)>,
+    pub members: Vec<ChangedMember>,
     /// Memberships that are to be no more, by their first day.
     pub removed: Vec<(GroupId, StudentId, Date)>,
     /// How many of the members are new.
@@ -81,7 +85,9 @@ impl RosterPlan {
         planning.take_groups(&mut plan, &groups, known, &terms);
         planning.name_new_groups(&mut plan, &members, options.create_groups && !is_bundle);
         let mut named: HashSet<(GroupId, StudentId)> = HashSet::new();
-        for row in &members {
+        // What is gone comes first: whoever is enrolled anew is there.
+        let (gone, there): (Vec<_>, Vec<_>) = members.iter().partition(|row| row.is_gone);
+        for row in gone.into_iter().chain(there) {
             match planning.take(row, is_bundle) {
                 Ok(Some(pair)) => drop(named.insert(pair)),
                 Ok(None) => {}

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Most sessions of one file.
-const MOST: usize = 50_000;
+pub(super) const MOST: usize = 50_000;
 
 /// A session that there is.
 #[derive(Debug, Clone, PartialEq, Eq)]

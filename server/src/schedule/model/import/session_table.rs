@@ -54,7 +54,7 @@ pub(super) fn read(
     for (needed, name) in
         [(Column::Group, "group"), (Column::Date, "date"), (Column::Start, "start"), (Column::End, "end")]
     {
-        if !columns.contains(&Some(needed)) && !(needed == Column::Group && options.group.is_some()) {
+        if !(columns.contains(&Some(needed)) || needed == Column::Group && options.group.is_some()) {
             let found = table.header.join(", ").chars().take(200).collect::<String>();
             return Err(Unreadable(format!("no column says the {name}: the header is {found:?}")));
         }
