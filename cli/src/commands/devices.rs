@@ -4,7 +4,6 @@ use std::{
     fmt::Display,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
@@ -12,24 +11,21 @@ use cavs_types::{DeviceKind, DeviceStatus, SETTINGS, SettingKind};
 use clap::builder::PossibleValue;
 use jiff::{SignedDuration, Zoned};
 
+use super::watching;
 use crate::{
     args::words,
     client::Api,
     completion,
     config::Config,
     error::CliError,
-    exit::Exit,
     list::ListWriter,
     lookup,
-    output::Format,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     view::{CoverageView, DeviceList, DeviceTokenView, DeviceView, RevokedTokensView, SettingsHistory},
 };
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-/// Until a watch that was cut off is tried again.
-const AGAIN: Duration = Duration::from_secs(3);
 
 /// What `cavs devices` does.
 #[derive(Debug, clap::Subcommand)]
@@ -378,45 +374,22 @@ pub(crate) async fn run(command: DevicesCommand, config: &Config, printer: &Prin
 }
 
 /// Tells of devices until nobody listens any more.
-async fn watch(
-    mut api: Api,
-    device: Option<String>,
-    config: &Config,
-    printer: &Printer,
-) -> Result<(), CliError> {
-    if matches!(printer.format(), Format::Json | Format::Yaml) {
-        return Err(CliError::usage("a document that never ends: use -o jsonl, -o csv or a table"));
-    }
+async fn watch(api: Api, device: Option<String>, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    watching::endless(printer)?;
     let device_id = lookup::device_id(&api, device.as_deref()).await?;
     let mut writer = ListWriter::<DeviceList>::new(printer);
-    loop {
+    watching::follow_always(api, config, printer, async |api| {
         let request = v1::WatchDevicesRequest { device_id: device_id.clone() };
-        let ended = async {
-            let mut stream = api.call(api.devices().watch_devices(request)).await?;
-            while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
-                let devices: Vec<DeviceView> = message.devices.into_iter().map(Into::into).collect();
-                if !writer.page(&devices)? {
-                    return Ok(false);
-                }
+        let mut stream = api.call(api.devices().watch_devices(request)).await?;
+        while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
+            let devices: Vec<DeviceView> = message.devices.into_iter().map(Into::into).collect();
+            if !writer.page(&devices)? {
+                return Ok(false);
             }
-            Ok::<bool, CliError>(true)
-        };
-        match ended.await {
-            Ok(false) => return Ok(()),
-            // It ends by itself from time to time.
-            Ok(true) => {}
-            Err(error) if error.exit() == Exit::Unavailable => {
-                printer.note(&format!("{error}; trying again"));
-                tokio::time::sleep(AGAIN).await;
-                match Api::connect(config).await {
-                    Ok(again) => api = again,
-                    Err(error) if error.exit() == Exit::Unavailable => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
         }
-    }
+        Ok(true)
+    })
+    .await
 }
 
 /// How much of today the device was watching.

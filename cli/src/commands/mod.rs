@@ -25,6 +25,7 @@ pub mod students;
 pub mod templates;
 pub mod terms;
 pub mod thresholds;
+mod watching;
 
 use crate::{
     args::{Cli, Command},

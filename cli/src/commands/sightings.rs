@@ -4,7 +4,6 @@ use std::{
     collections::{HashSet, VecDeque},
     path::PathBuf,
     sync::atomic::Ordering::Relaxed,
-    time::Duration,
 };
 
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
@@ -12,18 +11,17 @@ use cavs_types::{Decision, SightingId};
 use clap::builder::PossibleValue;
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::watching;
 use crate::{
     args::words,
     client::Api,
     completion,
     config::Config,
     error::CliError,
-    exit::Exit,
     export::{FileFormat, Output, RowWriter},
     interruption::interruption,
     list::ListWriter,
     lookup,
-    output::Format,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
@@ -158,8 +156,6 @@ impl Filter {
     }
 }
 
-/// How long to wait before asking again where the server is away.
-const AGAIN: Duration = Duration::from_secs(2);
 /// Sightings that are known to have been told: more than come within the time that a server tells again.
 const MOST_TOLD: usize = 10_000;
 
@@ -209,43 +205,25 @@ async fn newest(api: &Api) -> Result<String, CliError> {
 }
 
 async fn watch(filter: Filter, config: &Config, printer: &Printer) -> Result<(), CliError> {
-    if matches!(printer.format(), Format::Json | Format::Yaml) {
-        return Err(CliError::usage("a document that never ends: use -o jsonl, -o csv or a table"));
-    }
-    let (mut api, filter) = filter.connected(config).await?;
+    watching::endless(printer)?;
+    let (api, filter) = filter.connected(config).await?;
     let mut writer = ListWriter::<SightingList>::new(printer);
     // Also where the connection breaks before anything has come, nothing is missed.
     let mut told = Told::after(newest(&api).await?);
-    loop {
+    watching::follow_always(api, config, printer, async |api| {
         let request =
             v1::WatchSightingsRequest { filter: Some(filter.clone()), after_sighting_id: told.last.clone() };
-        let ended = async {
-            let mut stream = api.call(api.sightings().watch_sightings(request)).await?;
-            while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
-                let new = message.sightings.into_iter().filter(|sighting| told.is_new(&sighting.id));
-                let sightings: Vec<SightingView> = new.map(Into::into).collect();
-                if !writer.page(&sightings)? {
-                    return Ok(false);
-                }
+        let mut stream = api.call(api.sightings().watch_sightings(request)).await?;
+        while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
+            let new = message.sightings.into_iter().filter(|sighting| told.is_new(&sighting.id));
+            let sightings: Vec<SightingView> = new.map(Into::into).collect();
+            if !writer.page(&sightings)? {
+                return Ok(false);
             }
-            Ok::<bool, CliError>(true)
-        };
-        match ended.await {
-            Ok(false) => return Ok(()),
-            // It ends by itself from time to time.
-            Ok(true) => {}
-            Err(error) if error.exit() == Exit::Unavailable => {
-                printer.note(&format!("{error}; trying again"));
-                tokio::time::sleep(AGAIN).await;
-                match Api::connect(config).await {
-                    Ok(again) => api = again,
-                    Err(error) if error.exit() == Exit::Unavailable => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
         }
-    }
+        Ok(true)
+    })
+    .await
 }
 
 async fn export(args: ExportArgs, config: &Config, printer: &Printer) -> Result<(), CliError> {

@@ -10,16 +10,15 @@ use cavs_types::{CheckInKind, Mark};
 use clap::builder::PossibleValue;
 use jiff::Timestamp;
 
+use super::watching;
 use crate::{
     args::words,
     client::Api,
     completion,
     config::Config,
     error::CliError,
-    exit::Exit,
     list::ListWriter,
     lookup,
-    output::Format,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
@@ -308,50 +307,28 @@ async fn list(api: &Api, args: ListArgs, printer: &Printer) -> Result<(), CliErr
     .await
 }
 
-/// How long to wait before asking again where the server is away.
-const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
-
-async fn watch(mut api: Api, session: &str, config: &Config, printer: &Printer) -> Result<(), CliError> {
-    if matches!(printer.format(), Format::Json | Format::Yaml) {
-        return Err(CliError::usage("a document that never ends: use -o jsonl, -o csv or a table"));
-    }
+async fn watch(api: Api, session: &str, config: &Config, printer: &Printer) -> Result<(), CliError> {
+    watching::endless(printer)?;
     let session_id = session_id(&api, session).await?;
     let mut writer = ListWriter::<MarkChangeList>::new(printer);
     // What was told: a stream that goes on begins with all marks again.
     let mut told = std::collections::BTreeMap::new();
-    loop {
+    watching::follow_always(api, config, printer, async |api| {
         let request = v1::WatchMarksRequest { session_id: session_id.clone() };
-        let ended = async {
-            let mut stream = api.call(api.attendance().watch_marks(request)).await?;
-            while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
-                let marks: Vec<MarkChangeView> =
-                    message.sheet.unwrap_or_default().marks.into_iter().map(Into::into).collect();
-                let new: Vec<MarkChangeView> = marks
-                    .into_iter()
-                    .filter(|mark| told.insert(mark.student.id.clone(), mark.number) != Some(mark.number))
-                    .collect();
-                if !writer.page(&new)? {
-                    return Ok(false);
-                }
+        let mut stream = api.call(api.attendance().watch_marks(request)).await?;
+        while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
+            let marks = message.sheet.unwrap_or_default().marks.into_iter().map(MarkChangeView::from);
+            let is_new = |mark: &MarkChangeView| {
+                told.insert(mark.student.id.clone(), mark.number) != Some(mark.number)
+            };
+            let new: Vec<MarkChangeView> = marks.filter(is_new).collect();
+            if !writer.page(&new)? {
+                return Ok(false);
             }
-            Ok::<bool, CliError>(true)
-        };
-        match ended.await {
-            Ok(false) => return Ok(()),
-            // It ends by itself from time to time.
-            Ok(true) => {}
-            Err(error) if error.exit() == Exit::Unavailable => {
-                printer.note(&format!("{error}; trying again"));
-                tokio::time::sleep(AGAIN).await;
-                match Api::connect(config).await {
-                    Ok(again) => api = again,
-                    Err(error) if error.exit() == Exit::Unavailable => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
         }
-    }
+        Ok(true)
+    })
+    .await
 }
 
 #[cfg(test)]
