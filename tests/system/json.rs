@@ -294,8 +294,8 @@ fn what_is_asked_again_is_done_once() {
         })
     };
     assert_eq!(by_grpc(), by_grpc());
-    // An erasure leaves no answer with a name behind: the repeat is a new request.
+    // An erasure leaves no answer with a name behind; what was done is not done again.
     site.cli.json(&["students", "erase", "19", "--yes"]);
-    let anew = caller.gives("StudentService/CreateStudent", &create("19", again));
-    assert_ne!(anew["student"]["id"], done["student"]["id"]);
+    let gone = refusal("StudentService/CreateStudent", &create("19", again));
+    assert_eq!(gone, (400, "REQUEST_ID_REUSED".to_owned()));
 }

@@ -79,6 +79,7 @@ impl Lesson {
         let cli = &site.cli;
         step("Planning a lesson: a group with its roster, a room with its camera, and what counts");
         let device = site.add_device("camera-2");
+        cli.json(&["rooms", "add", "Room 2"]);
         cli.json(&["rooms", "place", "camera-2", "Room 2", "--role", "inside"]);
         cli.json(&["groups", "add", GROUP]);
         let numbers = self.truth.iter().map(|(number, _)| number.as_str());
