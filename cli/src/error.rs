@@ -127,6 +127,12 @@ pub struct FieldViolation {
     pub description: String,
 }
 
+impl From<cavs_reports::FileError> for CliError {
+    fn from(error: cavs_reports::FileError) -> Self {
+        Self::failure("OUTPUT", error.to_string())
+    }
+}
+
 impl CliError {
     /// Wrong use.
     #[must_use]

@@ -3,7 +3,9 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use crate::{
-    attendance::{Appeals, AttendanceStore, Corrections, Excuses, MarkFeed, MarksKeeper, Policies, Sheets},
+    attendance::{
+        Appeals, AttendanceStore, Corrections, Excuses, MarkFeed, MarksKeeper, Policies, Reports, Sheets,
+    },
     biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
     fleet::{DeviceStreams, DeviceWatches, Devices},
@@ -41,6 +43,7 @@ pub struct Services {
     pub(crate) excuses: Excuses,
     pub(crate) appeals: Appeals,
     pub(crate) policies: Policies,
+    pub(crate) reports: Reports,
     pub(crate) mark_feed: MarkFeed,
     pub(crate) marks: MarksKeeper,
     pub(crate) ingest: Ingest,
@@ -132,6 +135,7 @@ impl Services {
             excuses: Excuses::new(&marks),
             appeals: Appeals::new(&marks, &sheets),
             policies: Policies::new(&marks),
+            reports: Reports::new(&people, &marks, &sheets),
             mark_feed: MarkFeed::new(&people, &sheets),
             marks: MarksKeeper::new(&AttendanceStore::new(&background, retention.sightings)),
             sheets,

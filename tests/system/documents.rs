@@ -230,4 +230,56 @@ fn attendance_is_kept_as_its_document_says() {
     assert!(commands > 10, "{commands} commands");
     let sheet = site.cli.json(&["attendance", "show", "7B"]);
     assert_eq!(sheet["marks"][0]["mark"], "present");
+    reports_are_made_as_their_document_says(&site, directory.path());
+}
+
+/// Of the session that attendance was kept of.
+fn reports_are_made_as_their_document_says(site: &Site, directory: &Path) {
+    let names = [
+        ("1001", "Abebe Bikila"),
+        ("1002", "\u{12a0}\u{1260}\u{1260}"),
+        ("1003", "\u{645}\u{62d}\u{645}\u{62f}"),
+    ];
+    for (number, name) in names {
+        site.cli.json(&["students", "update", number, "--name", name, "--section", "B"]);
+    }
+    let (day, today) = (jiff::SignedDuration::from_hours(24), jiff::Timestamp::now());
+    let date = |days: i32| (today + day * days).strftime("%Y-%m-%d").to_string();
+    site.cli.json(&["terms", "add", "Autumn", "--from", &date(-90), "--until", &date(30)]);
+    let path = |word: &str| directory.join(word).to_str().unwrap().to_owned();
+    let (mut commands, mut files) = (0, Vec::new());
+    for block in blocks(include_str!("../../docs/REPORTS.md")) {
+        for line in block.text.lines().filter(|_| block.language == "sh") {
+            let words = words(line);
+            let mut arguments: Vec<String> = words.into_iter().skip(1).collect();
+            if arguments.iter().any(|word| word == "--file") {
+                let file = path(arguments.last().unwrap());
+                files.push(file.clone());
+                *arguments.last_mut().unwrap() = file;
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let output = site.cli.run(&arguments);
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            commands += 1;
+        }
+    }
+    assert_eq!((commands, files.len()), (11, 5));
+    let page = fs::read_to_string(&files[0]).unwrap();
+    assert!(names.iter().all(|(_, name)| page.contains(name)) && page.contains("main"), "{page}");
+    // scripts/test installs it, and fonts that have these letters.
+    let text = Command::new("pdftotext").args(["-layout", &files[1], "-"]).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("Week of 7B") && text.contains("Abebe Bikila") && text.contains(names[1].1),
+        "{text}"
+    );
+    assert!(fs::read(&files[2]).unwrap().starts_with(b"PK"));
+    assert!(fs::read_to_string(&files[3]).unwrap().starts_with("student_id,number,name,section,present,"));
+    assert!(fs::read(&files[4]).unwrap().starts_with(b"PAR1"));
+    // Nothing is written in the place of something, and no name of a file is guessed at.
+    let again =
+        |file: &str| site.cli.run(&["attendance", "report", "week", "7B", "--file", file]).status.code();
+    assert_eq!((again(&files[1]), again(&path("week.doc"))), (Some(1), Some(2)));
+    let sheet = site.cli.json(&["attendance", "report", "sheet", "7B"]);
+    assert_eq!((&sheet["report"], &sheet["rows"][0]["mark"]), (&"sheet".into(), &"present".into()));
 }

@@ -221,6 +221,8 @@ impl Known {
             (_, "session_id") => session,
             ("Site", "id") => &self.site,
             ("GetTermRequest" | "GetGroupRequest" | "GetRoomRequest", "name") => school,
+            // By its term.
+            ("ReportDays", "start_date" | "end_date") => return String::new(),
             (_, "start_date" | "end_date" | "date") => return "2026-09-01".to_owned(),
             (_, "start_clock") => return "08:00".to_owned(),
             (_, "end_clock" | "local_start" | "local_end" | "term_name" | "time_zone") => {
@@ -280,6 +282,7 @@ impl Known {
                 Kind::Float => Value::F32(0.5),
                 Kind::Double => Value::F64(1.0),
                 Kind::Bool => Value::Bool(true),
+                Kind::Uint32 if field.name() == "below_permille" => Value::U32(800),
                 _ => continue,
             };
             message.set_field(&field, value);

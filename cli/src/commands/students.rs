@@ -12,6 +12,7 @@ use cavs_proto::{
     enum_to_wire,
     v1::{self, import_students_request::Message},
 };
+use cavs_reports::csv_line;
 use cavs_types::{ImportFormat, PhotoConsent, StudentField};
 use clap::builder::PossibleValue;
 use csv::Terminator;
@@ -24,7 +25,6 @@ use crate::{
     error::CliError,
     files::write_new_private,
     lookup,
-    output::csv_line,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     view::{ErasureView, ImportView, StudentErased, StudentList, StudentView},

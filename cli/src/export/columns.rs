@@ -1,63 +1,22 @@
 //! What of a sighting is exported. Names and kinds are stable: programs depend on them.
 
 use cavs_proto::{enum_from_wire, from_timestamp, v1};
+use cavs_reports::{Cell, Kind};
 use cavs_types::{ClockTrust, Decision, Verdict};
 use jiff::Timestamp;
-
-/// What a column holds; each value may be missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Text,
-    Real,
-    Integer,
-    Flag,
-    Time,
-}
-
-/// A value of a column.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
-    Text(Option<String>),
-    Real(Option<f64>),
-    Integer(Option<i64>),
-    Flag(bool),
-    Time(Option<Timestamp>),
-}
 
 /// A column.
 pub(crate) struct Column {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) value: fn(&v1::Sighting) -> Value,
-}
-
-impl Value {
-    pub(crate) fn cell(self) -> String {
-        match self {
-            Self::Text(text) => text.unwrap_or_default(),
-            Self::Real(number) => number.map(|number| number.to_string()).unwrap_or_default(),
-            Self::Integer(number) => number.map(|number| number.to_string()).unwrap_or_default(),
-            Self::Flag(flag) => flag.to_string(),
-            Self::Time(time) => time.map(|time| time.to_string()).unwrap_or_default(),
-        }
-    }
-
-    pub(crate) fn json(self) -> serde_json::Value {
-        match self {
-            Self::Text(text) => text.into(),
-            Self::Real(number) => number.into(),
-            Self::Integer(number) => number.into(),
-            Self::Flag(flag) => flag.into(),
-            Self::Time(time) => time.map(|time| time.to_string()).into(),
-        }
-    }
+    pub(crate) value: fn(&v1::Sighting) -> Cell,
 }
 
 macro_rules! columns {
     ($($name:ident: $kind:ident = $value:expr;)*) => {
         /// All columns, in their order.
         pub(crate) const COLUMNS: &[Column] = &[$(
-            Column { name: stringify!($name), kind: Kind::$kind, value: |sighting| Value::$kind($value(sighting)) },
+            Column { name: stringify!($name), kind: Kind::$kind, value: |sighting| Cell::$kind($value(sighting)) },
         )*];
     };
 }

@@ -2,19 +2,18 @@
 
 mod columns;
 mod output;
-mod parquet;
 
 use std::{io::Write, path::Path};
 
 use ::csv::Terminator;
 use cavs_proto::v1;
+use cavs_reports::{ParquetRows, csv_line};
 use clap::ValueEnum;
 
-use crate::{error::CliError, output::csv_line, text::sanitised_json};
+use crate::{error::CliError, text::sanitised_json};
 
-pub(crate) use columns::{COLUMNS, Kind, Value};
+pub(crate) use columns::COLUMNS;
 pub(crate) use output::Output;
-use parquet::ParquetRows;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,7 +53,10 @@ impl<W: Write + Send> RowWriter<W> {
                 Self::Csv(out)
             }
             FileFormat::Jsonl => Self::Jsonl(out),
-            FileFormat::Parquet => Self::Parquet(Box::new(ParquetRows::new(out)?)),
+            FileFormat::Parquet => {
+                let columns = COLUMNS.iter().map(|column| (column.name, column.kind));
+                Self::Parquet(Box::new(ParquetRows::new(out, "sighting", columns)?))
+            }
         })
     }
 
@@ -65,7 +67,7 @@ impl<W: Write + Send> RowWriter<W> {
     pub(crate) fn write(&mut self, sightings: &[v1::Sighting]) -> Result<(), CliError> {
         match self {
             Self::Csv(out) => sightings.iter().try_for_each(|sighting| {
-                let cells = COLUMNS.iter().map(|column| (column.value)(sighting).cell());
+                let cells = COLUMNS.iter().map(|column| (column.value)(sighting).exact(None));
                 write_text(out, &csv_line(cells, Terminator::CRLF)?)
             }),
             Self::Jsonl(out) => sightings.iter().try_for_each(|sighting| {
@@ -74,7 +76,9 @@ impl<W: Write + Send> RowWriter<W> {
                 let row = serde_json::Value::Object(fields.collect());
                 write_text(out, &format!("{}\n", sanitised_json(&row.to_string())))
             }),
-            Self::Parquet(rows) => rows.write(sightings),
+            Self::Parquet(rows) => Ok(sightings.iter().try_for_each(|sighting| {
+                rows.write(COLUMNS.iter().map(|column| (column.value)(sighting)))
+            })?),
         }
     }
 
@@ -88,7 +92,7 @@ impl<W: Write + Send> RowWriter<W> {
                 out.flush().map_err(|error| failed(&error))?;
                 Ok(out)
             }
-            Self::Parquet(rows) => rows.finish(),
+            Self::Parquet(rows) => Ok(rows.finish()?),
         }
     }
 }

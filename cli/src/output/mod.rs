@@ -3,13 +3,11 @@
 //! A result is one record, or the entries of its list. As a table it looks as its view says; all other forms, and
 //! tables with chosen columns, come of its JSON.
 
-mod csv;
 mod record;
 mod tree;
 
 use clap::ValueEnum;
 
-pub(crate) use csv::csv_line;
 pub(crate) use record::{Column, Record, column_name, csv_row, render, resolve, sequence};
 
 /// How results are written.

@@ -1,8 +1,9 @@
-use ::csv::Terminator;
+use cavs_reports::csv_line;
+use csv::Terminator;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Format, OutputArgs, csv::csv_line, tree::Tree};
+use super::{Format, OutputArgs, tree::Tree};
 use crate::{
     error::CliError,
     printer::{Report, Style},
@@ -119,7 +120,7 @@ fn columns_of(output: &OutputArgs, entries: &[Record]) -> Result<Vec<String>, Cl
 
 /// A line of CSV for programs.
 pub(crate) fn csv_row(cells: impl IntoIterator<Item = String>) -> Result<String, CliError> {
-    csv_line(cells.into_iter().map(uncontrolled), Terminator::Any(b'\n'))
+    Ok(csv_line(cells.into_iter().map(uncontrolled), Terminator::Any(b'\n'))?)
 }
 
 /// A result as text, without a line break at its end.

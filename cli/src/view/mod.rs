@@ -12,6 +12,7 @@ mod layout;
 mod matching;
 mod pack;
 mod pair;
+mod report;
 mod retention;
 mod schedule;
 mod schedule_import;
@@ -51,6 +52,7 @@ pub use gallery::{
 pub use matching::{CandidateView as MatchCandidateView, IdentifiedView, MatchList, MatchView, VerifiedView};
 pub use pack::PackView;
 pub use pair::{PairList, PairView};
+pub use report::ReportView;
 pub use retention::RetentionView;
 pub use schedule::{
     ClassroomList, ClassroomView, GroupList, GroupView, HolidayList, HolidayView, MemberList, MemberView,

@@ -8,8 +8,12 @@ mod store;
 pub use model::{
     Appeal, AppealDecision, AppealState, ExcusedTime, HistoryEntry, LateProposal, MarkCorrection,
     MarkDetails, MarkFilter, MarkListed, MarkPosition, MarkedSession, NewAppeal, NewCheckIn, NewCorrection,
-    NewExcuse, PolicyOf, PolicyVersion, ProposalState, SessionHead, SessionPlan, SessionSheet, SheetMark,
-    StoredPolicy, VisitorSeen, in_words, reason_text,
+    NewExcuse, PersonReport, PolicyOf, PolicyVersion, ProposalState, ReportDays, ReportHead, ReportSpan,
+    RoomReport, RoomUse, SessionHead, SessionPlan, SessionSheet, SheetMark, SheetReport, StoredPolicy,
+    VisitorSeen, WarningFilter, WarningReport, WarningRow, WeekMark, WeekOf, WeekReport, WeekRow, in_words,
+    reason_text,
 };
-pub use service::{Appeals, Corrections, Excuses, MarkFeed, MarkWatch, MarksKeeper, Policies, Sheets};
+pub use service::{
+    Appeals, Corrections, Excuses, MarkFeed, MarkWatch, MarksKeeper, Policies, Reports, Sheets,
+};
 pub use store::AttendanceStore;

@@ -80,6 +80,8 @@ pub(super) fn access(path: &str) -> Option<Access> {
             "CreateAppeal" | "DecideAppeal" | "WithdrawAppeal" | "DecideMarkProposal",
         ) => Active(Role::Reviewer),
         ("cavs.v1.AttendanceService", "UpdateAttendancePolicy") => admin,
+        ("cavs.v1.ReportService", "GetSheetReport" | "GetWeekReport" | "GetPersonReport") => viewer,
+        ("cavs.v1.ReportService", "GetWarningReport" | "GetRoomReport") => viewer,
         ("cavs.v1.StatsService", "GetStats") => viewer,
         // A program with a camera of its own, or one that has faces: both have the role for that, and no other.
         ("cavs.v1.MatchService", "Identify" | "Verify") => Active(Role::Capture),

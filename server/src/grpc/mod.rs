@@ -18,6 +18,7 @@ mod ingest;
 mod layer;
 mod matches;
 mod proxy_to_wire;
+mod reports;
 mod request_ids;
 mod retention;
 mod review;
@@ -43,11 +44,11 @@ use cavs_proto::{
         device_service_server::DeviceServiceServer, enrollment_service_server::EnrollmentServiceServer,
         gallery_service_server::GalleryServiceServer, group_service_server::GroupServiceServer,
         ingest_service_server::IngestServiceServer, match_service_server::MatchServiceServer,
-        retention_service_server::RetentionServiceServer, review_service_server::ReviewServiceServer,
-        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
-        sighting_service_server::SightingServiceServer, site_service_server::SiteServiceServer,
-        stats_service_server::StatsServiceServer, student_service_server::StudentServiceServer,
-        term_service_server::TermServiceServer,
+        report_service_server::ReportServiceServer, retention_service_server::RetentionServiceServer,
+        review_service_server::ReviewServiceServer, room_service_server::RoomServiceServer,
+        session_service_server::SessionServiceServer, sighting_service_server::SightingServiceServer,
+        site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
+        student_service_server::StudentServiceServer, term_service_server::TermServiceServer,
     },
 };
 use http::{HeaderValue, Request, Response};
@@ -132,6 +133,7 @@ pub async fn serve_api(
         excuses,
         appeals,
         policies,
+        reports,
         mark_feed,
         ..
     } = services.clone();
@@ -162,6 +164,7 @@ pub async fn serve_api(
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
         .add(MatchServiceServer::new(matches::MatchApi::new(matching)))
+        .add(ReportServiceServer::new(reports::ReportApi::new(reports)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews, feed, shutdown.clone())));

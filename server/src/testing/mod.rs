@@ -5,6 +5,7 @@ mod devices;
 mod faces;
 mod locks;
 mod records;
+mod reports;
 mod retention;
 mod reviews;
 mod schedule;

@@ -4,6 +4,7 @@ mod appeals;
 mod excuses;
 mod policy;
 mod proposals;
+mod report;
 
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
 use cavs_types::{CheckInKind, Mark};
@@ -98,6 +99,9 @@ pub enum AttendanceCommand {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Attendance in numbers: on the screen, or as a file to be printed or worked with
+    #[command(subcommand, after_help = report::ABOUT)]
+    Report(report::ReportCommand),
     /// Times in which people need not be there
     #[command(subcommand)]
     Excuses(excuses::ExcusesCommand),
@@ -231,6 +235,7 @@ pub(crate) async fn run(
             let request = v1::FinaliseSessionRequest { session_id };
             printer.report(&SheetView::from(api.one(api.attendance().finalise_session(request)).await?))
         }
+        AttendanceCommand::Report(command) => report::run(&api, command, printer).await,
         AttendanceCommand::Excuses(command) => excuses::run(&api, command, printer).await,
         AttendanceCommand::Appeals(command) => appeals::run(&api, command, printer).await,
         AttendanceCommand::Proposals(command) => proposals::run(&api, command, printer).await,

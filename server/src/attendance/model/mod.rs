@@ -3,6 +3,7 @@ mod correction;
 mod excuse;
 mod plan;
 mod policy;
+mod report;
 mod sheet;
 mod words;
 
@@ -15,6 +16,10 @@ pub use correction::{MarkCorrection, NewCheckIn, NewCorrection};
 pub use excuse::{ExcusedTime, NewExcuse};
 pub use plan::{SessionHead, SessionPlan};
 pub use policy::{PolicyOf, PolicyVersion, StoredPolicy};
+pub use report::{
+    PersonReport, ReportDays, ReportHead, ReportSpan, RoomReport, RoomUse, SheetReport, WarningFilter,
+    WarningReport, WarningRow, WeekMark, WeekOf, WeekReport, WeekRow,
+};
 pub use sheet::{
     HistoryEntry, MarkDetails, MarkFilter, MarkListed, MarkPosition, MarkedSession, SessionSheet, SheetMark,
     VisitorSeen,

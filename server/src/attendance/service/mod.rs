@@ -4,6 +4,7 @@ mod excuses;
 mod feed;
 mod keeping;
 mod policies;
+mod reports;
 mod sheets;
 
 pub use appeals::Appeals;
@@ -12,4 +13,5 @@ pub use excuses::Excuses;
 pub use feed::{MarkFeed, MarkWatch};
 pub use keeping::MarksKeeper;
 pub use policies::Policies;
+pub use reports::Reports;
 pub use sheets::Sheets;

@@ -5,6 +5,7 @@ mod marks;
 mod policies;
 mod records;
 mod renewal;
+mod reports;
 mod sheets;
 
 pub(super) use renewal::Renewed;

@@ -22,7 +22,8 @@ use crate::{
 const TABLE: &str = "marks";
 
 /// A mark of `m`, of the student `s`.
-const MARK: &str = "m.student_id, s.number, s.name AS student_name, m.mark, m.machine_mark, m.correction_id,
+pub(super) const MARK: &str =
+    "m.student_id, s.number, s.name AS student_name, m.mark, m.machine_mark, m.correction_id,
     m.first_seen_at, m.last_seen_at, m.minutes_present, m.minutes_late, m.minutes_left_early,
     m.number AS changes, m.changed_at";
 
@@ -170,7 +171,7 @@ impl AttendanceStore {
     }
 }
 
-fn listed(row: &Row) -> Result<MarkListed, DatabaseError> {
+pub(super) fn listed(row: &Row) -> Result<MarkListed, DatabaseError> {
     Ok(MarkListed { session: session(row)?, mark: mark(row)? })
 }
 

@@ -2,18 +2,35 @@
 
 use csv::{Terminator, WriterBuilder};
 
-use crate::error::CliError;
+use crate::{Document, FileError};
 
 /// A line of CSV with the line break that `terminator` says. None of its cells is one that a spreadsheet computes.
-pub(crate) fn csv_line(
+///
+/// # Errors
+/// The line can't be written.
+pub fn csv_line(
     cells: impl IntoIterator<Item = String>,
     terminator: Terminator,
-) -> Result<String, CliError> {
+) -> Result<String, FileError> {
     let mut writer = WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
-    let failed = |error: &dyn std::fmt::Display| CliError::failure("OUTPUT", format!("CSV: {error}"));
+    let failed = |error: &dyn std::fmt::Display| FileError::failed("CSV", error);
     writer.write_record(cells.into_iter().map(uncomputed)).map_err(|error| failed(&error))?;
     let line = writer.into_inner().map_err(|error| failed(&error))?;
     String::from_utf8(line).map_err(|error| failed(&error))
+}
+
+/// A report's first table as a file of CSV with a line of names, times as RFC 3339 with the offset of the site's zone.
+///
+/// # Errors
+/// It can't be written.
+pub fn csv_document(document: &Document) -> Result<Vec<u8>, FileError> {
+    let table = &document.table;
+    let mut text = csv_line(table.columns.iter().map(|column| column.name.clone()), Terminator::CRLF)?;
+    for row in &table.rows {
+        let cells = row.iter().map(|cell| cell.exact(Some(&document.head.zone)));
+        text.push_str(&csv_line(cells, Terminator::CRLF)?);
+    }
+    Ok(text.into_bytes())
 }
 
 /// A cell with an apostrophe before it where a spreadsheet would take it for a formula. A number is none, whatever its
