@@ -18,6 +18,7 @@ mod pseudo_terminal;
 mod rendered;
 pub mod review_site;
 mod site;
+pub mod term;
 mod test_site;
 pub mod turned;
 

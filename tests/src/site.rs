@@ -74,6 +74,16 @@ impl Site {
         site
     }
 
+    /// A copy of a site's folder, made while it stood still; nothing of it runs.
+    pub(crate) fn of_copy(directory: &Path) -> Self {
+        let cli = Cli {
+            config: directory.join("cli/config.toml"),
+            server: String::new(),
+            authority: directory.join("certs/ca.pem"),
+        };
+        Self { directory: directory.to_owned(), pack: None, cli, server: None, addresses: Value::Null }
+    }
+
     /// A path inside the site's folder.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {

@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS watch_checkpoints (
     synchronised INTEGER NOT NULL,
     UNIQUE (boot_epoch, sequence)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS watch_losses (until_us INTEGER NOT NULL) STRICT;
 ";
 
 /// Reads everything once, so that damage which `quick_check` does not see is found when the spool is opened.
@@ -101,6 +102,7 @@ pub(super) fn note(
         add(transaction, boot_epoch, period)?;
     }
     let Some(complete) = complete_until else { return Ok(()) };
+    apply_losses(transaction, complete.wall.as_microsecond())?;
     let sql =
         "INSERT INTO watch_checkpoints (boot_epoch, sequence, complete_ms, complete_wall_us, synchronised)
                VALUES (?, ?, ?, ?, ?) ON CONFLICT (boot_epoch, sequence) DO UPDATE SET
@@ -154,8 +156,29 @@ fn add(transaction: &Transaction<'_>, boot_epoch: u64, period: &WatchedPeriod) -
 /// A sighting is given up before the server has it: what was watched up to its time proves nothing. `until` in
 /// milliseconds since 1970; `None` where nobody knows when it was.
 pub(super) fn mark_lost(transaction: &Transaction<'_>, until: Option<i64>) -> Result<(), SpoolError> {
+    let until = until.map(|millis| millis.saturating_add(1).saturating_mul(1000));
+    if let Some(until) = until {
+        // What was watched at its time may not be noted yet.
+        transaction.prepare_cached("INSERT INTO watch_losses (until_us) VALUES (?)")?.execute([until])?;
+    }
+    mark_lost_until(transaction, until.unwrap_or(i64::MAX))
+}
+
+/// Marks what was noted since a sighting was given up; of what is complete, nothing more will be noted.
+fn apply_losses(transaction: &Transaction<'_>, complete_us: i64) -> Result<(), SpoolError> {
+    let sql = "SELECT max(until_us) FROM watch_losses";
+    let Some(until) = transaction.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?
+    else {
+        return Ok(());
+    };
+    mark_lost_until(transaction, until)?;
+    transaction.prepare_cached("DELETE FROM watch_losses WHERE until_us <= ?")?.execute([complete_us])?;
+    Ok(())
+}
+
+/// `until` in microseconds since 1970.
+fn mark_lost_until(transaction: &Transaction<'_>, until: i64) -> Result<(), SpoolError> {
     let (watching, lost) = (WatchState::Watching.as_str(), WatchState::SightingsLost.as_str());
-    let until = until.map_or(i64::MAX, |millis| millis.saturating_add(1).saturating_mul(1000));
     let sql = "UPDATE watched_periods SET state = ?1
                WHERE state = ?2 AND (end_wall_us <= ?3 OR synchronised = 0)";
     transaction.prepare_cached(sql)?.execute(params![lost, watching, until])?;

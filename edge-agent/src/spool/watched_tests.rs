@@ -133,4 +133,14 @@ fn sightings_that_are_given_up_take_the_proof_with_them() {
     let (periods, _) = told(&spool);
     assert!(periods.contains(&(0, 160, WatchState::SightingsLost)), "{periods:?}");
     assert!(periods.contains(&(160, 170, WatchState::Watching)), "{periods:?}");
+
+    // Also before it is noted what was watched at its time.
+    spool.writer.append(&[frame(180, 1, None), frame(190, 0, None)]).unwrap();
+    let key = SightingKey { sequence: 4, ..key };
+    let rejected = Settlement::Rejected { reason: "X".into(), message: "x".into() };
+    spool.outbox.settle(&[(key, rejected)]).unwrap();
+    spool.writer.note_watch().unwrap();
+    let (periods, _) = told(&spool);
+    assert!(periods.contains(&(0, 180, WatchState::SightingsLost)), "{periods:?}");
+    assert!(periods.contains(&(180, 190, WatchState::Watching)), "{periods:?}");
 }

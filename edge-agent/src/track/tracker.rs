@@ -119,6 +119,11 @@ impl Tracker {
         self.collect(now)
     }
 
+    /// Takes note that time has passed in which nobody was seen, nor seen to be gone.
+    pub fn on_repeated_frame(&mut self, taken: Stamp) -> Vec<TrackedFace> {
+        self.collect(taken.since_boot)
+    }
+
     /// Ends all tracks: there will be no more frames.
     pub fn finish(&mut self) -> Vec<TrackedFace> {
         let same_person = self.options.same_person;

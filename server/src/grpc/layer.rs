@@ -273,8 +273,9 @@ impl<C: Check> Context<C> {
                 Standing::Known => Some(self.peer.slot.authorised()),
             };
             let request = Request::from_parts(parts, body);
-            let call = async |request| {
-                let answered: Result<_, Infallible> = self.routes.clone().oneshot(request).await;
+            let routes = self.routes.clone();
+            let call = move |request| async move {
+                let answered: Result<_, Infallible> = routes.oneshot(request).await;
                 let Ok(response) = answered;
                 response
             };

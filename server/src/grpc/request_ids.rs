@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::Frame;
 use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage, MessageDescriptor};
 use tonic::{Status, body::Body};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -59,7 +60,7 @@ impl RequestIds {
         call: impl FnOnce(Request<Body>) -> F,
     ) -> Result<Response<Body>, Status>
     where
-        F: Future<Output = Response<Body>>,
+        F: Future<Output = Response<Body>> + Send + 'static,
     {
         let caller = request.extensions().get::<Caller>().copied();
         let (Some(kind), Some(caller)) = (self.methods.get(request.uri().path()), caller) else {
@@ -79,7 +80,15 @@ impl RequestIds {
         let key = RequestKey::new(caller.site, caller.user, id, parts.uri.path(), message);
         match self.answers.begin(&key).await? {
             Begun::Answered(answer) => Ok(response(&answer)),
-            Begun::New => Ok(self.done(&key, call(again(parts, whole)).await).await),
+            Begun::New => {
+                // Of a caller who goes away, what they asked for is done all the same, and its answer kept for them.
+                let (answers, call) = (self.answers.clone(), call(again(parts, whole)));
+                let doing = async move { done(&answers, &key, call.await).await };
+                tokio::spawn(doing.in_current_span()).await.map_err(|error| {
+                    tracing::error!(%error, "a request with an id failed");
+                    cavs_proto::status(ErrorReason::Internal, "an internal error")
+                })
+            }
             Begun::UnderWay => {
                 let message = "the request of this id is under way, or its server stopped; try again";
                 Err(cavs_proto::status_with_retry(ErrorReason::RequestUnderWay, message, RETRY))
@@ -94,31 +103,31 @@ impl RequestIds {
             }
         }
     }
+}
 
-    /// Keeps the answer, if the request was done.
-    async fn done(&self, key: &RequestKey, response: Response<Body>) -> Response<Body> {
-        let (parts, body) = response.into_parts();
-        let Ok(collected) = body.collect().await else {
-            self.answers.forget(key).await;
-            let status = cavs_proto::status(ErrorReason::Internal, "the answer broke off");
-            return status.into_http();
-        };
-        let trailers = collected.trailers().cloned();
-        let whole = collected.to_bytes();
-        let is_ok =
-            |headers: &HeaderMap| headers.get("grpc-status").is_none_or(|status| status.as_bytes() == b"0");
-        match unframed(&whole) {
-            Some(answer) if is_ok(&parts.headers) && trailers.as_ref().is_none_or(is_ok) => {
-                self.answers.finish(key, answer).await;
-            }
-            _ if was_refused(&parts.headers) || trailers.as_ref().is_some_and(was_refused) => {
-                self.answers.forget(key).await;
-            }
-            // Nobody knows what was done of it: whoever repeats it has to wait, and look.
-            _ => {}
+/// Keeps the answer, if the request was done.
+async fn done(answers: &Answers, key: &RequestKey, response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let Ok(collected) = body.collect().await else {
+        answers.forget(key).await;
+        let status = cavs_proto::status(ErrorReason::Internal, "the answer broke off");
+        return status.into_http();
+    };
+    let trailers = collected.trailers().cloned();
+    let whole = collected.to_bytes();
+    let is_ok =
+        |headers: &HeaderMap| headers.get("grpc-status").is_none_or(|status| status.as_bytes() == b"0");
+    match unframed(&whole) {
+        Some(answer) if is_ok(&parts.headers) && trailers.as_ref().is_none_or(is_ok) => {
+            answers.finish(key, answer).await;
         }
-        Response::from_parts(parts, in_frames(whole, trailers))
+        _ if was_refused(&parts.headers) || trailers.as_ref().is_some_and(was_refused) => {
+            answers.forget(key).await;
+        }
+        // Nobody knows what was done of it: whoever repeats it has to wait, and look.
+        _ => {}
     }
+    Response::from_parts(parts, in_frames(whole, trailers))
 }
 
 /// Whether a request was refused before it changed anything.

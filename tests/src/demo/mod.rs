@@ -16,6 +16,7 @@ pub use data::{Class, DemoData, DemoDataError, Student, TrueFace};
 pub use lesson::Lesson;
 pub use photographs::{SharedData, portraits};
 pub use report::Report;
+pub(crate) use report::overlap;
 
 use crate::{Device, Site, SiteOptions};
 

@@ -128,7 +128,7 @@ fn face_of(sighting: &Value, faces: &[TrueFace]) -> Option<usize> {
 }
 
 /// Intersection over union of two boxes.
-fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
+pub(crate) fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
     let width = (a[0] + a[2]).min(b[0] + b[2]) - a[0].max(b[0]);
     let height = (a[1] + a[3]).min(b[1] + b[3]) - a[1].max(b[1]);
     let both = width.max(0.0) * height.max(0.0);

@@ -84,6 +84,28 @@ impl Roster {
         Ok(Roster { students, strangers })
     }
 
+    /// The last so many students, at most half of them, are identical twins of the first.
+    #[must_use]
+    pub fn with_twins(mut self, pairs: usize) -> Roster {
+        let count = self.students.len();
+        let (first, last) = self.students.split_at_mut(count - pairs.min(count / 2));
+        for (student, other) in last.iter_mut().zip(first) {
+            student.identity = other.identity.twin(student.identity.seed());
+        }
+        self
+    }
+
+    /// The students at these places alone, counted from 1.
+    #[must_use]
+    pub fn only(mut self, places: &[usize]) -> Roster {
+        let mut place = 0;
+        self.students.retain(|_| {
+            place += 1;
+            places.contains(&place)
+        });
+        self
+    }
+
     /// The roster as a CSV file with a header line.
     pub fn to_csv(&self) -> String {
         let mut csv = String::from("number,name,section\n");
@@ -164,6 +186,18 @@ mod tests {
         assert_eq!((numbers.len(), names.len()), (300, 300));
         assert_eq!(roster.students[0].section, "10-A");
         assert_eq!(roster.students[12].section, "10-B");
+    }
+
+    #[test]
+    fn the_last_are_twins_of_the_first_and_a_part_is_a_part() {
+        let roster = Roster::generate(3, 9, 1).unwrap().with_twins(2);
+        let apart = |a: usize, b: usize| roster.students[a].identity.distance(&roster.students[b].identity);
+        assert!(apart(0, 7) < 0.5 && apart(1, 8) < 0.5 && apart(0, 1) >= APART && apart(2, 6) >= APART);
+        assert_eq!(Roster::generate(3, 3, 0).unwrap().with_twins(9).students.len(), 3);
+        let numbers = |roster: Roster| roster.students.into_iter().map(|s| s.number).collect::<Vec<_>>();
+        let part = roster.clone().only(&[8, 20, 9]);
+        assert_eq!((part.strangers.len(), numbers(part)), (1, vec!["S260008".into(), "S260009".into()]));
+        assert!(numbers(roster.only(&[0, 20])).is_empty());
     }
 
     #[test]

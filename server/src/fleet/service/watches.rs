@@ -10,8 +10,7 @@ use crate::{
     fleet::{DeviceStore, DeviceWatch, WatchReport},
 };
 
-/// From when to when devices were watching, and up to when they have delivered what they saw. Changes are announced on
-/// the channel `cavs_watch`, with the ids of site and device.
+/// From when to when devices were watching, and up to when they have delivered what they saw.
 #[derive(Clone)]
 pub struct DeviceWatches {
     store: DeviceStore,

@@ -13,9 +13,6 @@ use crate::{
     fleet::{CameraStanding, DeviceWatch, NotAdmitted, WatchReport, WatchedPeriod, longest, merge},
 };
 
-/// What is told when something is known of a device's watch; its payload is the site's and the device's id.
-const CHANNEL: &str = "cavs_watch";
-
 /// Periods that ended longer ago are not kept: a school year and a month.
 const KEPT_DAYS: i32 = 400;
 
@@ -55,14 +52,6 @@ impl DeviceStore {
                    WHERE site_id = $1 AND (id = $2 OR (proxy_id = $2 AND id = ANY($4)))";
         let delivered = report.delivered_until;
         transaction.execute(sql, &[&site.uuid(), &device.uuid(), &delivered, &cameras]).await?;
-        let mut told: Vec<DeviceId> = said.into_keys().collect();
-        if delivered.is_some() && !told.contains(&device) {
-            told.push(device);
-        }
-        for id in told {
-            let payload = format!("{site} {id}");
-            transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &payload]).await?;
-        }
         transaction.commit().await?;
         Ok(Ok(()))
     }

@@ -41,8 +41,14 @@ pub(super) struct ClassroomArgs {
     #[arg(long, default_value_t = 1)]
     roster_seed: u64,
     /// Number of students.
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=120))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=2000))]
     count: u16,
+    /// The last so many students are identical twins of the first, as in `synthface roster --twins`.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    twins: u16,
+    /// Only these students of the roster belong to the room, counted from 1.
+    #[arg(long, value_name = "PLACE", value_delimiter = ',')]
+    only: Vec<usize>,
     /// Number of people in the room who are not on the roster.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=120))]
     strangers: u16,
@@ -85,7 +91,11 @@ fn attendance(text: &str) -> Result<(String, Attendance), String> {
 
 impl ClassroomArgs {
     pub(super) fn classroom(&self) -> anyhow::Result<Classroom> {
-        let roster = Roster::generate(self.roster_seed, self.count.into(), self.strangers.into())?;
+        let mut roster = Roster::generate(self.roster_seed, self.count.into(), self.strangers.into())?
+            .with_twins(self.twins.into());
+        if !self.only.is_empty() {
+            roster = roster.only(&self.only);
+        }
         let settings = Settings {
             size: self.size,
             duration: Duration::from_secs(self.seconds.into()),

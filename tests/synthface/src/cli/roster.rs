@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// Enrollment portraits of each student; 0 writes the table alone.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     portraits: u32,
+    /// The last so many students are identical twins of the first.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    twins: u16,
     /// Edge of a portrait, pixels.
     #[arg(long, default_value_t = 320, value_parser = clap::value_parser!(u32).range(16..=4096))]
     size: u32,
@@ -30,7 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let roster = Roster::generate(args.seed, args.count.into(), 0)?;
+    let roster = Roster::generate(args.seed, args.count.into(), 0)?.with_twins(args.twins.into());
     let mut counter = Counter::new("portrait");
     output::write_roster(&args.out, &roster, args.portraits, args.size, &mut |done, total| {
         counter.update(done, total);

@@ -95,6 +95,23 @@ impl Identity {
         }
     }
 
+    /// An identical twin of this person: the same head and skin, with hair, beard, glasses and spots of their own.
+    #[must_use]
+    pub fn twin(&self, seed: u64) -> Identity {
+        let own = Identity::from_seed(seed);
+        let mut random = Random::new(seed, 4);
+        let hair = Hair::sample(&mut random, self.masculinity, self.melanin, self.shape.age);
+        let natural = hair.cut != HairCut::Scarf && self.hair.cut != HairCut::Scarf;
+        Identity {
+            seed,
+            hair: Hair { colour: if natural { self.hair.colour } else { hair.colour }, ..hair },
+            beard: Beard::sample(&mut random, self.masculinity),
+            glasses: own.glasses,
+            moles: own.moles,
+            ..self.clone()
+        }
+    }
+
     /// The seed that this person came from.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -143,6 +160,14 @@ mod tests {
         assert_eq!(a.shape, b.shape);
         assert_eq!(a.skin, b.skin);
         assert_ne!(a.shape, Identity::from_seed(6).shape);
+    }
+
+    #[test]
+    fn twins_share_what_they_were_born_with() {
+        let person = Identity::from_seed(5);
+        let twin = person.twin(6);
+        assert_eq!((&twin.shape, twin.skin, twin.seed()), (&person.shape, person.skin, 6));
+        assert!(person.distance(&twin) < 0.5, "{}", person.distance(&twin));
     }
 
     #[test]
