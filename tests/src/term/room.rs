@@ -18,7 +18,7 @@ while :; do
     for picture in "$mode"/*.jpg; do
         cat "$picture"
         last=$picture
-        sleep 1
+        sleep 2
         [ "$(cat mode)" = "$mode" ] || break
     done
 done"#;
