@@ -141,6 +141,6 @@ fn sightings_that_are_given_up_take_the_proof_with_them() {
     spool.outbox.settle(&[(key, rejected)]).unwrap();
     spool.writer.note_watch().unwrap();
     let (periods, _) = told(&spool);
-    assert!(periods.contains(&(0, 180, WatchState::SightingsLost)), "{periods:?}");
+    assert!(periods.contains(&(160, 180, WatchState::SightingsLost)), "{periods:?}");
     assert!(periods.contains(&(180, 190, WatchState::Watching)), "{periods:?}");
 }
