@@ -149,6 +149,9 @@ pub enum Command {
     /// What was seen
     #[command(subcommand)]
     Sightings(commands::sightings::SightingsCommand),
+    /// Programs of yours that are told of what happens
+    #[command(subcommand, after_help = commands::webhooks::ABOUT_WEBHOOKS)]
+    Webhooks(commands::webhooks::WebhooksCommand),
     /// Servers by name, and what is configured
     #[command(subcommand)]
     Context(commands::context::ContextCommand),

@@ -20,6 +20,7 @@ use cavs_proto::{
         sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
         stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
         term_service_client::TermServiceClient,
+        webhook_service_client::WebhookServiceClient,
     },
 };
 use jiff::Timestamp;
@@ -107,6 +108,7 @@ services! {
     stats: StatsServiceClient,
     students: StudentServiceClient,
     terms: TermServiceClient,
+    webhooks: WebhookServiceClient,
 }
 
 impl Api {

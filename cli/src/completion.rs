@@ -99,6 +99,17 @@ pub(crate) fn rooms() -> ArgValueCompleter {
     })
 }
 
+/// Addresses of webhooks.
+pub(crate) fn webhooks() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        asked(begun, async |api, _| {
+            let request = v1::ListWebhooksRequest { page_size: MOST, ..Default::default() };
+            let found = api.call(api.webhooks().list_webhooks(request)).await?.webhooks;
+            Ok(found.into_iter().map(|webhook| (webhook.url, webhook.description)).collect())
+        })
+    })
+}
+
 /// Names of sites.
 pub(crate) fn sites() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {

@@ -42,6 +42,8 @@ impl Exit {
             | R::ExcuseNotFound
             | R::AppealNotFound
             | R::ProposalNotFound
+            | R::WebhookNotFound
+            | R::DeliveryNotFound
             | R::AuditNotFound | R::NotFound => Self::NotFound,
             R::Unauthenticated
             | R::CredentialsInvalid
@@ -88,6 +90,7 @@ impl Exit {
             | R::ScheduleChanged
             | R::AppealExists
             | R::PolicyChanged
+            | R::WebhookChanged
             | R::InUse
             | R::ThresholdsChanged
             | R::DeviceExists

@@ -88,6 +88,28 @@ pub(crate) async fn room(api: &Api, text: &str) -> Result<v1::Room, CliError> {
     get(Key::Name(text.to_owned())).await.map_err(|error| error.about(text))
 }
 
+/// The webhook of an id or an address: a site has few.
+pub(crate) async fn webhook(api: &Api, text: &str) -> Result<v1::Webhook, CliError> {
+    if is_id(text) {
+        let request = v1::GetWebhookRequest { webhook_id: text.to_owned() };
+        return api.one(api.webhooks().get_webhook(request)).await.map_err(|error| error.about(text));
+    }
+    let request = v1::ListWebhooksRequest { page_size: 1000, ..Default::default() };
+    let webhooks = api.call(api.webhooks().list_webhooks(request)).await?.webhooks;
+    let mut of_address = webhooks.into_iter().filter(|webhook| webhook.url == text);
+    match (of_address.next(), of_address.next()) {
+        (Some(webhook), None) => Ok(webhook),
+        (Some(_), Some(_)) => {
+            Err(CliError::usage(format!("{text}: two webhooks lead there; name one by its id")))
+        }
+        (None, _) => {
+            let missing =
+                cavs_proto::status(ErrorReason::WebhookNotFound, format!("no webhook leads to {text}"));
+            Err(CliError::rpc(&missing).about(text))
+        }
+    }
+}
+
 /// The id of a term, where one was given; empty is none.
 pub(crate) async fn term_id(api: &Api, text: Option<&str>) -> Result<String, CliError> {
     match text {

@@ -34,6 +34,7 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::ScheduleChanged
         | R::DeviceChanged
         | R::RequestUnderWay
+        | R::WebhookChanged
         | R::PolicyChanged => Code::Aborted,
         R::DeviceConnectedTwice
         | R::SiteRequired
@@ -70,6 +71,8 @@ pub const fn code_of(reason: ErrorReason) -> Code {
         | R::ProposalNotFound
         | R::UserNotFound
         | R::AuditNotFound
+        | R::WebhookNotFound
+        | R::DeliveryNotFound
         | R::NotFound => Code::NotFound,
         R::SiteExists
         | R::StudentExists

@@ -55,4 +55,5 @@ one_resource! {
     Student student: CreateStudentResponse DeactivateStudentResponse GetStudentResponse ReactivateStudentResponse
         UpdateStudentResponse;
     Term term: CreateTermResponse GetTermResponse UpdateTermResponse;
+    Webhook webhook: GetWebhookResponse UpdateWebhookResponse;
 }

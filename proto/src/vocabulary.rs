@@ -1,8 +1,9 @@
 use cavs_types::{
-    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
-    DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, Mark, MatchKind,
-    PendingCounts, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis, RetentionState, Role,
-    RosterFormat, SessionFormat, SessionSource, SessionState, Verdict, WatchState,
+    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeliveryState,
+    DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat,
+    Mark, MatchKind, PendingCounts, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis,
+    RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState, Verdict, WatchState,
+    WebhookEvent,
 };
 use thiserror::Error;
 
@@ -93,6 +94,11 @@ on_the_wire! {
     SessionFormat { Csv Icalendar }
     SessionState { Planned Open Closing Finalised Cancelled }
     SessionSource { Manual Csv Oneroster Icalendar Pattern }
+    WebhookEvent {
+        SightingRecorded ReviewRecorded DeviceStatusChanged DeviceConnectionChanged ClassSessionFinalised
+        MarkFinalised MarkChanged
+    }
+    DeliveryState { Pending Delivered Failed Obsolete }
 }
 
 /// On the wire, a device that says nothing of its clock leaves the trust unspecified.

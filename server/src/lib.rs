@@ -6,6 +6,7 @@
 //! `monitoring` tells the operator.
 
 pub mod attendance;
+mod authorities;
 pub mod biometrics;
 mod check;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod sightings;
 mod testing;
 mod text;
 mod token;
+pub mod webhooks;
 
 pub use check::{Finding, Level, check};
 pub use run::{Addresses, Backend, Control, StartError, rotate_keys, run};

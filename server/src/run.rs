@@ -23,6 +23,7 @@ use crate::{
     recognition::{Galleries, RecognitionSetup, Thresholds, Vision},
     requests::Answers,
     services::{Parts, Services},
+    webhooks::{ReceiverClient, ReceiverError},
 };
 
 /// Connections that a private cluster takes at least, for those who look at it beside the server.
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The private cluster ended by itself.
     #[error("the embedded database has ended; its log is postgres.log in `database.data_dir`")]
     ClusterEnded,
+    /// Who webhooks are told is somebody that nobody can vouch for.
+    #[error(transparent)]
+    Receivers(#[from] ReceiverError),
     /// Anything else on the way.
     #[error(transparent)]
     Service(ServiceError),
@@ -352,6 +356,8 @@ async fn serve(
     tasks.spawn(async move { maintenance.run(until).await });
     let (matching, answers, until) = (services.matching.clone(), services.answers.clone(), shutdown.clone());
     tasks.spawn(async move { until.run_until_cancelled(forget_requests(&matching, &answers)).await });
+    let (deliverer, until) = (services.deliverer.clone(), shutdown.clone());
+    tasks.spawn(async move { deliverer.run(until).await });
     let (re_enrollment, until) = (services.re_enrollment.clone(), shutdown.clone());
     tasks.spawn(async move { re_enrollment.run(until).await });
     let until = shutdown.clone();
@@ -491,6 +497,7 @@ async fn assemble(
         },
         retention: config.retention,
         match_calls: config.match_calls,
+        receivers: ReceiverClient::new(config.webhooks.policy, config.webhooks.authority.as_deref())?,
         metrics,
     }))
 }

@@ -18,6 +18,7 @@ use crate::{
     sightings::{
         CandidateTemplates, EvidencePolicy, Ingest, ReEnrollment, Reviews, SightingFeed, Statistics,
     },
+    webhooks::{Deliverer, ReceiverClient, Webhooks},
 };
 
 /// The services of a running server. The listeners take those that they need.
@@ -54,6 +55,8 @@ pub struct Services {
     pub(crate) re_enrollment: ReEnrollment,
     pub(crate) matching: Matching,
     pub(crate) answers: Answers,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) deliverer: Deliverer,
     pub(crate) galleries: Arc<Galleries>,
     pub(crate) vision: Vision,
     pub(crate) keys: Arc<Keys>,
@@ -86,6 +89,8 @@ pub struct Parts {
     pub retention: RetentionPolicy,
     /// How often a minute each user may ask whose face it is.
     pub match_calls: NonZeroU32,
+    /// Calls those who are told of what happens.
+    pub receivers: ReceiverClient,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -105,6 +110,7 @@ impl Services {
             enrollment,
             retention,
             match_calls,
+            receivers,
             metrics,
         } = parts;
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
@@ -145,6 +151,8 @@ impl Services {
             re_enrollment: ReEnrollment::new(&people, &galleries),
             matching,
             answers: Answers::new(&people, &keys),
+            webhooks: Webhooks::new(&people, &keys, &receivers),
+            deliverer: Deliverer::new(&background, &keys, &receivers),
             sites: Sites::new(&people, &galleries),
             retention: RetentionPolicies::new(&people, &maintenance),
             galleries,

@@ -36,3 +36,4 @@ mod term;
 mod torture;
 mod turned;
 mod watch;
+mod webhooks;

@@ -111,6 +111,7 @@ struct Known {
     device: String,
     sighting: String,
     site: String,
+    webhook: String,
     /// A term, a holiday, a group, a room and a class session.
     schedule: [String; 5],
     /// A correction, an excuse and an appeal.
@@ -164,6 +165,7 @@ impl Known {
         let templates = cli.json(&["templates", "list", "Quagmire-1"]);
         let sightings = cli.json(&["sightings", "list"]);
         let sites = cli.json(&["sites", "list"]);
+        let webhook = cli.json(&["webhooks", "add", &format!("https://{SECRET}.invalid/hook")]);
         let text = |json: &Json| json.as_str().unwrap().to_owned();
         Self {
             student: text(&student["id"]),
@@ -171,6 +173,7 @@ impl Known {
             device: door.id.clone(),
             sighting: text(&sightings["sightings"][0]["id"]),
             site: text(&sites["sites"][0]["id"]),
+            webhook: text(&webhook["webhook"]["id"]),
             schedule: scheduled(cli),
             attendance: attended(cli, "Quagmire-1"),
             text: [
@@ -192,6 +195,7 @@ impl Known {
             device: id(),
             sighting: id(),
             site: id(),
+            webhook: id(),
             schedule,
             attendance,
             text,
@@ -199,7 +203,7 @@ impl Known {
     }
 
     fn ids(&self) -> impl Iterator<Item = &String> {
-        let first = [&self.student, &self.template, &self.device, &self.sighting, &self.site];
+        let first = [&self.student, &self.template, &self.device, &self.sighting, &self.site, &self.webhook];
         first.into_iter().chain(&self.schedule).chain(&self.attendance)
     }
 
@@ -219,6 +223,9 @@ impl Known {
             (_, "group_id") | ("GetGroupRequest" | "Group", "id") => group,
             (_, "room_id") | ("GetRoomRequest" | "Room", "id") => room,
             (_, "session_id") => session,
+            (_, "webhook_id") | ("Webhook", "id") => &self.webhook,
+            (_, "url") => return "https://example.com/hook".to_owned(),
+            (_, "description") | ("Webhook" | "WebhookHealth", _) => return String::new(),
             ("Site", "id") => &self.site,
             ("GetTermRequest" | "GetGroupRequest" | "GetRoomRequest", "name") => school,
             // By its term.

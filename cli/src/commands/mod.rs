@@ -26,6 +26,7 @@ pub mod templates;
 pub mod terms;
 pub mod thresholds;
 mod watching;
+pub mod webhooks;
 
 use crate::{
     args::{Cli, Command},
@@ -73,6 +74,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<(), CliError> {
         Command::Review(args) => review::run(*args, &config()?, printer).await,
         Command::Stats(args) => stats::run(args, &config()?, printer).await,
         Command::Sightings(command) => sightings::run(command, &config()?, printer).await,
+        Command::Webhooks(command) => webhooks::run(command, &config()?, printer).await,
         Command::Setup(args) => setup::run(args, &global, printer).await,
         Command::Context(command) => context::run(command, global, printer),
         Command::Completions(args) => completions::completions(&args, printer),

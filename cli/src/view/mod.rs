@@ -23,6 +23,7 @@ mod stats;
 mod student;
 mod template;
 mod user;
+mod webhook;
 
 pub(crate) use layout::{TableParts, table_of};
 
@@ -69,6 +70,9 @@ pub use student::{
 };
 pub use template::{TemplateAdded, TemplateDeleted, TemplateList, TemplateShown, TemplateView};
 pub use user::{LoggedIn, LoggedOut, SiteRoleView, UserView, WhoAmI};
+pub use webhook::{
+    DeliveryList, DeliveryView, RedeliveredView, WebhookList, WebhookSecretView, WebhookTestView, WebhookView,
+};
 
 /// A point in time from the wire; none where the server says nothing that is one.
 fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<Timestamp> {

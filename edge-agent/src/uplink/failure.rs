@@ -143,6 +143,7 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::AppealExists
         | R::ProposalNotFound
         | R::PolicyChanged
+        | R::WebhookChanged
         | R::InUse
         | R::GalleryTooSmall
         | R::ThresholdsChanged
@@ -157,6 +158,8 @@ fn advice(reason: ErrorReason) -> Option<&'static str> {
         | R::SecondReviewerRequired
         | R::UserNotFound
         | R::AuditNotFound
+        | R::WebhookNotFound
+        | R::DeliveryNotFound
         | R::StreamOrder
         | R::Overloaded
         | R::IdleTimeout

@@ -114,6 +114,12 @@ vocabulary! {
     ProposalNotFound = "PROPOSAL_NOT_FOUND",
     /// Somebody has changed the policy of attendance since; look at it, and decide again.
     PolicyChanged = "POLICY_CHANGED",
+    /// No webhook of that id.
+    WebhookNotFound = "WEBHOOK_NOT_FOUND",
+    /// Somebody has changed the webhook since; look at it, and decide again.
+    WebhookChanged = "WEBHOOK_CHANGED",
+    /// The webhook has no such delivery.
+    DeliveryNotFound = "DELIVERY_NOT_FOUND",
     /// Something depends on it; that has to go first.
     InUse = "IN_USE",
     /// Somebody has set other thresholds since; look at them, and decide again.

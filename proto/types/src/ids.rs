@@ -97,6 +97,10 @@ ids! {
     TermId
     /// Somebody who logs in.
     UserId
+    /// One event for one webhook.
+    WebhookDeliveryId
+    /// A program that is told of what happens.
+    WebhookId
 }
 
 #[cfg(test)]

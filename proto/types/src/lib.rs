@@ -14,13 +14,14 @@ pub use error::{ErrorReason, ProtocolError};
 pub use ids::{
     AppealId, CalendarId, CheckInId, ClassSessionId, CorrectionId, DataKeyId, DeviceId, ExcuseId, GroupId,
     HolidayId, IdError, ReviewId, RoomId, SightingId, SiteId, StudentId, TemplateId, TermId, UserId,
+    WebhookDeliveryId, WebhookId,
 };
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
-    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeviceKind, DeviceRole,
-    DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat, MOST_RETENTION_DAYS,
-    Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, ProposalState, QueueOrder, RateBasis,
-    RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState, StudentField,
-    UnknownWord, Verdict, WatchState,
+    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeliveryState,
+    DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat,
+    MOST_RETENTION_DAYS, Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, ProposalState,
+    QueueOrder, RateBasis, RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState,
+    StudentField, UnknownWord, Verdict, WatchState, WebhookEvent,
 };

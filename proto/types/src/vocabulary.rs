@@ -212,6 +212,39 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What webhooks are told of.
+    #[derive(Hash, PartialOrd, Ord)]
+    WebhookEvent, "event of a webhook";
+    /// A device has sent a sighting, and the machine has decided.
+    SightingRecorded = "sighting.recorded",
+    /// A person has said something of a sighting, or taken it back.
+    ReviewRecorded = "review.recorded",
+    /// A device was set active, inactive, in maintenance, or was revoked.
+    DeviceStatusChanged = "device.status_changed",
+    /// A device has fallen silent, or is heard again.
+    DeviceConnectionChanged = "device.connection_changed",
+    /// The attendance of a class session is final.
+    ClassSessionFinalised = "class_session.finalised",
+    /// The same, for each mark of the session.
+    MarkFinalised = "mark.finalised",
+    /// A person has changed a mark that was final.
+    MarkChanged = "mark.changed",
+}
+
+vocabulary! {
+    /// What became of an event for a webhook.
+    DeliveryState, "state of a delivery";
+    /// It is to be sent, for the first time or again.
+    Pending = "pending",
+    /// The receiver has taken it.
+    Delivered = "delivered",
+    /// The receiver has refused it for days while it took others.
+    Failed = "failed",
+    /// What it is of was deleted before it was told.
+    Obsolete = "obsolete",
+}
+
+vocabulary! {
     /// How far a class session is.
     SessionState, "state of a session";
     /// It has not begun.

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use cavs_embedding::PackDigest;
-use cavs_types::{DataKeyId, SightingId, SiteId, StudentId, TemplateId, UserId};
+use cavs_types::{DataKeyId, SightingId, SiteId, StudentId, TemplateId, UserId, WebhookId};
 use jiff::civil::Date;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -99,6 +99,10 @@ pub enum Owner {
     StudentKey(SiteId, StudentId),
     /// The data key of a site's sightings that came on a day.
     DayKey(SiteId, Date),
+    /// The data key of what a site has to keep to itself.
+    SecretsKey(SiteId),
+    /// What a site's webhook is signed with.
+    WebhookSecret(SiteId, WebhookId),
     /// A template of a pack.
     Template(TemplateId, PackDigest),
     /// The picture that a template was made of.
@@ -118,6 +122,8 @@ impl Owner {
             Self::Proof => "cavs.v1:proof".to_owned(),
             Self::StudentKey(site, id) => format!("cavs.v1:student-key:{site}:{id}"),
             Self::DayKey(site, day) => format!("cavs.v1:day-key:{site}:{day}"),
+            Self::SecretsKey(site) => format!("cavs.v1:secrets-key:{site}"),
+            Self::WebhookSecret(site, id) => format!("cavs.v1:webhook-secret:{site}:{id}"),
             Self::Template(id, pack) => format!("cavs.v1:template:{id}:{pack}"),
             Self::Portrait(id) => format!("cavs.v1:portrait:{id}"),
             Self::Probe(id, pack) => format!("cavs.v1:probe:{id}:{pack}"),

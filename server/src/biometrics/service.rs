@@ -154,6 +154,31 @@ impl Keys {
         Ok(key)
     }
 
+    /// Seals what a site has to keep to itself, and needs again: it opens after rotations of the keyring, too.
+    ///
+    /// # Errors
+    /// `Database`; `Seal(NoRandomness)`.
+    pub(crate) async fn seal_secret(
+        &self,
+        store: &BiometricStore,
+        site: SiteId,
+        owner: Owner,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, ServiceError> {
+        let stored = match store.secrets_key(site).await? {
+            Some(stored) => stored,
+            None => match store.make_secrets_key(&self.new_key(site, KeyOf::Secrets)?).await {
+                Err(DatabaseError::EpochRetired) => {
+                    // Another server has rotated the keyring.
+                    self.refresh().await?;
+                    store.make_secrets_key(&self.new_key(site, KeyOf::Secrets)?).await?
+                }
+                made => made?,
+            },
+        };
+        Ok(self.open(&stored)?.seal(owner, plain)?)
+    }
+
     /// Opens what a data key of the site has sealed.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod database;
 mod monitoring;
 mod retention;
 mod syntax;
+mod webhooks;
 mod workers;
 
 use std::{
@@ -22,8 +23,13 @@ use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::database::{DatabaseConfig, DatabasePlace};
-use self::{database::RawDatabase, monitoring::RawMonitoring, retention::RawRetention};
+use self::{
+    database::RawDatabase, monitoring::RawMonitoring, retention::RawRetention, webhooks::RawWebhooks,
+};
+pub use self::{
+    database::{DatabaseConfig, DatabasePlace},
+    webhooks::WebhookConfig,
+};
 use crate::{biometrics::RetentionPolicy, sightings::EvidencePolicy};
 
 /// Length of a day.
@@ -90,6 +96,8 @@ pub struct Config {
     pub retention: RetentionPolicy,
     /// How often a minute each user may ask whose face it is.
     pub match_calls: NonZeroU32,
+    /// Programs that are told of what happens.
+    pub webhooks: WebhookConfig,
     /// Log lines.
     pub logging: Logging,
 }
@@ -210,6 +218,8 @@ struct Raw {
     retention: RawRetention,
     #[serde(default)]
     matching: RawMatching,
+    #[serde(default)]
+    webhooks: RawWebhooks,
     #[serde(default)]
     logging: Logging,
 }
@@ -360,6 +370,7 @@ impl Config {
             evidence,
             retention,
             matching,
+            webhooks,
             logging,
         } = raw;
         let api_origins = api.allow_origins.iter().map(|text| origin(text)).collect::<Result<_, _>>();
@@ -449,6 +460,7 @@ impl Config {
             },
             retention,
             match_calls: matching.calls_per_minute,
+            webhooks: webhooks.checked(base),
             logging,
         })
     }

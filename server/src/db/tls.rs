@@ -8,19 +8,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
-use crate::db::DatabaseError;
-
-/// Where the machine's authorities are, by distribution.
-const AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+use crate::{authorities, db::DatabaseError};
 
 /// How the database proves that it is the right one.
 #[derive(Clone)]
@@ -43,18 +36,12 @@ impl DatabaseTls {
         let wrong = |problem: String| DatabaseError::Misconfigured(format!("database.authority: {problem}"));
         let file = match authority {
             Some(file) => file,
-            None => AUTHORITIES.iter().map(Path::new).find(|file| file.exists()).ok_or_else(|| {
+            None => authorities::of_machine().ok_or_else(|| {
                 wrong("is needed, as this machine knows no authorities (Debian: ca-certificates)".into())
             })?,
         };
-        let certificates = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| wrong(format!("{}: {error}", file.display())))?;
         let mut roots = RootCertStore::empty();
-        let (known, _) = roots.add_parsable_certificates(certificates);
-        if known == 0 {
-            return Err(wrong(format!("{}: holds no certificate", file.display())));
-        }
+        authorities::add(&mut roots, file).map_err(wrong)?;
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Ok(Self(Some(Arc::new(config))))
     }

@@ -82,6 +82,14 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.AttendanceService", "UpdateAttendancePolicy") => admin,
         ("cavs.v1.ReportService", "GetSheetReport" | "GetWeekReport" | "GetPersonReport") => viewer,
         ("cavs.v1.ReportService", "GetWarningReport" | "GetRoomReport") => viewer,
+        // An address may hold what only its receiver should know.
+        ("cavs.v1.WebhookService", "GetWebhook" | "ListWebhooks" | "ListWebhookDeliveries") => {
+            Access::Role(Role::Admin)
+        }
+        ("cavs.v1.WebhookService", "CreateWebhook" | "UpdateWebhook" | "RotateWebhookSecret") => admin,
+        ("cavs.v1.WebhookService", "TestWebhook" | "RedeliverWebhook") => admin,
+        // Also where the site is archived: its secret is to be forgotten.
+        ("cavs.v1.WebhookService", "DeleteWebhook") => Access::Role(Role::Admin),
         ("cavs.v1.StatsService", "GetStats") => viewer,
         // A program with a camera of its own, or one that has faces: both have the role for that, and no other.
         ("cavs.v1.MatchService", "Identify" | "Verify") => Active(Role::Capture),

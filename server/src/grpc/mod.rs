@@ -33,6 +33,7 @@ mod students;
 mod terms;
 mod uploads;
 mod watch;
+mod webhooks;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -49,6 +50,7 @@ use cavs_proto::{
         session_service_server::SessionServiceServer, sighting_service_server::SightingServiceServer,
         site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
         student_service_server::StudentServiceServer, term_service_server::TermServiceServer,
+        webhook_service_server::WebhookServiceServer,
     },
 };
 use http::{HeaderValue, Request, Response};
@@ -135,6 +137,7 @@ pub async fn serve_api(
         policies,
         reports,
         mark_feed,
+        webhooks,
         ..
     } = services.clone();
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -167,6 +170,7 @@ pub async fn serve_api(
         .add(ReportServiceServer::new(reports::ReportApi::new(reports)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))
+        .add(WebhookServiceServer::new(webhooks::WebhookApi::new(webhooks)))
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews, feed, shutdown.clone())));
     let transcoder = connect::Transcoder::new(&api.names, origins)?;
     let (routes, check) = (api.with_reflection()?, layer::UserCheck(accounts));

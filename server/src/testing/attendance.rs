@@ -26,21 +26,21 @@ use crate::{
 const NAMES: [&str; 4] = ["1", "2", "3", "9"];
 
 /// A group of three with a session of an hour that ended ten minutes ago; the fourth student is of no group.
-struct Lesson {
-    database: TestDatabase,
-    app: Services,
+pub(super) struct Lesson {
+    pub(super) database: TestDatabase,
+    pub(super) app: Services,
     store: AttendanceStore,
-    owner: tokio_postgres::Client,
-    teacher: UserId,
-    students: Vec<StudentId>,
-    device: DeviceId,
+    pub(super) owner: tokio_postgres::Client,
+    pub(super) teacher: UserId,
+    pub(super) students: Vec<StudentId>,
+    pub(super) device: DeviceId,
     group: GroupId,
-    session: ClassSessionId,
+    pub(super) session: ClassSessionId,
     starts_at: Timestamp,
 }
 
 impl Lesson {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let database = TestDatabase::start().await;
         let app = database.app().await;
         let teacher = database.user("teacher").await;
@@ -77,7 +77,7 @@ impl Lesson {
     }
 
     /// Does what the keeper of marks does, until nothing is left to do.
-    async fn keep(&self) {
+    pub(super) async fn keep(&self) {
         loop {
             let now = Timestamp::now();
             let mut sessions = self.store.queued().await.unwrap();
@@ -95,7 +95,7 @@ impl Lesson {
         self.starts_at + SignedDuration::from_mins(minute)
     }
 
-    async fn see(&self, first: u64, who: u32, minutes: &[i64]) {
+    pub(super) async fn see(&self, first: u64, who: u32, minutes: &[i64]) {
         let seen = (first..).zip(minutes).map(|(sequence, minute)| CapturedSighting {
             captured_at: self.at(*minute),
             ..sighting(sequence, face(who))
@@ -104,7 +104,7 @@ impl Lesson {
     }
 
     /// The device proves that it watched and delivered.
-    async fn deliver(&self) {
+    pub(super) async fn deliver(&self) {
         let (site, device) = (MAIN.uuid(), self.device.uuid());
         let sql = "INSERT INTO watched_periods (site_id, device_id, started_at, ended_at, state)
                    VALUES ($1, $2, $3, $4, 'watching')";
@@ -130,12 +130,12 @@ impl Lesson {
         self.app.sheets.sheet(MAIN, self.session).await.unwrap().session.state
     }
 
-    async fn correct(&self, student: usize, mark: Mark) -> MarkDetails {
+    pub(super) async fn correct(&self, student: usize, mark: Mark) -> MarkDetails {
         let said = NewCorrection { student: self.students[student], mark };
         self.app.corrections.correct(MAIN, self.session, said, "I saw it", self.teacher).await.unwrap()
     }
 
-    async fn sighting(&self, sequence: i64) -> SightingId {
+    pub(super) async fn sighting(&self, sequence: i64) -> SightingId {
         let sql = "SELECT id FROM sightings WHERE sequence = $1";
         self.owner.query_one(sql, &[&sequence]).await.unwrap().get::<_, Uuid>(0).into()
     }

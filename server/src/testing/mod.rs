@@ -12,6 +12,7 @@ mod schedule;
 mod schema;
 mod sites;
 mod students;
+mod webhooks;
 
 use std::{
     fs,
@@ -48,6 +49,7 @@ use crate::{
     recognition::{Galleries, Probe, RecognitionSetup, Thresholds, Vision},
     services::{Parts, Services},
     sightings::{BoundingBox, CapturedSighting, Clock, EvidencePolicy, SightingKey},
+    webhooks::{ReceiverClient, ReceiverPolicy},
 };
 
 pub(crate) const PACK: PackDigest = PackDigest::from_bytes([7; 32]);
@@ -172,6 +174,11 @@ impl TestDatabase {
             },
             retention: RetentionPolicy::default(),
             match_calls: std::num::NonZeroU32::new(10).unwrap(),
+            receivers: ReceiverClient::new(
+                ReceiverPolicy { private_addresses: true, plain_http: false },
+                None,
+            )
+            .unwrap(),
             metrics: Arc::new(Metrics::default()),
         })
     }

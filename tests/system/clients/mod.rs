@@ -25,7 +25,10 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use super::documents::{Block, blocks};
+use super::{
+    documents::{Block, blocks},
+    webhooks::{RECEIVER_HERE, receivers_answers},
+};
 
 /// What the client in Rust says, which is no process of its own.
 static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -45,6 +48,29 @@ async fn client(
 
 async fn watch([server, ca, username, password, after]: [String; 5]) -> Result<(), Box<dyn Error>> {
     include!("watch.rs")
+}
+
+#[test]
+#[ignore = "needs Python, which scripts/test-clients has"]
+fn a_receiver_in_python_checks_signatures() {
+    let python = Path::new(&std::env::var("CAVS_CLIENTS").unwrap()).join("python/bin/python");
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = SiteOptions::for_rendered_faces();
+    options.server_toml = format!("{}\n{RECEIVER_HERE}", options.server_toml);
+    let site = Site::create(directory.path(), None, &options);
+    let mut document = blocks(include_str!("../../../docs/WEBHOOKS.md"));
+    document.retain(|block| block.language == "python");
+    let (file, log) = (site.path("receiver.py"), site.path("receiver.log"));
+    fs::write(&file, &document[0].text).unwrap();
+    let answers = receivers_answers(&site, |certificate, key, port, secret| {
+        let mut command = Command::new(&python);
+        command.arg(&file).env("CERTIFICATE", certificate).env("KEY", key);
+        command.env("PORT", port.to_string()).env("SECRET", secret);
+        Process::start_command(command, &log)
+    });
+    let said = fs::read_to_string(&log).unwrap();
+    assert_eq!(answers, [true, false], "{said}");
+    assert!(said.contains("webhook.test {'webhook_id': "), "{said}");
 }
 
 /// A sighting before all others.

@@ -24,6 +24,8 @@ pub enum KeyOf {
     Student(StudentId),
     /// Probes and evidence of a site's sightings that came on a day (UTC).
     Day(Date),
+    /// What a site has to keep to itself, and needs again: secrets that it signs with.
+    Secrets,
 }
 
 impl KeyOf {
@@ -31,6 +33,7 @@ impl KeyOf {
         match self {
             Self::Student(id) => Owner::StudentKey(site, id),
             Self::Day(day) => Owner::DayKey(site, day),
+            Self::Secrets => Owner::SecretsKey(site),
         }
     }
 }
@@ -63,13 +66,14 @@ pub struct Epoch {
 }
 
 /// The columns that [`stored_key`] reads, of `data_keys k`.
-pub(crate) const KEY_COLUMNS: &str = "k.site_id AS key_site_id, k.id AS key_id, k.student_id AS key_student_id, k.day AS key_day, k.epoch, k.wrapped";
+pub(crate) const KEY_COLUMNS: &str = "k.site_id AS key_site_id, k.id AS key_id, k.student_id AS key_student_id, k.day AS key_day, k.is_for_secrets AS key_is_for_secrets, k.epoch, k.wrapped";
 
 /// Reads a data key.
 pub(crate) fn stored_key(row: &Row) -> Result<StoredKey, DatabaseError> {
     let of = match (row.try_get::<_, Option<Uuid>>("key_student_id")?, row.try_get("key_day")?) {
         (Some(student), _) => KeyOf::Student(student.into()),
         (None, Some(day)) => KeyOf::Day(day),
+        (None, None) if row.try_get("key_is_for_secrets")? => KeyOf::Secrets,
         (None, None) => {
             return Err(DatabaseError::Damaged { table: "data_keys", column: "day", value: String::new() });
         }
@@ -90,7 +94,7 @@ pub(crate) async fn insert_student_keys(
 ) -> Result<(), DatabaseError> {
     let student = |key: &NewDataKey| match key.of {
         KeyOf::Student(id) => Some(id.uuid()),
-        KeyOf::Day(_) => None,
+        KeyOf::Day(_) | KeyOf::Secrets => None,
     };
     let batch = Batch::of(new)
         .column("site_id", |key| key.site.uuid())
@@ -251,6 +255,28 @@ impl BiometricStore {
         let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.site_id = $1 AND k.day = $2");
         let row = self.db.client().await?.query_opt(&sql, &[&site.uuid(), &day]).await?;
         row.as_ref().map(stored_key).transpose()
+    }
+
+    /// A site's data key for its secrets.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn secrets_key(&self, site: SiteId) -> Result<Option<StoredKey>, DatabaseError> {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM data_keys k WHERE k.site_id = $1 AND k.is_for_secrets");
+        let row = self.db.client().await?.query_opt(&sql, &[&site.uuid()]).await?;
+        row.as_ref().map(stored_key).transpose()
+    }
+
+    /// Stores a site's data key for its secrets, unless somebody else has; the one that is stored.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn make_secrets_key(&self, new: &NewDataKey) -> Result<StoredKey, DatabaseError> {
+        let sql = "INSERT INTO data_keys (site_id, id, is_for_secrets, epoch, wrapped) VALUES ($1, $2, true, $3, $4)
+                   ON CONFLICT (site_id) WHERE is_for_secrets DO NOTHING";
+        let (site, id, epoch) = (new.site.uuid(), new.id.uuid(), to_integer(new.epoch));
+        self.db.client().await?.execute(sql, &[&site, &id, &epoch, &new.wrapped]).await?;
+        self.secrets_key(new.site).await?.ok_or(DatabaseError::NotFound)
     }
 
     /// Stores a site's data key of a day, unless somebody else has; the one that is stored.
