@@ -8,6 +8,7 @@ mod context;
 mod enroll;
 mod fake;
 mod gallery;
+mod matching;
 mod models;
 mod output;
 mod program;

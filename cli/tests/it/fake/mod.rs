@@ -1,6 +1,7 @@
 //! A server that holds everything in memory and checks nothing that the real one would.
 
 mod gallery;
+mod matching;
 mod records;
 mod retention;
 mod sites;
@@ -129,6 +130,7 @@ impl Fake {
             .add_service(v1::student_service_server::StudentServiceServer::new(service.clone()))
             .add_service(v1::enrollment_service_server::EnrollmentServiceServer::new(service.clone()))
             .add_service(v1::gallery_service_server::GalleryServiceServer::new(service.clone()))
+            .add_service(v1::match_service_server::MatchServiceServer::new(service.clone()))
             .add_service(v1::device_service_server::DeviceServiceServer::new(service.clone()))
             .add_service(v1::retention_service_server::RetentionServiceServer::new(service.clone()))
             .add_service(v1::review_service_server::ReviewServiceServer::new(service.clone()))

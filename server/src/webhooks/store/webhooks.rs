@@ -168,8 +168,8 @@ impl WebhookStore {
         overlap: Duration,
     ) -> Result<bool, DatabaseError> {
         let sql = "UPDATE webhooks SET secret = $3,
-                       previous_secret = CASE WHEN $4 > 0 THEN secret END,
-                       previous_until = CASE WHEN $4 > 0 THEN now() + make_interval(secs => $4) END,
+                       previous_secret = CASE WHEN $4::float8 > 0 THEN secret END,
+                       previous_until = CASE WHEN $4::float8 > 0 THEN now() + make_interval(secs => $4) END,
                        version = version + 1, updated_at = now()
                    WHERE site_id = $1 AND id = $2";
         let client = self.db.client().await?;
