@@ -152,7 +152,7 @@ impl Services {
             matching,
             answers: Answers::new(&people, &keys),
             webhooks: Webhooks::new(&people, &keys, &receivers),
-            deliverer: Deliverer::new(&background, &keys, &receivers),
+            deliverer: Deliverer::new(&background, &keys, &receivers, &metrics),
             sites: Sites::new(&people, &galleries),
             retention: RetentionPolicies::new(&people, &maintenance),
             galleries,

@@ -53,6 +53,8 @@ pub struct Metrics {
     connections: Family<Labels, Gauge>,
     certificates: Family<Label, Gauge>,
     keyring_epoch: Gauge,
+    webhook_attempts: Family<Label, Counter>,
+    webhooks_disabled: Counter,
 }
 
 /// What is read when monitoring asks, rather than counted as it happens.
@@ -183,6 +185,18 @@ impl Default for Metrics {
                 "Newest epoch of the keyring: where it changes, the keyring has to be copied again",
                 Gauge::default(),
             ),
+            webhook_attempts: add(
+                r,
+                "webhook_attempts",
+                "Messages sent to webhooks, by whether they were taken",
+                Family::default(),
+            ),
+            webhooks_disabled: add(
+                r,
+                "webhooks_disabled",
+                "Webhooks that were switched off, as they took nothing for days or wanted nothing more",
+                Counter::default(),
+            ),
             registry,
         }
     }
@@ -235,6 +249,17 @@ impl Metrics {
     pub fn stream(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())
+    }
+
+    /// Counts a message that was sent to a webhook.
+    pub fn webhook_attempted(&self, is_taken: bool) {
+        let outcome = if is_taken { "taken" } else { "failed" };
+        self.webhook_attempts.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// A webhook was switched off.
+    pub fn webhook_disabled(&self) {
+        self.webhooks_disabled.inc();
     }
 
     /// Notes until when a certificate holds.

@@ -26,6 +26,7 @@ use crate::{
     db::{Database, DatabaseError},
     error::ServiceError,
     fleet::ONLINE_FOR,
+    monitoring::Metrics,
     webhooks::{Attempt, Claimed, DueDelivery, EventMessage, SigningSecret, WebhookStore, WebhookUrl},
 };
 
@@ -59,13 +60,19 @@ pub struct Deliverer {
     store: WebhookStore,
     secrets: Secrets,
     client: ReceiverClient,
+    metrics: Arc<Metrics>,
 }
 
 impl Deliverer {
     /// Over these connections to the database.
     #[must_use]
-    pub fn new(db: &Database, keys: &Arc<Keys>, client: &ReceiverClient) -> Self {
-        Self { store: WebhookStore::new(db), secrets: Secrets::new(db, keys), client: client.clone() }
+    pub fn new(db: &Database, keys: &Arc<Keys>, client: &ReceiverClient, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            store: WebhookStore::new(db),
+            secrets: Secrets::new(db, keys),
+            client: client.clone(),
+            metrics: Arc::clone(metrics),
+        }
     }
 
     /// Works until `shutdown`; what is under way then comes to its end.
@@ -166,6 +173,7 @@ impl Deliverer {
             .await;
         let attempts: Vec<Attempt> = attempts.into_iter().flatten().collect();
         if let Some(reason) = self.store.record(claimed, &attempts, &obsolete).await? {
+            self.metrics.webhook_disabled();
             warn!(webhook = %claimed.id, %reason, "switched a webhook off");
         }
         Ok(())
@@ -182,6 +190,7 @@ impl Deliverer {
         let body = serde_json::to_vec(message).ok()?;
         let id = delivery.id.to_string();
         let outcome = self.client.send(Sent { url, id: &id, body: Bytes::from(body), secrets }).await;
+        self.metrics.webhook_attempted(outcome.is_accepted());
         Some(Attempt {
             delivery: delivery.id,
             before: delivery.attempts,

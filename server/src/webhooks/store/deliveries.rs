@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::WebhookStore;
+use super::{WebhookStore, sending::lock};
 use crate::{
     db::{Conditions, DatabaseError, read_text},
     page::{Page, PageRequest},
@@ -64,6 +64,7 @@ impl WebhookStore {
                        first_attempt_at = NULL, delivered_at = NULL WHERE site_id = $1 AND webhook_id = $2";
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
+        lock(&transaction, site.uuid(), webhook.uuid()).await?;
         let again = if ids.is_empty() {
             let sql = format!("{set} AND state = 'failed'");
             transaction.execute(&sql, &[&site.uuid(), &webhook.uuid()]).await?

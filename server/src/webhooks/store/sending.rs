@@ -124,6 +124,8 @@ impl WebhookStore {
         let last_success_at = if is_taken { Some(now) } else { of.last_success_at };
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
+        // Before its deliveries, as whoever deletes it does.
+        lock(&transaction, of.site.uuid(), of.id.uuid()).await?;
         let outcomes: Vec<Outcome> =
             attempts.iter().map(|attempt| Outcome::of(attempt, last_success_at)).collect();
         write_outcomes(&transaction, of, &outcomes).await?;
@@ -142,6 +144,13 @@ impl WebhookStore {
         transaction.commit().await?;
         Ok(disabled)
     }
+}
+
+/// Holds a webhook until the transaction ends.
+pub(super) async fn lock(transaction: &Transaction<'_>, site: Uuid, id: Uuid) -> Result<(), DatabaseError> {
+    let sql = "SELECT FROM webhooks WHERE site_id = $1 AND id = $2 FOR NO KEY UPDATE";
+    transaction.execute(sql, &[&site, &id]).await?;
+    Ok(())
 }
 
 /// What is written of an attempt.
