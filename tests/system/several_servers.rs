@@ -15,7 +15,11 @@ pub(crate) fn second_server(site: &TestSite) -> (Process, Cli) {
     let embedded = "database = { embedded = true, data_dir = \"db\" }";
     let host = site.path("db").canonicalize().unwrap();
     let url = format!("database.url = \"host={} user=cavs dbname=cavs\"", host.display());
-    let text = fs::read_to_string(site.path("server.toml")).unwrap();
+    let mut text = fs::read_to_string(site.path("server.toml")).unwrap();
+    // The first one may have ports that it keeps.
+    for port in [site.api_port(), site.device_port()] {
+        text = text.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0");
+    }
     fs::write(site.path("second.toml"), text.replace(embedded, &url)).unwrap();
     site.start_another_server("second")
 }
