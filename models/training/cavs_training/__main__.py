@@ -14,7 +14,7 @@ from .paths import PACK, work
 STEPS = ("renders", "embedder", "detector", "refiner", "liveness", "pack", "calibrate", "evaluate", "card")
 MORE = ("labels", "together")
 SOURCES = {"faces": "faces.npy", "renders": "renders.npy"}
-VERSION = "6"
+VERSION = "7"
 
 
 def together(minutes: float, kept: int) -> None:

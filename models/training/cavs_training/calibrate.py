@@ -1,5 +1,6 @@
 """Thresholds from the similarities of faces that training never saw, through the whole pack, and the errors to expect."""
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ SAME_PERSON = 0.5
 TABLE = (100_000, 30_000, 10_000, 3000, 1000, 300, 100, 30, 10)
 #: Pixels around an aligned face, its rim continued: detectors look for faces in something.
 ROOM = 48
+#: Faces that the detector is less sure of are measured as well: they are the harder ones, and which of them there are must
+#: not follow from how far its scores were moved.
+LEAST_SCORE = "0.3"
 
 
 def _pictures() -> list[Path]:
@@ -39,7 +43,7 @@ def _pictures() -> list[Path]:
 def _embeddings(pack: Path, pictures: list[Path]) -> dict[str, np.ndarray]:
     """Of the face in the middle of each picture, where it is found."""
     found = {}
-    for name, faces in analyze(pack, pictures).items():
+    for name, faces in analyze(pack, pictures, "--min-score", LEAST_SCORE).items():
         off = lambda f: abs(f["box"]["x"] + f["box"]["width"] / 2 - 104) + abs(f["box"]["y"] + f["box"]["height"] / 2 - 104)
         best = min(faces, key=off, default=None)
         if best is not None and off(best) < 60 and best["quality"]["landmark_confidence"] >= 50:
@@ -80,7 +84,10 @@ def write(pack: Path, teachers: Path, genuine: tuple[float, float], liveness: fl
     pairs = pairs[pairs > -1]
     accept = threshold_for(similar, ACCEPTED, 300)
     # Where at most one in a hundred of the held-out upright faces is below, spoilt as cameras spoil them.
-    upright = load(work("refiner.pt"))["figures"]["spoilt"]["threshold"]
+    if work("refiner.pt").exists():
+        upright = load(work("refiner.pt"))["figures"]["spoilt"]["threshold"]
+    else:
+        upright = tomllib.loads((pack / "pack.toml").read_text())["thresholds"]["upright"]
     lines = [
         "[thresholds]", f"accept = {accept:.3f}", f"review = {threshold_for(similar, REVIEWED, 300):.3f}", "margin = 0.05",
         f"track = {threshold_for(similar, JOINED, 30):.3f}", f"upright = {upright:.3f}",

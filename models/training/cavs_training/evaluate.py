@@ -20,9 +20,9 @@ from .teachers import Finder, centres
 SAME_PERSON = ("stock-emotions-a", "stock-emotions-b", "person-vlado")
 
 
-def analyze(pack: Path | None, pictures: list[Path]) -> dict[str, list[dict]]:
+def analyze(pack: Path | None, pictures: list[Path], *options: str) -> dict[str, list[dict]]:
     """Faces of each picture, largest first."""
-    command = [*cargo_run(), "-p", "cavs-edge-agent", "--", "analyze", "--embeddings", "--files-from", "-"]
+    command = [*cargo_run(), "-p", "cavs-edge-agent", "--", "analyze", "--embeddings", "--files-from", "-", *options]
     if pack is not None:
         command += ["--pack", str(pack.resolve())]
     listed = "\n".join(str(p) for p in pictures)

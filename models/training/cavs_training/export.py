@@ -1,5 +1,6 @@
 """Checkpoints to ONNX, and from there to the pack by the project's own importer."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,12 +34,16 @@ def _onnx(model: torch.nn.Module, example: torch.Tensor, file: str, outputs: lis
 
 
 def _embedder() -> str:
+    if not work("embedder.pt").exists():
+        return _teacher("mobilefacenet_y1")
     student = Student()
     student.load_state_dict(torch.load(work("embedder.pt"), map_location="cpu")["student"])
     return _onnx(student, torch.zeros(1, 3, 112, 112), "embedder.onnx", ["embedding"])
 
 
 def _detector() -> str:
+    if not work("detector.pt").exists():
+        return _teacher("yunet_n_dynamic")
     detector = Detector()
     detector.load_state_dict(torch.load(work("detector.pt"), map_location="cpu")["detector"])
     detector = balanced(detector)
@@ -47,7 +52,7 @@ def _detector() -> str:
 
 
 def _refiner() -> list[str]:
-    """Options of the importer; nothing where no refiner was trained."""
+    """Options of the importer."""
     if not work("refiner.pt").exists():
         return []
     saved = torch.load(work("refiner.pt"), map_location="cpu")
@@ -80,6 +85,26 @@ def _import(detector: str, embedder: str, name: str, license: str, source: str, 
     )
 
 
+def _tables(manifest: str) -> dict[str, str]:
+    """What `pack.toml` says, by network."""
+    tables, name = {"": ""}, ""
+    for line in manifest.splitlines(keepends=True):
+        if table := re.match(r"\[+(\w+)", line):
+            name = table[1]
+        tables[name] = tables.get(name, "") + line
+    return tables
+
+
+def _keep(names: list[str], made: Path) -> None:
+    """Networks that were not trained stay those of the pack that there is."""
+    new, old = (_tables((folder / "pack.toml").read_text()) for folder in (made, PACK))
+    for name in names:
+        for file in [*made.glob(f"{name}.*"), *PACK.glob(f"{name}.*")]:
+            (made / file.name).unlink() if file.parent == made else shutil.copyfile(file, made / file.name)
+        new[name] = old[name]
+    (made / "pack.toml").write_text("".join(new[name] for name in dict.fromkeys([*old, *new]) if name in new))
+
+
 def pack(version: str) -> None:
     """Writes `models/packs/cavs-nano`, with the thresholds of `calibration.toml` where it was made."""
     made, calibration = work("pack"), work("calibration.toml")
@@ -88,6 +113,9 @@ def pack(version: str) -> None:
     if calibration.exists():
         more += ["--calibration", str(calibration.resolve())]
     _import(_detector(), _embedder(), "cavs-nano", "MIT OR Apache-2.0", SOURCE, made, more)
+    kept = [name for name in ("detector", "refiner", "embedder") if not work(f"{name}.pt").exists()]
+    # Until they are calibrated anew.
+    _keep([*kept, *(("thresholds", "calibration") if kept and not calibration.exists() else ())], made)
     PACK.mkdir(parents=True, exist_ok=True)
     for file in made.iterdir():
         shutil.copyfile(file, PACK / file.name)

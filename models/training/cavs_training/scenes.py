@@ -7,17 +7,20 @@ it. A scene has no labels: training asks the teacher (`detector.py`), so a face 
 as hard for the student as it is for the teacher.
 """
 
+import contextlib
+import ctypes
 import io
 import multiprocessing
 import os
 import queue
 import shutil
+import string
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from . import crops
 from .paths import work
@@ -186,18 +189,90 @@ def _hand(rng: np.random.Generator, head: Image.Image, side: int) -> tuple[Image
     return hand.filter(blur).resize((side, side), Image.BOX), mask.filter(blur).resize((side, side), Image.BOX)
 
 
+def _from_behind(rng: np.random.Generator, head: Image.Image, side: int) -> tuple[Image.Image, Image.Image]:
+    """A head that looks away: hair alone, sometimes with ears and a neck, and the mask of what it covers."""
+    w, h = head.size
+    top = rng.uniform(0, 0.12) * h
+    hair = head.crop((int(0.25 * w), int(top), int(0.75 * w), int(top + rng.uniform(0.08, 0.2) * h))).resize((side, side), Image.BICUBIC)
+    skin = tuple(int(v) for v in np.asarray(head.resize((8, 8), Image.BOX), np.float32)[4, int(rng.integers(2, 6))] * rng.uniform(0.7, 1.0))
+    mask = Image.new("L", (side, side))
+    draw, cover = ImageDraw.Draw(hair), ImageDraw.Draw(mask)
+    inset, below = side * rng.uniform(0.05, 0.2), side * rng.uniform(0.75, 0.95)
+    if rng.random() < 0.6:
+        neck = (side * 0.33, below - side * 0.15, side * 0.67, side)
+        draw.rectangle(neck, skin), cover.rectangle(neck, 255)
+    if rng.random() < 0.6:
+        for x in (inset, side - inset):
+            ear = (x - side * 0.05, side * 0.42, x + side * 0.05, side * 0.62)
+            draw.ellipse(ear, skin), cover.ellipse(ear, 255)
+    cover.ellipse((inset, 0, side - inset, below), 255)
+    return hair, mask.filter(ImageFilter.GaussianBlur(side * rng.uniform(0.005, 0.03)))
+
+
+def _text(rng: np.random.Generator, side: int) -> tuple[Image.Image, Image.Image]:
+    """Letters and figures, as on banners, shirts and signs, and their mask."""
+    letters = np.array(list(string.ascii_letters + string.digits + "&%?!@#OQ08"))
+    lines = ["".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(rng.integers(1, 4))]
+    font = ImageFont.load_default(max(8, side // (1 + max(len(line) for line in lines) // 2)))
+    mask = Image.new("L", (side, side))
+    ImageDraw.Draw(mask).multiline_text((0, 0), "\n".join(lines), 255, font, spacing=1)
+    return Image.new("RGB", (side, side), tuple(int(c) for c in rng.integers(0, 256, 3))), mask.rotate(rng.normal(0, 12), Image.BILINEAR)
+
+
+def _body(rng: np.random.Generator, scene: Image.Image, head: Image.Image, size: float, x: int, y: int, heads: Heads, backgrounds: list[Image.Image]) -> None:
+    """Shoulders, cloth and arms below a head that will be pasted at that place."""
+    width, height = int(size * rng.uniform(1.2, 2.4)), int(size * rng.uniform(0.8, 2.5))
+    side, kind = max(width, height, 8), rng.random()
+    if kind < 0.45:
+        cloth = Image.new("RGB", (side, side), tuple(int(c) for c in rng.integers(0, 256, 3)))
+    elif kind < 0.75:
+        pictures = heads if rng.random() < 0.4 else backgrounds
+        cloth = _pattern(rng, pictures[rng.integers(len(pictures))], side)
+    else:
+        picture = backgrounds[rng.integers(len(backgrounds))]
+        part = int(rng.uniform(0.1, 0.6) * min(picture.size))
+        left, top = rng.integers(0, picture.width - part + 1), rng.integers(0, picture.height - part + 1)
+        cloth = picture.crop((left, top, left + part, top + part)).resize((side, side), Image.BILINEAR)
+    skin = np.asarray(head.resize((8, 8), Image.BOX), np.float32)[5, int(rng.integers(3, 5))]
+    skin = tuple(int(v) for v in skin * rng.uniform(0.75, 1.05))
+    draw = ImageDraw.Draw(cloth)
+    middle, reach = side / 2, size * rng.uniform(0.12, 0.3)
+    if rng.random() < 0.6:  # a neckline
+        draw.polygon([(middle - reach, 0), (middle + reach, 0), (middle, size * rng.uniform(0.1, 0.6))], skin)
+    if rng.random() < 0.25:  # a tie, buttons
+        draw.line((middle, 0, middle, height), tuple(int(c) for c in rng.integers(0, 256, 3)), max(1, int(size * rng.uniform(0.02, 0.12))))
+    if side > 24 and rng.random() < 0.2:
+        letters, where = _text(rng, side // 2)
+        cloth.paste(letters, (side // 4, side // 3), where)
+    for end in (-1, 1):
+        if rng.random() < 0.5:  # an arm, and a fist at its end
+            thick = max(2, int(size * rng.uniform(0.12, 0.25)))
+            elbow = (middle + end * width * rng.uniform(0.25, 0.5), height * rng.uniform(0.4, 0.9))
+            hand = (middle + rng.uniform(-0.4, 0.4) * width, height * rng.uniform(0.1, 0.8))
+            draw.line([(middle + end * width * 0.45, height * 0.2), elbow, hand], skin, thick, "curve")
+            draw.ellipse((hand[0] - thick, hand[1] - thick, hand[0] + thick, hand[1] + thick), skin)
+    mask = Image.new("L", (side, side))
+    ImageDraw.Draw(mask).rounded_rectangle((middle - width / 2, 0, middle + width / 2, height * 1.3), width * rng.uniform(0.15, 0.45), 255)
+    shade = (np.asarray(cloth, np.float32) * np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.5, 1.1), side)[None, :, None]).clip(0, 255)
+    scene.paste(Image.fromarray(shade.astype(np.uint8)), (x - side // 2, y + int(size * rng.uniform(0.25, 0.5))), mask)
+
+
 def _distract(rng: np.random.Generator, scene: Image.Image, heads: Heads, backgrounds: list[Image.Image]) -> None:
-    """Pastes what small detectors take for faces: scrambled faces, patterns, hands."""
+    """Pastes what small detectors take for faces: scrambled faces, patterns, hands, heads from behind, writing."""
     for _ in range(rng.integers(0, 14)):
-        side = int(np.exp(rng.uniform(np.log(20), np.log(300))))
+        side = int(np.exp(rng.uniform(np.log(16), np.log(300))))
         head, kind, mask = heads[rng.integers(len(heads))], rng.random(), None
-        if kind < 0.35:
+        if kind < 0.25:
             thing = _scrambled(rng, head, side)
-        elif kind < 0.65:
+        elif kind < 0.45:
             pictures = heads if rng.random() < 0.5 else backgrounds
             thing = _pattern(rng, pictures[rng.integers(len(pictures))], side)
-        else:
+        elif kind < 0.65:
             thing, mask = _hand(rng, head, side)
+        elif kind < 0.85:
+            thing, mask = _from_behind(rng, head, side)
+        else:
+            thing, mask = _text(rng, side)
         x, y = (int(v) for v in rng.integers(-side // 2, SIDE - side // 2, 2))
         scene.paste(thing, (x, y), mask)
 
@@ -255,24 +330,40 @@ def compose(
         _shapes(rng, scene)
     if rng.random() < 0.7:
         _distract(rng, scene, heads, backgrounds)
-    pick = lambda: heads[rng.integers(len(heads))]
+    clothed, turned = (0.8 if rng.random() < 0.6 else 0.0), (rng.uniform(0, 0.3) if rng.random() < 0.4 else 0.0)
+
+    def person(size: float, x: int, y: int) -> None:
+        head = heads[rng.integers(len(heads))]
+        if rng.random() < clothed:
+            _body(rng, scene, head, size, x, y, heads, backgrounds)
+        if not rng.random() < turned:
+            _paste(rng, scene, head, size, x, y)
+        else:
+            side = max(10, int(size))
+            behind, mask = _from_behind(rng, head, side)
+            scene.paste(behind, (x - side // 2, y - side // 2), mask)
+
     kind = rng.random()
     if empty or kind < 0.12:
-        pass  # nobody
-    elif kind < 0.4:  # a crowd: rows of heads of about one size
-        size = float(np.exp(rng.uniform(np.log(22), np.log(140))))
+        if rng.random() < 0.5:  # nobody, but for clothes
+            for _ in range(rng.integers(1, 9)):
+                size = float(np.exp(rng.uniform(np.log(20), np.log(250))))
+                x, y = rng.integers(0, SIDE, 2)
+                _body(rng, scene, heads[rng.integers(len(heads))], size, int(x), int(y), heads, backgrounds)
+    elif kind < 0.5:  # a crowd: rows of heads of about one size
+        size = float(np.exp(rng.uniform(np.log(18), np.log(140))))
         apart = size * rng.uniform(0.75, 1.6)
         for row in range(int(SIDE / apart) + 1):
             for column in range(int(SIDE / apart) + 1):
                 if rng.random() < 0.7:
                     x = (column + 0.5 * (row % 2) + rng.normal(0, 0.12)) * apart
                     y = (row + rng.normal(0, 0.12)) * apart
-                    _paste(rng, scene, pick(), size * rng.uniform(0.8, 1.25), int(x), int(y))
+                    person(size * rng.uniform(0.8, 1.25), int(x), int(y))
     else:
         for _ in range(rng.integers(1, 13)):
             size = float(np.exp(rng.uniform(np.log(20), np.log(800))))
             x, y = rng.integers(0, SIDE, 2)
-            _paste(rng, scene, pick(), size, int(x), int(y))
+            person(size, int(x), int(y))
     if rng.random() < 0.15:
         scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.5)))
     if rng.random() < 0.15:
@@ -333,11 +424,22 @@ def processes() -> int:
     return int(os.environ.get("CAVS_PROCESSES", max(1, (os.cpu_count() or 2) - 2)))
 
 
-def _compose_for_ever(queue: multiprocessing.Queue, seed: tuple[int, ...]) -> None:
-    composer, count = Composer(), 0
+#: Scenes are handed over so many at a time, in one of so many places of memory that all processes share.
+AT_ONCE, PLACES = 4, 48
+
+
+def _compose_for_ever(memory: ctypes.Array, free: multiprocessing.Queue, ready: multiprocessing.Queue, seed: tuple[int, ...]) -> None:
+    composer, count, places = Composer(), 0, _places(memory)
     while True:
-        queue.put(np.stack([composer.scene((*seed, count, i)) for i in range(4)]))
+        found = np.stack([composer.scene((*seed, count, i)) for i in range(AT_ONCE)])
+        place = free.get()
+        places[place] = found.transpose(0, 3, 1, 2)
+        ready.put(place)
         count += 1
+
+
+def _places(memory: ctypes.Array) -> np.ndarray:
+    return np.frombuffer(memory, np.uint8).reshape(PLACES, AT_ONCE, 3, SIDE, SIDE)
 
 
 class Stream:
@@ -345,22 +447,30 @@ class Stream:
 
     def __init__(self, room: int, seed: int, at: torch.device) -> None:
         context = multiprocessing.get_context("spawn")
-        self.queue, self.made = context.Queue(16), 0
+        memory = context.RawArray(ctypes.c_uint8, PLACES * AT_ONCE * 3 * SIDE * SIDE)
+        self.places, self.free, self.ready, self.made = torch.from_numpy(_places(memory)), context.Queue(), context.Queue(), 0
+        for place in range(PLACES):
+            self.free.put(place)
+        self.beside = torch.cuda.Stream() if at.type == "cuda" else None
+        room = (room + AT_ONCE - 1) // AT_ONCE * AT_ONCE
         self.scenes = torch.empty((room, 3, SIDE, SIDE), dtype=torch.uint8, device=at)
         for index in range(processes()):
-            context.Process(target=_compose_for_ever, args=(self.queue, (3, seed, index)), daemon=True).start()
+            context.Process(target=_compose_for_ever, args=(memory, self.free, self.ready, (3, seed, index)), daemon=True).start()
 
     def take(self, least: int = 0) -> None:
         """Those that are ready; waits until there are at least so many."""
         while True:
             try:
-                found = self.queue.get(block=self.made < least)
+                place = self.ready.get(block=self.made < least)
             except queue.Empty:
                 return
-            for scene in torch.from_numpy(found).permute(0, 3, 1, 2):
-                self.scenes[self.made % len(self.scenes)].copy_(scene)
-                self.made += 1
-            if self.made >= least and self.queue.empty():
+            begun = self.made % len(self.scenes)
+            # Beside what the device computes; that a scene changes while it is seen does no harm.
+            with torch.cuda.stream(self.beside) if self.beside else contextlib.nullcontext():
+                self.scenes[begun : begun + AT_ONCE].copy_(self.places[place])
+            self.free.put(place)
+            self.made += AT_ONCE
+            if self.made >= least and self.ready.empty():
                 return
 
     def draw(self, count: int) -> torch.Tensor:
