@@ -19,7 +19,7 @@ use super::{
     format::{self, signed, unsigned},
 };
 use crate::{
-    clock::{ClockAnchor, EstimatedTime, Stamp},
+    clock::{ClockAnchor, EstimatedTime, Stamp, since_boot},
     watch::{WatchLog, WatchedPeriod, counted_back},
 };
 
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS watch_checkpoints (
     synchronised INTEGER NOT NULL,
     UNIQUE (boot_epoch, sequence)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS watch_losses (until_us INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS watch_losses (until_us INTEGER NOT NULL, before_ms INTEGER NOT NULL) STRICT;
 ";
 
 /// Reads everything once, so that damage which `quick_check` does not see is found when the spool is opened.
@@ -85,7 +85,8 @@ pub(super) fn begin(connection: &Connection) -> Result<(), SpoolError> {
          FROM (SELECT boot_epoch, max(complete_ms) AS ms FROM watch_checkpoints GROUP BY boot_epoch) complete
          WHERE complete.boot_epoch = watched_periods.boot_epoch AND end_ms > complete.ms;
          DELETE FROM watched_periods WHERE end_ms <= start_ms OR NOT EXISTS
-             (SELECT 1 FROM watch_checkpoints c WHERE c.boot_epoch = watched_periods.boot_epoch);",
+             (SELECT 1 FROM watch_checkpoints c WHERE c.boot_epoch = watched_periods.boot_epoch);
+         DELETE FROM watch_losses;",
     )?;
     Ok(())
 }
@@ -102,7 +103,7 @@ pub(super) fn note(
         add(transaction, boot_epoch, period)?;
     }
     let Some(complete) = complete_until else { return Ok(()) };
-    apply_losses(transaction, complete.wall.as_microsecond())?;
+    apply_losses(transaction, millis(complete.since_boot))?;
     let sql =
         "INSERT INTO watch_checkpoints (boot_epoch, sequence, complete_ms, complete_wall_us, synchronised)
                VALUES (?, ?, ?, ?, ?) ON CONFLICT (boot_epoch, sequence) DO UPDATE SET
@@ -156,23 +157,22 @@ fn add(transaction: &Transaction<'_>, boot_epoch: u64, period: &WatchedPeriod) -
 /// A sighting is given up before the server has it: what was watched up to its time proves nothing. `until` in
 /// milliseconds since 1970; `None` where nobody knows when it was.
 pub(super) fn mark_lost(transaction: &Transaction<'_>, until: Option<i64>) -> Result<(), SpoolError> {
-    let until = until.map(|millis| millis.saturating_add(1).saturating_mul(1000));
-    if let Some(until) = until {
-        // What was watched at its time may not be noted yet.
-        transaction.prepare_cached("INSERT INTO watch_losses (until_us) VALUES (?)")?.execute([until])?;
-    }
-    mark_lost_until(transaction, until.unwrap_or(i64::MAX))
+    let until = until.map_or(i64::MAX, |millis| millis.saturating_add(1).saturating_mul(1000));
+    // What was watched at its time may not be noted yet.
+    let sql = "INSERT INTO watch_losses (until_us, before_ms) VALUES (?, ?)";
+    transaction.prepare_cached(sql)?.execute([until, millis(since_boot())])?;
+    mark_lost_until(transaction, until)
 }
 
-/// Marks what was noted since a sighting was given up; of what is complete, nothing more will be noted.
-fn apply_losses(transaction: &Transaction<'_>, complete_us: i64) -> Result<(), SpoolError> {
+/// Marks what was noted since sightings were given up, until everything is noted that was captured before that.
+fn apply_losses(transaction: &Transaction<'_>, complete_ms: i64) -> Result<(), SpoolError> {
     let sql = "SELECT max(until_us) FROM watch_losses";
     let Some(until) = transaction.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?
     else {
         return Ok(());
     };
     mark_lost_until(transaction, until)?;
-    transaction.prepare_cached("DELETE FROM watch_losses WHERE until_us <= ?")?.execute([complete_us])?;
+    transaction.prepare_cached("DELETE FROM watch_losses WHERE before_ms <= ?")?.execute([complete_ms])?;
     Ok(())
 }
 

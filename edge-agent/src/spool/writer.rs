@@ -312,27 +312,28 @@ pub(super) fn make_room(
          WHERE evidence IS NOT NULL ORDER BY boot_epoch, sequence LIMIT 1)";
     const WORST_REPEAT: &str = "DELETE FROM sightings WHERE rowid =
         (SELECT rowid FROM sightings INDEXED BY repeats
-         WHERE repeat = 1 ORDER BY quality, boot_epoch, sequence LIMIT 1)";
+         WHERE repeat = 1 ORDER BY quality, boot_epoch, sequence LIMIT 1) RETURNING stored_at";
     const OLDEST_SIGHTING: &str = "DELETE FROM sightings WHERE rowid =
         (SELECT rowid FROM sightings ORDER BY boot_epoch, sequence LIMIT 1) RETURNING stored_at";
-    for (sql, count) in
-        [(OLDEST_EVIDENCE, &mut appended.lost_evidence), (WORST_REPEAT, &mut appended.lost_repeats)]
-    {
+    let mut statement = transaction.prepare_cached(OLDEST_EVIDENCE)?;
+    while format::status(transaction)?.bytes > max_bytes && statement.execute([])? > 0 {
+        appended.lost_evidence += 1;
+    }
+    let mut lost_others = 0;
+    let (mut lost_until, mut is_unknown) = (None, false);
+    for (sql, count) in [(WORST_REPEAT, &mut appended.lost_repeats), (OLDEST_SIGHTING, &mut lost_others)] {
         let mut statement = transaction.prepare_cached(sql)?;
-        while format::status(transaction)?.bytes > max_bytes && statement.execute([])? > 0 {
+        while format::status(transaction)?.bytes > max_bytes
+            && let Some(stored_at) = statement.query_row([], |row| row.get::<_, Option<i64>>(0)).optional()?
+        {
             *count += 1;
+            lost_until = lost_until.max(stored_at);
+            is_unknown |= stored_at.is_none();
         }
     }
-    let (mut lost_others, mut lost_until) = (0, None);
-    let mut statement = transaction.prepare_cached(OLDEST_SIGHTING)?;
-    while format::status(transaction)?.bytes > max_bytes
-        && let Some(stored_at) = statement.query_row([], |row| row.get::<_, Option<i64>>(0)).optional()?
-    {
-        lost_others += 1;
-        lost_until = Some(stored_at);
-    }
-    if let Some(stored_at) = lost_until {
-        watched::mark_lost(transaction, stored_at)?;
+    // Repeats, too: who stays in view from one session to the next is known to be there by them alone.
+    if is_unknown || lost_until.is_some() {
+        watched::mark_lost(transaction, lost_until.filter(|_| !is_unknown))?;
     }
     appended.lost = appended.lost_repeats + lost_others;
     note_losses(transaction, appended)

@@ -174,9 +174,10 @@ pub async fn serve_api(
         .add(SightingServiceServer::new(sightings::SightingApi::new(reviews, feed, shutdown.clone())));
     let transcoder = connect::Transcoder::new(&api.names, origins)?;
     let (routes, check) = (api.with_reflection()?, layer::UserCheck(accounts));
-    let front = Front { transcoder, request_ids: request_ids::RequestIds::new(answers)? };
-    let serving = serve(listener, API_HTTP, routes, check, Some(Arc::new(front)), shutdown.clone());
+    let front = Arc::new(Front { transcoder, request_ids: request_ids::RequestIds::new(answers)? });
+    let serving = serve(listener, API_HTTP, routes, check, Some(Arc::clone(&front)), shutdown.clone());
     tokio::join!(serving, health::follow(reporter, database, shutdown));
+    front.request_ids.finish().await;
     Ok(())
 }
 

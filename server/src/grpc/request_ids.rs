@@ -1,7 +1,7 @@
 //! Requests that carry an id of their own (AIP-155): whatever has a field `request_id` is done once, and a repeat
 //! gets the same answer. One place for all methods, before they see the request.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cavs_proto::FILE_DESCRIPTOR_SET;
@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::Frame;
 use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage, MessageDescriptor};
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -19,7 +21,7 @@ use super::{
     connect::{framed, unframed},
     layer::Caller,
 };
-use crate::requests::{Answers, Begun, RequestKey};
+use crate::requests::{Answers, Begun, GIVEN_UP, RequestKey};
 
 /// The field that makes a method one of those.
 const FIELD: &str = "request_id";
@@ -28,10 +30,20 @@ const LONGEST: usize = (4 << 20) + 16;
 /// When a request that is under way may be done.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Longest that such a request takes: what takes longer has no effect.
+const LIMIT: Duration = Duration::from_secs(60);
+// Nobody does again what may still be done.
+const _: () = assert!(LIMIT.as_secs() < GIVEN_UP.as_secs());
+/// Requests with an id that are under way at a time.
+const MOST: usize = 256;
+
 /// Does each request with an id once.
 pub(super) struct RequestIds {
     methods: HashMap<String, MessageDescriptor>,
     answers: Answers,
+    /// They go on without their callers.
+    tasks: TaskTracker,
+    places: Arc<Semaphore>,
 }
 
 impl RequestIds {
@@ -50,7 +62,8 @@ impl RequestIds {
                 (format!("/{}/{}", method.parent_service().full_name(), method.name()), method.input())
             })
             .collect();
-        Ok(Self { methods, answers })
+        let places = Arc::new(Semaphore::new(MOST));
+        Ok(Self { methods, answers, tasks: TaskTracker::new(), places })
     }
 
     /// Answers a request whose caller may call the method; `call` does it.
@@ -78,29 +91,55 @@ impl RequestIds {
         };
         let message = unframed(&whole).unwrap_or_default();
         let key = RequestKey::new(caller.site, caller.user, id, parts.uri.path(), message);
-        match self.answers.begin(&key).await? {
-            Begun::Answered(answer) => Ok(response(&answer)),
-            Begun::New => {
-                // Of a caller who goes away, what they asked for is done all the same, and its answer kept for them.
-                let (answers, call) = (self.answers.clone(), call(again(parts, whole)));
-                let doing = async move { done(&answers, &key, call.await).await };
-                tokio::spawn(doing.in_current_span()).await.map_err(|error| {
-                    tracing::error!(%error, "a request with an id failed");
-                    cavs_proto::status(ErrorReason::Internal, "an internal error")
-                })
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let message = "too many requests with an id at a time; try again";
+            return Err(cavs_proto::status_with_retry(ErrorReason::Overloaded, message, RETRY));
+        };
+        // Of a caller who goes away, what they asked for is done all the same, and its answer kept for them.
+        let (answers, call) = (self.answers.clone(), call(again(parts, whole)));
+        let doing = async move {
+            let _place = place;
+            once(&answers, &key, call).await
+        };
+        self.tasks.spawn(doing.in_current_span()).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a request with an id failed");
+            Err(cavs_proto::status(ErrorReason::Internal, "an internal error"))
+        })
+    }
+
+    /// Waits for what is under way; nothing more is asked for.
+    pub(super) async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Does a request, if nobody has done it.
+async fn once(
+    answers: &Answers,
+    key: &RequestKey,
+    call: impl Future<Output = Response<Body>>,
+) -> Result<Response<Body>, Status> {
+    match answers.begin(key).await? {
+        Begun::Answered(answer) => Ok(response(&answer)),
+        Begun::New => match timeout(LIMIT, call).await {
+            Ok(response) => Ok(done(answers, key, response).await),
+            Err(_) => {
+                let message = "the server could not answer in time; ask again with the same request_id";
+                Err(cavs_proto::status_with_retry(ErrorReason::CallTimeout, message, GIVEN_UP))
             }
-            Begun::UnderWay => {
-                let message = "the request of this id is under way, or its server stopped; try again";
-                Err(cavs_proto::status_with_retry(ErrorReason::RequestUnderWay, message, RETRY))
-            }
-            Begun::Other => {
-                let message = "request_id: another request had this id in the last 24 hours";
-                Err(cavs_proto::status(ErrorReason::RequestIdReused, message))
-            }
-            Begun::AnswerGone => {
-                let message = "the request of this id was done, and its answer is not kept any more";
-                Err(cavs_proto::status(ErrorReason::RequestIdReused, message))
-            }
+        },
+        Begun::UnderWay => {
+            let message = "the request of this id is under way, or its server stopped; try again";
+            Err(cavs_proto::status_with_retry(ErrorReason::RequestUnderWay, message, RETRY))
+        }
+        Begun::Other => {
+            let message = "request_id: another request had this id in the last 24 hours";
+            Err(cavs_proto::status(ErrorReason::RequestIdReused, message))
+        }
+        Begun::AnswerGone => {
+            let message = "the request of this id was done, and its answer is not kept any more";
+            Err(cavs_proto::status(ErrorReason::RequestIdReused, message))
         }
     }
 }

@@ -3,5 +3,5 @@
 mod service;
 mod store;
 
-pub use service::{Answers, Begun, RequestKey};
+pub use service::{Answers, Begun, GIVEN_UP, RequestKey};
 pub use store::AnswerStore;

@@ -16,7 +16,7 @@ use crate::{
 /// How long a repeat is known as one.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// After so long, a request that was not done was given up, as by a server that stopped: longer than any call takes.
-const GIVEN_UP: Duration = Duration::from_secs(120);
+pub const GIVEN_UP: Duration = Duration::from_secs(120);
 /// Longest answer that is kept, in bytes.
 const LONGEST: usize = 64 << 10;
 

@@ -64,7 +64,7 @@ impl Plan {
     /// A lesson in each of three rooms, one of which is cut off and one covered.
     #[must_use]
     pub fn short() -> Self {
-        let faults = vec![Fault::offline(0, 0), Fault::covered(1, 0)];
+        let faults = vec![Fault::offline(0, 0), Fault::covered(2, 0)];
         Self { rooms: 3, rounds: 1, lessons: 3, pace: Pace::of_seconds(), faults, erasure: None }
     }
 
@@ -114,14 +114,15 @@ pub fn play(plan: &Plan, cast: &Cast, directory: &Path) -> Verdict {
     let devices = rooms.into_iter().map(Room::stop).collect();
     say("a reviewer looks at what waits");
     let reviewer = Reviewer { plan, cast, lessons: &lessons };
-    println!("# {} sightings were reviewed", reviewer.review(&site));
+    verdict.reviewed = reviewer.review(&site);
     lessons.settle(&site);
     let marks = lessons.marks(&site);
     verdict.judge(plan, cast, &lessons, &marks);
 
     say("playing what was seen again, in another order, and twice");
     let history = History::read(&site, devices);
-    println!("# {history}");
+    println!("# {history}; {} of them were left to a person", verdict.reviewed);
+    verdict.sightings = history.sightings();
     assert_eq!(site.take_server().terminate(), Some(0));
     let again = history.play(&before, cast, &lessons, &reviewer);
     verdict.compare(plan, cast, &lessons, &marks, &again);
