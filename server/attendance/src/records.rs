@@ -16,6 +16,10 @@ pub struct Session {
     pub ends_at: Timestamp,
     /// The devices of its rooms.
     pub devices: BTreeMap<DeviceId, DeviceRole>,
+    /// When the last session before it ended in one of its rooms; not later than `starts_at`.
+    pub previous_end: Option<Timestamp>,
+    /// When the next one begins in one of its rooms; not before `ends_at`.
+    pub next_start: Option<Timestamp>,
 }
 
 /// All that is known of a session. The order of what is in it doesn't matter, nor whether something is in it twice.

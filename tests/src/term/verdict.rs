@@ -18,8 +18,7 @@ const MOST_REVIEWED: f64 = 25.0;
 /// The figures of a term.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// Marks that there should be, and those that are missing.
-    expected: usize,
+    /// Marks that are missing.
     lost: usize,
     /// Marks of people that were there, while their devices could see it.
     there: usize,
@@ -52,18 +51,17 @@ impl Verdict {
             };
             let is_blind = plan.faults.iter().any(|fault| blinds(&fault));
             for (number, presence) in &cast.film_of(lesson.room, lesson.round).presence {
-                self.expected += 1;
-                let Some(mark) = sheet.get(lessons.id_of(number)) else {
-                    self.lost += 1;
-                    continue;
-                };
-                // Nobody knows the face of who was erased.
+                // Who was erased is expected nowhere any more.
                 if plan
                     .erasure
                     .is_some_and(|(room, round)| number == cast.erased(room) && lesson.round > round)
                 {
                     continue;
                 }
+                let Some(mark) = sheet.get(lessons.id_of(number)) else {
+                    self.lost += 1;
+                    continue;
+                };
                 let mark = mark["mark"].as_str().unwrap();
                 let was_there = *presence != Presence::Absent;
                 // Who shows a card is not seen to go.

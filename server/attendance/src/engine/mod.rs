@@ -131,6 +131,17 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// Between two sessions of a room people stay on, and come early: a stay that doesn't reach into this one belongs to
+    /// the one before if it began in it, and to the next one if it began when coming to that one counts.
+    fn is_of_another_session(&self, sighting: &Sighting) -> bool {
+        let Session { starts_at, ends_at, previous_end, next_start, .. } = *self.session;
+        let is_of_previous = sighting.last_seen_at < starts_at
+            && previous_end.is_some_and(|previous_end| sighting.entered_at < previous_end);
+        let is_of_next = sighting.entered_at >= ends_at
+            && next_start.is_some_and(|start| sighting.entered_at >= earlier(start, self.policy.before()));
+        is_of_previous || is_of_next
+    }
+
     fn has(&self, role: DeviceRole) -> bool {
         self.session.devices.values().any(|device| *device == role)
     }
@@ -206,6 +217,9 @@ impl<'a> Person<'a> {
             if *role == DeviceRole::Entry && !context.has(DeviceRole::Inside) {
                 self.open.push((sighting, OpenReason::EnteredBefore));
             }
+            return;
+        }
+        if *role == DeviceRole::Inside && context.is_of_another_session(sighting) {
             return;
         }
         let policy = context.policy;

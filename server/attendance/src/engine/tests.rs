@@ -64,6 +64,8 @@ impl Case {
                 starts_at: at(0),
                 ends_at: at(60),
                 devices: devices.iter().map(|number| (device(*number), role(*number))).collect(),
+                previous_end: None,
+                next_start: None,
             },
             policy: Policy::default(),
             records: Records {
@@ -118,6 +120,40 @@ fn excuse(from: i64, until: i64) -> Excuse {
         starts_at: at(from),
         ends_at: at(until),
     }
+}
+
+#[test]
+fn what_belongs_to_the_sessions_before_and_after_is_theirs() {
+    let case = |stays: &[(i64, i64)]| {
+        let mut case = Case::new(&[INSIDE]).policy(|policy| {
+            (policy.leaving, policy.sightings) = (true, 1);
+            (policy.minutes_before, policy.minutes_after) = (10, 10);
+        });
+        case.session.previous_end = Some(at(-5));
+        case.session.next_start = Some(at(65));
+        for (index, (entered, left)) in stays.iter().enumerate() {
+            let stay = Sighting {
+                entered_at: at(*entered),
+                captured_at: at((entered + left) / 2),
+                last_seen_at: at(*left),
+                ..sighting(100 + index as u128, 1, INSIDE, 0)
+            };
+            case.records.sightings.push(stay);
+        }
+        case.mark()
+    };
+    // Who was in the lesson before and comes back late, is late; who stays is not.
+    assert_eq!(case(&[(-50, -4), (20, 60)]), Mark::Late);
+    assert_eq!(case(&[(-50, 30), (31, 60)]), Mark::Present);
+    assert_eq!(case(&[(-4, -2), (20, 60)]), Mark::Present, "who came for this one and was seen before it");
+    // Who goes and comes back for the next lesson has gone.
+    assert_eq!(case(&[(1, 30), (62, 75)]), Mark::LeftEarly);
+    assert_eq!(case(&[(1, 30), (40, 75)]), Mark::Present);
+    // Where nothing follows, who is seen after the end was there to the end.
+    let mut alone = Case::new(&[INSIDE]).policy(|policy| policy.leaving = true).seen(INSIDE, &[1, 30, 62]);
+    assert_eq!(alone.mark(), Mark::Present);
+    alone.session.next_start = Some(at(65));
+    assert_eq!(alone.mark(), Mark::LeftEarly);
 }
 
 #[test]

@@ -205,7 +205,9 @@ async fn renew_marks(
         }
     }
     let devices = write_windows(transaction, head, plan, now).await?;
-    let session = Session { starts_at: head.starts_at, ends_at: head.ends_at, devices };
+    let (previous_end, next_start) = neighbours(transaction, head).await?;
+    let (starts_at, ends_at) = (head.starts_at, head.ends_at);
+    let session = Session { starts_at, ends_at, devices, previous_end, next_start };
     let records = load_records(transaction, head, plan, &session).await?;
     let attendance = evaluate(&session, &plan.policy, &records, now);
     if is_final {
@@ -214,6 +216,24 @@ async fn renew_marks(
     let roster: BTreeSet<Uuid> = records.roster.iter().map(|student| student.uuid()).collect();
     write_marks(transaction, head, &attendance, &roster).await?;
     write_sheet(transaction, head, plan, &attendance, now).await
+}
+
+/// When the last session before this one ended in one of its rooms, and the next one begins there, within half a day.
+async fn neighbours(
+    transaction: &Transaction<'_>,
+    head: &SessionHead,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), DatabaseError> {
+    let sql = "SELECT max(c.ends_at) FILTER (WHERE c.ends_at <= $3), min(c.starts_at) FILTER (WHERE c.starts_at >= $4)
+        FROM class_sessions c
+        WHERE c.site_id = $1 AND c.id <> $2 AND c.state <> 'cancelled'
+            AND c.starts_at BETWEEN $3 - interval '12 hours' AND $4 + interval '12 hours'
+            AND EXISTS (SELECT FROM class_session_rooms mine JOIN class_session_rooms other
+                ON other.site_id = mine.site_id AND other.room_id = mine.room_id
+                WHERE mine.site_id = $1 AND mine.session_id = $2 AND other.session_id = c.id)";
+    let statement = transaction.prepare_cached(sql).await?;
+    let (site, session) = (head.site.uuid(), head.id.uuid());
+    let row = transaction.query_one(&statement, &[&site, &session, &head.starts_at, &head.ends_at]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// A session that has not begun says nothing, and nothing looks at it.
