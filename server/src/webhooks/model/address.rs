@@ -28,11 +28,26 @@ pub enum AddressRefused {
     /// It is of this machine or of a network that is not public.
     #[error("{0} is no public address; the operator can allow such (`webhooks.allow_private_addresses`)")]
     NotPublic(IpAddr),
+    /// A name leads to such. Not to which: that is for those who may look into the network.
+    #[error(
+        "what the host's name leads to is no public address; the operator can allow such (`webhooks.allow_private_addresses`)"
+    )]
+    NameNotPublic,
     /// Whoever stands between would read it.
     #[error(
         "http without TLS is for receivers on this machine; the operator can allow more (`webhooks.allow_http`)"
     )]
     NotEncrypted,
+}
+
+impl AddressRefused {
+    /// The same, of an address that a name led to.
+    pub(crate) const fn of_name(self) -> Self {
+        match self {
+            Self::NotPublic(_) | Self::NameNotPublic => Self::NameNotPublic,
+            Self::NotEncrypted => Self::NotEncrypted,
+        }
+    }
 }
 
 impl ReceiverPolicy {

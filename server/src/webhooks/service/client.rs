@@ -9,11 +9,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -37,10 +37,12 @@ use crate::{
     webhooks::{AddressRefused, AttemptOutcome, ReceiverPolicy, SigningSecret, WebhookUrl},
 };
 
-/// How long a receiver may take to be reached.
+/// How long a receiver may take to be reached, TLS and all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a receiver may take for all of it.
+/// How long a receiver may take until it says whether it has taken a message.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take for what it says beside.
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(2);
 /// Most of an answer that is read, so that its connection can be used again. Nothing of it is kept or shown.
 const READ: usize = 64 << 10;
 /// How long a connection is kept that nothing is sent on.
@@ -61,7 +63,7 @@ pub struct ReceiverClient {
     policy: ReceiverPolicy,
 }
 
-type Calls = Client<HttpsConnector<HttpConnector<CheckedResolver>>, Full<Bytes>>;
+type Calls = Client<TimedConnector, Full<Bytes>>;
 
 /// What is sent.
 pub struct Sent<'a> {
@@ -112,7 +114,7 @@ impl ReceiverClient {
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(connector.enable_http1().wrap_connector(tcp))
+                .build(TimedConnector(connector.enable_http1().wrap_connector(tcp)))
         };
         Ok(Self { encrypted: calls(true), plain: calls(false), policy })
     }
@@ -125,14 +127,8 @@ impl ReceiverClient {
 
     /// Sends a message once.
     pub async fn send(&self, message: Sent<'_>) -> AttemptOutcome {
-        let answer = tokio::time::timeout(CALL_LIMIT, self.call(message)).await;
-        match answer {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(problem)) => AttemptOutcome::Unanswered { problem },
-            Err(_) => AttemptOutcome::Unanswered {
-                problem: format!("did not answer within {} s", CALL_LIMIT.as_secs()),
-            },
-        }
+        let answer = self.call(message).await;
+        answer.unwrap_or_else(|problem| AttemptOutcome::Unanswered { problem })
     }
 
     async fn call(&self, Sent { url, id, body, secrets }: Sent<'_>) -> Result<AttemptOutcome, String> {
@@ -155,11 +151,11 @@ impl ReceiverClient {
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
         let calls = if is_encrypted { &self.encrypted } else { &self.plain };
-        let (head, answer) = calls.request(request).await.map_err(|error| deepest(&error))?.into_parts();
-        let begun = Instant::now();
-        // A receiver that says more, or says it slowly, has its connection closed.
-        let rest = Limited::new(answer, READ).collect();
-        let _read = tokio::time::timeout(CONNECT_LIMIT.saturating_sub(begun.elapsed()), rest).await;
+        let answer = tokio::time::timeout(CALL_LIMIT, calls.request(request)).await;
+        let answer = answer.map_err(|_| format!("did not answer within {} s", CALL_LIMIT.as_secs()))?;
+        let (head, answer) = answer.map_err(|error| deepest(&error))?.into_parts();
+        // A receiver that says more, or says it slowly, has its connection closed; what it has taken it has taken.
+        let _read = tokio::time::timeout(READ_LIMIT, Limited::new(answer, READ).collect()).await;
         let status = head.status.as_u16();
         if head.status.is_success() {
             return Ok(AttemptOutcome::Accepted { status });
@@ -178,6 +174,28 @@ fn deepest(error: &(dyn StdError + 'static)) -> String {
     }
     // Of ours, or of the system's; never of what a receiver has written.
     error.to_string().chars().take(200).collect()
+}
+
+/// Connects within the limit, with TLS: a connection is made to its end also where nobody waits for it any more.
+#[derive(Clone)]
+struct TimedConnector(HttpsConnector<HttpConnector<CheckedResolver>>);
+
+impl Service<Uri> for TimedConnector {
+    type Response = <HttpsConnector<HttpConnector<CheckedResolver>> as Service<Uri>>::Response;
+    type Error = Box<dyn StdError + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move {
+            let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
+            connected.map_err(|_| format!("is not reached within {} s", CONNECT_LIMIT.as_secs()))?
+        })
+    }
 }
 
 /// Resolves names to addresses that may be called: the very ones that are connected to.
@@ -207,7 +225,7 @@ impl Service<Name> for CheckedResolver {
                 .filter(|address| match policy.check(address.ip(), is_encrypted) {
                     Ok(()) => true,
                     Err(error) => {
-                        refused = Some(error);
+                        refused = Some(error.of_name());
                         false
                     }
                 })
@@ -292,9 +310,34 @@ mod tests {
         let (url, heard) = receiver("HTTP/1.1 200 OK\r\n\r\n").await;
         let problem = send(ReceiverPolicy::default(), &url).await.problem();
         assert!(problem.contains("is no public address"), "{problem}");
+        assert!(!problem.contains("127.0.0.1") && !problem.contains("::1"), "{problem}");
         assert!(!heard.is_finished());
         let stored = WebhookUrl::stored("https://127.0.0.1:1/").unwrap();
         assert!(send(ReceiverPolicy::default(), &stored).await.problem().contains("127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_is_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = vec![0; 4096];
+            assert!(stream.read(&mut heard).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n...").await.unwrap();
+            // Until the other side has enough.
+            while stream.read(&mut heard).await.is_ok_and(|read| read > 0) {}
+        });
+        let outcome = send(HERE, &WebhookUrl::stored(&url).unwrap()).await;
+        assert_eq!(outcome, AttemptOutcome::Accepted { status: 200 });
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_of_tls_is_not_reached() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        let outcome = send(HERE, &WebhookUrl::stored(&url).unwrap()).await;
+        assert_eq!(outcome.problem(), "is not reached within 5 s");
     }
 
     #[tokio::test]
