@@ -94,7 +94,7 @@ CREATE TABLE webhook_deliveries (
     CONSTRAINT webhook_deliveries_delivered CHECK ((state = 'delivered') = (delivered_at IS NOT NULL)),
     CONSTRAINT webhook_deliveries_webhook FOREIGN KEY (site_id, webhook_id) REFERENCES webhooks ON DELETE CASCADE
 );
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (site_id, webhook_id, due_at) WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (site_id, webhook_id, event, due_at) WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_listed ON webhook_deliveries (site_id, webhook_id, created_at DESC, id DESC);
 CREATE INDEX webhook_deliveries_state ON webhook_deliveries (site_id, webhook_id, state, created_at DESC, id DESC);
 CREATE INDEX webhook_deliveries_old ON webhook_deliveries (created_at);

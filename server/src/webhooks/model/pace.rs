@@ -1,5 +1,5 @@
-//! When what failed is tried again. A receiver that is down is asked for one delivery at a time, at growing intervals, and
-//! told all the rest once it is back; a delivery that it refuses while it takes others is tried at growing intervals of its
+//! When what failed is tried again. A receiver that is down is asked for one delivery of each type, at growing intervals,
+//! and told all the rest once it is back; a delivery that it refuses while it takes others is tried at growing intervals of its
 //! own, and given up after days.
 
 use std::time::Duration;
@@ -27,8 +27,9 @@ const PAUSES: [Duration; 11] = [
 const RESTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
 /// Rounds that failed before it is an outage and no single refusal.
 const OUTAGE: u32 = 3;
-/// A webhook is switched off that has taken nothing for so long, though it was tried.
-const GIVEN_UP: Duration = Duration::from_secs(5 * 24 * 3600);
+/// A webhook is switched off that has taken nothing for so long, though it was tried so often: days in which nothing
+/// happened are no failure of the receiver's.
+const GIVEN_UP: (Duration, u32) = (Duration::from_secs(5 * 24 * 3600), 24);
 
 /// What came of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +129,11 @@ pub(crate) const fn is_outage(failures: u32) -> bool {
     failures >= OUTAGE
 }
 
-/// Whether a webhook that has been failing since then is switched off.
+/// Whether a webhook that has failed in so many rounds since then is switched off.
 #[must_use]
-pub(crate) fn disables_after(failing_since: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(failing_since).unsigned_abs() >= GIVEN_UP && now > failing_since
+pub(crate) fn disables_after(failures: u32, failing_since: Timestamp, now: Timestamp) -> bool {
+    let (time, rounds) = GIVEN_UP;
+    failures >= rounds && now.duration_since(failing_since).unsigned_abs() >= time && now > failing_since
 }
 
 /// Up to a fifth more, so that what failed together does not come together again.
@@ -178,9 +180,11 @@ mod tests {
     #[test]
     fn days_of_failure_end_it() {
         let since = Timestamp::UNIX_EPOCH + 1.hour();
-        assert!(!disables_after(since, since + 119.hours()));
-        assert!(disables_after(since, since + 121.hours()));
+        assert!(!disables_after(99, since, since + 119.hours()));
+        assert!(disables_after(24, since, since + 121.hours()));
+        // Nothing happened meanwhile.
+        assert!(!disables_after(23, since, since + 500.hours()));
         // A clock that went back.
-        assert!(!disables_after(since + 500.hours(), since));
+        assert!(!disables_after(99, since + 500.hours(), since));
     }
 }

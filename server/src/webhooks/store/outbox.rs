@@ -8,7 +8,9 @@ use crate::db::DatabaseError;
 /// How long deliveries are kept that came to their end, and those that did not, in days.
 const KEPT_DAYS: (i32, i32) = (7, 30);
 /// Deliveries that are deleted in one statement.
-const DELETED: i64 = 5000;
+pub(super) const DELETED: i64 = 5000;
+/// Statements of a turn: what is left is the next one's.
+const DELETIONS: usize = 20;
 
 impl WebhookStore {
     /// Makes deliveries of some of what has happened, for the webhooks that want it now; whether there was so much that
@@ -17,10 +19,12 @@ impl WebhookStore {
     /// # Errors
     /// `Unavailable`, `TooSlow`.
     pub async fn note_events(&self, most: i64) -> Result<bool, DatabaseError> {
-        // One row a mark of a session that is final; those who have left the roster are none of it.
-        let sql = "WITH taken AS (
-                DELETE FROM webhook_outbox o USING (
-                    SELECT site_id, id FROM webhook_outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) t
+        // One row a mark of a session that is final; those who have left the roster are none of it. Webhooks stay until
+        // their deliveries are there.
+        let sql = "WITH batch AS MATERIALIZED (
+                SELECT site_id, id FROM webhook_outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+            ), taken AS (
+                DELETE FROM webhook_outbox o USING batch t
                 WHERE o.site_id = t.site_id AND o.id = t.id RETURNING o.*
             ), happened AS (
                 SELECT t.site_id, t.event, s.subject_id, s.student_id, t.details, t.happened_at
@@ -35,6 +39,7 @@ impl WebhookStore {
                 SELECT h.site_id, w.id, h.event, h.subject_id, h.student_id, h.details, h.happened_at
                 FROM happened h JOIN webhooks w
                     ON w.site_id = h.site_id AND w.is_active AND h.event = ANY(w.events)
+                FOR KEY SHARE OF w
             ) SELECT count(*) FROM taken";
         let client = self.db.client().await?;
         let statement = client.prepare_cached(sql).await?;
@@ -75,20 +80,24 @@ impl WebhookStore {
     /// # Errors
     /// `Unavailable`, `TooSlow`.
     pub async fn delete_old(&self) -> Result<u64, DatabaseError> {
-        let sql = "DELETE FROM webhook_deliveries d USING (
+        // What was taken after days is kept as long as what was taken at once.
+        let sql = "WITH old AS MATERIALIZED (
                 SELECT site_id, id FROM webhook_deliveries
                 WHERE created_at < now() - make_interval(days => $1)
-                    AND (state IN ('delivered', 'obsolete') OR created_at < now() - make_interval(days => $2))
-                ORDER BY created_at LIMIT $3) old
-            WHERE d.site_id = old.site_id AND d.id = old.id";
+                    AND (state IN ('delivered', 'obsolete')
+                            AND coalesce(delivered_at, created_at) < now() - make_interval(days => $1)
+                        OR created_at < now() - make_interval(days => $2))
+                ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
+            ) DELETE FROM webhook_deliveries d USING old WHERE d.site_id = old.site_id AND d.id = old.id";
         let (ended, any) = KEPT_DAYS;
         let mut deleted = 0;
-        loop {
+        for _ in 0..DELETIONS {
             let now = self.db.client().await?.execute(sql, &[&ended, &any, &DELETED]).await?;
             deleted += now;
             if now < DELETED.unsigned_abs() {
-                return Ok(deleted);
+                break;
             }
         }
+        Ok(deleted)
     }
 }

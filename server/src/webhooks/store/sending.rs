@@ -1,11 +1,11 @@
 //! Who sends, what is due, and what came of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cavs_types::{SiteId, WebhookDeliveryId, WebhookEvent, WebhookId};
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::WebhookStore;
@@ -16,6 +16,9 @@ use crate::{
         model::{disables_after, is_outage, next_due, rest_after},
     },
 };
+
+/// Webhooks of one site that are taken in one claim: others wait no longer because of its slow receivers.
+const OF_A_SITE: i64 = 4;
 
 /// What signs for a webhook, sealed, the newest first.
 pub type SealedSecrets = Vec<Vec<u8>>;
@@ -29,6 +32,8 @@ pub struct Claimed {
     pub id: WebhookId,
     /// Of this claim.
     pub lease: Uuid,
+    /// From when the lease counts, or a little earlier.
+    pub claimed_at: Instant,
     /// Where it is told.
     pub url: String,
     /// Whether it is told names of people.
@@ -65,7 +70,8 @@ pub struct DueDelivery {
 }
 
 impl WebhookStore {
-    /// Takes webhooks for which something is due, and which no other server has: those first that were told longest ago.
+    /// Takes webhooks for which something is due, and which no other server has: those first that were told longest ago,
+    /// and a few of a site.
     ///
     /// # Errors
     /// `Unavailable`, `TooSlow`.
@@ -75,38 +81,74 @@ impl WebhookStore {
         held: Duration,
         most: usize,
     ) -> Result<Vec<Claimed>, DatabaseError> {
-        let sql = "UPDATE webhooks w SET lease = $1, leased_until = now() + make_interval(secs => $2)
-            FROM (
-                SELECT c.site_id, c.id FROM webhooks c JOIN sites s ON s.id = c.site_id
+        let sql = "WITH ready AS (
+                SELECT c.site_id, c.id, row_number() OVER (PARTITION BY c.site_id
+                    ORDER BY greatest(c.last_success_at, c.last_failure_at) NULLS FIRST, c.id) AS place
+                FROM webhooks c JOIN sites s ON s.id = c.site_id
                 WHERE c.is_active AND s.archived_at IS NULL AND (c.leased_until IS NULL OR c.leased_until <= now())
                     AND (c.rests_until IS NULL OR c.rests_until <= now())
-                    AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.site_id = c.site_id
-                        AND d.webhook_id = c.id AND d.state = 'pending' AND d.due_at <= now())
+                    AND EXISTS (SELECT FROM unnest($4::text[]) AS e (event) CROSS JOIN LATERAL (
+                        SELECT FROM webhook_deliveries d WHERE d.site_id = c.site_id AND d.webhook_id = c.id
+                            AND d.event = e.event AND d.state = 'pending' AND d.due_at <= now() LIMIT 1) AS one)
+            ), free AS MATERIALIZED (
+                SELECT c.site_id, c.id FROM webhooks c JOIN ready r ON r.site_id = c.site_id AND r.id = c.id
+                WHERE r.place <= $5 AND c.is_active AND (c.leased_until IS NULL OR c.leased_until <= now())
                 ORDER BY greatest(c.last_success_at, c.last_failure_at) NULLS FIRST, c.id
-                LIMIT $3 FOR NO KEY UPDATE OF c SKIP LOCKED) AS free
-            WHERE w.site_id = free.site_id AND w.id = free.id
+                LIMIT $3 FOR NO KEY UPDATE OF c SKIP LOCKED
+            ) UPDATE webhooks w SET lease = $1, leased_until = now() + make_interval(secs => $2)
+            FROM free WHERE w.site_id = free.site_id AND w.id = free.id
             RETURNING w.site_id, w.id, w.url, w.include_names, w.secret, w.failures, w.failing_since,
                 w.last_success_at, CASE WHEN w.previous_until > now() THEN w.previous_secret END AS previous_secret";
         let client = self.db.client().await?;
         let statement = client.prepare_cached(sql).await?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let rows = client.query(&statement, &[&lease, &held.as_secs_f64(), &most]).await?;
-        rows.iter().map(|row| claimed(row, lease)).collect()
+        let claimed_at = Instant::now();
+        let rows = client
+            .query(&statement, &[&lease, &held.as_secs_f64(), &most, &all_events(), &OF_A_SITE])
+            .await?;
+        rows.iter().map(|row| claimed(row, lease, claimed_at)).collect()
     }
 
-    /// What is due of a webhook, the longest first.
+    /// What is due of a webhook: the longest of each type first, then the second of each, so that no type waits for
+    /// another one.
     ///
     /// # Errors
     /// `Unavailable`, `TooSlow`.
-    pub async fn due(&self, of: &Claimed, most: i64) -> Result<Vec<DueDelivery>, DatabaseError> {
-        let sql = "SELECT id, event, subject_id, student_id, details, happened_at, attempts, first_attempt_at
-                   FROM webhook_deliveries
-                   WHERE site_id = $1 AND webhook_id = $2 AND state = 'pending' AND due_at <= now()
-                   ORDER BY due_at LIMIT $3";
+    pub async fn due(
+        &self,
+        of: &Claimed,
+        of_each: i64,
+        most: i64,
+    ) -> Result<Vec<DueDelivery>, DatabaseError> {
+        // All types, not the webhook's: what waits stays due where it wants no more of them.
+        let sql = "SELECT d.* FROM unnest($3::text[]) AS e (event) CROSS JOIN LATERAL (
+                       SELECT id, event, subject_id, student_id, details, happened_at, attempts, first_attempt_at,
+                           due_at, row_number() OVER (ORDER BY due_at) AS place
+                       FROM webhook_deliveries
+                       WHERE site_id = $1 AND webhook_id = $2 AND event = e.event AND state = 'pending'
+                           AND due_at <= now()
+                       ORDER BY due_at LIMIT $4) AS d
+                   ORDER BY d.place, d.due_at LIMIT $5";
         let client = self.db.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let rows = client.query(&statement, &[&of.site.uuid(), &of.id.uuid(), &most]).await?;
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&of.site.uuid(), &of.id.uuid(), &all_events(), &of_each, &most];
+        let rows = client.query(&statement, &parameters).await?;
         rows.iter().map(due).collect()
+    }
+
+    /// Lets a webhook go that could not be told by a fault of this server's, or of what it has read; it rests.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn let_go(&self, of: &Claimed) -> Result<(), DatabaseError> {
+        let sql = "UPDATE webhooks SET lease = NULL, leased_until = NULL,
+                       rests_until = now() + interval '1 minute', last_failure_at = now(),
+                       last_error = 'the server could not read what is to be told'
+                   WHERE site_id = $1 AND id = $2 AND lease = $3";
+        let client = self.db.client().await?;
+        client.execute(sql, &[&of.site.uuid(), &of.id.uuid(), &of.lease]).await?;
+        Ok(())
     }
 
     /// Notes what came of a round, and lets the webhook go. Why it is switched off, where it is.
@@ -119,11 +161,12 @@ impl WebhookStore {
         attempts: &[Attempt],
         obsolete: &[WebhookDeliveryId],
     ) -> Result<Option<String>, DatabaseError> {
-        let now = Timestamp::now();
         let is_taken = attempts.iter().any(|attempt| attempt.outcome.is_accepted());
-        let last_success_at = if is_taken { Some(now) } else { of.last_success_at };
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
+        // By the clock that writes when attempts were made.
+        let now: Timestamp = transaction.query_one("SELECT now()", &[]).await?.try_get(0)?;
+        let last_success_at = if is_taken { Some(now) } else { of.last_success_at };
         // Before its deliveries, as whoever deletes it does.
         lock(&transaction, of.site.uuid(), of.id.uuid()).await?;
         let outcomes: Vec<Outcome> =
@@ -225,7 +268,7 @@ async fn write_health(
     });
     let disabled = if attempts.iter().any(|attempt| attempt.outcome.is_gone()) {
         Some("the receiver wants nothing more: it answered 410".to_owned())
-    } else if failures > 0 && disables_after(failing_since, now) {
+    } else if disables_after(failures, failing_since, now) {
         let problem = problem.as_deref().unwrap_or_default();
         Some(format!("nothing was taken since {}: {problem}", failing_since.strftime("%Y-%m-%d %H:%M UTC")))
     } else {
@@ -256,12 +299,17 @@ async fn write_health(
     Ok((disabled == 1).then_some(reason))
 }
 
-fn claimed(row: &Row, lease: Uuid) -> Result<Claimed, DatabaseError> {
+fn all_events() -> Vec<&'static str> {
+    WebhookEvent::ALL.iter().map(|event| event.as_str()).collect()
+}
+
+fn claimed(row: &Row, lease: Uuid, claimed_at: Instant) -> Result<Claimed, DatabaseError> {
     let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
     Ok(Claimed {
         site: row.try_get::<_, Uuid>("site_id")?.into(),
         id: row.try_get::<_, Uuid>("id")?.into(),
         lease,
+        claimed_at,
         url: row.try_get("url")?,
         include_names: row.try_get("include_names")?,
         secrets: std::iter::once(row.try_get("secret")?).chain(previous).collect(),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::WebhookStore;
+use super::{WebhookStore, outbox::DELETED};
 use crate::{
     db::{Conditions, DatabaseError},
     page::{Page, PageRequest},
@@ -123,7 +123,7 @@ impl WebhookStore {
         seen: Option<WebhookVersion>,
         change: &WebhookChange,
     ) -> Result<bool, DatabaseError> {
-        // Active, or somewhere else: what was before says nothing any more.
+        // Active, or somewhere else: what was before says nothing any more, and neither does a round that is under way.
         let sql = "UPDATE webhooks SET url = coalesce($4, url), description = coalesce($5, description),
                        events = coalesce($6, events), include_names = coalesce($7, include_names),
                        is_active = coalesce($8, is_active),
@@ -132,6 +132,8 @@ impl WebhookStore {
                        failures = CASE WHEN $8 OR $4 IS NOT NULL THEN 0 ELSE failures END,
                        failing_since = CASE WHEN $8 OR $4 IS NOT NULL THEN NULL ELSE failing_since END,
                        rests_until = CASE WHEN $8 OR $4 IS NOT NULL THEN NULL ELSE rests_until END,
+                       lease = CASE WHEN $8 IS NULL AND $4 IS NULL THEN lease END,
+                       leased_until = CASE WHEN $8 IS NULL AND $4 IS NULL THEN leased_until END,
                        version = version + 1, updated_at = now()
                    WHERE site_id = $1 AND id = $2 AND ($3::bigint IS NULL OR version = $3)";
         let WebhookChange { url, description, events, include_names, is_active } = change;
@@ -150,10 +152,32 @@ impl WebhookStore {
     /// Deletes a webhook with its deliveries; false where it is not there.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `Unavailable`, `TooSlow`.
     pub async fn delete(&self, site: SiteId, id: WebhookId) -> Result<bool, DatabaseError> {
+        // There may be more than one statement has the time for. Those that a round holds go with the webhook.
+        let sql = "WITH batch AS MATERIALIZED (
+                SELECT site_id, id FROM webhook_deliveries WHERE site_id = $1 AND webhook_id = $2
+                LIMIT $3 FOR UPDATE SKIP LOCKED
+            ) DELETE FROM webhook_deliveries d USING batch WHERE d.site_id = batch.site_id AND d.id = batch.id";
+        loop {
+            let client = self.db.client().await?;
+            let deleted = client.execute(sql, &[&site.uuid(), &id.uuid(), &DELETED]).await?;
+            if deleted < DELETED.unsigned_abs() {
+                break;
+            }
+        }
         let sql = "DELETE FROM webhooks WHERE site_id = $1 AND id = $2";
         Ok(self.db.client().await?.execute(sql, &[&site.uuid(), &id.uuid()]).await? == 1)
+    }
+
+    /// Forgets secrets that sign no longer; how many.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn forget_secrets(&self) -> Result<u64, DatabaseError> {
+        let sql =
+            "UPDATE webhooks SET previous_secret = NULL, previous_until = NULL WHERE previous_until <= now()";
+        Ok(self.db.client().await?.execute(sql, &[]).await?)
     }
 
     /// Gives a webhook another secret; the one before signs, too, for so long. False where it is not there.
