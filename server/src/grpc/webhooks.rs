@@ -192,6 +192,10 @@ impl WebhookApi {
                 "description" => {
                     change.description = Some(NewWebhook::description("webhook.description", description)?);
                 }
+                // None stands for all where a webhook is made; here it would tell it more than before.
+                "events" if events.is_empty() => {
+                    return Err(ProtocolError::invalid("webhook.events", "must name one, at least"));
+                }
                 "events" => change.events = Some(events_from_wire("webhook.events", events)?),
                 "include_names" => change.include_names = Some(*include_names),
                 _ => change.is_active = Some(*active),

@@ -50,38 +50,57 @@ impl Heard {
 /// A receiver that answers what it is told to.
 struct Receiver {
     url: WebhookUrl,
-    status: Arc<AtomicU16>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    answers: Arc<Answers>,
+}
+
+/// What a receiver answers, and what it has heard.
+struct Answers {
+    status: AtomicU16,
+    /// Which it answers 400; empty for none.
+    refused: Mutex<&'static str>,
+    /// Whoever holds it has answers wait.
+    held: tokio::sync::Mutex<()>,
+    heard: Mutex<Vec<Heard>>,
 }
 
 impl Receiver {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://127.0.0.1:{}/hook", listener.local_addr().unwrap().port());
-        let (status, heard) = (Arc::new(AtomicU16::new(200)), Arc::new(Mutex::new(Vec::new())));
-        let (answered, noted) = (Arc::clone(&status), Arc::clone(&heard));
+        let answers = Arc::new(Answers {
+            status: AtomicU16::new(200),
+            refused: Mutex::default(),
+            held: tokio::sync::Mutex::default(),
+            heard: Mutex::default(),
+        });
+        let of_all = Arc::clone(&answers);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (status, heard) = (Arc::clone(&answered), Arc::clone(&noted));
-                tokio::spawn(async move {
-                    let received = receive(stream, status.load(Ordering::SeqCst)).await;
-                    heard.lock().unwrap().push(received);
-                });
+                let answers = Arc::clone(&of_all);
+                tokio::spawn(async move { receive(stream, &answers).await });
             }
         });
-        Self { url: WebhookUrl::new("url", &url, POLICY).unwrap(), status, heard }
+        Self { url: WebhookUrl::new("url", &url, POLICY).unwrap(), answers }
     }
 
     fn answers(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
+        self.answers.status.store(status, Ordering::SeqCst);
+    }
+
+    fn refuses(&self, event: WebhookEvent) {
+        *self.answers.refused.lock().unwrap() = event.as_str();
+    }
+
+    fn count(&self) -> usize {
+        self.answers.heard.lock().unwrap().len()
     }
 
     fn take(&self) -> Vec<Heard> {
-        std::mem::take(&mut *self.heard.lock().unwrap())
+        std::mem::take(&mut *self.answers.heard.lock().unwrap())
     }
 }
 
-async fn receive(mut stream: TcpStream, status: u16) -> Heard {
+async fn receive(mut stream: TcpStream, answers: &Answers) {
     let mut text = Vec::new();
     let head = loop {
         assert!(stream.read_buf(&mut text).await.unwrap() > 0);
@@ -98,14 +117,19 @@ async fn receive(mut stream: TcpStream, status: u16) -> Heard {
     while text.len() < head + length {
         assert!(stream.read_buf(&mut text).await.unwrap() > 0);
     }
-    let answer = format!("HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    stream.write_all(answer.as_bytes()).await.unwrap();
-    Heard {
+    let heard = Heard {
         id: header("webhook-id"),
         timestamp: header("webhook-timestamp").parse().unwrap(),
         signatures: header("webhook-signature"),
         body: text[head..].to_vec(),
-    }
+    };
+    let is_refused = heard.json()["type"] == *answers.refused.lock().unwrap();
+    let status = if is_refused { 400 } else { answers.status.load(Ordering::SeqCst) };
+    // Whoever has its answer finds it heard.
+    answers.heard.lock().unwrap().push(heard);
+    drop(answers.held.lock().await);
+    let answer = format!("HTTP/1.1 {status} So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
 fn new(receiver: &Receiver, events: &[WebhookEvent]) -> NewWebhook {
@@ -315,7 +339,7 @@ async fn one_server_at_a_time_sends_and_another_goes_on_for_one_that_is_gone() {
     let held = one.or(other).unwrap();
     assert!(claim(&store).await.is_none(), "two servers send");
     // It has sent, and is gone before it notes it.
-    let due = store.due(&held, 64).await.unwrap();
+    let due = store.due(&held, 64, 64).await.unwrap();
     assert_eq!(due.len(), 3);
     let expired = "UPDATE webhooks SET leased_until = now() - interval '1 second'";
     lesson.owner.batch_execute(expired).await.unwrap();
@@ -326,6 +350,75 @@ async fn one_server_at_a_time_sends_and_another_goes_on_for_one_that_is_gone() {
     app.deliverer.round(&held, &CancellationToken::new()).await.unwrap();
     assert!(receiver.take().is_empty());
     assert_eq!(states(&deliveries(app, id).await), [DeliveryState::Delivered; 3]);
+
+    // What an address answers after the webhook has another one says nothing of that.
+    lesson.see(4, 0, &[4]).await;
+    note(&store).await;
+    let held = claim(&store).await.unwrap();
+    let elsewhere = WebhookChange { url: Some(receiver.url.clone()), ..WebhookChange::default() };
+    app.webhooks.update(MAIN, id, None, &elsewhere).await.unwrap();
+    receiver.answers(410);
+    app.deliverer.round(&held, &CancellationToken::new()).await.unwrap();
+    assert_eq!(receiver.take().len(), 1);
+    let shown = app.webhooks.get(MAIN, id).await.unwrap();
+    assert!(shown.is_active && shown.health.failing_since.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_is_refused_keeps_no_other_waiting() {
+    let lesson = Lesson::start().await;
+    let (app, store) = (&lesson.app, WebhookStore::new(&lesson.database.store));
+    let receiver = Receiver::start().await;
+    let both = [WebhookEvent::SightingRecorded, WebhookEvent::DeviceStatusChanged];
+    let (id, _) = add(app, &new(&receiver, &both)).await;
+    receiver.refuses(WebhookEvent::SightingRecorded);
+    lesson.see(1, 0, &(0..30).collect::<Vec<_>>()).await;
+    assert!(round(app, &store).await);
+    assert!(app.webhooks.get(MAIN, id).await.unwrap().health.failing_since.is_some());
+    receiver.take();
+    // All of them were there before.
+    let set = "UPDATE devices SET status = 'maintenance'; UPDATE webhooks SET rests_until = NULL";
+    lesson.owner.batch_execute(set).await.unwrap();
+    assert!(round(app, &store).await);
+    let kinds = |heard: Vec<Heard>| -> Vec<String> {
+        heard.iter().map(|heard| heard.json()["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut heard = kinds(receiver.take());
+    heard.sort();
+    assert_eq!(heard, ["device.status_changed", "sighting.recorded"], "one of each");
+    let health = app.webhooks.get(MAIN, id).await.unwrap().health;
+    assert!(health.failing_since.is_none() && health.rests_until.is_none(), "{health:?}");
+    // And where it is not known to fail, what it takes is among the first.
+    lesson.owner.batch_execute("UPDATE devices SET status = 'active'").await.unwrap();
+    assert!(round(app, &store).await);
+    assert!(kinds(receiver.take()).contains(&"device.status_changed".to_owned()));
+    assert!(app.webhooks.get(MAIN, id).await.unwrap().health.failing_since.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_in_the_middle_of_a_round_is_told_no_more() {
+    let lesson = Lesson::start().await;
+    let (app, store) = (&lesson.app, WebhookStore::new(&lesson.database.store));
+    let receiver = Receiver::start().await;
+    add(app, &new(&receiver, &[WebhookEvent::SightingRecorded])).await;
+    lesson.see(1, 0, &(0..16).collect::<Vec<_>>()).await;
+    let held = receiver.answers.held.lock().await;
+    let erasing = async {
+        while receiver.count() < 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        app.students.erase(MAIN, lesson.students[0], lesson.teacher).await.unwrap();
+        drop(held);
+    };
+    let (told, ()) = tokio::join!(round(app, &store), erasing);
+    assert!(told);
+    let told: Vec<Value> =
+        receiver.take().iter().map(|heard| heard.json()["data"]["student"].take()).collect();
+    assert_eq!(told.len(), 16);
+    for (place, student) in told.iter().enumerate() {
+        let number = if place < 8 { json!("1") } else { Value::Null };
+        assert_eq!(student["number"], number, "{place}: {student}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -411,7 +504,11 @@ async fn secrets_are_sealed_rotate_and_outlive_keyrings() {
     let expected = [&second, &first].map(|secret| secret.sign(&heard.id, heard.timestamp, &heard.body));
     assert_eq!(signatures, expected);
     assert_eq!(heard.json()["type"], "webhook.test");
-    // The one before is over.
+    // The one before is kept until it is over.
+    assert_eq!(WebhookStore::new(&database.store).forget_secrets().await.unwrap(), 0);
+    let over = "UPDATE webhooks SET previous_until = now()";
+    owner.batch_execute(over).await.unwrap();
+    assert_eq!(WebhookStore::new(&database.store).forget_secrets().await.unwrap(), 1);
     app.webhooks.rotate(MAIN, id, Duration::ZERO).await.unwrap();
     app.webhooks.test(MAIN, id).await.unwrap();
     assert_eq!(receiver.take()[0].signatures.split(' ').count(), 1);
@@ -452,6 +549,9 @@ async fn silent_devices_are_noticed_by_one_server_once() {
     // Kept for a while, and no longer.
     assert_eq!(store.delete_old().await.unwrap(), 0);
     let old = "UPDATE webhook_deliveries SET created_at = now() - interval '8 days'";
+    lesson.owner.batch_execute(old).await.unwrap();
+    assert_eq!(store.delete_old().await.unwrap(), 0, "they were taken just now");
+    let old = "UPDATE webhook_deliveries SET delivered_at = now() - interval '8 days'";
     lesson.owner.batch_execute(old).await.unwrap();
     assert_eq!(store.delete_old().await.unwrap(), 2);
 }
