@@ -362,6 +362,20 @@ async fn one_server_at_a_time_sends_and_another_goes_on_for_one_that_is_gone() {
     assert_eq!(receiver.take().len(), 1);
     let shown = app.webhooks.get(MAIN, id).await.unwrap();
     assert!(shown.is_active && shown.health.failing_since.is_none());
+
+    // Of one site a few at a time; what this server can't read rests, and says so.
+    for _ in 0..5 {
+        add(app, &new(&receiver, &[WebhookEvent::SightingRecorded])).await;
+    }
+    lesson.see(5, 0, &[5]).await;
+    note(&store).await;
+    let some = store.claim(Uuid::new_v4(), LEASE, 16).await.unwrap();
+    let others = store.claim(Uuid::new_v4(), LEASE, 16).await.unwrap();
+    assert_eq!((some.len(), others.len()), (4, 2));
+    store.let_go(&some[0]).await.unwrap();
+    assert!(claim(&store).await.is_none());
+    let health = app.webhooks.get(MAIN, some[0].id).await.unwrap().health;
+    assert!(health.rests_until.is_some() && health.last_error.contains("could not read"), "{health:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,10 +120,11 @@ impl WebhookStore {
         of_each: i64,
         most: i64,
     ) -> Result<Vec<DueDelivery>, DatabaseError> {
-        // All types, not the webhook's: what waits stays due where it wants no more of them.
+        // All types, not the webhook's: what waits stays due where it wants no more of them. By rows, as many are due at
+        // one time, and all of these would be read.
         let sql = "SELECT d.* FROM unnest($3::text[]) AS e (event) CROSS JOIN LATERAL (
                        SELECT id, event, subject_id, student_id, details, happened_at, attempts, first_attempt_at,
-                           due_at, row_number() OVER (ORDER BY due_at) AS place
+                           due_at, row_number() OVER (ORDER BY due_at ROWS UNBOUNDED PRECEDING) AS place
                        FROM webhook_deliveries
                        WHERE site_id = $1 AND webhook_id = $2 AND event = e.event AND state = 'pending'
                            AND due_at <= now()
