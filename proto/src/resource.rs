@@ -36,6 +36,7 @@ one_resource! {
     MarkExplanation explanation: CorrectMarkResponse DecideMarkProposalResponse ExplainMarkResponse
         WithdrawCorrectionResponse;
     Sheet sheet: CheckInResponse FinaliseSessionResponse GetSheetResponse TakeRollCallResponse;
+    CheckedIn check_in: CheckInWithCardResponse CheckInWithCodeResponse CheckInWithPinResponse;
     ClassSession session: CancelClassSessionResponse CreateClassSessionResponse GetClassSessionResponse
         ReinstateClassSessionResponse UpdateClassSessionResponse;
     ConfusablePair pair: CreateConfusablePairResponse;

@@ -1,9 +1,9 @@
 use cavs_types::{
-    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeliveryState,
-    DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat,
-    Mark, MatchKind, PendingCounts, PhotoConsent, ProtocolError, Quality, QueueOrder, RateBasis,
-    RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState, Verdict, WatchState,
-    WebhookEvent,
+    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, CredentialKind, Decision,
+    DeliveryState, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping,
+    ImportFormat, Mark, MatchKind, MatchScope, PendingCounts, PhotoConsent, ProtocolError, Quality,
+    QueueOrder, RateBasis, RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState,
+    Verdict, WatchState, WebhookEvent,
 };
 use thiserror::Error;
 
@@ -69,6 +69,8 @@ on_the_wire! {
     ConfusableKind { Twins Confused }
     EnrollmentGate { Off Standard Strict }
     MatchKind { Identify Verify }
+    MatchScope { Roster Site }
+    CredentialKind { Card Pin }
     PhotoConsent { Unknown Given Refused }
     ImportFormat { Csv Oneroster }
     Verdict { Approved Rejected Flagged }

@@ -103,7 +103,7 @@ async fn load(templates: u64) {
     let galleries = Galleries::open(setup, &db, keys, Arc::new(Metrics::default())).await.unwrap();
     let recognition = galleries.of(SiteId::from_uuid(MAIN)).await.unwrap();
     let loaded = begun.elapsed();
-    let answer = recognition.predict(&[&probe(face(3, 1000, DIMENSION))]).await.unwrap().remove(0);
+    let answer = recognition.identify(&probe(face(3, 1000, DIMENSION))).await.unwrap();
     let answered = begun.elapsed();
     assert_eq!(answer.predicted().map(|c| c.student), Some(id(3, 0).into()), "who was enrolled is found");
     let state = recognition.state();

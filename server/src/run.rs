@@ -343,6 +343,8 @@ async fn serve(
     tasks.spawn(async move { devices_changed.follow(until).await });
     let (feed, until) = (services.feed.clone(), shutdown.clone());
     tasks.spawn(async move { feed.follow(until).await });
+    let (expected, until) = (services.expected.clone(), shutdown.clone());
+    tasks.spawn(async move { expected.follow(until).await });
     let (marks, until) = (services.marks.clone(), shutdown.clone());
     tasks.spawn(async move { marks.run(until).await });
     let (marks, until) = (services.mark_feed.clone(), shutdown.clone());
@@ -358,6 +360,8 @@ async fn serve(
     tasks.spawn(async move { until.run_until_cancelled(forget_requests(&matching, &answers)).await });
     let (deliverer, until) = (services.deliverer.clone(), shutdown.clone());
     tasks.spawn(async move { deliverer.run(until).await });
+    let (late_matches, until) = (services.late_matches.clone(), shutdown.clone());
+    tasks.spawn(async move { late_matches.run(until).await });
     let (re_enrollment, until) = (services.re_enrollment.clone(), shutdown.clone());
     tasks.spawn(async move { re_enrollment.run(until).await });
     let until = shutdown.clone();

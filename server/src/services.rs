@@ -4,7 +4,8 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use crate::{
     attendance::{
-        Appeals, AttendanceStore, Corrections, Excuses, MarkFeed, MarksKeeper, Policies, Reports, Sheets,
+        Appeals, AttendanceStore, CheckIns, Corrections, Excuses, MarkFeed, MarksKeeper, Policies, Reports,
+        Sheets,
     },
     biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
@@ -14,9 +15,10 @@ use crate::{
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
     recognition::{Galleries, Vision},
     requests::Answers,
-    schedule::{Groups, Rooms, Sessions, Terms},
+    schedule::{Expected, Groups, Rooms, Sessions, Terms},
     sightings::{
-        CandidateTemplates, EvidencePolicy, Ingest, ReEnrollment, Reviews, SightingFeed, Statistics,
+        CandidateTemplates, EvidencePolicy, Ingest, LateMatches, ReEnrollment, Reviews, SightingFeed,
+        Statistics,
     },
     webhooks::{Deliverer, ReceiverClient, Webhooks},
 };
@@ -40,6 +42,7 @@ pub struct Services {
     pub(crate) rooms: Rooms,
     pub(crate) class_sessions: Sessions,
     pub(crate) sheets: Sheets,
+    pub(crate) check_ins: CheckIns,
     pub(crate) corrections: Corrections,
     pub(crate) excuses: Excuses,
     pub(crate) appeals: Appeals,
@@ -47,12 +50,14 @@ pub struct Services {
     pub(crate) reports: Reports,
     pub(crate) mark_feed: MarkFeed,
     pub(crate) marks: MarksKeeper,
+    pub(crate) expected: Expected,
     pub(crate) ingest: Ingest,
     pub(crate) reviews: Reviews,
     pub(crate) feed: SightingFeed,
     pub(crate) candidates: CandidateTemplates,
     pub(crate) statistics: Statistics,
     pub(crate) re_enrollment: ReEnrollment,
+    pub(crate) late_matches: LateMatches,
     pub(crate) matching: Matching,
     pub(crate) answers: Answers,
     pub(crate) webhooks: Webhooks,
@@ -117,9 +122,12 @@ impl Services {
         let students = Students::new(&people, &keys, &galleries, &maintenance);
         let devices_of_site = Devices::new(&people);
         let marks = AttendanceStore::new(&people, retention.sightings);
-        let sheets = Sheets::new(&marks);
+        let sheets = Sheets::new(&marks, &galleries);
+        let corrections = Corrections::new(&marks, &sheets);
         let reviews = Reviews::new(&people, &keys);
+        let late_matches = LateMatches::new(&background, &keys, &galleries, &reviews);
         let feed = SightingFeed::new(&people);
+        let expected = Expected::new(&devices);
         let matching = Matching::new(&people, &students, &galleries, &vision, match_calls);
         let enrollment = Enrollment::new(&people, &students, &keys, &galleries, &vision, enrollment);
         Self {
@@ -136,8 +144,10 @@ impl Services {
             device_streams: DeviceStreams::new(&devices, &galleries, &metrics),
             watch_reports: DeviceWatches::new(&devices),
             watches: DeviceWatches::new(&people),
-            ingest: Ingest::new(&devices, &keys, &galleries, evidence, &metrics, &feed),
-            corrections: Corrections::new(&marks, &sheets),
+            ingest: Ingest::new(&devices, &keys, &galleries, &expected, evidence, &metrics, &feed),
+            expected,
+            check_ins: CheckIns::new(&people, &marks, &corrections, &sheets, &keys),
+            corrections,
             excuses: Excuses::new(&marks),
             appeals: Appeals::new(&marks, &sheets),
             policies: Policies::new(&marks),
@@ -148,6 +158,7 @@ impl Services {
             reviews,
             feed,
             statistics: Statistics::new(&people),
+            late_matches,
             re_enrollment: ReEnrollment::new(&people, &galleries),
             matching,
             answers: Answers::new(&people, &keys),

@@ -121,17 +121,23 @@ impl Site {
         log_in(&self.cli, username, password);
     }
 
+    /// A command line on which nobody is logged in.
+    #[must_use]
+    pub fn anonymous_cli(&self, name: &str) -> Cli {
+        let directory = self.path(&format!("cli-of-{name}"));
+        fs::create_dir(&directory).unwrap();
+        let config = directory.join("config.toml");
+        fs::write(&config, "").unwrap();
+        Cli { config, ..self.cli.clone() }
+    }
+
     /// The command line of another user, logged in.
     ///
     /// # Panics
     /// It fails.
     #[must_use]
     pub fn cli_of(&self, username: &str, password: &str) -> Cli {
-        let directory = self.path(&format!("cli-of-{username}"));
-        fs::create_dir(&directory).unwrap();
-        let config = directory.join("config.toml");
-        fs::write(&config, "").unwrap();
-        let cli = Cli { config, ..self.cli.clone() };
+        let cli = self.anonymous_cli(username);
         log_in(&cli, username, password);
         cli
     }

@@ -7,7 +7,7 @@ use cavs_server::{
     people::{portrait, unlike_below},
     recognition::{ConfusablePairs, Match, Policy, Thresholds},
 };
-use cavs_types::{Decision, EnrollmentGate, StudentId};
+use cavs_types::{Decision, EnrollmentGate, MatchScope, StudentId};
 
 /// Least quality of templates and of accepted faces: the defaults of `enrollment.min_quality` and
 /// `recognition.min_quality`.
@@ -66,7 +66,8 @@ pub fn measure(pack: &Pack, photographs: &[Photograph]) -> Report {
         margin: thresholds.margin,
         liveness: None,
     };
-    let policy = Policy { thresholds, version: 0, min_quality: MIN_QUALITY.1 };
+    let (scope, scope_templates) = (MatchScope::Site, None);
+    let policy = Policy { thresholds, version: 0, min_quality: MIN_QUALITY.1, scope, scope_templates };
     let mut report = Report::default();
     let mut templates = Vec::new();
     let mut probes = Vec::new();

@@ -82,6 +82,7 @@ fn a_lesson_is_attended_and_explained() {
     // While it goes on, nobody is absent.
     let sheet = wait_for(&site, &session, &["present", "undetermined", "undetermined"]);
     assert_eq!(sheet["session"]["name"], "Maths");
+    assert!(sheet["false_matches"]["faces"].as_u64().unwrap() > 0, "{sheet:#}");
     // The server is away at the end; nothing is lost by that.
     site.take_server().kill();
     thread::sleep(Duration::from_secs(3));
@@ -179,4 +180,64 @@ fn a_lesson_is_attended_and_explained() {
     for words in ["7B Maths", "Room 1 (finalised)", "present *", "2 present, 1 excused"] {
         assert!(table.contains(words), "{words}: {table}");
     }
+}
+
+/// Who is not recognised by their face shows by themselves that they are there; the sheet does not say who.
+#[test]
+fn people_check_in_by_themselves() {
+    let site = TestSite::start();
+    let cli = site.cli.clone();
+    for number in ["1", "2", "3"] {
+        cli.json(&["students", "add", number, "--name", number]);
+    }
+    cli.json(&["groups", "add", "7B"]);
+    let yesterday = (Timestamp::now() - SignedDuration::from_hours(24)).strftime("%Y-%m-%d").to_string();
+    let members = ["groups", "members", "add", "7B", "1", "2", "3", "--from", &yesterday];
+    assert!(cli.run(&members).status.success());
+    cli.json(&["rooms", "add", "B12"]);
+    let now = Timestamp::now();
+    let (start, end) = (now.to_string(), (now + SignedDuration::from_mins(30)).to_string());
+    cli.json(&["sessions", "add", "7B", "--start", &start, "--end", &end, "--room", "B12"]);
+
+    // A phone: nobody is logged in there.
+    let pin = cli.json(&["students", "pin", "1"])["drawn_pin"].as_str().unwrap().to_owned();
+    let shown = cli.json(&["sessions", "code", "7B", "--once"]);
+    let code = shown["code"].as_str().unwrap();
+    let phone = site.anonymous_cli("phone");
+    let arguments = ["attendance", "code", code, "--number", "1", "--pin-stdin"];
+    let done = phone.run_with_input(&arguments, &pin);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(phone.run_with_input(&arguments, "000000").status.code(), Some(4), "a wrong PIN");
+    let picture = String::from_utf8(cli.run(&["sessions", "code", "7B", "--once"]).stdout).unwrap();
+    assert!(picture.contains('\u{2588}') && picture.contains("CAVS1."), "{picture}");
+
+    // A card reader, which may do nothing else.
+    cli.json(&["students", "card", "2", "04:A2:BF:11"]);
+    assert!(cli.fails(1, &["students", "card", "3", "04A2BF11"]).contains("another student"));
+    site.add_user("reader", "capture", PASSWORD);
+    let reader = site.cli_of("reader", PASSWORD);
+    let read = reader
+        .run_with_input(&["attendance", "card", "--room", "B12", "-o", "jsonl"], "04a2bf11\n\nFFFFFFFF\n");
+    let (told, refused) = (String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
+    assert!(
+        read.status.success() && told.lines().count() == 1 && refused.contains("nobody"),
+        "{told} {refused}"
+    );
+    assert!(!told.contains("\"2\""), "{told}");
+    reader.fails(4, &["attendance", "show", "7B"]);
+    let sheet = cli.json(&["attendance", "show", "7B"]);
+    assert_eq!(marks(&sheet), ["present", "present", "undetermined"]);
+
+    // Who only looks sees no difference; who may explain does.
+    site.add_user("viewer", "viewer", PASSWORD);
+    let viewer = site.cli_of("viewer", PASSWORD);
+    let sheet = viewer.json(&["attendance", "show", "7B"]);
+    assert!(
+        sheet["marks"].as_array().unwrap().iter().all(|mark| mark["last_seen_time"].is_null()),
+        "{sheet}"
+    );
+    viewer.fails(4, &["attendance", "explain", "7B", "2"]);
+    assert_eq!(cli.json(&["attendance", "explain", "7B", "2"])["check_in_ids"].as_array().unwrap().len(), 1);
+    cli.json(&["students", "card", "2", "--clear"]);
+    assert_eq!(cli.json(&["students", "card", "2"])["card_time"], Value::Null);
 }

@@ -9,6 +9,7 @@ pub mod enroll;
 mod from_device;
 pub mod gallery;
 pub mod groups;
+pub mod late;
 pub mod login;
 pub mod matches;
 pub mod models;

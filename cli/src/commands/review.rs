@@ -69,6 +69,9 @@ pub enum ReviewCommand {
     /// Say who somebody is whom the machine was sure of, without being told: accuracy is measured by that
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Faces that were taken for nobody and are like somebody who was enrolled since
+    #[command(subcommand)]
+    Late(super::late::LateCommand),
     /// List your own latest verdicts that are in force, newest first, at most 20
     Mine,
     /// Take back the verdict in force, so that the one before it counts again
@@ -325,6 +328,7 @@ pub(crate) async fn run(args: ReviewArgs, config: &Config, printer: &Printer) ->
         ReviewCommand::Release(args) => release(args, &api, printer).await,
         ReviewCommand::Assign(args) => assign(args, &api, printer).await,
         ReviewCommand::Audit(command) => audit(command, &api, printer).await,
+        ReviewCommand::Late(command) => super::late::run(&api, command, printer).await,
         ReviewCommand::Mine => mine(&api, printer).await,
         ReviewCommand::Undo(args) => undo(args, &api, printer).await,
         ReviewCommand::Bulk(args) => bulk(args, &api, printer).await,

@@ -1,6 +1,6 @@
 //! `cavs sessions`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use cavs_proto::{
     enum_to_wire, to_timestamp,
@@ -18,11 +18,15 @@ use crate::{
     config::Config,
     error::CliError,
     lookup,
+    output::Format,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
-    view::{PlannedSessionsView, SessionImportView, SessionList, SessionView},
+    view::{PlannedSessionsView, SessionCodeView, SessionImportView, SessionList, SessionView},
 };
+
+/// How long a code is shown at most.
+const CODE_SHOWN: Duration = Duration::from_secs(15);
 
 /// What `cavs sessions --help` says of sessions.
 pub(crate) const ABOUT_SESSIONS: &str = "A session is when a group is expected somewhere; attendance is taken of it. \
@@ -122,6 +126,15 @@ pub enum SessionsCommand {
     /// Add and change sessions as a file says
     #[command(after_help = ABOUT_IMPORT)]
     Import(Box<ImportArgs>),
+    /// Show the code of a session, anew every quarter of a minute: who is there checks in with it, their number and PIN
+    Code {
+        /// Its id, or the name of its group
+        #[arg(value_name = "SESSION", add = completion::groups())]
+        session: String,
+        /// Once; also where it is no table
+        #[arg(long)]
+        once: bool,
+    },
     /// Have a session not take place
     Cancel {
         /// Its id
@@ -348,6 +361,7 @@ pub(crate) async fn run(
             };
             api.one(api.class_sessions().update_class_session(request)).await?
         }
+        SessionsCommand::Code { session, once } => return code(&api, &session, once, printer).await,
         SessionsCommand::Cancel { session } => {
             let request = v1::CancelClassSessionRequest { session_id: session, etag: String::new() };
             api.one(api.class_sessions().cancel_class_session(request)).await?
@@ -432,6 +446,25 @@ async fn room_ids(api: &Api, rooms: &[String]) -> Result<Vec<String>, CliError> 
         ids.push(lookup::room(api, room).await?.id);
     }
     Ok(ids)
+}
+
+/// Shows codes until nobody looks any more.
+async fn code(api: &Api, session: &str, once: bool, printer: &Printer) -> Result<(), CliError> {
+    let session_id = super::attendance::session_id(api, session).await?;
+    loop {
+        let request = v1::CreateSessionCodeRequest { session_id: session_id.clone() };
+        let shown = SessionCodeView::from(api.call(api.check_ins().create_session_code(request)).await?);
+        if once || printer.format() != Format::Table {
+            return printer.report(&shown);
+        }
+        // The one before is not to be scanned any more.
+        if !printer.write("\x1b[2J\x1b[H")? || !printer.report_again(&shown)? {
+            return Ok(());
+        }
+        let wait = shown.renew_time.map(|at| at.duration_since(Timestamp::now()));
+        let wait = wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or(CODE_SHOWN);
+        tokio::time::sleep(wait.min(CODE_SHOWN)).await;
+    }
 }
 
 #[cfg(test)]

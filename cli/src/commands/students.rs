@@ -13,10 +13,12 @@ use cavs_proto::{
     v1::{self, import_students_request::Message},
 };
 use cavs_reports::csv_line;
-use cavs_types::{ImportFormat, PhotoConsent, StudentField};
+use cavs_types::{CredentialKind, ImportFormat, PhotoConsent, StudentField};
 use clap::builder::PossibleValue;
 use csv::Terminator;
+use secrecy::ExposeSecret;
 
+use super::login::read_password;
 use crate::{
     args::words,
     client::Api,
@@ -27,7 +29,7 @@ use crate::{
     lookup,
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
-    view::{ErasureView, ImportView, StudentErased, StudentList, StudentView},
+    view::{CredentialsView, ErasureView, ImportView, StudentErased, StudentList, StudentView},
 };
 
 /// Largest file that a server takes, in bytes.
@@ -106,6 +108,30 @@ pub enum StudentsCommand {
         /// What else is said of the student.
         #[command(flatten)]
         details: Details,
+    },
+    /// Note a student's card, or take it away; without either, say what they have
+    Card {
+        /// Number or id
+        #[arg(value_name = "STUDENT", add = completion::students())]
+        student: String,
+        /// Number of the card, as a reader gives it
+        #[arg(value_name = "CARD", conflicts_with = "clear")]
+        card: Option<String>,
+        /// Take the card away
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Have a PIN drawn for a student and told once, or take it away
+    Pin {
+        /// Number or id
+        #[arg(value_name = "STUDENT", add = completion::students())]
+        student: String,
+        /// Read the PIN from standard input, 6 to 12 digits, instead of having one drawn
+        #[arg(long, conflicts_with = "clear")]
+        pin_stdin: bool,
+        /// Take the PIN away
+        #[arg(long)]
+        clear: bool,
     },
     /// Have a student recognised no more, until they are active again; nothing is deleted
     Deactivate {
@@ -284,6 +310,12 @@ pub(crate) async fn run(
             };
             let student = api.one(api.students().update_student(request)).await?;
             printer.report(&StudentView::from(student))
+        }
+        StudentsCommand::Card { student, card, clear } => {
+            set_card(&api, &student, card, clear, printer).await
+        }
+        StudentsCommand::Pin { student, pin_stdin, clear } => {
+            set_pin(&api, &student, pin_stdin, clear, printer).await
         }
         StudentsCommand::Deactivate { student } => {
             let student_id = lookup::student(&api, &student).await?.id;
@@ -474,4 +506,51 @@ async fn wait_until_purged(
         done.erasure = Some(api.one(api.students().get_erasure(request)).await?);
     }
     Ok(())
+}
+async fn set_card(
+    api: &Api,
+    student: &str,
+    card: Option<String>,
+    clear: bool,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let student_id = lookup::student(api, student).await?.id;
+    if let Some(card_number) = card {
+        let request = v1::SetStudentCardRequest { student_id: student_id.clone(), card_number };
+        api.call(api.check_ins().set_student_card(request)).await?;
+    } else if clear {
+        take_away(api, &student_id, CredentialKind::Card).await?;
+    }
+    printer.report(&credentials(api, student_id).await?)
+}
+
+async fn set_pin(
+    api: &Api,
+    student: &str,
+    from_stdin: bool,
+    clear: bool,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let student_id = lookup::student(api, student).await?.id;
+    let mut drawn_pin = String::new();
+    if clear {
+        take_away(api, &student_id, CredentialKind::Pin).await?;
+    } else {
+        let pin = if from_stdin { read_password()?.expose_secret().to_owned() } else { String::new() };
+        let request = v1::SetStudentPinRequest { student_id: student_id.clone(), pin };
+        drawn_pin = api.call(api.check_ins().set_student_pin(request)).await?.drawn_pin;
+    }
+    printer.report(&CredentialsView { drawn_pin, ..credentials(api, student_id).await? })
+}
+
+async fn take_away(api: &Api, student_id: &str, kind: CredentialKind) -> Result<(), CliError> {
+    let (student_id, kind) = (student_id.to_owned(), enum_to_wire(kind));
+    let request = v1::DeleteStudentCredentialRequest { student_id, kind };
+    api.call(api.check_ins().delete_student_credential(request)).await?;
+    Ok(())
+}
+
+async fn credentials(api: &Api, student_id: String) -> Result<CredentialsView, CliError> {
+    let request = v1::GetStudentCredentialsRequest { student_id };
+    Ok(api.call(api.check_ins().get_student_credentials(request)).await?.into())
 }

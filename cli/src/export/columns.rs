@@ -2,7 +2,7 @@
 
 use cavs_proto::{enum_from_wire, from_timestamp, v1};
 use cavs_reports::{Cell, Kind};
-use cavs_types::{ClockTrust, Decision, Verdict};
+use cavs_types::{ClockTrust, Decision, MatchScope, Verdict};
 use jiff::Timestamp;
 
 /// A column.
@@ -43,6 +43,11 @@ columns! {
     margin: Real = |s: &v1::Sighting| s.prediction.as_ref().and_then(|p| p.margin).map(real);
     threshold: Real = |s: &v1::Sighting| s.prediction.as_ref().map(|p| real(p.threshold));
     threshold_version: Integer = |s: &v1::Sighting| s.prediction.as_ref().map(|p| i64::from(p.threshold_version));
+    scope: Text = |s: &v1::Sighting| {
+        let scope = s.prediction.as_ref().map(|p| enum_from_wire::<MatchScope>("", p.scope));
+        scope.and_then(Result::ok).map(|scope| scope.as_str().to_owned())
+    };
+    scope_templates: Integer = |s: &v1::Sighting| s.prediction.as_ref().and_then(|p| p.scope_templates).map(i64::from);
     pack_digest: Text = |s: &v1::Sighting| s.prediction.as_ref().and_then(|p| text(&p.pack_digest));
     verdict: Text = |s: &v1::Sighting| {
         s.review.as_ref().and_then(|r| enum_from_wire::<Verdict>("", r.verdict).ok()).map(|v| v.as_str().to_owned())

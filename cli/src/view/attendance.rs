@@ -1,7 +1,7 @@
 //! Marks, and what is said of them.
 
 use cavs_proto::v1;
-use cavs_types::{AppealState, CorrectionSource, Mark, PendingCounts, SessionState};
+use cavs_types::{AppealState, CorrectionSource, Decision, Mark, MatchScope, PendingCounts, SessionState};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -112,6 +112,33 @@ pub struct SheetView {
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluate_time: Option<Timestamp>,
+    /// How many faces are expected to be taken for somebody's whose they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub false_matches: Option<FalseMatchesView>,
+}
+
+/// How many faces are expected to be taken for somebody's whose they are not.
+#[derive(Debug, Serialize)]
+pub struct FalseMatchesView {
+    /// Faces that were seen.
+    pub faces: u64,
+    /// If all of them were strangers'; `null`: nobody can say.
+    pub at_most: Option<f64>,
+    /// Of those who are expected; `null` where nobody is.
+    pub roster: Option<ScopeRateView>,
+    /// Of everybody of the site.
+    pub site: ScopeRateView,
+}
+
+/// How often a stranger is accepted as one of some people.
+#[derive(Debug, Serialize)]
+pub struct ScopeRateView {
+    /// Of those people.
+    pub templates: u32,
+    /// The similarity that is accepted.
+    pub threshold: f32,
+    /// Strangers, of 1,000; `null`: nobody can say.
+    pub per_thousand: Option<f64>,
 }
 
 /// A person's word on a mark.
@@ -165,12 +192,35 @@ pub struct ExplanationView {
     pub rules: Vec<RuleView>,
     /// The sightings that prove it.
     pub sighting_ids: Vec<String>,
+    /// How the machine decided on those that are still kept.
+    pub sightings: Vec<ProvingSightingView>,
     /// The check-ins that prove it.
     pub check_in_ids: Vec<String>,
     /// All that people said of it.
     pub corrections: Vec<CorrectionView>,
     /// All that it has been.
     pub history: Vec<HistoryView>,
+}
+
+/// How the machine decided on a sighting.
+#[derive(Debug, Serialize)]
+pub struct ProvingSightingView {
+    /// UUID.
+    pub id: String,
+    /// RFC 3339.
+    pub capture_time: Option<Timestamp>,
+    /// `accepted`, `pending` or `unknown`.
+    pub decision: &'static str,
+    /// Cosine to the best candidate; `null` where there was none.
+    pub similarity: Option<f32>,
+    /// The similarity that would have been accepted.
+    pub threshold: f32,
+    /// Version of the thresholds.
+    pub threshold_version: u32,
+    /// Among whom the best candidate was judged: `roster` or `site`.
+    pub scope: &'static str,
+    /// Templates of those; `null` where nobody noted it.
+    pub scope_templates: Option<u32>,
 }
 
 /// A time in which somebody need not be there.
@@ -355,6 +405,34 @@ impl From<v1::Sheet> for SheetView {
             visitors: sheet.visitors.into_iter().map(Into::into).collect(),
             unproven: rules(sheet.unproven),
             evaluate_time: time(sheet.evaluate_time.as_ref()),
+            false_matches: sheet.false_matches.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::FalseMatches> for FalseMatchesView {
+    fn from(of: v1::FalseMatches) -> Self {
+        let rate = |of: v1::ScopeRate| ScopeRateView {
+            templates: of.templates,
+            threshold: of.threshold,
+            per_thousand: of.per_thousand,
+        };
+        let (roster, site) = (of.roster.map(rate), rate(of.site.unwrap_or_default()));
+        Self { faces: of.faces, at_most: of.at_most, roster, site }
+    }
+}
+
+impl From<v1::ProvingSighting> for ProvingSightingView {
+    fn from(sighting: v1::ProvingSighting) -> Self {
+        Self {
+            id: sighting.id,
+            capture_time: time(sighting.capture_time.as_ref()),
+            decision: word(sighting.decision, Decision::as_str),
+            similarity: sighting.similarity,
+            threshold: sighting.threshold,
+            threshold_version: sighting.threshold_version,
+            scope: word(sighting.scope, MatchScope::as_str),
+            scope_templates: sighting.scope_templates,
         }
     }
 }
@@ -394,6 +472,7 @@ impl From<v1::MarkExplanation> for ExplanationView {
             mark: explanation.mark.unwrap_or_default().into(),
             rules: rules(explanation.rules),
             sighting_ids: explanation.sighting_ids,
+            sightings: explanation.sightings.into_iter().map(Into::into).collect(),
             check_in_ids: explanation.check_in_ids,
             corrections: explanation.corrections.into_iter().map(Into::into).collect(),
             history: explanation.history.into_iter().map(Into::into).collect(),
@@ -568,13 +647,62 @@ impl Report for SheetView {
             let why = self.unproven.iter().map(|rule| format!("- {}", sanitised(&rule.text)));
             parts.push(format!("nobody is known to be absent, for:\n{}", why.collect::<Vec<_>>().join("\n")));
         }
+        parts.extend(self.false_matches.as_ref().and_then(FalseMatchesView::text));
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+impl FalseMatchesView {
+    /// In a line; nothing where nobody can say.
+    fn text(&self) -> Option<String> {
+        let at_most = self.at_most?;
+        // Below, the figure says no more than that it is small.
+        let at_most =
+            if at_most < 0.001 { "fewer than 0.001".to_owned() } else { format!("at most {at_most:.3}") };
+        let of = |rate: &ScopeRateView, of: &str| {
+            let per_thousand = rate.per_thousand.unwrap_or_default();
+            format!(
+                "{per_thousand:.2} of 1,000 strangers at {:.3} among {} templates of the {of}",
+                rate.threshold, rate.templates
+            )
+        };
+        let rates = self.roster.iter().map(|rate| of(rate, "roster")).chain([of(&self.site, "site")]);
+        Some(format!(
+            "expected false matches: {at_most}, if the {} faces seen were strangers' ({})",
+            self.faces,
+            rates.collect::<Vec<_>>().join("; ")
+        ))
+    }
+}
+
+impl ProvingSightingView {
+    /// In a line: what was decided, and by what.
+    fn text(&self, style: &Style) -> String {
+        let similarity = self.similarity.map(|similarity| format!(", {similarity:.3}")).unwrap_or_default();
+        let among = self.scope_templates.map(|count| format!(" ({count} templates)")).unwrap_or_default();
+        format!(
+            "{} {} {}{similarity}; accepted from {:.3} on, of the {}{among}, version {}",
+            clock(style, self.capture_time),
+            self.id,
+            self.decision,
+            self.threshold,
+            self.scope,
+            self.threshold_version
+        )
     }
 }
 
 impl Report for ExplanationView {
     fn table(&self, style: &Style) -> String {
         let mark = &self.mark;
+        // Those that are no longer kept have an id only.
+        let sightings: Vec<String> = self
+            .sighting_ids
+            .iter()
+            .map(|id| {
+                self.sightings.iter().find(|of| of.id == *id).map_or_else(|| id.clone(), |of| of.text(style))
+            })
+            .collect();
         let machine =
             if mark.machine_mark == mark.mark { String::new() } else { mark.machine_mark.replace('_', " ") };
         let facts_of_it = facts(
@@ -587,7 +715,7 @@ impl Report for ExplanationView {
                 ("first seen", moment(style, mark.first_seen_time)),
                 ("last seen", moment(style, mark.last_seen_time)),
                 ("minutes present", mark.minutes_present.to_string()),
-                ("sightings", self.sighting_ids.join("\n")),
+                ("sightings", sightings.join("\n")),
             ],
         );
         let why = self.rules.iter().map(|rule| format!("- {}", sanitised(&rule.text)));

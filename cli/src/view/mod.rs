@@ -3,11 +3,13 @@
 mod attendance;
 mod audit;
 mod certs;
+mod check_in;
 mod context;
 mod device;
 mod device_token;
 mod enrollment;
 mod gallery;
+mod late_match;
 mod layout;
 mod matching;
 mod pack;
@@ -37,6 +39,7 @@ pub use attendance::{
 };
 pub use audit::{AuditAnswered, AuditView};
 pub use certs::{CertificateView, DevSetView};
+pub use check_in::{CheckedInView, CredentialsView, SessionCodeView};
 pub use context::{ContextList, ContextView, SettingView, SettingsView};
 pub use device::{
     CoverageView, DeviceList, DeviceView, HealthView, HeartbeatView, ProxyView, RunningView, SettingsHistory,
@@ -50,6 +53,7 @@ pub use gallery::{
     CalibrationView, GalleryView, GraphView, SearchesView, SideView, SuggestionView, ThresholdChangeView,
     ThresholdList, ThresholdsView,
 };
+pub use late_match::{LateMatchList, LateMatchPolicyView, LateMatchView};
 pub use matching::{CandidateView as MatchCandidateView, IdentifiedView, MatchList, MatchView, VerifiedView};
 pub use pack::PackView;
 pub use pair::{PairList, PairView};

@@ -1,5 +1,5 @@
 use cavs_proto::v1;
-use cavs_types::{ClockTrust, Decision, Quality, Verdict};
+use cavs_types::{ClockTrust, Decision, MatchScope, Quality, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -117,6 +117,10 @@ pub struct PredictionView {
     pub threshold: f32,
     /// Version of the thresholds that decided.
     pub threshold_version: u32,
+    /// Among whom the best candidate was judged: `roster` or `site`.
+    pub scope: &'static str,
+    /// Templates of those; null where nobody noted it.
+    pub scope_templates: Option<u32>,
     /// SHA-256 of the model pack.
     pub pack_digest: String,
 }
@@ -237,6 +241,8 @@ impl From<v1::Prediction> for PredictionView {
             margin: prediction.margin,
             threshold: prediction.threshold,
             threshold_version: prediction.threshold_version,
+            scope: word(prediction.scope, MatchScope::as_str),
+            scope_templates: prediction.scope_templates,
             pack_digest: prediction.pack_digest,
         }
     }
@@ -327,7 +333,12 @@ impl SightingView {
             ("margin", of_prediction(|p| p.margin.map(similarity).unwrap_or_default())),
             (
                 "threshold",
-                of_prediction(|p| format!("{} (version {})", similarity(p.threshold), p.threshold_version)),
+                of_prediction(|p| {
+                    // Servers before there were rosters don't say.
+                    let known = MatchScope::ALL.iter().find(|scope| scope.as_str() == p.scope);
+                    let of = known.map(|scope| format!(" of the {scope}")).unwrap_or_default();
+                    format!("{}{of} (version {})", similarity(p.threshold), p.threshold_version)
+                }),
             ),
             ("quality", self.quality.map(|q| q.unified_score.to_string()).unwrap_or_default()),
             ("liveness", self.liveness.map(|live| format!("{live:.2}")).unwrap_or_default()),

@@ -318,7 +318,7 @@ impl From<v1::StudentRef> for StudentRefView {
 
 impl StudentRefView {
     /// In one line.
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         // An erased student has no name.
         format!("{} {}", self.number, self.name).trim_end().to_owned()
     }

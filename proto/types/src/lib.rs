@@ -19,9 +19,9 @@ pub use ids::{
 pub use quality::Quality;
 pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
-    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, Decision, DeliveryState,
-    DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping, ImportFormat,
-    MOST_RETENTION_DAYS, Mark, MatchKind, PendingCounts, PhotoConsent, PredictionReason, ProposalState,
-    QueueOrder, RateBasis, RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState,
-    StudentField, UnknownWord, Verdict, WatchState, WebhookEvent,
+    AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, CredentialKind, Decision,
+    DeliveryState, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping,
+    ImportFormat, MOST_RETENTION_DAYS, Mark, MatchKind, MatchScope, PendingCounts, PhotoConsent,
+    PredictionReason, ProposalState, QueueOrder, RateBasis, RetentionState, Role, RosterFormat,
+    SessionFormat, SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState, WebhookEvent,
 };

@@ -103,6 +103,24 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What somebody has to show who they are instead of their face.
+    CredentialKind, "kind of credential";
+    /// A card that a reader reads.
+    Card = "card",
+    /// A number that they know.
+    Pin = "pin",
+}
+
+vocabulary! {
+    /// Among whom a face's best candidate was judged.
+    MatchScope, "scope of a match";
+    /// Those expected in the room at the time.
+    Roster = "roster",
+    /// Everybody of the site.
+    Site = "site",
+}
+
+vocabulary! {
     /// In which order the queue is looked at.
     QueueOrder, "order of the queue";
     /// What waits longest.

@@ -11,8 +11,8 @@ use crate::{
     ranking::Ranking,
     store::{Scope, Search, Store},
     types::{
-        Answer, Applied, Candidate, Change, Counters, GalleryError, MAX_CANDIDATES, Query, Source, Stats,
-        StudentKey, Template, TemplateId,
+        Answer, Applied, Candidate, Change, Counters, GalleryError, MAX_CANDIDATES, Query, Roster, Source,
+        Stats, StudentKey, Template, TemplateId,
     },
 };
 
@@ -192,6 +192,10 @@ impl Gallery for ExactGallery {
 
     fn len(&self) -> usize {
         self.store().len()
+    }
+
+    fn templates_of(&self, roster: &Roster) -> usize {
+        self.store().templates_of(roster)
     }
 
     fn epoch(&self) -> u64 {

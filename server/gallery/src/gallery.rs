@@ -6,7 +6,8 @@ use cavs_types::{GalleryMode, Grouping};
 use crate::{
     Calibration, ExactGallery, HybridGallery,
     types::{
-        Answer, Applied, Candidate, Change, GalleryError, Query, Stats, StudentKey, Template, TemplateId,
+        Answer, Applied, Candidate, Change, GalleryError, Query, Roster, Stats, StudentKey, Template,
+        TemplateId,
     },
 };
 
@@ -72,6 +73,9 @@ pub trait Gallery: Send + Sync {
 
     /// Number of templates.
     fn len(&self) -> usize;
+
+    /// Number of templates of the students of a roster.
+    fn templates_of(&self, roster: &Roster) -> usize;
 
     /// Whether there is no template.
     fn is_empty(&self) -> bool {

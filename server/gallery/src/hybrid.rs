@@ -18,8 +18,8 @@ use crate::{
     graph::Graph,
     store::Search,
     types::{
-        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Query, Source,
-        Stats, StudentKey, TemplateId,
+        Answer, Applied, Candidate, Change, Counters, Decisive, GalleryError, GraphStats, Query, Roster,
+        Source, Stats, StudentKey, TemplateId,
     },
     worker::{Worker, WorkerControl},
 };
@@ -254,6 +254,10 @@ impl Gallery for HybridGallery {
 
     fn len(&self) -> usize {
         self.shared.exact.len()
+    }
+
+    fn templates_of(&self, roster: &Roster) -> usize {
+        self.shared.exact.templates_of(roster)
     }
 
     fn epoch(&self) -> u64 {

@@ -104,6 +104,12 @@ impl Store {
         Some((self.students[self.owner(row) as usize].key, self.code(row)))
     }
 
+    /// Number of templates of the students of a roster.
+    pub(crate) fn templates_of(&self, roster: &Roster) -> usize {
+        let students = roster.0.iter().filter_map(|key| self.numbers.get(key));
+        students.map(|number| self.students[*number as usize].rows.len()).sum()
+    }
+
     /// Bytes on the heap, by capacity.
     pub(crate) fn memory(&self) -> usize {
         use std::mem::size_of;
@@ -236,11 +242,7 @@ impl Store {
     fn is_few(&self, scope: Scope<'_>) -> bool {
         match scope {
             // A row costs about four times as much out of order.
-            Scope::Among(roster) => {
-                let students = roster.0.iter().filter_map(|key| self.numbers.get(key));
-                4 * students.map(|number| self.students[*number as usize].rows.len()).sum::<usize>()
-                    <= self.len
-            }
+            Scope::Among(roster) => 4 * self.templates_of(roster) <= self.len,
             Scope::Everyone | Scope::Except(_) => false,
         }
     }

@@ -82,6 +82,18 @@ impl Roster {
     pub fn contains(&self, student: StudentKey) -> bool {
         self.0.contains(&student)
     }
+
+    /// Whether nobody is on it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many are on it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl FromIterator<StudentKey> for Roster {

@@ -6,14 +6,16 @@ mod service;
 mod store;
 
 pub use model::{
-    Appeal, AppealDecision, AppealState, ExcusedTime, HistoryEntry, LateProposal, MarkCorrection,
-    MarkDetails, MarkFilter, MarkListed, MarkPosition, MarkedSession, NewAppeal, NewCheckIn, NewCorrection,
-    NewExcuse, PersonReport, PolicyOf, PolicyVersion, ProposalState, ReportDays, ReportHead, ReportSpan,
-    RoomReport, RoomUse, SessionHead, SessionPlan, SessionSheet, SheetMark, SheetReport, StoredPolicy,
+    Appeal, AppealDecision, AppealState, CardNumber, CheckInPlace, CredentialTimes, DecidedSighting,
+    ExcusedTime, FalseMatches, HistoryEntry, LateProposal, MarkCorrection, MarkDetails, MarkFilter,
+    MarkListed, MarkPosition, MarkedSession, NewAppeal, NewCheckIn, NewCorrection, NewExcuse, PersonReport,
+    Pin, PolicyOf, PolicyVersion, ReportDays, ReportHead, ReportSpan, RoomReport, RoomUse, SessionCode,
+    SessionHead, SessionPlan, SessionSheet, SheetMark, SheetReport, StoredPolicy, UnverifiedCode,
     VisitorSeen, WarningFilter, WarningReport, WarningRow, WeekMark, WeekOf, WeekReport, WeekRow, in_words,
     reason_text,
 };
 pub use service::{
-    Appeals, Corrections, Excuses, MarkFeed, MarkWatch, MarksKeeper, Policies, Reports, Sheets,
+    Appeals, CheckIns, Corrections, Excuses, MarkFeed, MarkNews, MarkWatch, MarksKeeper, Policies, Reports,
+    Sheets,
 };
 pub use store::AttendanceStore;

@@ -168,6 +168,21 @@ impl Key {
         tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Says of some bytes that whoever has the key has seen them, and nothing else. What is tagged begins with a zero, as
+    /// no name does.
+    #[must_use]
+    pub fn tag(&self, bytes: &[u8]) -> [u8; KEY_LEN] {
+        let mut tag = [0; KEY_LEN];
+        tag.copy_from_slice(hmac::sign(&self.names, bytes).as_ref());
+        tag
+    }
+
+    /// Whether a tag is of these bytes; it takes as long whichever of its bytes is wrong.
+    #[must_use]
+    pub fn verifies(&self, bytes: &[u8], tag: &[u8]) -> bool {
+        hmac::verify(&self.names, bytes, tag).is_ok()
+    }
+
     /// Encrypts; the result is a byte of format, the key's name, the nonce, the ciphertext and its tag.
     ///
     /// # Errors

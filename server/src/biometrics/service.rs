@@ -98,6 +98,23 @@ impl Keys {
         self.keyring.with(self.keyring.newest(), |key| key.seal(owner, plain))
     }
 
+    /// A tag of what holds for minutes, by an epoch of the keyring: all servers have the same.
+    ///
+    /// # Errors
+    /// `NoSuchEpoch`.
+    pub(crate) fn tag_passing(
+        &self,
+        epoch: u32,
+        bytes: &[u8],
+    ) -> Result<[u8; crate::biometrics::KEY_LEN], SealError> {
+        self.keyring.with(epoch, |key| Ok(key.tag(&passing(bytes))))
+    }
+
+    /// Whether a tag is one of [`Self::tag_passing`].
+    pub(crate) fn verifies_passing(&self, epoch: u32, bytes: &[u8], tag: &[u8]) -> bool {
+        self.keyring.with(epoch, |key| Ok(key.verifies(&passing(bytes), tag))).unwrap_or(false)
+    }
+
     /// Opens what [`Self::seal_passing`] has sealed.
     ///
     /// # Errors
@@ -356,4 +373,8 @@ impl Keys {
             count += store.rewrap(&rewrapped).await?;
         }
     }
+}
+/// What is tagged of what holds for minutes: no name begins so.
+fn passing(bytes: &[u8]) -> Vec<u8> {
+    [b"\0passing\0".as_slice(), bytes].concat()
 }

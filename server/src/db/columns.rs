@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use cavs_embedding::PackDigest;
+use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -17,6 +18,13 @@ pub(crate) fn read_text<T: FromStr>(
 ) -> Result<T, DatabaseError> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|_| DatabaseError::Damaged { table, column, value: text.to_owned() })
+}
+
+/// Reads the column `time_zone`: what the clocks of a site show.
+pub(crate) fn read_zone(row: &Row) -> Result<TimeZone, DatabaseError> {
+    let name: &str = row.try_get("time_zone")?;
+    let damaged = |_| DatabaseError::Damaged { table: "sites", column: "time_zone", value: name.to_owned() };
+    TimeZone::get(name).map_err(damaged)
 }
 
 /// Reads a JSON column.

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use self::connect::{Link, Links, RUNTIME_ROLE, WAIT_LIMIT};
 
 pub(crate) use batch::Batch;
-pub(crate) use columns::{read_digest, read_json, read_text, to_bigint, to_integer};
+pub(crate) use columns::{read_digest, read_json, read_text, read_zone, to_bigint, to_integer};
 pub use connect::{Address, External};
 pub use error::DatabaseError;
 pub(crate) use listen::Heard;

@@ -13,6 +13,8 @@ pub(super) enum Access {
     Role(Role),
     /// The same, where the site is not archived: the method changes something, or needs what is open.
     Active(Role),
+    /// As [`Self::Active`], of users whose role includes one of two.
+    ActiveEither(Role, Role),
 }
 
 /// Who may call the method of a path. What is not listed is nobody's.
@@ -90,6 +92,19 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.WebhookService", "TestWebhook" | "RedeliverWebhook") => admin,
         // Also where the site is archived: its secret is to be forgotten.
         ("cavs.v1.WebhookService", "DeleteWebhook") => Access::Role(Role::Admin),
+        // The code says which session it is, and the PIN who they are.
+        ("cavs.v1.CheckInService", "CheckInWithCode") => Public,
+        // A card reader or a kiosk has the role of programs, which may do nothing else.
+        ("cavs.v1.CheckInService", "CheckInWithCard" | "CheckInWithPin") => {
+            Access::ActiveEither(Role::Capture, Role::Reviewer)
+        }
+        ("cavs.v1.CheckInService", "CreateSessionCode") => Active(Role::Reviewer),
+        ("cavs.v1.CheckInService", "SetStudentCard" | "SetStudentPin") => admin,
+        ("cavs.v1.CheckInService", "DeleteStudentCredential") => admin,
+        ("cavs.v1.CheckInService", "GetStudentCredentials") => reviewer,
+        ("cavs.v1.LateMatchService", "GetLateMatchPolicy" | "ListLateMatches") => reviewer,
+        ("cavs.v1.LateMatchService", "DecideLateMatch") => Active(Role::Reviewer),
+        ("cavs.v1.LateMatchService", "UpdateLateMatchPolicy") => admin,
         ("cavs.v1.StatsService", "GetStats") => viewer,
         // A program with a camera of its own, or one that has faces: both have the role for that, and no other.
         ("cavs.v1.MatchService", "Identify" | "Verify") => Active(Role::Capture),

@@ -173,6 +173,8 @@ impl From<Sighting> for v1::Sighting {
                 margin: prediction.margin,
                 threshold: prediction.threshold,
                 threshold_version: prediction.threshold_version,
+                scope: enum_to_wire(prediction.scope),
+                scope_templates: prediction.scope_templates,
                 pack_digest: sighting.pack.to_string(),
             }),
             review: sighting.review.map(Into::into),

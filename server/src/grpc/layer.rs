@@ -139,8 +139,9 @@ impl Check for UserCheck {
                 parts.extensions.insert(Account { user: session.user, token });
                 return Ok(Standing::Known);
             }
-            Access::Role(role) => (role, false),
-            Access::Active(role) => (role, true),
+            Access::Role(role) => ([role; 2], false),
+            Access::Active(role) => ([role; 2], true),
+            Access::ActiveEither(one, other) => ([one, other], true),
         };
         let user = session.user.id;
         let found = session.site()?;
@@ -150,10 +151,12 @@ impl Check for UserCheck {
     }
 }
 
-/// Whether somebody with a role in a site may call a method there.
-fn permit(path: &str, found: &SiteRole, needed: Role, active: bool) -> Result<(), Status> {
-    if !found.role.includes(needed) {
-        return Err(insufficient(path, &format!("a role that includes {needed:?}")));
+/// Whether somebody with a role in a site, which has to include one of two, may call a method there.
+fn permit(path: &str, found: &SiteRole, needed: [Role; 2], active: bool) -> Result<(), Status> {
+    if !needed.iter().any(|needed| found.role.includes(*needed)) {
+        let [one, other] = needed;
+        let wanted = if one == other { format!("{one:?}") } else { format!("{one:?} or {other:?}") };
+        return Err(insufficient(path, &format!("a role that includes {wanted}")));
     }
     if active && found.site.archived_at.is_some() {
         let message = "the site was archived: it can be looked at, and nothing of it can be changed";

@@ -4,6 +4,7 @@
 mod access;
 mod attendance;
 mod auth;
+mod check_ins;
 mod class_sessions;
 mod connect;
 mod convert;
@@ -15,6 +16,7 @@ mod groups;
 mod health;
 mod heartbeat;
 mod ingest;
+mod late_matches;
 mod layer;
 mod matches;
 mod proxy_to_wire;
@@ -42,9 +44,10 @@ use cavs_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
         attendance_service_server::AttendanceServiceServer, auth_service_server::AuthServiceServer,
-        device_service_server::DeviceServiceServer, enrollment_service_server::EnrollmentServiceServer,
-        gallery_service_server::GalleryServiceServer, group_service_server::GroupServiceServer,
-        ingest_service_server::IngestServiceServer, match_service_server::MatchServiceServer,
+        check_in_service_server::CheckInServiceServer, device_service_server::DeviceServiceServer,
+        enrollment_service_server::EnrollmentServiceServer, gallery_service_server::GalleryServiceServer,
+        group_service_server::GroupServiceServer, ingest_service_server::IngestServiceServer,
+        late_match_service_server::LateMatchServiceServer, match_service_server::MatchServiceServer,
         report_service_server::ReportServiceServer, retention_service_server::RetentionServiceServer,
         review_service_server::ReviewServiceServer, room_service_server::RoomServiceServer,
         session_service_server::SessionServiceServer, sighting_service_server::SightingServiceServer,
@@ -131,6 +134,8 @@ pub async fn serve_api(
         matching,
         answers,
         sheets,
+        check_ins,
+        late_matches,
         corrections,
         excuses,
         appeals,
@@ -151,6 +156,8 @@ pub async fn serve_api(
         feed: mark_feed,
         shutdown: shutdown.clone(),
     };
+    let check_ins =
+        check_ins::CheckInApi { check_ins, keys: Arc::clone(&keys), refusals: listener.refusals() };
     let auth = auth::AuthApi::new(accounts.clone(), sites.clone(), keys, listener.refusals());
     let mut api = Api::default();
     api.add(health_service)
@@ -159,6 +166,8 @@ pub async fn serve_api(
         .add(StatsServiceServer::new(stats::StatsApi::new(statistics)))
         .add(StudentServiceServer::new(students::StudentApi::new(students)))
         .add(AttendanceServiceServer::new(attendance))
+        .add(CheckInServiceServer::new(check_ins))
+        .add(LateMatchServiceServer::new(late_matches::LateMatchApi(late_matches)))
         .add(TermServiceServer::new(terms::TermApi::new(terms)))
         .add(GroupServiceServer::new(groups::GroupApi::new(groups)))
         .add(RoomServiceServer::new(rooms::RoomApi::new(rooms)))

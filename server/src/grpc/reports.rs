@@ -3,7 +3,11 @@ use cavs_reports::{Rate, Tally};
 use cavs_types::ProtocolError;
 use tonic::{Request, Response, Status};
 
-use super::convert::{caller, optional_id, optional_name, required_id, student_ref};
+use super::{
+    attendance::hide_last_seen,
+    convert::{caller, optional_id, optional_name, required_id, student_ref},
+    layer::Caller,
+};
 use crate::{
     attendance::{
         MarkedSession, PersonReport, ReportDays, ReportHead, ReportSpan, Reports, RoomReport, RoomUse,
@@ -27,9 +31,11 @@ impl v1::report_service_server::ReportService for ReportApi {
         &self,
         request: Request<v1::GetSheetReportRequest>,
     ) -> Result<Response<v1::GetSheetReportResponse>, Status> {
-        let site = caller(&request)?.site;
+        let Caller { site, role, .. } = caller(&request)?;
         let session = required_id("session_id", &request.into_inner().session_id).map_err(status_of)?;
-        Ok(Response::new(self.0.sheet(site, session).await?.into()))
+        let mut response: v1::GetSheetReportResponse = self.0.sheet(site, session).await?.into();
+        hide_last_seen(role, response.sheet.iter_mut().flat_map(|sheet| sheet.marks.iter_mut()));
+        Ok(Response::new(response))
     }
 
     async fn get_week_report(
@@ -54,11 +60,13 @@ impl v1::report_service_server::ReportService for ReportApi {
         &self,
         request: Request<v1::GetPersonReportRequest>,
     ) -> Result<Response<v1::GetPersonReportResponse>, Status> {
-        let site = caller(&request)?.site;
+        let Caller { site, role, .. } = caller(&request)?;
         let v1::GetPersonReportRequest { student_id, days } = request.into_inner();
         let student = required_id("student_id", &student_id).map_err(status_of)?;
         let span = span_from_wire(days).map_err(status_of)?;
-        Ok(Response::new(self.0.person(site, student, span).await?.into()))
+        let mut response: v1::GetPersonReportResponse = self.0.person(site, student, span).await?.into();
+        hide_last_seen(role, response.marks.iter_mut().filter_map(|listed| listed.mark.as_mut()));
+        Ok(Response::new(response))
     }
 
     async fn get_warning_report(

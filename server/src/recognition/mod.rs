@@ -5,11 +5,12 @@ mod service;
 mod store;
 
 pub use model::{
-    Candidate, ConfusablePairs, HIGHEST_ACCEPT, Judged, Match, Policy, Prediction, Probe, RateEvidence,
-    RateReason, ThresholdChange, ThresholdVersion, Thresholds, ordered, wanted_rate,
+    Candidate, ConfusablePairs, ExpectedPeople, HIGHEST_ACCEPT, Judged, Match, Policy, Prediction, Probe,
+    RateEvidence, RateReason, RosterFirst, ScopeRate, ThresholdChange, ThresholdVersion, Thresholds, ordered,
+    wanted_rate,
 };
 pub use service::{
-    Calibrated, Galleries, GalleryReport, GalleryState, Looked, Recognition, RecognitionSetup, Suggestion,
-    Vision, VisionFailure,
+    Calibrated, Galleries, GalleryReport, GalleryState, Looked, Recognition, RecognitionSetup, Sought,
+    Suggestion, Vision, VisionFailure,
 };
 pub use store::ThresholdStore;

@@ -6,14 +6,15 @@ pub(crate) mod store;
 
 pub use model::{
     Accuracy, Audit, AuditAnswer, AuditCounts, AuditOutcome, BoundingBox, BulkReview, BulkReviewed,
-    CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, LATEST, MonthSimilarity, NewClaim,
-    NewReview, NewWithdrawal, Period, QueueFilter, QueuePosition, QueueRequest, Review, Sighting,
-    SightingAnswer, SightingCounts, SightingFilter, SightingKey, SightingPosition, Stats, StatsRequest,
-    Track, Withdrawal, needs_re_enrollment,
+    CapturedSighting, Claim, ClaimedBy, Clock, DeviceStats, EARLIEST, JudgedFace, LATEST, LateMatch,
+    LateMatchPosition, MonthSimilarity, NewClaim, NewReview, NewWithdrawal, Period, QueueFilter,
+    QueuePosition, QueueRequest, Review, Sighting, SightingAnswer, SightingCounts, SightingFilter,
+    SightingKey, SightingPosition, Stats, StatsRequest, Track, Withdrawal, late_match_days, late_match_list,
+    needs_re_enrollment,
 };
 pub(crate) use model::{MOST_AHEAD, MOST_BEHIND};
 pub use service::{
-    CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, RateCost, ReEnrollment, Reviews,
+    CandidateTemplates, DecisionCounts, EvidencePolicy, Ingest, LateMatches, RateCost, ReEnrollment, Reviews,
     SightingFeed, SightingWatch, Statistics, ThresholdEffect,
 };
 pub use store::{SightingStore, SightingToStore, StoreOutcome};

@@ -29,14 +29,14 @@ const NAMES: [&str; 4] = ["1", "2", "3", "9"];
 pub(super) struct Lesson {
     pub(super) database: TestDatabase,
     pub(super) app: Services,
-    store: AttendanceStore,
+    pub(super) store: AttendanceStore,
     pub(super) owner: tokio_postgres::Client,
     pub(super) teacher: UserId,
     pub(super) students: Vec<StudentId>,
     pub(super) device: DeviceId,
-    group: GroupId,
+    pub(super) group: GroupId,
     pub(super) session: ClassSessionId,
-    starts_at: Timestamp,
+    pub(super) starts_at: Timestamp,
 }
 
 impl Lesson {
@@ -80,7 +80,7 @@ impl Lesson {
     pub(super) async fn keep(&self) {
         loop {
             let now = Timestamp::now();
-            let mut sessions = self.store.queued().await.unwrap();
+            let mut sessions = self.store.queued(None).await.unwrap();
             sessions.extend(self.store.due(now).await.unwrap());
             if sessions.is_empty() {
                 return;
@@ -91,7 +91,7 @@ impl Lesson {
         }
     }
 
-    fn at(&self, minute: i64) -> Timestamp {
+    pub(super) fn at(&self, minute: i64) -> Timestamp {
         self.starts_at + SignedDuration::from_mins(minute)
     }
 
@@ -113,20 +113,20 @@ impl Lesson {
         self.owner.execute(sql, &[&site, &device, &self.at(65)]).await.unwrap();
     }
 
-    async fn marks(&self) -> Vec<SheetMark> {
+    pub(super) async fn marks(&self) -> Vec<SheetMark> {
         self.keep().await;
         self.app.sheets.sheet(MAIN, self.session).await.unwrap().marks
     }
 
-    async fn said(&self) -> Vec<Mark> {
+    pub(super) async fn said(&self) -> Vec<Mark> {
         self.marks().await.iter().map(|mark| mark.mark).collect()
     }
 
-    async fn details(&self, student: usize) -> MarkDetails {
+    pub(super) async fn details(&self, student: usize) -> MarkDetails {
         self.app.sheets.details(MAIN, self.session, self.students[student]).await.unwrap()
     }
 
-    async fn state(&self) -> SessionState {
+    pub(super) async fn state(&self) -> SessionState {
         self.app.sheets.sheet(MAIN, self.session).await.unwrap().session.state
     }
 
@@ -329,7 +329,7 @@ async fn nothing_that_is_committed_is_missed_by_those_who_keep_marks() {
         let (feed, stop) = (lesson.app.mark_feed.clone(), stop.clone());
         tokio::spawn(async move { feed.follow(stop).await })
     };
-    assert_eq!(watch.next().await.unwrap().marks.len(), 3);
+    assert_eq!(watch.next().await.unwrap().sheet.marks.len(), 3);
     // Three devices' worth of batches at once, while two servers make marks.
     let batches = (0..3_u64).map(|who| {
         let lesson = &lesson;
@@ -344,13 +344,20 @@ async fn nothing_that_is_committed_is_missed_by_those_who_keep_marks() {
     let told = async {
         let mut present = 0;
         while present < 3 {
-            present +=
-                watch.next().await.unwrap().marks.iter().filter(|mark| mark.mark == Mark::Present).count();
+            present += watch
+                .next()
+                .await
+                .unwrap()
+                .sheet
+                .marks
+                .iter()
+                .filter(|mark| mark.mark == Mark::Present)
+                .count();
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), told).await.unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !lesson.store.queued().await.unwrap().is_empty() {
+    while !lesson.store.queued(None).await.unwrap().is_empty() {
         assert!(std::time::Instant::now() < deadline, "the queue does not get empty");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

@@ -17,6 +17,7 @@ use crate::{
         ImportOptions, ImportPlan, Student, StudentChange, StudentFilter, StudentKey, StudentProfile,
         StudentSearch, StudentVersion,
     },
+    recognition::Sought,
     services::Services,
     sightings::SightingFilter,
     testing::{MAIN, PACK, TestDatabase, face, profile, quality, sighting},
@@ -231,7 +232,7 @@ async fn faces_that_may_be_either_s_go_to_a_person() {
     let reason_of = async |app: &Services| {
         let gallery = app.galleries.of(MAIN).await.unwrap();
         let probe = sighting(1, face(1)).probe;
-        gallery.predict(&[&probe]).await.unwrap().remove(0).reason
+        gallery.predict(&[Sought { probe: &probe, expected: None }]).await.unwrap().remove(0).reason
     };
     assert_eq!(reason_of(&app).await, PredictionReason::Matched);
     let reason = |error: ServiceError| error.reason();

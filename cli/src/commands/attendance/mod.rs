@@ -2,6 +2,7 @@
 
 mod appeals;
 mod excuses;
+mod own;
 mod policy;
 mod proposals;
 mod report;
@@ -23,7 +24,7 @@ use crate::{
     paging::{self, Extent, Page, PageQuery},
     printer::Printer,
     timespec::TimeSpec,
-    view::{ExplanationView, MarkChangeList, MarkChangeView, MarkList, SheetView},
+    view::{ExplanationView, MarkChangeList, MarkChangeView, MarkList, SheetView, StudentRefView},
 };
 
 /// What `cavs attendance --help` says of sessions.
@@ -90,6 +91,12 @@ pub enum AttendanceCommand {
         #[arg(long, value_name = "TIME")]
         at: Option<Timestamp>,
     },
+    /// Check in whose card was read: for card readers
+    Card(own::CardArgs),
+    /// Check in who has a number and a PIN: for kiosks
+    Pin(own::PinArgs),
+    /// Check oneself in with the code that is shown in the room; nobody has to be logged in
+    Code(own::CodeArgs),
     /// Make the marks of a session that is over final: what comes to be known later is proposed only
     Finalise {
         /// Its id, or the name of its group
@@ -185,6 +192,9 @@ pub(crate) async fn run(
     config: &Config,
     printer: &Printer,
 ) -> Result<(), CliError> {
+    if let AttendanceCommand::Code(args) = command {
+        return own::code(args, config, printer).await;
+    }
     let api = Api::connect(config).await?;
     match command {
         AttendanceCommand::Show { session } => {
@@ -236,6 +246,9 @@ pub(crate) async fn run(
             printer.report(&SheetView::from(api.one(api.attendance().finalise_session(request)).await?))
         }
         AttendanceCommand::Report(command) => report::run(&api, command, printer).await,
+        AttendanceCommand::Card(args) => own::card(&api, args, printer).await,
+        AttendanceCommand::Pin(args) => own::pin(&api, args, printer).await,
+        AttendanceCommand::Code(args) => own::code(args, config, printer).await,
         AttendanceCommand::Excuses(command) => excuses::run(&api, command, printer).await,
         AttendanceCommand::Appeals(command) => appeals::run(&api, command, printer).await,
         AttendanceCommand::Proposals(command) => proposals::run(&api, command, printer).await,
@@ -249,7 +262,7 @@ async fn person(api: &Api, of: &PersonArgs) -> Result<(String, String), CliError
 
 /// The id of a session that was said by its id or by its group: of a group's, the one that goes on, or else the one
 /// that began last, of the last 90 days.
-async fn session_id(api: &Api, text: &str) -> Result<String, CliError> {
+pub(super) async fn session_id(api: &Api, text: &str) -> Result<String, CliError> {
     const LOOKED_BACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
     if lookup::is_id(text) {
         return Ok(text.to_owned());
@@ -322,6 +335,10 @@ async fn watch(api: Api, session: &str, config: &Config, printer: &Printer) -> R
         let request = v1::WatchMarksRequest { session_id: session_id.clone() };
         let mut stream = api.call(api.attendance().watch_marks(request)).await?;
         while let Some(message) = stream.message().await.map_err(|status| api.status_error(&status))? {
+            for left in message.left_students {
+                told.remove(&left.id);
+                printer.note(&format!("{} has left the roster", StudentRefView::from(left).label()));
+            }
             let marks = message.sheet.unwrap_or_default().marks.into_iter().map(MarkChangeView::from);
             let is_new = |mark: &MarkChangeView| {
                 told.insert(mark.student.id.clone(), mark.number) != Some(mark.number)

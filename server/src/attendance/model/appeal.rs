@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::MarkedSession;
 use crate::people::StudentRef;
 
-pub use cavs_types::{AppealState, ProposalState};
+pub use cavs_types::AppealState;
 
 /// What somebody says against their mark, to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +76,6 @@ pub struct LateProposal {
     pub rules: Vec<cavs_attendance::Rule>,
     /// When it came to be known.
     pub proposed_at: Timestamp,
-    /// How far it is.
-    pub state: ProposalState,
     /// The names of the session's devices.
     pub devices: BTreeMap<DeviceId, String>,
     /// The zone that the site's clocks show.

@@ -1,5 +1,6 @@
 mod appeal;
 mod correction;
+mod credential;
 mod excuse;
 mod plan;
 mod policy;
@@ -11,8 +12,9 @@ use cavs_types::ProtocolError;
 
 use crate::text;
 
-pub use appeal::{Appeal, AppealDecision, AppealState, LateProposal, NewAppeal, ProposalState};
+pub use appeal::{Appeal, AppealDecision, AppealState, LateProposal, NewAppeal};
 pub use correction::{MarkCorrection, NewCheckIn, NewCorrection};
+pub use credential::{CardNumber, CheckInPlace, CredentialTimes, Pin, SessionCode, UnverifiedCode};
 pub use excuse::{ExcusedTime, NewExcuse};
 pub use plan::{SessionHead, SessionPlan};
 pub use policy::{PolicyOf, PolicyVersion, StoredPolicy};
@@ -21,8 +23,8 @@ pub use report::{
     WarningReport, WarningRow, WeekMark, WeekOf, WeekReport, WeekRow,
 };
 pub use sheet::{
-    HistoryEntry, MarkDetails, MarkFilter, MarkListed, MarkPosition, MarkedSession, SessionSheet, SheetMark,
-    VisitorSeen,
+    DecidedSighting, FalseMatches, HistoryEntry, MarkDetails, MarkFilter, MarkListed, MarkPosition,
+    MarkedSession, SessionSheet, SheetMark, VisitorSeen,
 };
 pub use words::in_words;
 

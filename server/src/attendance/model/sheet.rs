@@ -2,13 +2,14 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use cavs_attendance::{Evidence, Policy, Rule};
 use cavs_types::{
-    ClassSessionId, CorrectionId, DeviceId, GroupId, Mark, ProtocolError, SessionState, StudentId,
+    ClassSessionId, CorrectionId, Decision, DeviceId, GroupId, Mark, MatchScope, ProtocolError, SessionState,
+    SightingId, StudentId,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use uuid::Uuid;
 
 use super::MarkCorrection;
-use crate::{page::ListName, people::StudentRef};
+use crate::{page::ListName, people::StudentRef, recognition::ScopeRate};
 
 /// A session, as its marks name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub struct SessionSheet {
     pub policy: Policy,
     /// When it was last looked at; `None`: it has not begun.
     pub evaluated_at: Option<Timestamp>,
+    /// Where they were asked for.
+    pub false_matches: Option<FalseMatches>,
     /// The zone that the site's clocks show.
     pub zone: TimeZone,
 }
@@ -98,6 +101,49 @@ impl SessionSheet {
     pub fn count(&self, mark: Mark) -> u32 {
         u32::try_from(self.marks.iter().filter(|of| of.mark == mark).count()).unwrap_or(u32::MAX)
     }
+}
+
+/// How many faces of a session are expected to be taken for somebody's whose they are not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FalseMatches {
+    /// Faces that the session's devices saw in its time.
+    pub faces: u64,
+    /// How often a stranger is taken for somebody who is expected; `None` where nobody is.
+    pub roster: Option<ScopeRate>,
+    /// How often for somebody of the site.
+    pub site: ScopeRate,
+}
+
+impl FalseMatches {
+    /// How many of the faces are expected to have been accepted if all of them were strangers'. A stranger may be like
+    /// somebody on the roster, or like somebody else.
+    #[must_use]
+    pub fn at_most(&self) -> Option<f64> {
+        let of_roster = self.roster.map_or(Some(0.0), |roster| roster.per_thousand)?;
+        let rate = (of_roster + self.site.per_thousand?) / 1000.0;
+        Some(self.faces as f64 * rate.min(1.0))
+    }
+}
+
+/// How the machine decided on a sighting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecidedSighting {
+    /// Which.
+    pub id: SightingId,
+    /// When it was captured.
+    pub captured_at: Timestamp,
+    /// What followed.
+    pub decision: Decision,
+    /// Of the best candidate, where there was one.
+    pub similarity: Option<f32>,
+    /// The similarity that would have been accepted.
+    pub threshold: f32,
+    /// Version of the thresholds.
+    pub threshold_version: u32,
+    /// Among whom the best candidate was judged.
+    pub scope: MatchScope,
+    /// Templates of those; `None` where nobody noted it.
+    pub scope_templates: Option<u32>,
 }
 
 /// A mark with its session.
@@ -135,6 +181,8 @@ pub struct MarkDetails {
     pub rules: Vec<Rule>,
     /// What proves it.
     pub evidence: Vec<Evidence>,
+    /// The sightings of the evidence that are still kept, by time.
+    pub sightings: Vec<DecidedSighting>,
     /// All that people said of it, the first one first.
     pub corrections: Vec<MarkCorrection>,
     /// All that it has been, the first one first.
@@ -216,6 +264,21 @@ impl FromStr for MarkPosition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stranger_may_be_like_somebody_on_the_roster_or_like_another() {
+        let rate = |per_thousand| ScopeRate {
+            templates: 10,
+            accept: cavs_embedding::Similarity::clamped(0.5),
+            per_thousand,
+        };
+        let of = |roster, site| FalseMatches { faces: 300, roster, site: rate(site) };
+        assert_eq!(of(None, Some(0.5)).at_most(), Some(0.15));
+        assert_eq!(of(Some(rate(Some(0.5))), Some(0.5)).at_most(), Some(0.3));
+        assert_eq!(of(Some(rate(Some(1000.0))), Some(500.0)).at_most(), Some(300.0));
+        assert_eq!(of(Some(rate(None)), Some(0.5)).at_most(), None);
+        assert_eq!(of(None, None).at_most(), None);
+    }
 
     #[test]
     fn positions_round_trip() {

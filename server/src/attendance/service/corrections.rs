@@ -100,7 +100,8 @@ impl Corrections {
         self.sheets.details(site, session, student).await
     }
 
-    /// Records that somebody has shown that they are there. Said again, it changes nothing.
+    /// Records that somebody has shown that they are there, by whom, where it was not they themselves. Said again, it
+    /// changes nothing.
     ///
     /// # Errors
     /// `Protocol`: the time is in the future. `CLASS_SESSION_NOT_FOUND`, `STUDENT_NOT_FOUND`; `CLASS_SESSION_STATE`: the
@@ -109,7 +110,7 @@ impl Corrections {
         &self,
         site: SiteId,
         new: &NewCheckIn,
-        by: UserId,
+        by: Option<UserId>,
     ) -> Result<SessionSheet, ServiceError> {
         if new.at.duration_since(Timestamp::now()) > MOST_AHEAD {
             return Err(ProtocolError::invalid("check_in_time", "is in the future").into());

@@ -1,6 +1,10 @@
 //! Marks as they change, told to those who watch a session.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cavs_types::{ClassSessionId, SiteId, StudentId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
@@ -11,6 +15,7 @@ use crate::{
     attendance::{SessionSheet, SheetMark},
     db::{Database, Heard},
     error::ServiceError,
+    people::StudentRef,
 };
 
 const CHANNEL: &str = "cavs_marks";
@@ -86,6 +91,15 @@ impl MarkFeed {
     }
 }
 
+/// What has changed of a session's marks.
+#[derive(Debug)]
+pub struct MarkNews {
+    /// The sheet, with those marks alone that have changed.
+    pub sheet: SessionSheet,
+    /// Who was told of, and has left the roster.
+    pub left: Vec<StudentRef>,
+}
+
 /// One watching.
 pub struct MarkWatch {
     sheets: Sheets,
@@ -99,12 +113,12 @@ pub struct MarkWatch {
 }
 
 impl MarkWatch {
-    /// Waits for marks that are others than those told before: first all of them. The sheet that they are of holds
-    /// these marks alone.
+    /// Waits for marks that are others than those told before, first all of them, and for people who have left the
+    /// roster. The sheet holds these marks alone.
     ///
     /// # Errors
     /// `Database`.
-    pub async fn next(&mut self) -> Result<SessionSheet, ServiceError> {
+    pub async fn next(&mut self) -> Result<MarkNews, ServiceError> {
         let is_first = self.told.is_empty() && self.is_behind;
         loop {
             if !std::mem::replace(&mut self.is_behind, false) {
@@ -112,10 +126,16 @@ impl MarkWatch {
                 tokio::time::sleep(GATHERED).await;
             }
             let mut sheet = self.sheets.sheet(self.site, self.session).await?;
+            let listed: BTreeSet<StudentId> = sheet.marks.iter().map(|mark| mark.student.id).collect();
+            let left: Vec<StudentRef> = self
+                .told
+                .extract_if(.., |student, _| !listed.contains(student))
+                .map(|(_, mark)| mark.student)
+                .collect();
             sheet.marks.retain(|mark| self.told.get(&mark.student.id) != Some(mark));
-            if is_first || !sheet.marks.is_empty() {
+            if is_first || !sheet.marks.is_empty() || !left.is_empty() {
                 self.told.extend(sheet.marks.iter().map(|mark| (mark.student.id, mark.clone())));
-                return Ok(sheet);
+                return Ok(MarkNews { sheet, left });
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,20 +14,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    attendance::{AttendanceStore, store::Renewed},
+    attendance::{
+        AttendanceStore,
+        store::{Keeping, Renewed},
+    },
     db::DatabaseError,
     error::ServiceError,
 };
 
 /// How often the queue is looked at.
-const TURN: Duration = Duration::from_millis(400);
+const TURN: Duration = Duration::from_millis(250);
 /// How often it is looked for sessions that time takes on.
 const DUE_TURN: Duration = Duration::from_secs(5);
 /// Sessions that are made anew at a time: the background has four connections to the database.
 const AT_A_TIME: usize = 2;
 /// How long a session is left alone after it was made anew, in times of what that took: while a room is being filled,
-/// sightings come all the time.
+/// sightings come all the time. At most so long: what is seen is in the marks soon, also of a large session.
 const REST: u32 = 8;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// How long a session is left alone that can't be made anew.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// How often, and how long after each other, somebody tries who wants the marks now while another is at them.
@@ -39,13 +44,14 @@ type Key = (SiteId, ClassSessionId);
 #[derive(Clone)]
 pub struct MarksKeeper {
     store: AttendanceStore,
+    keeping: Arc<Keeping>,
 }
 
 impl MarksKeeper {
     /// Over these connections to the database.
     #[must_use]
     pub fn new(store: &AttendanceStore) -> Self {
-        Self { store: store.clone() }
+        Self { store: store.clone(), keeping: Arc::default() }
     }
 
     /// Keeps marks up to date until `shutdown`.
@@ -86,8 +92,17 @@ impl MarksKeeper {
         }
     }
 
+    /// Looks after all that is to be done now, once.
+    #[cfg(test)]
+    pub(crate) async fn keep_once(&self) {
+        for key in self.find(true).await.unwrap_or_default() {
+            self.renew_one(key).await;
+        }
+    }
+
     async fn find(&self, due: bool) -> Result<BTreeSet<Key>, DatabaseError> {
-        let mut sessions: BTreeSet<Key> = self.store.queued().await?.into_iter().collect();
+        let mut sessions: BTreeSet<Key> =
+            self.store.queued(Some(self.keeping.keeper)).await?.into_iter().collect();
         if due {
             sessions.extend(self.store.due(Timestamp::now()).await?);
         }
@@ -97,8 +112,8 @@ impl MarksKeeper {
     /// Makes a session anew; how long to leave it alone then.
     async fn renew_one(&self, (site, session): Key) -> (Key, Duration) {
         let begun = Instant::now();
-        let rest = match self.store.renew(site, session, Timestamp::now()).await {
-            Ok(_) => begun.elapsed() * REST,
+        let rest = match self.store.renew_kept((site, session), Timestamp::now(), Some(&self.keeping)).await {
+            Ok(_) => (begun.elapsed() * REST).min(LONGEST_REST),
             Err(cause) => {
                 warn!(%site, %session, %cause, "the marks of a session can't be made; they are tried again");
                 REST_AFTER_FAILURE

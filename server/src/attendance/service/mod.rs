@@ -1,4 +1,5 @@
 mod appeals;
+mod check_ins;
 mod corrections;
 mod excuses;
 mod feed;
@@ -8,9 +9,10 @@ mod reports;
 mod sheets;
 
 pub use appeals::Appeals;
+pub use check_ins::CheckIns;
 pub use corrections::Corrections;
 pub use excuses::Excuses;
-pub use feed::{MarkFeed, MarkWatch};
+pub use feed::{MarkFeed, MarkNews, MarkWatch};
 pub use keeping::MarksKeeper;
 pub use policies::Policies;
 pub use reports::Reports;

@@ -1,24 +1,51 @@
+use std::sync::Arc;
+
 use cavs_types::{ClassSessionId, ErrorReason, SiteId, StudentId, UserId};
 use jiff::Timestamp;
 use tracing::info;
 
 use crate::{
-    attendance::{AttendanceStore, MarkDetails, MarkFilter, MarkListed, MarkPosition, SessionSheet},
+    attendance::{
+        AttendanceStore, FalseMatches, MarkDetails, MarkFilter, MarkListed, MarkPosition, SessionSheet,
+    },
     error::ServiceError,
     page::{Page, PageRequest},
+    recognition::{ExpectedPeople, Galleries},
 };
 
 /// What sessions say of people.
 #[derive(Clone)]
 pub struct Sheets {
     store: AttendanceStore,
+    galleries: Arc<Galleries>,
 }
 
 impl Sheets {
     /// Over these connections to the database.
     #[must_use]
-    pub fn new(store: &AttendanceStore) -> Self {
-        Self { store: store.clone() }
+    pub fn new(store: &AttendanceStore, galleries: &Arc<Galleries>) -> Self {
+        Self { store: store.clone(), galleries: Arc::clone(galleries) }
+    }
+
+    /// As [`Self::sheet`], with how many of the faces that were seen are expected to have been taken for somebody's
+    /// whose they are not, by the thresholds in force now.
+    ///
+    /// # Errors
+    /// `CLASS_SESSION_NOT_FOUND`.
+    pub async fn sheet_with_false_matches(
+        &self,
+        site: SiteId,
+        session: ClassSessionId,
+    ) -> Result<SessionSheet, ServiceError> {
+        let mut sheet = self.sheet(site, session).await?;
+        let people: ExpectedPeople = sheet.marks.iter().map(|mark| mark.student.id).collect();
+        // The gallery of a site that was archived is closed; its sheets are still there.
+        let Ok(recognition) = self.galleries.of(site).await else { return Ok(sheet) };
+        let (roster, of_site) = recognition.false_match_rates(&people);
+        let faces = self.store.faces_seen(site, session).await?;
+        let roster = (people.count() > 0).then_some(roster);
+        sheet.false_matches = Some(FalseMatches { faces, roster, site: of_site });
+        Ok(sheet)
     }
 
     /// All that a session says.

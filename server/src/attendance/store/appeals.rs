@@ -10,12 +10,11 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use super::{
-    AttendanceStore, SESSION, corrections::insert_corrections, renewal::zone, session, sheets::device_names,
-    student,
+    AttendanceStore, SESSION, corrections::insert_corrections, session, sheets::device_names, student,
 };
 use crate::{
     attendance::{Appeal, AppealDecision, AppealState, LateProposal, MarkPosition, NewAppeal, NewCorrection},
-    db::{Conditions, DatabaseError, read_json, read_text},
+    db::{Conditions, DatabaseError, read_json, read_text, read_zone},
     page::{Page, PageRequest},
     schedule::ListPosition,
 };
@@ -186,7 +185,7 @@ impl AttendanceStore {
         }
         let select = format!(
             "SELECT {SESSION}, a.student_id, s.number, s.name AS student_name, m.mark AS mark_now, a.machine_mark,
-                 a.rules, a.proposed_at, a.state AS proposal_state, t.time_zone
+                 a.rules, a.proposed_at, t.time_zone
              FROM mark_proposals a {OF_MARK} JOIN sites t ON t.id = a.site_id"
         );
         let order = "a.proposed_at, a.session_id, a.student_id";
@@ -275,8 +274,7 @@ fn proposal(row: &Row) -> Result<LateProposal, DatabaseError> {
         machine_mark: read_text(row, "mark_proposals", "machine_mark")?,
         rules: read_json(row, "mark_proposals", "rules")?,
         proposed_at: row.try_get("proposed_at")?,
-        state: read_text(row, "mark_proposals", "proposal_state")?,
         devices: BTreeMap::new(),
-        zone: zone(row)?,
+        zone: read_zone(row)?,
     })
 }

@@ -50,11 +50,17 @@ impl AttendanceStore {
         row.map(|row| Ok((row.try_get::<_, Uuid>(0)?.into(), row.try_get::<_, Uuid>(1)?.into()))).transpose()
     }
 
-    /// Records that somebody has shown that they are there. Said again, it changes nothing.
+    /// Records that somebody has shown that they are there, by whom, where it was not they themselves. Said again, it
+    /// changes nothing.
     ///
     /// # Errors
     /// `NotFound`: the session or the student. `Erased`.
-    pub async fn check_in(&self, site: SiteId, new: &NewCheckIn, by: UserId) -> Result<(), DatabaseError> {
+    pub async fn check_in(
+        &self,
+        site: SiteId,
+        new: &NewCheckIn,
+        by: Option<UserId>,
+    ) -> Result<(), DatabaseError> {
         let sql =
             "INSERT INTO check_ins (site_id, id, session_id, student_id, kind, checked_in_at, recorded_by)
                    VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -62,7 +68,9 @@ impl AttendanceStore {
         let (id, kind) = (CheckInId::generate().uuid(), new.kind.as_str());
         let (session, student) = (new.session.uuid(), new.student.uuid());
         let client = self.db.client().await?;
-        client.execute(sql, &[&site.uuid(), &id, &session, &student, &kind, &new.at, &by.uuid()]).await?;
+        client
+            .execute(sql, &[&site.uuid(), &id, &session, &student, &kind, &new.at, &by.map(UserId::uuid)])
+            .await?;
         Ok(())
     }
 }

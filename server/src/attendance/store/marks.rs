@@ -6,7 +6,7 @@ use cavs_attendance::{Attendance, Correction, PersonMark};
 use cavs_types::{CorrectionId, StudentId};
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use crate::{
@@ -14,14 +14,17 @@ use crate::{
     db::{Batch, DatabaseError, to_integer},
 };
 
-/// Writes the marks that are others than before, and takes those off the sheet who have left the roster.
+/// How long a session is left to the keeper that has made its marks, and knows what they are of. Whoever is gone is
+/// waited for as long.
+pub(super) const KEPT: &str = "5 s";
+
+/// Writes those of some marks that are others than before.
 pub(super) async fn write_marks(
     transaction: &Transaction<'_>,
     head: &SessionHead,
-    attendance: &Attendance,
-    roster: &BTreeSet<Uuid>,
+    marks: &BTreeMap<StudentId, PersonMark>,
 ) -> Result<(), DatabaseError> {
-    let rows: Vec<(&StudentId, &PersonMark)> = attendance.marks.iter().collect();
+    let rows: Vec<(&StudentId, &PersonMark)> = marks.iter().collect();
     let batch = Batch::of(&rows)
         .column("site_id", |_| head.site.uuid())
         .column("session_id", |_| head.id.uuid())
@@ -52,7 +55,17 @@ pub(super) async fn write_marks(
                  excluded.last_seen_at, excluded.minutes_present, excluded.minutes_late,
                  excluded.minutes_left_early, excluded.evidence, excluded.rules, true)"
     );
-    transaction.execute(&sql, &batch.parameters()).await?;
+    let statement = transaction.prepare_cached(&sql).await?;
+    transaction.execute(&statement, &batch.parameters()).await?;
+    Ok(())
+}
+
+/// Takes those off the sheet who have left the roster.
+pub(super) async fn unlist_marks(
+    transaction: &Transaction<'_>,
+    head: &SessionHead,
+    roster: &BTreeSet<Uuid>,
+) -> Result<(), DatabaseError> {
     let sql = "UPDATE marks SET is_listed = false
                WHERE site_id = $1 AND session_id = $2 AND is_listed AND student_id <> ALL($3)";
     let roster: Vec<Uuid> = roster.iter().copied().collect();
@@ -60,28 +73,31 @@ pub(super) async fn write_marks(
     Ok(())
 }
 
-/// Writes what a session says beside its marks.
+/// Writes what a session says beside its marks, and who looks after it from now on; how often its marks were made.
 pub(super) async fn write_sheet(
     transaction: &Transaction<'_>,
     head: &SessionHead,
     plan: &SessionPlan,
     attendance: &Attendance,
     now: Timestamp,
-) -> Result<(), DatabaseError> {
-    let sql = "INSERT INTO attendance_sheets
-            (site_id, session_id, policy, unproven, visitors, evaluated_at, final_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+    keeper: Option<Uuid>,
+) -> Result<i64, DatabaseError> {
+    let sql = format!(
+        "INSERT INTO attendance_sheets AS e
+            (site_id, session_id, policy, unproven, visitors, evaluated_at, final_at, renewal, kept_by, kept_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, now() + interval '{KEPT}')
         ON CONFLICT (site_id, session_id) DO UPDATE SET policy = excluded.policy, unproven = excluded.unproven,
-            visitors = excluded.visitors, evaluated_at = excluded.evaluated_at, final_at = excluded.final_at";
+            visitors = excluded.visitors, evaluated_at = excluded.evaluated_at, final_at = excluded.final_at,
+            renewal = e.renewal + 1, kept_by = coalesce(excluded.kept_by, e.kept_by),
+            kept_until = CASE WHEN excluded.kept_by IS NULL THEN e.kept_until ELSE excluded.kept_until END
+        RETURNING renewal"
+    );
     let (policy, unproven, visitors) =
         (Json(&plan.policy), Json(&attendance.unproven), Json(&attendance.visitors));
-    transaction
-        .execute(
-            sql,
-            &[&head.site.uuid(), &head.id.uuid(), &policy, &unproven, &visitors, &now, &plan.final_at],
-        )
-        .await?;
-    Ok(())
+    let (site, session) = (head.site.uuid(), head.id.uuid());
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&site, &session, &policy, &unproven, &visitors, &now, &plan.final_at, &keeper];
+    Ok(transaction.query_one(&sql, &parameters).await?.try_get("renewal")?)
 }
 
 /// Brings what people said of marks into force, and leaves what the records said: final marks are changed by people
@@ -107,7 +123,7 @@ pub(super) async fn correct_marks(
     let (site, session) = (head.site.uuid(), head.id.uuid());
     let mut parameters = batch.parameters();
     let (of_site, of_session) = (parameters.len() + 1, parameters.len() + 2);
-    parameters.extend([&site as &(dyn tokio_postgres::types::ToSql + Sync), &session]);
+    parameters.extend([&site as &(dyn ToSql + Sync), &session]);
     let sql = format!(
         "UPDATE marks m SET mark = coalesce(given.mark, m.machine_mark), correction_id = given.correction_id
          FROM marks k LEFT JOIN {source} ON given.student_id = k.student_id

@@ -1,6 +1,8 @@
 mod appeals;
 mod corrections;
+mod credentials;
 mod excuses;
+mod keeping;
 mod marks;
 mod policies;
 mod records;
@@ -8,6 +10,7 @@ mod renewal;
 mod reports;
 mod sheets;
 
+pub(super) use keeping::Keeping;
 pub(super) use renewal::Renewed;
 
 use cavs_types::StudentId;

@@ -9,7 +9,7 @@ use cavs_types::{
 use deadpool_postgres::Transaction;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
@@ -75,7 +75,7 @@ pub(super) async fn load_records(
 
     Ok(Records {
         roster,
-        sightings: sightings(transaction, head, plan, session).await?,
+        sightings: sightings(transaction, head, plan, session, None).await?,
         check_ins,
         corrections: corrections(transaction, head).await?,
         excuses,
@@ -118,11 +118,13 @@ struct StoredCandidate {
     similarity: f32,
 }
 
-async fn sightings(
+/// Those of a session's sightings that show somebody, or may; of some ids alone, where they are given.
+pub(super) async fn sightings(
     transaction: &Transaction<'_>,
     head: &SessionHead,
     plan: &SessionPlan,
     session: &Session,
+    only: Option<&[Uuid]>,
 ) -> Result<Vec<Sighting>, DatabaseError> {
     let devices: Vec<Uuid> = session.devices.keys().map(|device| device.uuid()).collect();
     let around =
@@ -130,7 +132,7 @@ async fn sightings(
     let from = plan.opens_at.checked_sub(around).unwrap_or(Timestamp::MIN);
     let until = plan.closes_at.checked_add(AROUND).unwrap_or(Timestamp::MAX);
     // While the device was in the room.
-    let sql = "SELECT s.id, s.device_id, s.listed_at, s.time_implausible, s.clock_trust,
+    let mut sql = "SELECT s.id, s.device_id, s.listed_at, s.time_implausible, s.clock_trust,
             coalesce(s.track_entered_at, s.captured_at) AS entered_at,
             coalesce(s.track_last_seen_at, s.captured_at) AS last_seen_at,
             s.decision, s.verdict, s.reason, s.similarity, s.student_id, s.predicted_student_id,
@@ -139,8 +141,16 @@ async fn sightings(
             ON w.site_id = s.site_id AND w.session_id = $5 AND w.device_id = s.device_id
         WHERE s.site_id = $1 AND s.device_id = ANY($2) AND s.listed_at BETWEEN $3 AND $4
             AND (w.came_at IS NULL OR s.listed_at >= w.came_at) AND (w.gone_at IS NULL OR s.listed_at < w.gone_at)
-            AND (s.student_id IS NOT NULL OR s.in_queue AND s.predicted_student_id IS NOT NULL)";
-    let rows = transaction.query(sql, &[&head.site.uuid(), &devices, &from, &until, &head.id.uuid()]).await?;
+            AND (s.student_id IS NOT NULL OR s.in_queue AND s.predicted_student_id IS NOT NULL)"
+        .to_owned();
+    let (site, id) = (head.site.uuid(), head.id.uuid());
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&site, &devices, &from, &until, &id];
+    if let Some(only) = &only {
+        sql.push_str(" AND s.id = ANY($6)");
+        parameters.push(only);
+    }
+    let statement = transaction.prepare_cached(&sql).await?;
+    let rows = transaction.query(&statement, &parameters).await?;
     let mut sightings = Vec::with_capacity(rows.len());
     for row in &rows {
         read_sighting(row, &mut sightings)?;

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use cavs_attendance::{Policy, PolicyOverride, Session, evaluate};
 use cavs_types::{ClassSessionId, DeviceId, SessionState, SiteId};
 use deadpool_postgres::Transaction;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{
     AttendanceStore,
-    marks::{correct_marks, propose, write_marks, write_sheet},
+    keeping::{Keeping, KnownSession, only_sightings},
+    marks::{correct_marks, propose, unlist_marks, write_marks, write_sheet},
     records::{corrections, load_records},
 };
 use crate::{
     attendance::{SessionHead, SessionPlan},
-    db::{DatabaseError, read_json, read_text},
+    db::{DatabaseError, read_json, read_text, read_zone},
 };
 
 /// Sessions that time takes on are looked for so many at a time.
@@ -32,14 +33,21 @@ pub enum Renewed {
 }
 
 impl AttendanceStore {
-    /// Sessions in the queue, of sites that are not archived.
+    /// Sessions in the queue, of sites that are not archived; for a keeper, but for those that another one looks after.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn queued(&self) -> Result<Vec<(SiteId, ClassSessionId)>, DatabaseError> {
-        let sql = "SELECT DISTINCT q.site_id, q.session_id FROM attendance_queue q
-                   JOIN sites s ON s.id = q.site_id WHERE s.archived_at IS NULL LIMIT $1";
-        let rows = self.db.client().await?.query(sql, &[&LOOKED_AT]).await?;
+    pub async fn queued(&self, keeper: Option<Uuid>) -> Result<Vec<(SiteId, ClassSessionId)>, DatabaseError> {
+        let sql = "SELECT q.site_id, q.session_id
+                   FROM (SELECT DISTINCT site_id, session_id FROM attendance_queue) AS q
+                       JOIN sites s ON s.id = q.site_id
+                       LEFT JOIN attendance_sheets e ON e.site_id = q.site_id AND e.session_id = q.session_id
+                   WHERE s.archived_at IS NULL
+                       AND ($2::uuid IS NULL OR e.kept_by IS NULL OR e.kept_by = $2 OR e.kept_until < now())
+                   LIMIT $1";
+        let client = self.db.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&LOOKED_AT, &keeper]).await?;
         rows.iter().map(ids).collect()
     }
 
@@ -73,20 +81,48 @@ impl AttendanceStore {
         id: ClassSessionId,
         now: Timestamp,
     ) -> Result<Renewed, DatabaseError> {
+        self.renew_kept((site, id), now, None).await
+    }
+
+    /// As [`Self::renew`], for a keeper: what it knows of the session since the last time is used, where nothing has
+    /// happened but that people were seen.
+    ///
+    /// # Errors
+    /// As [`Self::renew`].
+    pub(in crate::attendance) async fn renew_kept(
+        &self,
+        (site, id): (SiteId, ClassSessionId),
+        now: Timestamp,
+        keeping: Option<&Keeping>,
+    ) -> Result<Renewed, DatabaseError> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         let lock = "SELECT FROM class_sessions WHERE site_id = $1 AND id = $2 FOR NO KEY UPDATE SKIP LOCKED";
-        if transaction.query_opt(lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
+        let lock = transaction.prepare_cached(lock).await?;
+        if transaction.query_opt(&lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
             return Ok(Renewed::PassedOver);
         }
-        let head = self.take(&transaction, site, id).await?;
+        // It is known again when the transaction is committed.
+        let known = keeping.and_then(|keeping| keeping.take(site, id));
+        let causes = take_from_queue(&transaction, site, id).await?;
+        if let (Some(known), Some(keeping), Some(seen)) = (known, keeping, only_sightings(causes))
+            && known.holds(&transaction, now).await?
+        {
+            let known = known.add(&transaction, &seen, now, keeping.keeper).await?;
+            transaction.commit().await?;
+            keeping.put(known);
+            return Ok(Renewed::Done);
+        }
+        let head = self.head(&transaction, site, id).await?;
         let plan = head.plan(now);
+        let mut known = None;
         match plan.state {
             // Its times were changed after it had opened.
             SessionState::Planned => forget(&transaction, &head).await?,
             SessionState::Cancelled => {}
             SessionState::Open | SessionState::Closing | SessionState::Finalised => {
-                renew_marks(&transaction, &head, &plan, now).await?;
+                let keeper = keeping.map(|keeping| keeping.keeper);
+                known = renew_marks(&transaction, &head, &plan, now, keeper).await?;
             }
         }
         if plan.state != head.state {
@@ -95,6 +131,9 @@ impl AttendanceStore {
             transaction.execute(sql, &[&site.uuid(), &id.uuid(), &plan.state.as_str()]).await?;
         }
         transaction.commit().await?;
+        if let (Some(keeping), Some(known)) = (keeping, known) {
+            keeping.put(known);
+        }
         Ok(Renewed::Done)
     }
 
@@ -115,14 +154,15 @@ impl AttendanceStore {
         if transaction.query_opt(lock, &[&site.uuid(), &id.uuid()]).await?.is_none() {
             return Ok(false);
         }
-        let head = self.take(&transaction, site, id).await?;
+        take_from_queue(&transaction, site, id).await?;
+        let head = self.head(&transaction, site, id).await?;
         let plan = head.plan(now);
         if !matches!(plan.state, SessionState::Closing | SessionState::Finalised)
             || head.state == SessionState::Finalised
         {
             return Ok(false);
         }
-        renew_marks(&transaction, &head, &plan, now).await?;
+        renew_marks(&transaction, &head, &plan, now, None).await?;
         let sql = "UPDATE class_sessions SET state = 'finalised', version = version + 1, updated_at = now()
                    WHERE site_id = $1 AND id = $2";
         transaction.execute(sql, &[&site.uuid(), &id.uuid()]).await?;
@@ -143,17 +183,14 @@ const HEAD: &str = "SELECT c.group_id, c.starts_at, c.ends_at, c.state, s.time_z
     WHERE c.site_id = $1 AND c.id = $2";
 
 impl AttendanceStore {
-    /// Takes a session that the transaction holds out of the queue, and reads what is to be known of it. What is committed
-    /// later leaves a row of its own in the queue; what is read from here on was committed before.
-    async fn take(
+    /// What is to be known of a session that the transaction holds.
+    async fn head(
         &self,
         transaction: &Transaction<'_>,
         site: SiteId,
         id: ClassSessionId,
     ) -> Result<SessionHead, DatabaseError> {
         let key: [&(dyn ToSql + Sync); 2] = [&site.uuid(), &id.uuid()];
-        let taken = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2";
-        transaction.execute(taken, &key).await?;
         let row = transaction.query_one(HEAD, &key).await?;
         let group: Uuid = row.try_get("group_id")?;
         let sql = "SELECT settings FROM attendance_policies
@@ -173,7 +210,7 @@ impl AttendanceStore {
             starts_at: row.try_get("starts_at")?,
             ends_at: row.try_get("ends_at")?,
             state: read_text(&row, "class_sessions", "state")?,
-            zone: zone(&row)?,
+            zone: read_zone(&row)?,
             sightings_kept: if row.try_get("keeps_otherwise")? { kept } else { self.sightings_kept },
             overrides,
             final_policy: read_json(&row, "attendance_sheets", "policy")?,
@@ -181,19 +218,27 @@ impl AttendanceStore {
     }
 }
 
-/// The zone that a site's clocks show, of the column `time_zone`.
-pub(super) fn zone(row: &Row) -> Result<TimeZone, DatabaseError> {
-    let name: &str = row.try_get("time_zone")?;
-    let damaged = |_| DatabaseError::Damaged { table: "sites", column: "time_zone", value: name.to_owned() };
-    TimeZone::get(name).map_err(damaged)
+/// Takes a session that the transaction holds out of the queue: why it is there, each of which may be the sightings that
+/// were stored. What is committed later leaves a row of its own; what is read from here on was committed before.
+async fn take_from_queue(
+    transaction: &Transaction<'_>,
+    site: SiteId,
+    id: ClassSessionId,
+) -> Result<Vec<Option<Vec<Uuid>>>, DatabaseError> {
+    let sql = "DELETE FROM attendance_queue WHERE site_id = $1 AND session_id = $2 RETURNING sighting_ids";
+    let statement = transaction.prepare_cached(sql).await?;
+    let rows = transaction.query(&statement, &[&site.uuid(), &id.uuid()]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
+/// Makes all marks of a session anew; what is known of it then, where it can be of use.
 async fn renew_marks(
     transaction: &Transaction<'_>,
     head: &SessionHead,
     plan: &SessionPlan,
     now: Timestamp,
-) -> Result<(), DatabaseError> {
+    keeper: Option<Uuid>,
+) -> Result<Option<KnownSession>, DatabaseError> {
     let is_final = head.state == SessionState::Finalised;
     if is_final || !plan.is_evaluated {
         let said = corrections(transaction, head).await?;
@@ -201,7 +246,7 @@ async fn renew_marks(
         if !plan.is_evaluated {
             let sql = "UPDATE attendance_sheets SET final_at = $3 WHERE site_id = $1 AND session_id = $2";
             transaction.execute(sql, &[&head.site.uuid(), &head.id.uuid(), &plan.final_at]).await?;
-            return Ok(());
+            return Ok(None);
         }
     }
     let devices = write_windows(transaction, head, plan, now).await?;
@@ -211,11 +256,14 @@ async fn renew_marks(
     let records = load_records(transaction, head, plan, &session).await?;
     let attendance = evaluate(&session, &plan.policy, &records, now);
     if is_final {
-        return propose(transaction, head, &attendance).await;
+        propose(transaction, head, &attendance).await?;
+        return Ok(None);
     }
     let roster: BTreeSet<Uuid> = records.roster.iter().map(|student| student.uuid()).collect();
-    write_marks(transaction, head, &attendance, &roster).await?;
-    write_sheet(transaction, head, plan, &attendance, now).await
+    write_marks(transaction, head, &attendance.marks).await?;
+    unlist_marks(transaction, head, &roster).await?;
+    let renewal = write_sheet(transaction, head, plan, &attendance, now, keeper).await?;
+    Ok(keeper.map(|_| KnownSession::new(head, plan, session, records, attendance, renewal)))
 }
 
 /// When the last session before this one ended in one of its rooms, and the next one begins there, within half a day.

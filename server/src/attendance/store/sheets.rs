@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use cavs_attendance::{Policy, Visitor};
+use cavs_attendance::{Evidence, Policy, Visitor};
 use cavs_types::{ClassSessionId, CorrectionId, DeviceId, GroupId, Mark, SiteId, StudentId};
 use deadpool_postgres::Object;
 use jiff::Timestamp;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use super::{AttendanceStore, SESSION, renewal::zone, session, student};
+use super::{AttendanceStore, SESSION, session, student};
 use crate::{
     attendance::{
-        HistoryEntry, MarkCorrection, MarkDetails, MarkFilter, MarkListed, MarkPosition, SessionSheet,
-        SheetMark, VisitorSeen,
+        DecidedSighting, HistoryEntry, MarkCorrection, MarkDetails, MarkFilter, MarkListed, MarkPosition,
+        SessionSheet, SheetMark, VisitorSeen,
     },
-    db::{Conditions, DatabaseError, read_json, read_text},
+    db::{Conditions, DatabaseError, read_json, read_text, read_zone},
     page::{Page, PageRequest},
 };
 
@@ -70,8 +70,23 @@ impl AttendanceStore {
             devices: device_names(&client, site, id).await?,
             policy,
             evaluated_at,
-            zone: zone(&head)?,
+            false_matches: None,
+            zone: read_zone(&head)?,
         }))
+    }
+
+    /// How many faces a session's devices saw in its time.
+    ///
+    /// # Errors
+    /// `Unavailable`, `TooSlow`.
+    pub async fn faces_seen(&self, site: SiteId, id: ClassSessionId) -> Result<u64, DatabaseError> {
+        let sql = "SELECT count(*) FROM attendance_windows w
+                   JOIN sightings s ON s.site_id = w.site_id AND s.device_id = w.device_id
+                       AND s.listed_at >= greatest(w.opens_at, w.came_at)
+                       AND s.listed_at < least(w.closes_at, w.gone_at)
+                   WHERE w.site_id = $1 AND w.session_id = $2";
+        let row = self.db.client().await?.query_one(sql, &[&site.uuid(), &id.uuid()]).await?;
+        Ok(row.try_get::<_, i64>(0)?.unsigned_abs())
     }
 
     /// Marks with their sessions, those of a filter, by the sessions' start.
@@ -158,17 +173,49 @@ impl AttendanceStore {
         let sql = "SELECT number, mark, machine_mark, correction_id, is_listed, changed_at FROM mark_changes
             WHERE site_id = $1 AND session_id = $2 AND student_id = $3 ORDER BY number";
         let history = client.query(sql, &key).await?;
+        let evidence: Vec<Evidence> = read_json(&row, TABLE, "evidence")?;
         Ok(Some(MarkDetails {
             listed: listed(&row)?,
             rules: read_json(&row, TABLE, "rules")?,
-            evidence: read_json(&row, TABLE, "evidence")?,
+            sightings: decided(&client, site, &evidence).await?,
+            evidence,
             corrections: corrections.iter().map(correction).collect::<Result<_, _>>()?,
             history: history.iter().map(change).collect::<Result<_, _>>()?,
             policy: policy.unwrap_or_default(),
             devices: device_names(&client, site, id).await?,
-            zone: zone(&row)?,
+            zone: read_zone(&row)?,
         }))
     }
+}
+
+/// How the machine decided on the sightings among some evidence.
+async fn decided(
+    client: &Object,
+    site: SiteId,
+    evidence: &[Evidence],
+) -> Result<Vec<DecidedSighting>, DatabaseError> {
+    const SIGHTINGS: &str = "sightings";
+    let id = |evidence: &Evidence| match evidence {
+        Evidence::Sighting(id) => Some(id.uuid()),
+        Evidence::CheckIn(_) => None,
+    };
+    let ids: Vec<Uuid> = evidence.iter().filter_map(id).collect();
+    let sql =
+        "SELECT id, listed_at, decision, similarity, threshold, threshold_version, scope, scope_templates
+               FROM sightings WHERE site_id = $1 AND id = ANY($2) ORDER BY listed_at, id";
+    let read = |row: &Row| {
+        Ok(DecidedSighting {
+            id: row.try_get::<_, Uuid>("id")?.into(),
+            captured_at: row.try_get("listed_at")?,
+            decision: read_text(row, SIGHTINGS, "decision")?,
+            similarity: row.try_get("similarity")?,
+            threshold: row.try_get("threshold")?,
+            threshold_version: row.try_get::<_, i32>("threshold_version")?.unsigned_abs(),
+            scope: read_text(row, SIGHTINGS, "scope")?,
+            scope_templates: row.try_get::<_, Option<i32>>("scope_templates")?.map(i32::unsigned_abs),
+        })
+    };
+    client.query(sql, &[&site.uuid(), &ids]).await?.iter().map(read).collect()
 }
 
 pub(super) fn listed(row: &Row) -> Result<MarkListed, DatabaseError> {

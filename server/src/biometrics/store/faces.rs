@@ -1,6 +1,6 @@
 //! Probes and evidence of sightings.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use cavs_types::{SightingId, SiteId};
 use deadpool_postgres::{Object, Transaction};
@@ -123,6 +123,23 @@ impl BiometricStore {
     /// `Unavailable`.
     pub async fn probe(&self, site: SiteId, id: SightingId) -> Result<Option<Vec<u8>>, DatabaseError> {
         self.sealed_of("probes", site, id).await
+    }
+
+    /// The sealed embeddings of some sightings of a site; the days choose the partitions.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn probes(
+        &self,
+        site: SiteId,
+        days: &[Date],
+        ids: &[SightingId],
+    ) -> Result<HashMap<SightingId, Vec<u8>>, DatabaseError> {
+        let sql = "SELECT sighting_id, sealed FROM probes
+                   WHERE site_id = $1 AND day = ANY($2) AND sighting_id = ANY($3)";
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        let rows = self.db.client().await?.query(sql, &[&site.uuid(), &days, &ids]).await?;
+        rows.iter().map(|row| Ok((row.try_get::<_, Uuid>(0)?.into(), row.try_get(1)?))).collect()
     }
 
     async fn sealed_of(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cavs_types::{DeviceId, WatchState};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// Most periods that are kept of what one report touches: those of a camera that comes and goes every few seconds. Of
 /// more, the shortest are not kept, so that nothing is claimed of them.
@@ -82,18 +82,6 @@ pub struct Coverage {
     pub gaps: Vec<Gap>,
     /// Everything that it captured up to this time is stored.
     pub delivered_until: Option<Timestamp>,
-}
-
-impl Coverage {
-    /// Whether it proves that somebody was not there that this device did not see them: it was watching all the time
-    /// but for gaps of at most this length each, and has delivered what it saw.
-    #[must_use]
-    pub fn proves_absence(&self, longest_gap: SignedDuration) -> bool {
-        let is_short = |gap: &Gap| {
-            gap.reason != GapReason::NotDelivered && gap.end.duration_since(gap.start) <= longest_gap
-        };
-        self.gaps.iter().all(is_short)
-    }
 }
 
 /// How much of the window from `start` to `end` a device has watched and delivered. Of periods that overlap, the worse
@@ -200,20 +188,14 @@ mod tests {
         ];
         assert_eq!(found.gaps, expected);
         assert!((found.watched - 140.0 / 240.0).abs() < 1e-9, "{found:?}");
-        assert!(!found.proves_absence(SignedDuration::from_hours(1)), "it is behind");
         let inside = coverage(&watch, at(110), at(200));
         assert_eq!((inside.watched, inside.gaps.len()), (1.0, 0));
-        assert!(inside.proves_absence(SignedDuration::ZERO));
-        let with_gap = coverage(&watch, at(240), at(300));
-        assert!(with_gap.proves_absence(SignedDuration::from_secs(10)));
-        assert!(!with_gap.proves_absence(SignedDuration::from_secs(9)));
     }
 
     #[test]
-    fn a_device_that_says_nothing_proves_nothing() {
+    fn a_device_that_says_nothing_has_watched_nothing() {
         let silent = coverage(&DeviceWatch::default(), at(0), at(10));
         assert_eq!((silent.watched, &*silent.gaps), (0.0, &[gap(0, 10, GapReason::NotDelivered)][..]));
-        assert!(!silent.proves_absence(SignedDuration::from_hours(9)));
     }
 
     #[test]

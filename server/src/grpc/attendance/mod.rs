@@ -7,19 +7,19 @@ mod to_wire;
 use std::{pin::Pin, time::Duration};
 
 use cavs_proto::{enum_from_wire, status_of, to_timestamp, v1};
-use cavs_types::{AppealState, ErrorReason};
+use cavs_types::{AppealState, ErrorReason, Role};
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::{caller, optional_id, page_request, required_id, total_to_wire},
+    convert::{caller, optional_id, page_request, required_id, student_ref, total_to_wire},
     layer::Caller,
 };
 use crate::{
     attendance::{
-        AppealDecision, Appeals, Corrections, Excuses, MarkFeed, MarkFilter, NewAppeal, NewCheckIn,
+        AppealDecision, Appeals, Corrections, Excuses, MarkFeed, MarkFilter, MarkNews, NewAppeal, NewCheckIn,
         NewExcuse, Policies, PolicyOf, PolicyVersion, Sheets, StoredPolicy, reason_text,
     },
     page::ListName,
@@ -50,25 +50,28 @@ impl v1::attendance_service_server::AttendanceService for AttendanceApi {
         &self,
         request: Request<v1::GetSheetRequest>,
     ) -> Result<Response<v1::GetSheetResponse>, Status> {
-        let site = caller(&request)?.site;
+        let Caller { site, role, .. } = caller(&request)?;
         let session = required_id("session_id", &request.into_inner().session_id).map_err(status_of)?;
-        let sheet = self.sheets.sheet(site, session).await?;
-        Ok(Response::new(v1::GetSheetResponse { sheet: Some(sheet.into()) }))
+        let mut sheet: v1::Sheet = self.sheets.sheet_with_false_matches(site, session).await?.into();
+        hide_last_seen(role, sheet.marks.iter_mut());
+        Ok(Response::new(v1::GetSheetResponse { sheet: Some(sheet) }))
     }
 
     async fn list_marks(
         &self,
         request: Request<v1::ListMarksRequest>,
     ) -> Result<Response<v1::ListMarksResponse>, Status> {
-        let site = caller(&request)?.site;
+        let Caller { site, role, .. } = caller(&request)?;
         let request = request.into_inner();
         let filter = MarkFilter::try_from(&request).map_err(status_of)?;
         let list = filter.list_name();
         let page = page_request(request.page_size, &request.page_token, request.with_total_size, list)?;
         let found = self.sheets.list(site, &filter, &page).await?;
         let (total_size, total_size_exact) = total_to_wire(found.total);
+        let mut marks: Vec<v1::ListedMark> = found.items.into_iter().map(Into::into).collect();
+        hide_last_seen(role, marks.iter_mut().filter_map(|listed| listed.mark.as_mut()));
         Ok(Response::new(v1::ListMarksResponse {
-            marks: found.items.into_iter().map(Into::into).collect(),
+            marks,
             next_page_token: found.next,
             total_size,
             total_size_exact,
@@ -91,7 +94,7 @@ impl v1::attendance_service_server::AttendanceService for AttendanceApi {
         &self,
         request: Request<v1::WatchMarksRequest>,
     ) -> Result<Response<Self::WatchMarksStream>, Status> {
-        let site = caller(&request)?.site;
+        let Caller { site, role, .. } = caller(&request)?;
         let session = required_id("session_id", &request.into_inner().session_id).map_err(status_of)?;
         let watch = self.feed.watch(site, session).await?;
         let (until, shutdown) = (Instant::now() + WATCHED, self.shutdown.clone());
@@ -104,7 +107,12 @@ impl v1::attendance_service_server::AttendanceService for AttendanceApi {
                     }
                     () = tokio::time::sleep_until(until) => Ok(None),
                     changed = watch.next() => {
-                        Ok(Some((v1::WatchMarksResponse { sheet: Some(changed?.into()) }, watch)))
+                        let MarkNews { sheet, left } = changed?;
+                        let left_students = left.into_iter().map(student_ref).collect();
+                        let mut sheet: v1::Sheet = sheet.into();
+                        hide_last_seen(role, sheet.marks.iter_mut());
+                        let told = v1::WatchMarksResponse { sheet: Some(sheet), left_students };
+                        Ok(Some((told, watch)))
                     }
                 }
             }
@@ -154,7 +162,7 @@ impl v1::attendance_service_server::AttendanceService for AttendanceApi {
     ) -> Result<Response<v1::CheckInResponse>, Status> {
         let Caller { user, site, .. } = caller(&request)?;
         let new = NewCheckIn::try_from(request.into_inner()).map_err(status_of)?;
-        let sheet = self.corrections.check_in(site, &new, user).await?;
+        let sheet = self.corrections.check_in(site, &new, Some(user)).await?;
         Ok(Response::new(v1::CheckInResponse { sheet: Some(sheet.into()) }))
     }
 
@@ -348,5 +356,35 @@ impl v1::attendance_service_server::AttendanceService for AttendanceApi {
             updated_by,
             etag: version.etag(),
         }))
+    }
+}
+
+/// Who checks in by a card, a code or a PIN is seen once: when somebody was last seen would say who does. Whoever may ask
+/// why somebody has a mark may know it.
+pub(super) fn hide_last_seen<'a>(role: Role, marks: impl Iterator<Item = &'a mut v1::PersonMark>) {
+    if !role.includes(Role::Reviewer) {
+        marks.for_each(|mark| mark.last_seen_time = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_sheet_does_not_say_who_checks_in() {
+        let shown = |role| {
+            let mut mark = v1::PersonMark {
+                first_seen_time: Some(to_timestamp(Timestamp::UNIX_EPOCH)),
+                last_seen_time: Some(to_timestamp(Timestamp::UNIX_EPOCH)),
+                ..v1::PersonMark::default()
+            };
+            hide_last_seen(role, std::iter::once(&mut mark));
+            (mark.first_seen_time.is_some(), mark.last_seen_time.is_some())
+        };
+        assert_eq!([Role::Admin, Role::Reviewer].map(shown), [(true, true); 2]);
+        assert_eq!(shown(Role::Viewer), (true, false));
     }
 }

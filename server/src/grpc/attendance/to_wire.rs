@@ -8,10 +8,11 @@ use jiff::tz::TimeZone;
 use super::policy::policy_to_wire;
 use crate::{
     attendance::{
-        Appeal, ExcusedTime, HistoryEntry, LateProposal, MarkCorrection, MarkDetails, MarkListed,
-        MarkedSession, SessionSheet, SheetMark, VisitorSeen, in_words,
+        Appeal, DecidedSighting, ExcusedTime, FalseMatches, HistoryEntry, LateProposal, MarkCorrection,
+        MarkDetails, MarkListed, MarkedSession, SessionSheet, SheetMark, VisitorSeen, in_words,
     },
     grpc::convert::student_ref,
+    recognition::ScopeRate,
 };
 
 impl From<MarkedSession> for v1::MarkedSession {
@@ -85,7 +86,20 @@ impl From<SessionSheet> for v1::Sheet {
             visitors: sheet.visitors.into_iter().map(Into::into).collect(),
             evaluate_time: sheet.evaluated_at.map(to_timestamp),
             policy: Some(policy_to_wire(sheet.policy)),
+            false_matches: sheet.false_matches.map(Into::into),
         }
+    }
+}
+
+impl From<FalseMatches> for v1::FalseMatches {
+    fn from(of: FalseMatches) -> Self {
+        let scope = |of: ScopeRate| v1::ScopeRate {
+            templates: of.templates,
+            threshold: of.accept.get(),
+            per_thousand: of.per_thousand,
+        };
+        let at_most = of.at_most();
+        Self { faces: of.faces, at_most, roster: of.roster.map(scope), site: Some(scope(of.site)) }
     }
 }
 
@@ -135,9 +149,25 @@ impl From<MarkDetails> for v1::MarkExplanation {
             rules,
             sighting_ids,
             check_in_ids,
+            sightings: details.sightings.into_iter().map(Into::into).collect(),
             corrections: details.corrections.into_iter().map(Into::into).collect(),
             history: details.history.into_iter().map(Into::into).collect(),
             policy: Some(policy_to_wire(details.policy)),
+        }
+    }
+}
+
+impl From<DecidedSighting> for v1::ProvingSighting {
+    fn from(sighting: DecidedSighting) -> Self {
+        Self {
+            id: sighting.id.to_string(),
+            capture_time: Some(to_timestamp(sighting.captured_at)),
+            decision: enum_to_wire(sighting.decision),
+            similarity: sighting.similarity,
+            threshold: sighting.threshold,
+            threshold_version: sighting.threshold_version,
+            scope: enum_to_wire(sighting.scope),
+            scope_templates: sighting.scope_templates,
         }
     }
 }

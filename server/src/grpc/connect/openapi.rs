@@ -91,7 +91,7 @@ fn operation(method: &MethodDescriptor, schemas: &mut Schemas) -> Value {
     match access(&path_of(method)).unwrap() {
         Access::Public => operation["security"] = json!([]),
         Access::Anyone | Access::Operator => {}
-        Access::Role(_) | Access::Active(_) => {
+        Access::Role(_) | Access::Active(_) | Access::ActiveEither(..) => {
             operation["parameters"] = json!([{ "$ref": "#/components/parameters/site" }]);
         }
     }

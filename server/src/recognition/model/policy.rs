@@ -1,5 +1,5 @@
 use cavs_embedding::Similarity;
-use cavs_types::{Decision, PredictionReason, Quality, StudentId};
+use cavs_types::{Decision, MatchScope, PredictionReason, Quality, StudentId};
 
 use super::{Candidate, ConfusablePairs, Prediction, Thresholds};
 
@@ -15,6 +15,10 @@ pub struct Policy {
     pub version: u32,
     /// Least unified quality score of a face that is accepted without a person, 0 to 100.
     pub min_quality: u8,
+    /// Who is judged by it.
+    pub scope: MatchScope,
+    /// Templates of those; `None`: nobody has counted them.
+    pub scope_templates: Option<u32>,
 }
 
 /// What a decision depends on.
@@ -35,6 +39,13 @@ pub struct Judged {
 }
 
 impl Policy {
+    /// As this one, for those who are expected somewhere: they pass from `accept` on, with so many templates.
+    #[must_use]
+    pub fn among_expected(self, accept: Similarity, templates: u32) -> Self {
+        let thresholds = Thresholds { accept, ..self.thresholds };
+        Self { thresholds, scope: MatchScope::Roster, scope_templates: Some(templates), ..self }
+    }
+
     /// Decides on a face by its candidates, best first.
     #[must_use]
     pub fn decide(
@@ -103,6 +114,8 @@ impl Policy {
             margin,
             threshold: self.thresholds.accept.get(),
             threshold_version: self.version,
+            scope: self.scope,
+            scope_templates: self.scope_templates,
         }
     }
 }
@@ -119,6 +132,8 @@ mod tests {
             thresholds: Thresholds { accept, review, margin: 0.05, liveness: None },
             version: 3,
             min_quality: 20,
+            scope: MatchScope::Site,
+            scope_templates: None,
         }
     }
 

@@ -1,5 +1,5 @@
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
-use cavs_types::{Decision, PredictionReason, Quality, StudentId};
+use cavs_types::{Decision, MatchScope, PredictionReason, Quality, StudentId};
 
 /// A face to be looked up.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,10 @@ pub struct Prediction<S = StudentId> {
     pub threshold: f32,
     /// Version of the thresholds that decided.
     pub threshold_version: u32,
+    /// Among whom the best candidate was judged.
+    pub scope: MatchScope,
+    /// Templates of those; `None` where nobody noted it.
+    pub scope_templates: Option<u32>,
 }
 
 impl Prediction {
@@ -73,6 +77,8 @@ mod tests {
                 margin: None,
                 threshold: 0.5,
                 threshold_version: 0,
+                scope: MatchScope::Site,
+                scope_templates: None,
             };
             prediction.leave_to_person(PredictionReason::TimeImplausible);
             (prediction.decision, prediction.reason)

@@ -27,6 +27,17 @@ pub struct RateReason {
     pub templates: u32,
 }
 
+/// How often a stranger is taken for one of some people.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScopeRate {
+    /// Templates of those people.
+    pub templates: u32,
+    /// The similarity that is accepted.
+    pub accept: Similarity,
+    /// Strangers, of 1,000, that are expected to be; `None` where nobody can say.
+    pub per_thousand: Option<f64>,
+}
+
 /// What is known of false matches in a gallery.
 pub struct RateEvidence<'a> {
     /// Templates in it.
@@ -70,6 +81,44 @@ impl RateEvidence<'_> {
             (None, Some(pack)) => pack.false_matches_per_thousand(accept, self.templates),
             (None, None) => None,
         }
+    }
+
+    /// The accept threshold for those who are expected somewhere, with so many of the site's templates, where the
+    /// site's is `standing` and follows a rate: as many of 1,000 strangers are taken for one of them as for somebody of
+    /// the site. Fewer people are less often like a stranger: it is lower, but not below `least`, nor the floor.
+    #[must_use]
+    pub fn threshold_among(
+        &self,
+        templates: usize,
+        wanted: f64,
+        standing: Similarity,
+        least: Similarity,
+    ) -> Similarity {
+        let found = match (self.gallery, self.pack) {
+            (Some(gallery), _) => Some(gallery.threshold_for(wanted / self.share(templates))),
+            (None, Some(pack)) => pack.threshold_for(wanted, templates),
+            (None, None) => None,
+        };
+        found.map_or(standing, |found| found.max(self.floor).max(least).min(standing))
+    }
+
+    /// Strangers, of 1,000, that are expected to be taken for one of those who have so many of the site's templates.
+    #[must_use]
+    pub fn expected_among(&self, templates: usize, accept: Similarity) -> Option<f64> {
+        match (self.gallery, self.pack) {
+            (Some(gallery), _) => {
+                let of_site = (gallery.false_matches_per_thousand(accept) / 1000.0).min(1.0);
+                Some(-1000.0 * (self.share(templates) * (-of_site).ln_1p()).exp_m1())
+            }
+            (None, Some(pack)) => pack.false_matches_per_thousand(accept, templates),
+            (None, None) => None,
+        }
+    }
+
+    /// Of the site's templates, the share that so many are.
+    fn share(&self, templates: usize) -> f64 {
+        let least = 1.0 / self.templates.max(1) as f64;
+        (templates as f64 / self.templates.max(1) as f64).clamp(least, 1.0)
     }
 
     /// The threshold that should take the place of the standing one, if one should.
@@ -161,6 +210,28 @@ mod tests {
         assert_eq!(unknown.replacement(at(0.3), 0.1).map(|(accept, _)| accept), Some(at(0.4)));
         assert_eq!(unknown.replacement(at(0.41), 0.1), None);
         assert_eq!(unknown.replacement(at(0.6), 0.1).map(|(accept, _)| accept), Some(at(0.4)));
+    }
+
+    #[test]
+    fn fewer_people_take_less_similarity() {
+        let pack = pack();
+        let evidence = evidence(Some(&pack), 10_000);
+        let (standing, least) = (evidence.threshold_for(0.1).0, at(0.35));
+        let among = |templates| {
+            let accept = evidence.threshold_among(templates, 0.1, standing, least);
+            ((accept.get() * 100.0).round() / 100.0, evidence.expected_among(templates, accept).unwrap())
+        };
+        assert_eq!([1, 100, 10_000].map(|n| among(n).0), [0.5, 0.7, 0.9]);
+        for templates in [1, 100, 10_000] {
+            assert!((among(templates).1 / 0.1 - 1.0).abs() < 0.01, "{:?}", among(templates));
+        }
+        // Neither more than the site's, nor less than what may be; nor anything of one's own where nothing is known.
+        assert_eq!(evidence.threshold_among(100, 0.1, at(0.6), least), at(0.6));
+        assert_eq!(evidence.threshold_among(1, 100.0, standing, least), at(0.4));
+        assert_eq!(evidence.threshold_among(1, 100.0, standing, at(0.45)), at(0.45));
+        let unknown = RateEvidence { pack: None, ..evidence };
+        assert_eq!(unknown.threshold_among(1, 0.1, at(0.8), least), at(0.8));
+        assert_eq!(unknown.expected_among(1, at(0.8)), None);
     }
 
     #[test]

@@ -18,9 +18,10 @@ use std::{
 
 use cavs_embedding::{PackDigest, Similarity, UnitEmbedding};
 use cavs_gallery::{
-    Counters, Decisive, Follower, Gallery, GalleryMode, Grouping, Options, Query, Stats, StudentKey,
+    Counters, Decisive, Follower, Gallery, GalleryError, GalleryMode, Grouping, Options, Query, Stats,
+    StudentKey,
 };
-use cavs_types::{RateBasis, SiteId, StudentId};
+use cavs_types::{MatchScope, RateBasis, SiteId, StudentId};
 use tokio::sync::{Mutex, Notify};
 use tracing::info;
 use uuid::Uuid;
@@ -30,8 +31,8 @@ use crate::{
     biometrics::BiometricStore,
     error::ServiceError,
     recognition::{
-        ConfusablePairs, Match, Policy, Prediction, Probe, RateReason, ThresholdStore, ThresholdVersion,
-        Thresholds, store::ConfusablePairStore,
+        ConfusablePairs, ExpectedPeople, Match, Policy, Prediction, Probe, RateReason, RosterFirst,
+        ThresholdStore, ThresholdVersion, Thresholds, store::ConfusablePairStore,
     },
 };
 
@@ -40,8 +41,19 @@ pub use galleries::Galleries;
 pub use reports::{GalleryReport, Suggestion};
 pub use vision::{Looked, Vision, VisionFailure};
 
-/// Candidates that are kept with a prediction.
+/// Candidates that are kept with a prediction, of everybody, and of those who are expected where they are not among
+/// these.
 const CANDIDATES: usize = 5;
+const EXPECTED: usize = 2;
+
+/// A face to be looked up, and who is expected where it was captured, where anybody is.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// The face.
+    pub probe: &'a Probe,
+    /// In the sessions of its room at its time.
+    pub expected: Option<&'a Arc<ExpectedPeople>>,
+}
 
 /// Says who of a site somebody is: the site's gallery of one model pack, and the policy that goes with it.
 ///
@@ -190,7 +202,25 @@ impl Recognition {
     #[must_use]
     pub fn policy(&self, thresholds: &ThresholdVersion) -> Policy {
         let ThresholdVersion { version, thresholds, .. } = *thresholds;
-        Policy { thresholds, version, min_quality: self.shared.setup.min_quality }
+        let scope_templates = Some(u32::try_from(self.gallery().len()).unwrap_or(u32::MAX));
+        let min_quality = self.shared.setup.min_quality;
+        Policy { thresholds, version, min_quality, scope: MatchScope::Site, scope_templates }
+    }
+
+    /// As [`Self::policy`], for those who are expected somewhere, with so many of the gallery's templates. Where the
+    /// accept threshold follows a wanted rate, theirs follows it, too; where somebody has said it, it holds for all.
+    #[must_use]
+    pub fn policy_among(&self, thresholds: &ThresholdVersion, templates: u32) -> Policy {
+        let Thresholds { accept, review, .. } = thresholds.thresholds;
+        let accept = match thresholds.rate {
+            None => accept,
+            Some(RateReason { wanted, .. }) => {
+                let calibrated = self.last_calibration();
+                let evidence = self.rate_evidence(calibrated.as_deref());
+                evidence.threshold_among(templates as usize, wanted, accept, review)
+            }
+        };
+        self.policy(thresholds).among_expected(accept, templates)
     }
 
     /// What the gallery is like.
@@ -260,12 +290,12 @@ impl Recognition {
         Ok(())
     }
 
-    /// Predictions for the probes of a batch, in their order. Probes of the wrong length are the caller's to
-    /// refuse.
+    /// Predictions for the probes of a batch, in their order, each with those who are expected where it was captured.
+    /// Probes of the wrong length are the caller's to refuse.
     ///
     /// # Errors
     /// `Busy`, `Gallery`.
-    pub async fn predict(&self, probes: &[&Probe]) -> Result<Vec<Prediction>, ServiceError> {
+    pub async fn predict(&self, probes: &[Sought<'_>]) -> Result<Vec<Prediction>, ServiceError> {
         self.predict_in(Lane::Devices, probes).await
     }
 
@@ -274,7 +304,7 @@ impl Recognition {
     /// # Errors
     /// `Busy`, `Gallery`.
     pub async fn identify(&self, probe: &Probe) -> Result<Prediction, ServiceError> {
-        let predicted = self.predict_in(Lane::People, &[probe]).await?.pop();
+        let predicted = self.predict_in(Lane::People, &[Sought { probe, expected: None }]).await?.pop();
         predicted.ok_or(ServiceError::Stopped("matching"))
     }
 
@@ -303,36 +333,73 @@ impl Recognition {
         Ok(Some(policy.decide(candidates, &probe.quality, probe.liveness, &self.confusable_pairs())))
     }
 
-    async fn predict_in(&self, lane: Lane, probes: &[&Probe]) -> Result<Vec<Prediction>, ServiceError> {
-        let comparable = |probe: &&&Probe| probe.pack == self.pack();
+    async fn predict_in(&self, lane: Lane, sought: &[Sought<'_>]) -> Result<Vec<Prediction>, ServiceError> {
+        let comparable: Vec<&Sought<'_>> =
+            sought.iter().filter(|sought| sought.probe.pack == self.pack()).collect();
         let embeddings: Vec<UnitEmbedding> =
-            probes.iter().filter(comparable).map(|probe| probe.embedding.clone()).collect();
+            comparable.iter().map(|sought| sought.probe.embedding.clone()).collect();
+        // Most of a batch are captured where and when the same people are expected.
+        let mut rosters: Vec<Arc<ExpectedPeople>> = Vec::new();
+        let mut roster_of: Vec<Option<usize>> = Vec::with_capacity(comparable.len());
+        for sought in &comparable {
+            roster_of.push(sought.expected.map(|people| {
+                rosters.iter().position(|known| Arc::ptr_eq(known, people)).unwrap_or_else(|| {
+                    rosters.push(Arc::clone(people));
+                    rosters.len() - 1
+                })
+            }));
+        }
         let (gallery, count) = (self.gallery(), embeddings.len());
         // All of a batch is decided by the same thresholds, which are recorded with it.
-        let policy = self.policy(&self.thresholds());
+        let in_force = self.thresholds();
+        let policy = self.policy(&in_force);
+        let among: Vec<Policy> = rosters
+            .iter()
+            .map(|people| {
+                let templates = u32::try_from(gallery.templates_of(people.roster())).unwrap_or(u32::MAX);
+                self.policy_among(&in_force, templates)
+            })
+            .collect();
         let pairs = self.confusable_pairs();
         let Thresholds { accept, margin, .. } = policy.thresholds;
-        let query = Query::top(CANDIDATES)
-            .grouped_by(self.shared.setup.grouping)
-            .unless_decisive(Decisive { accept, margin });
+        let top = Query::top(CANDIDATES).grouped_by(self.shared.setup.grouping);
+        let (searched, searched_among) = (rosters.clone(), roster_of.clone());
         let work = move || {
             let begun = Instant::now();
-            (gallery.search_batch(&embeddings, &query), begun.elapsed())
-        };
-        let (answers, time) = self.compute(lane, work).await?;
-        let answers = answers?;
-        self.shared.metrics.matched(count, time);
-        let mut answers = answers.into_iter();
-        Ok(probes
-            .iter()
-            .map(|probe| {
-                if !comparable(&probe) {
-                    return policy.not_comparable();
+            let mut expected: Vec<Vec<Match>> = vec![Vec::new(); embeddings.len()];
+            for (number, people) in searched.iter().enumerate() {
+                let there = |index: &usize| searched_among.get(*index) == Some(&Some(number));
+                let indexes: Vec<usize> = (0..embeddings.len()).filter(there).collect();
+                let probes: Vec<UnitEmbedding> =
+                    indexes.iter().filter_map(|index| embeddings.get(*index).cloned()).collect();
+                let query = Query { k: EXPECTED, ..top.among(people.roster()) };
+                for (index, answer) in indexes.into_iter().zip(gallery.search_batch(&probes, &query)?) {
+                    if let Some(place) = expected.get_mut(index) {
+                        *place = matches(&answer.candidates);
+                    }
                 }
-                let found = answers.next().map(|answer| answer.candidates).unwrap_or_default();
-                policy.decide(matches(&found), &probe.quality, probe.liveness, &pairs)
-            })
-            .collect())
+            }
+            let answers =
+                gallery.search_batch(&embeddings, &top.unless_decisive(Decisive { accept, margin }))?;
+            Ok::<_, GalleryError>((answers, expected, begun.elapsed()))
+        };
+        let (answers, expected, time) = self.compute(lane, work).await??;
+        self.shared.metrics.matched(count, time);
+        let mut found = answers.into_iter().zip(expected).zip(roster_of);
+        let decide = |sought: &Sought<'_>| {
+            let probe = sought.probe;
+            if probe.pack != self.pack() {
+                return policy.not_comparable();
+            }
+            let (candidates, expected, roster) = found
+                .next()
+                .map(|((answer, expected), roster)| (matches(&answer.candidates), expected, roster))
+                .unwrap_or_default();
+            let judged = roster.and_then(|number| Some((*among.get(number)?, rosters.get(number)?.as_ref())));
+            let rule = RosterFirst { site: policy, expected: judged };
+            rule.decide(candidates, expected, &probe.quality, probe.liveness, &pairs)
+        };
+        Ok(sought.iter().map(decide).collect())
     }
 
     /// The templates of others that are at least so similar, best first; always exact.

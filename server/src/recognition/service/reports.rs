@@ -11,7 +11,8 @@ use super::{Calibrated, GalleryState, Recognition};
 use crate::{
     error::ServiceError,
     recognition::{
-        HIGHEST_ACCEPT, RateEvidence, RateReason, ThresholdChange, ThresholdVersion, Thresholds, wanted_rate,
+        ExpectedPeople, HIGHEST_ACCEPT, Policy, RateEvidence, RateReason, ScopeRate, ThresholdChange,
+        ThresholdVersion, Thresholds, wanted_rate,
     },
 };
 
@@ -178,7 +179,21 @@ impl Recognition {
         Ok(self.threshold_store.set_thresholds(site, pack, expected, thresholds, rate, by).await?)
     }
 
-    fn rate_evidence<'a>(&'a self, calibrated: Option<&'a Calibrated>) -> RateEvidence<'a> {
+    /// How often a stranger is taken for one of those who are expected somewhere, and how often for somebody of the
+    /// site, by the thresholds in force.
+    #[must_use]
+    pub fn false_match_rates(&self, people: &ExpectedPeople) -> (ScopeRate, ScopeRate) {
+        let (in_force, calibrated) = (self.thresholds(), self.last_calibration());
+        let evidence = self.rate_evidence(calibrated.as_deref());
+        let rate = |policy: Policy| {
+            let (templates, accept) = (policy.scope_templates.unwrap_or_default(), policy.thresholds.accept);
+            ScopeRate { templates, accept, per_thousand: evidence.expected_among(templates as usize, accept) }
+        };
+        let templates = u32::try_from(self.gallery().templates_of(people.roster())).unwrap_or(u32::MAX);
+        (rate(self.policy_among(&in_force, templates)), rate(self.policy(&in_force)))
+    }
+
+    pub(super) fn rate_evidence<'a>(&'a self, calibrated: Option<&'a Calibrated>) -> RateEvidence<'a> {
         let setup = &self.shared.setup;
         let gallery = calibrated.map(|calibrated| &calibrated.calibration);
         RateEvidence {

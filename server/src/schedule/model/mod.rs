@@ -1,6 +1,7 @@
 //! What a schedule is made of, and its rules. No I/O.
 
 mod days;
+mod expected;
 mod group;
 mod import;
 mod pattern;
@@ -10,6 +11,7 @@ mod shared;
 mod term;
 
 pub use days::{Days, clock, date, local_time, optional_date, time_zone};
+pub use expected::{ExpectedAt, SessionWindow};
 pub use group::{Group, GroupChange, GroupFilter, GroupMember, Membership, NewGroup};
 pub use import::{
     KnownGroup, KnownRosters, KnownSchedule, KnownSession, RosterFile, RosterImportOptions, RosterPlan,

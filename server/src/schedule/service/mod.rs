@@ -1,3 +1,4 @@
+mod expected;
 mod groups;
 mod rooms;
 mod sessions;
@@ -7,6 +8,7 @@ use std::fmt::Display;
 
 use cavs_types::ErrorReason;
 
+pub use expected::Expected;
 pub use groups::Groups;
 pub use rooms::Rooms;
 pub use sessions::{MadeFromPattern, Sessions};

@@ -1,5 +1,6 @@
 //! SQL of terms, groups, rooms and class sessions.
 
+mod expected;
 mod groups;
 mod imports;
 mod members;
@@ -11,7 +12,7 @@ mod terms;
 use cavs_types::SiteId;
 use jiff::tz::TimeZone;
 
-use crate::db::{Database, DatabaseError};
+use crate::db::{Database, DatabaseError, read_zone};
 
 pub use members::MemberEnd;
 
@@ -35,11 +36,6 @@ impl ScheduleStore {
     pub async fn time_zone(&self, site: SiteId) -> Result<TimeZone, DatabaseError> {
         let sql = "SELECT time_zone FROM sites WHERE id = $1";
         let row = self.db.client().await?.query_opt(sql, &[&site.uuid()]).await?;
-        let name: String = row.ok_or(DatabaseError::NotFound)?.try_get("time_zone")?;
-        TimeZone::get(&name).map_err(|_| DatabaseError::Damaged {
-            table: "sites",
-            column: "time_zone",
-            value: name,
-        })
+        read_zone(&row.ok_or(DatabaseError::NotFound)?)
     }
 }

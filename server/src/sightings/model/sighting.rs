@@ -13,7 +13,7 @@ use crate::{
     fleet::RunId,
     page::ListName,
     people::StudentRef,
-    recognition::{Prediction, Probe},
+    recognition::{Judged, Prediction, Probe},
 };
 
 /// The earliest time that is taken for one: a device without a clock begins here.
@@ -38,6 +38,15 @@ pub struct BoundingBox {
     pub width: f32,
     /// Height.
     pub height: f32,
+}
+
+/// What a decision on a sighting depended on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct JudgedFace {
+    /// The face and its best candidate.
+    pub face: Judged,
+    /// Templates of those who were expected, where the best candidate was one of them.
+    pub expected: Option<u32>,
 }
 
 /// What a start of an agent numbers its sightings by: unique for ever together with the start, the device,

@@ -11,7 +11,8 @@ use crate::{
     error::ServiceError,
     fleet::{DeviceStore, RunId, WatchedPeriod, refused},
     monitoring::Metrics,
-    recognition::{Galleries, Prediction, Probe},
+    recognition::{Galleries, Prediction, Sought},
+    schedule::Expected,
     sightings::{
         CapturedSighting, SightingAnswer, SightingKey, SightingStore, SightingToStore, StoreOutcome,
     },
@@ -43,6 +44,7 @@ pub struct Ingest {
     devices: DeviceStore,
     keys: Arc<Keys>,
     galleries: Arc<Galleries>,
+    expected: Expected,
     evidence: Arc<EvidencePolicy>,
     metrics: Arc<Metrics>,
     feed: SightingFeed,
@@ -55,6 +57,7 @@ impl Ingest {
         db: &Database,
         keys: &Arc<Keys>,
         galleries: &Arc<Galleries>,
+        expected: &Expected,
         evidence: EvidencePolicy,
         metrics: &Arc<Metrics>,
         feed: &SightingFeed,
@@ -65,6 +68,7 @@ impl Ingest {
             devices: DeviceStore::new(db),
             keys: Arc::clone(keys),
             galleries: Arc::clone(galleries),
+            expected: expected.clone(),
             evidence: Arc::new(evidence),
             metrics: Arc::clone(metrics),
             feed: feed.clone(),
@@ -99,9 +103,20 @@ impl Ingest {
         sightings: &[CapturedSighting],
     ) -> Result<Vec<StoreOutcome>, ServiceError> {
         let gallery = self.galleries.of(site).await?;
-        let mut predictions =
-            gallery.predict(&sightings.iter().map(|s| &s.probe).collect::<Vec<&Probe>>()).await?;
         let received_at = now_in_microseconds();
+        // By the sighting's own time, also where it comes late: who was expected then.
+        let asked = |captured: &CapturedSighting| {
+            let seen_by = captured.camera.unwrap_or(device);
+            captured.time_is_plausible(received_at).then_some((seen_by, captured.captured_at))
+        };
+        let asked: Vec<_> = sightings.iter().map(asked).collect();
+        let expected = self.expected.at(site, &asked).await;
+        let sought: Vec<Sought<'_>> = sightings
+            .iter()
+            .zip(&expected)
+            .map(|(captured, expected)| Sought { probe: &captured.probe, expected: expected.as_ref() })
+            .collect();
+        let mut predictions = gallery.predict(&sought).await?;
         for (captured, prediction) in sightings.iter().zip(&mut predictions) {
             if !captured.time_is_plausible(received_at) {
                 prediction.leave_to_person(PredictionReason::TimeImplausible);

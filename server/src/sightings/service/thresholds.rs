@@ -1,13 +1,14 @@
 //! What other thresholds would have made of what was seen.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use cavs_types::Decision;
 
 use super::Reviews;
 use crate::{
     error::ServiceError,
-    recognition::{Calibrated, Judged, Policy, Recognition, ThresholdChange, ThresholdVersion},
+    recognition::{Calibrated, Policy, Recognition, ThresholdChange, ThresholdVersion},
+    sightings::JudgedFace,
 };
 
 /// Sightings that other thresholds are tried on.
@@ -38,9 +39,17 @@ pub struct ThresholdEffect {
 }
 
 impl DecisionCounts {
-    fn of(faces: &[Judged], policy: &Policy) -> Self {
+    fn of(faces: &[JudgedFace], recognition: &Recognition, thresholds: &ThresholdVersion) -> Self {
         let mut counts = Self::default();
-        for face in faces {
+        let site = recognition.policy(thresholds);
+        let mut among: HashMap<u32, Policy> = HashMap::new();
+        for JudgedFace { face, expected } in faces {
+            let policy = match expected {
+                None => &site,
+                Some(templates) => among
+                    .entry(*templates)
+                    .or_insert_with(|| recognition.policy_among(thresholds, *templates)),
+            };
             let count = match policy.judge(*face).0 {
                 Decision::Accepted => &mut counts.accepted,
                 Decision::Pending => &mut counts.pending,
@@ -75,8 +84,7 @@ impl Reviews {
         let mut lowest = in_force.clone();
         lowest.thresholds.accept = floor.max(in_force.thresholds.review);
         let faces = self.store.latest_judged(recognition.site(), recognition.pack(), TRIED).await?;
-        let [now, would] =
-            [&in_force, &lowest].map(|t| DecisionCounts::of(&faces, &recognition.policy(t)).accepted);
+        let [now, would] = [&in_force, &lowest].map(|t| DecisionCounts::of(&faces, recognition, t).accepted);
         let sightings = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         Ok(Some(RateCost { sightings, left_to_people: would.saturating_sub(now) }))
     }
@@ -95,7 +103,7 @@ impl Reviews {
         let (thresholds, rate) = recognition.changed_thresholds(change, &before).await?;
         let faces = self.store.latest_judged(recognition.site(), recognition.pack(), TRIED).await?;
         let after = ThresholdVersion::unset(thresholds, rate);
-        let decisions = [&before, &after].map(|t| DecisionCounts::of(&faces, &recognition.policy(t)));
+        let decisions = [&before, &after].map(|t| DecisionCounts::of(&faces, recognition, t));
         let calibration = recognition.calibration().await?;
         Ok(ThresholdEffect { before, after, calibration, decisions })
     }

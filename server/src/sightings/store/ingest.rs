@@ -151,6 +151,8 @@ async fn insert_sightings(
         .column("margin", |s| s.prediction.margin)
         .column("threshold", |s| s.prediction.threshold)
         .column("threshold_version", |s| to_integer(s.prediction.threshold_version))
+        .column("scope", |s| s.prediction.scope.as_str())
+        .column("scope_templates", |s| s.prediction.scope_templates.map(to_integer))
         .column("candidates", |s| Json(candidates(s.prediction)));
     let (columns, values) = (batch.names(), batch.given());
     let batch = batch.column("without_run", |s| s.captured.run.is_none());

@@ -2,6 +2,7 @@
 
 mod audits;
 mod ingest;
+mod late;
 pub(crate) mod queries;
 mod queue;
 mod reviews;
@@ -11,6 +12,7 @@ mod statistics;
 use crate::db::Database;
 
 pub use ingest::{SightingToStore, StoreOutcome};
+pub(super) use late::{FoundLate, UnknownFace};
 
 /// SQL of sightings and reviews.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use cavs_embedding::{PackDigest, Similarity};
-use cavs_types::{DeviceId, PredictionReason, Quality, SightingId, SiteId, StudentId};
+use cavs_types::{DeviceId, MatchScope, PredictionReason, Quality, SightingId, SiteId, StudentId};
 use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::{Timestamp, civil::Date};
 use tokio_postgres::{
@@ -19,7 +19,7 @@ use crate::{
     people::StudentRef,
     recognition::{Candidate, Judged, Prediction},
     sightings::{
-        BoundingBox, Claim, Clock, Review, Sighting, SightingAnswer, SightingFilter, SightingKey,
+        BoundingBox, Claim, Clock, JudgedFace, Review, Sighting, SightingAnswer, SightingFilter, SightingKey,
         SightingPosition, Track, Withdrawal,
     },
 };
@@ -30,7 +30,7 @@ const COLUMNS: &str = "
         s.time_implausible, s.frame, s.clock_trust, s.clock_uncertainty_ms, s.track_id, s.track_entered_at,
         s.track_last_seen_at, s.track_left, s.box_x, s.box_y, s.box_width, s.box_height, s.detection_score,
         s.quality, s.liveness, s.pack_digest, s.decision, s.reason, s.similarity, s.margin, s.threshold,
-        s.threshold_version, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
+        s.threshold_version, s.scope, s.scope_templates, s.candidates, s.verdict, s.reviewed_at, s.review_notes, s.student_id,
         s.corrected_student_id, d.name AS device_name, u.username AS reviewer, s.day,
         nullif(c.claimed_until, 'infinity') AS claimed_until, c.reviewer_id AS claimed_by_id,
         cu.username AS claimed_by, ca.username AS assigned_by";
@@ -112,7 +112,7 @@ impl<'a> Filter<'a> {
 
 /// Of the latest sightings of a site and a pack.
 pub(crate) const LATEST_JUDGED: &str = "
-    SELECT similarity, margin, quality, liveness, reason FROM sightings
+    SELECT similarity, margin, quality, liveness, reason, scope, scope_templates FROM sightings
     WHERE site_id = $1 AND pack_digest = $2 AND reason <> 'PACK_NOT_SERVED' ORDER BY listed_at DESC LIMIT $3";
 
 impl SightingStore {
@@ -217,14 +217,16 @@ impl SightingStore {
         site: SiteId,
         pack: PackDigest,
         most: u32,
-    ) -> Result<Vec<Judged>, DatabaseError> {
+    ) -> Result<Vec<JudgedFace>, DatabaseError> {
         let client = self.db.client().await?;
         let (pack, most) = (pack.as_bytes().as_slice(), i64::from(most));
         let rows = client.query(LATEST_JUDGED, &[&site.uuid(), &pack, &most]).await?;
         rows.iter()
             .map(|row| {
                 let Json(quality) = row.try_get::<_, Json<Quality>>("quality")?;
-                Ok(Judged {
+                let scope: MatchScope = read_text(row, "sightings", "scope")?;
+                let templates = row.try_get::<_, Option<i32>>("scope_templates")?.map(i32::unsigned_abs);
+                let face = Judged {
                     similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
                     margin: row.try_get("margin")?,
                     quality: quality.unified_score,
@@ -234,7 +236,8 @@ impl SightingStore {
                     confused_with: (row.try_get::<_, &str>("reason")?
                         == PredictionReason::ConfusablePair.as_str())
                     .then(|| Similarity::clamped(1.0)),
-                })
+                };
+                Ok(JudgedFace { face, expected: templates.filter(|_| scope == MatchScope::Roster) })
             })
             .collect()
     }
@@ -478,6 +481,8 @@ fn read(
             margin: row.try_get("margin")?,
             threshold: row.try_get("threshold")?,
             threshold_version: row.try_get::<_, i32>("threshold_version")?.unsigned_abs(),
+            scope: read_text(row, TABLE, "scope")?,
+            scope_templates: row.try_get::<_, Option<i32>>("scope_templates")?.map(i32::unsigned_abs),
         },
         best_similarity: row.try_get::<_, Option<f32>>("similarity")?.map(Similarity::clamped),
         review,

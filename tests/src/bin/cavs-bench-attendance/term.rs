@@ -1,30 +1,11 @@
-//! Measures how long marks take: `scripts/bench-attendance` builds everything and runs this.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "this is what a benchmark does")]
+//! How long the marks of a term take, made anew of all its sightings.
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cavs_tests::{Site, SiteOptions};
-use clap::Parser;
 use tokio_postgres::Client;
 
-/// Makes the marks of a term anew, from its sightings in the database of a real server: one line per bar,
-/// `name figure bar ok|SHORT`; ends with 1 if any is short
-#[derive(Debug, Parser)]
-#[command(name = "scripts/bench-attendance")]
-struct Arguments {
-    /// Sightings
-    #[arg(long, default_value_t = 5_000_000)]
-    sightings: u64,
-    /// Students, in groups of forty
-    #[arg(long, default_value_t = 2000)]
-    students: u64,
-    /// Sessions, of an hour
-    #[arg(long, default_value_t = 600)]
-    sessions: u64,
-}
+use crate::Arguments;
 
 /// Students of a group.
 const OF_GROUP: u64 = 40;
@@ -34,19 +15,18 @@ const BAR_SECONDS: f64 = 60.0;
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// The id of a numbered one of a kind in SQL, of an expression of the type `bigint`.
-fn id(kind: &str, number: &str) -> String {
+pub(crate) fn id(kind: &str, number: &str) -> String {
     format!("('01890000-0000-7000-{kind}-' || lpad(to_hex({number}), 12, '0'))::uuid")
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let Arguments { sightings, students, sessions } = arguments;
+/// Makes the marks of a term anew: whether that was fast enough.
+pub(crate) async fn measure(arguments: &Arguments) -> bool {
+    let Arguments { sightings, students, sessions, .. } = *arguments;
     let directory = tempfile::tempdir().unwrap();
     let mut site = Site::create(directory.path(), None, &SiteOptions::default());
     let client = site.database().await;
     let begun = Instant::now();
-    fill(&client, &arguments).await;
+    fill(&client, arguments).await;
     println!("# filled after {:.0?}", begun.elapsed());
 
     let begun = Instant::now();
@@ -70,17 +50,17 @@ async fn main() -> ExitCode {
     let is_met = took <= bar.max(2.0);
     println!("term_seconds {took:.1} {:.1} {}", bar.max(2.0), if is_met { "ok" } else { "SHORT" });
     assert_eq!(site.take_server().terminate(), Some(0));
-    if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    is_met
 }
 
-async fn count(client: &Client, of: &str) -> i64 {
+pub(crate) async fn count(client: &Client, of: &str) -> i64 {
     client.query_one(&format!("SELECT count(*) FROM {of}"), &[]).await.unwrap().get(0)
 }
 
 /// Groups of forty with a room and a camera each, sessions of an hour in turns over the last sixty days, and
 /// sightings of their people, some of whom are late.
 async fn fill(client: &Client, arguments: &Arguments) {
-    let Arguments { sightings, students, sessions } = arguments;
+    let Arguments { sightings, students, sessions, .. } = arguments;
     let groups = students.div_ceil(OF_GROUP);
     let (of_session, camera, student) = (sightings / sessions, id("8001", "n"), id("8002", "n"));
     let (group, room, session) = (id("8003", "n"), id("8004", "n"), id("8005", "n"));
