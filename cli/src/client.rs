@@ -20,7 +20,8 @@ use cavs_proto::{
         room_service_client::RoomServiceClient, session_service_client::SessionServiceClient,
         sighting_service_client::SightingServiceClient, site_service_client::SiteServiceClient,
         stats_service_client::StatsServiceClient, student_service_client::StudentServiceClient,
-        term_service_client::TermServiceClient, webhook_service_client::WebhookServiceClient,
+        term_service_client::TermServiceClient, warning_service_client::WarningServiceClient,
+        webhook_service_client::WebhookServiceClient,
     },
 };
 use jiff::Timestamp;
@@ -110,6 +111,7 @@ services! {
     stats: StatsServiceClient,
     students: StudentServiceClient,
     terms: TermServiceClient,
+    warnings: WarningServiceClient,
     webhooks: WebhookServiceClient,
 }
 

@@ -24,6 +24,7 @@ mod reference;
 mod review_screen;
 pub mod session;
 mod setup;
+mod sync;
 pub mod text;
 pub mod timespec;
 pub mod view;

@@ -55,6 +55,8 @@ one_resource! {
     Stats stats: GetStatsResponse;
     Student student: CreateStudentResponse DeactivateStudentResponse GetStudentResponse ReactivateStudentResponse
         UpdateStudentResponse;
+    WarningMail mail: ResendWarningMailResponse;
+    WarningPolicy policy: GetWarningPolicyResponse UpdateWarningPolicyResponse;
     Term term: CreateTermResponse GetTermResponse UpdateTermResponse;
     Webhook webhook: GetWebhookResponse UpdateWebhookResponse;
 }

@@ -1,9 +1,9 @@
 use cavs_types::{
     AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, CredentialKind, Decision,
     DeliveryState, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping,
-    ImportFormat, Mark, MatchKind, MatchScope, PendingCounts, PhotoConsent, ProtocolError, Quality,
-    QueueOrder, RateBasis, RetentionState, Role, RosterFormat, SessionFormat, SessionSource, SessionState,
-    Verdict, WatchState, WebhookEvent,
+    ImportFormat, MailState, Mark, MatchKind, MatchScope, PendingCounts, PhotoConsent, ProtocolError,
+    Quality, QueueOrder, RateBasis, RetentionState, Role, RosterFormat, SessionFormat, SessionSource,
+    SessionState, Verdict, WatchState, WebhookEvent,
 };
 use thiserror::Error;
 
@@ -87,6 +87,7 @@ on_the_wire! {
         Maintenance
     }
     DeviceRole { Entry Exit Inside }
+    MailState { Waiting Sending Sent Failed Unsure Dropped }
     Mark { Present Late LeftEarly Absent Excused Undetermined }
     CorrectionSource { Correction RollCall Appeal LateData }
     CheckInKind { Qr Card Pin }

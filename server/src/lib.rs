@@ -15,6 +15,7 @@ pub mod error;
 pub mod fleet;
 pub mod grpc;
 pub mod listeners;
+pub mod mail;
 pub mod matching;
 pub mod monitoring;
 pub mod page;

@@ -17,6 +17,7 @@ use crate::{
     error::ServiceError,
     grpc,
     listeners::{Certificates, Shares, TlsError, listen},
+    mail::SmtpTransport,
     matching::Matching,
     monitoring::{Metrics, Monitor},
     people::EnrollmentLimits,
@@ -349,6 +350,10 @@ async fn serve(
     tasks.spawn(async move { marks.run(until).await });
     let (marks, until) = (services.mark_feed.clone(), shutdown.clone());
     tasks.spawn(async move { marks.follow(until).await });
+    if let Some(sender) = services.mail_sender.clone() {
+        let until = shutdown.clone();
+        tasks.spawn(async move { sender.run(until).await });
+    }
     let (galleries, until) = (Arc::clone(&services.galleries), shutdown.clone());
     tasks.spawn(async move { galleries.calibrate_regularly(until).await });
     let (keys, store) = (Arc::clone(&services.keys), BiometricStore::new(&backend.background));
@@ -483,7 +488,10 @@ async fn assemble(
     let load = move || FacePipeline::new(&networks, options);
     let heif = config.enrollment.read_heif.then(HeifConverter::find).flatten();
     let galleries = Galleries::open(setup, &backend.background, Arc::clone(&keys), Arc::clone(&metrics));
+    // The address was looked at with the configuration.
+    let mail = config.mail.as_ref().and_then(|mail| SmtpTransport::new(mail).ok());
     Ok(Services::new(Parts {
+        mail,
         people: backend.store.clone(),
         background: backend.background.clone(),
         devices: backend.devices.clone(),

@@ -10,6 +10,7 @@ use crate::{
     biometrics::{Keys, Maintenance, RetentionPolicies, RetentionPolicy},
     db::{Connections, Database},
     fleet::{DeviceStreams, DeviceWatches, Devices},
+    mail::{MailSender, SmtpTransport, WarningMails},
     matching::Matching,
     monitoring::Metrics,
     people::{Accounts, Enrollment, EnrollmentLimits, Pairs, Sites, Students},
@@ -48,6 +49,9 @@ pub struct Services {
     pub(crate) appeals: Appeals,
     pub(crate) policies: Policies,
     pub(crate) reports: Reports,
+    pub(crate) warning_mails: WarningMails,
+    /// `None`: there is no mail server.
+    pub(crate) mail_sender: Option<MailSender>,
     pub(crate) mark_feed: MarkFeed,
     pub(crate) marks: MarksKeeper,
     pub(crate) expected: Expected,
@@ -96,6 +100,8 @@ pub struct Parts {
     pub match_calls: NonZeroU32,
     /// Calls those who are told of what happens.
     pub receivers: ReceiverClient,
+    /// How mails are sent; `None`: none are.
+    pub mail: Option<SmtpTransport>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -116,6 +122,7 @@ impl Services {
             retention,
             match_calls,
             receivers,
+            mail,
             metrics,
         } = parts;
         let maintenance = Arc::new(Maintenance::new(&people, &keys, retention));
@@ -151,6 +158,14 @@ impl Services {
             excuses: Excuses::new(&marks),
             appeals: Appeals::new(&marks, &sheets),
             policies: Policies::new(&marks),
+            warning_mails: WarningMails::new(&people, mail.is_some()),
+            mail_sender: mail.map(|transport| {
+                MailSender::new(
+                    &background,
+                    &AttendanceStore::new(&background, retention.sightings),
+                    transport,
+                )
+            }),
             reports: Reports::new(&people, &marks, &sheets),
             mark_feed: MarkFeed::new(&people, &sheets),
             marks: MarksKeeper::new(&AttendanceStore::new(&background, retention.sightings)),

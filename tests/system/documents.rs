@@ -233,6 +233,40 @@ fn attendance_is_kept_as_its_document_says() {
     reports_are_made_as_their_document_says(&site, directory.path());
 }
 
+/// Likewise; `sync.rs` sends to a server.
+fn marks_are_exported_as_their_document_says(site: &Site, directory: &Path) {
+    let mail = ["students", "update", "1001", "--email", "abebe@school.example", "--external-id", "s1"];
+    site.cli.json(&mail);
+    let secret = site.path("cli/erp.secret");
+    fs::write(&secret, "s3cret").unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut files = Vec::new();
+    for block in blocks(include_str!("../../docs/EXPORTS.md")) {
+        if block.language == "toml" {
+            fs::write(site.path("cli/config.toml"), &block.text).unwrap();
+        }
+        for line in block.text.lines().filter(|_| block.language == "sh") {
+            let mut arguments: Vec<String> = words(line).into_iter().skip(1).collect();
+            if arguments[1] == "export" {
+                let file = directory.join(arguments.last().unwrap());
+                *arguments.last_mut().unwrap() = file.to_str().unwrap().to_owned();
+                files.push(file);
+            } else if arguments.last().unwrap() != "--dry-run" {
+                // There is no such server.
+                continue;
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let output = site.cli.run(&arguments);
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    assert_eq!(files.len(), 3);
+    let moodle = fs::read_to_string(&files[0]).unwrap();
+    assert_eq!(moodle, "email,status,remarks\r\nabebe@school.example,P,\r\n");
+    assert!(fs::read_to_string(&files[1]).unwrap().starts_with("email,scantime\r\n"));
+    assert!(fs::read(&files[2]).unwrap().starts_with(b"PK"));
+}
+
 /// Of the session that attendance was kept of.
 fn reports_are_made_as_their_document_says(site: &Site, directory: &Path) {
     let names = [
@@ -263,7 +297,7 @@ fn reports_are_made_as_their_document_says(site: &Site, directory: &Path) {
             commands += 1;
         }
     }
-    assert_eq!((commands, files.len()), (11, 5));
+    assert_eq!((commands, files.len()), (15, 5));
     let page = fs::read_to_string(&files[0]).unwrap();
     assert!(names.iter().all(|(_, name)| page.contains(name)) && page.contains("main"), "{page}");
     // scripts/test installs it, and fonts that have these letters.
@@ -280,6 +314,7 @@ fn reports_are_made_as_their_document_says(site: &Site, directory: &Path) {
     let again =
         |file: &str| site.cli.run(&["attendance", "report", "week", "7B", "--file", file]).status.code();
     assert_eq!((again(&files[1]), again(&path("week.doc"))), (Some(1), Some(2)));
+    marks_are_exported_as_their_document_says(site, directory);
     let sheet = site.cli.json(&["attendance", "report", "sheet", "7B"]);
     assert_eq!((&sheet["report"], &sheet["rows"][0]["mark"]), (&"sheet".into(), &"present".into()));
 }

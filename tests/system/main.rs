@@ -32,6 +32,7 @@ mod service;
 mod setup;
 mod several_servers;
 mod sites;
+mod sync;
 mod term;
 mod torture;
 mod turned;

@@ -226,6 +226,8 @@ impl Known {
             (_, "webhook_id") | ("Webhook", "id") => &self.webhook,
             (_, "url") => return "https://example.com/hook".to_owned(),
             (_, "description") | ("Webhook" | "WebhookHealth", _) => return String::new(),
+            ("ResendWarningMailRequest", "mail_id") => session,
+            ("WarningPolicy", "updated_by") => return String::new(),
             ("Site", "id") => &self.site,
             ("GetTermRequest" | "GetGroupRequest" | "GetRoomRequest", "name") => school,
             // By its term.
@@ -294,6 +296,7 @@ impl Known {
                 Kind::Double => Value::F64(1.0),
                 Kind::Bool => Value::Bool(true),
                 Kind::Uint32 if field.name() == "below_permille" => Value::U32(800),
+                Kind::Uint32 if field.name() == "least_sessions" => Value::U32(5),
                 _ => continue,
             };
             message.set_field(&field, value);

@@ -190,7 +190,8 @@ fn list(global: &GlobalArgs, printer: &Printer) -> Result<(), CliError> {
 }
 
 fn shown(settings: Settings) -> SettingsView {
-    let Settings { path, context, server, ca, site, user, token, session, session_file } = settings;
+    let Settings { path, context, server, ca, site, user, token, session, session_file, targets: _ } =
+        settings;
     let text = |name: &'static str, setting: Option<Setting<String>>| SettingView {
         name,
         from: setting.as_ref().map(|setting| setting.origin.to_string()),

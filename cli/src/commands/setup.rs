@@ -25,6 +25,7 @@ use crate::{
     printer::Printer,
     session::SessionFile,
     setup::{Answers, Plan, Running, ServerProgram, agent_toml, host_of, server_toml, unit},
+    sync::Targets,
     view::SetupView,
 };
 
@@ -128,6 +129,7 @@ async fn make(
         session: None,
         session_file: SessionFile::of(config_path, Some(&plan.name)),
         timeout: Duration::from_secs(global.timeout),
+        targets: Targets::default(),
     };
     let (session, _) = login::begin_session(plan.admin.clone(), password, &config).await?;
     let config = Config { session: Some(session.clone()), ..config };

@@ -10,7 +10,10 @@ use std::{
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, value};
 
-use crate::error::CliError;
+use crate::{
+    error::CliError,
+    sync::{TargetName, TargetSection},
+};
 
 /// No configuration file of ours is longer.
 const MAX_CONFIG_BYTES: u64 = 64 * 1024;
@@ -29,6 +32,9 @@ pub(crate) struct FileConfig {
     pub(crate) ca: Option<PathBuf>,
     pub(crate) site: Option<String>,
     pub(crate) user: Option<String>,
+    /// Other systems that attendance is sent to.
+    #[serde(default)]
+    pub(crate) targets: BTreeMap<TargetName, TargetSection>,
 }
 
 /// A server and how it is spoken to.

@@ -22,6 +22,7 @@ use crate::{
     args::GlobalArgs,
     error::CliError,
     session::{Session, SessionFile},
+    sync::Targets,
 };
 
 /// What a command needs to speak to the server.
@@ -43,6 +44,8 @@ pub struct Config {
     pub session_file: SessionFile,
     /// How long the server may take to connect, and to answer.
     pub timeout: Duration,
+    /// Other systems that attendance is sent to.
+    pub(crate) targets: Targets,
 }
 
 /// A value, and where it came from.
@@ -80,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) token: Option<SecretString>,
     pub(crate) session: Option<Session>,
     pub(crate) session_file: SessionFile,
+    pub(crate) targets: Targets,
 }
 
 impl fmt::Display for Origin {
@@ -117,7 +121,8 @@ impl Settings {
     /// # Errors
     /// Names the file and the key.
     pub(crate) fn read(args: &GlobalArgs) -> Result<Self, CliError> {
-        let (path, file) = read_file(args)?;
+        let (path, mut file) = read_file(args)?;
+        let targets = Targets::new(path.clone(), std::mem::take(&mut file.targets));
         let chosen = match (&args.context, &file.context) {
             (Some(name), _) => {
                 let name = name.parse().map_err(CliError::usage)?;
@@ -195,7 +200,7 @@ impl Settings {
         // Not an option: command lines can be read by everybody on the machine.
         let token = variable("CAVS_TOKEN").filter(|_| !is_elsewhere).map(SecretString::from);
         let ca = ca.map(|Setting { value, origin }| Setting { value: PathBuf::from(value), origin });
-        Ok(Self { path, context: chosen, server, ca, site, user, token, session, session_file })
+        Ok(Self { path, context: chosen, server, ca, site, user, token, session, session_file, targets })
     }
 }
 
@@ -243,7 +248,7 @@ impl Config {
     /// # Errors
     /// Names the file and the key, or the option that is missing.
     pub fn resolve(args: &GlobalArgs) -> Result<Self, CliError> {
-        let Settings { path, server, ca, site, user, token, session, session_file, .. } =
+        let Settings { path, server, ca, site, user, token, session, session_file, targets, .. } =
             Settings::read(args)?;
         let Some(Setting { value, origin }) = server else {
             return Err(CliError::usage(format!(
@@ -268,6 +273,7 @@ impl Config {
             session,
             session_file,
             timeout: Duration::from_secs(args.timeout),
+            targets,
         })
     }
 }

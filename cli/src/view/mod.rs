@@ -23,8 +23,10 @@ mod sighting;
 mod site;
 mod stats;
 mod student;
+mod sync;
 mod template;
 mod user;
+mod warning;
 mod webhook;
 
 pub(crate) use layout::{TableParts, table_of};
@@ -72,8 +74,10 @@ pub use stats::{CountsView, DayView, DeviceStatsView, RoomView, StatsView};
 pub use student::{
     ErasureView, ImportProblemView, ImportView, StudentErased, StudentList, StudentRefView, StudentView,
 };
+pub use sync::{SyncItemView, SyncView};
 pub use template::{TemplateAdded, TemplateDeleted, TemplateList, TemplateShown, TemplateView};
 pub use user::{LoggedIn, LoggedOut, SiteRoleView, UserView, WhoAmI};
+pub use warning::{WarningContactView, WarningMailList, WarningMailView, WarningPolicyView};
 pub use webhook::{
     DeliveryList, DeliveryView, RedeliveredView, WebhookList, WebhookSecretView, WebhookTestView, WebhookView,
 };

@@ -21,7 +21,7 @@ pub use settings::{SETTINGS, Setting, SettingKind, setting};
 pub use vocabulary::{
     AppealState, CheckInKind, ClockTrust, ConfusableKind, CorrectionSource, CredentialKind, Decision,
     DeliveryState, DeviceKind, DeviceRole, DeviceStatus, EnrollmentGate, ErasureState, GalleryMode, Grouping,
-    ImportFormat, MOST_RETENTION_DAYS, Mark, MatchKind, MatchScope, PendingCounts, PhotoConsent,
+    ImportFormat, MOST_RETENTION_DAYS, MailState, Mark, MatchKind, MatchScope, PendingCounts, PhotoConsent,
     PredictionReason, ProposalState, QueueOrder, RateBasis, RetentionState, Role, RosterFormat,
     SessionFormat, SessionSource, SessionState, StudentField, UnknownWord, Verdict, WatchState, WebhookEvent,
 };

@@ -435,6 +435,23 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How far a mail is.
+    MailState, "state of a mail";
+    /// It is sent when it is due.
+    Waiting = "waiting",
+    /// It is being sent.
+    Sending = "sending",
+    /// The mail server has taken it.
+    Sent = "sent",
+    /// The mail server does not take it, or was away for days.
+    Failed = "failed",
+    /// Nobody knows whether it came.
+    Unsure = "unsure",
+    /// The student was erased before it was sent.
+    Dropped = "dropped",
+}
+
+vocabulary! {
     /// What a class session says of a person.
     #[derive(Hash, PartialOrd, Ord)]
     Mark, "mark";

@@ -1,6 +1,7 @@
 //! The server's one configuration file: parsed with unknown keys refused, then checked as a whole.
 
 mod database;
+mod mail;
 mod monitoring;
 mod retention;
 mod syntax;
@@ -24,10 +25,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use self::{
-    database::RawDatabase, monitoring::RawMonitoring, retention::RawRetention, webhooks::RawWebhooks,
+    database::RawDatabase, mail::RawMail, monitoring::RawMonitoring, retention::RawRetention,
+    webhooks::RawWebhooks,
 };
 pub use self::{
     database::{DatabaseConfig, DatabasePlace},
+    mail::{MailConfig, MailSecurity},
     webhooks::WebhookConfig,
 };
 use crate::{biometrics::RetentionPolicy, sightings::EvidencePolicy};
@@ -96,6 +99,8 @@ pub struct Config {
     pub retention: RetentionPolicy,
     /// How often a minute each user may ask whose face it is.
     pub match_calls: NonZeroU32,
+    /// How mails are sent; `None`: none are.
+    pub mail: Option<MailConfig>,
     /// Programs that are told of what happens.
     pub webhooks: WebhookConfig,
     /// Log lines.
@@ -218,6 +223,7 @@ struct Raw {
     retention: RawRetention,
     #[serde(default)]
     matching: RawMatching,
+    mail: Option<RawMail>,
     #[serde(default)]
     webhooks: RawWebhooks,
     #[serde(default)]
@@ -370,6 +376,7 @@ impl Config {
             evidence,
             retention,
             matching,
+            mail,
             webhooks,
             logging,
         } = raw;
@@ -378,6 +385,8 @@ impl Config {
         let monitoring_listen =
             monitoring.checked().map_err(|problem| value("monitoring.listen", problem))?;
         let database = database.checked(base).map_err(|(key, problem)| value(key, &problem))?;
+        let mail = mail.map(|mail| mail.checked(|file| base.join(file))).transpose();
+        let mail = mail.map_err(|(key, problem)| value(key, &problem))?;
         let retention = retention.checked().map_err(|(key, problem)| value(key, problem))?;
         let similarity = |key, number: Option<f32>| match number {
             Some(number) if !(-1.0..=1.0).contains(&number) => Err(value(key, "must be -1 to 1")),
@@ -460,6 +469,7 @@ impl Config {
             },
             retention,
             match_calls: matching.calls_per_minute,
+            mail,
             webhooks: webhooks.checked(base),
             logging,
         })

@@ -105,6 +105,9 @@ pub(super) fn access(path: &str) -> Option<Access> {
         ("cavs.v1.LateMatchService", "GetLateMatchPolicy" | "ListLateMatches") => reviewer,
         ("cavs.v1.LateMatchService", "DecideLateMatch") => Active(Role::Reviewer),
         ("cavs.v1.LateMatchService", "UpdateLateMatchPolicy") => admin,
+        // With addresses of people.
+        ("cavs.v1.WarningService", "GetWarningPolicy" | "ListWarningMails") => Access::Role(Role::Admin),
+        ("cavs.v1.WarningService", "UpdateWarningPolicy" | "ResendWarningMail") => admin,
         ("cavs.v1.StatsService", "GetStats") => viewer,
         // A program with a camera of its own, or one that has faces: both have the role for that, and no other.
         ("cavs.v1.MatchService", "Identify" | "Verify") => Active(Role::Capture),

@@ -34,6 +34,7 @@ mod streams;
 mod students;
 mod terms;
 mod uploads;
+mod warnings;
 mod watch;
 mod webhooks;
 
@@ -53,7 +54,7 @@ use cavs_proto::{
         session_service_server::SessionServiceServer, sighting_service_server::SightingServiceServer,
         site_service_server::SiteServiceServer, stats_service_server::StatsServiceServer,
         student_service_server::StudentServiceServer, term_service_server::TermServiceServer,
-        webhook_service_server::WebhookServiceServer,
+        warning_service_server::WarningServiceServer, webhook_service_server::WebhookServiceServer,
     },
 };
 use http::{HeaderValue, Request, Response};
@@ -141,6 +142,7 @@ pub async fn serve_api(
         appeals,
         policies,
         reports,
+        warning_mails,
         mark_feed,
         webhooks,
         ..
@@ -176,6 +178,7 @@ pub async fn serve_api(
         .add(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE))
         .add(GalleryServiceServer::new(gallery::GalleryApi::new(galleries, reviews.clone(), pairs)))
         .add(MatchServiceServer::new(matches::MatchApi::new(matching)))
+        .add(WarningServiceServer::new(warnings::WarningApi::new(warning_mails)))
         .add(ReportServiceServer::new(reports::ReportApi::new(reports)))
         .add(RetentionServiceServer::new(retention::RetentionApi::new(retention)))
         .add(ReviewServiceServer::new(review::ReviewApi::new(reviews.clone())))

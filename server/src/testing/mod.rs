@@ -4,6 +4,7 @@ mod attendance;
 mod devices;
 mod faces;
 mod locks;
+mod mail;
 mod other_ways;
 mod records;
 mod reports;
@@ -159,6 +160,7 @@ impl TestDatabase {
     /// As [`Self::app`], with another store for what people ask.
     pub(crate) async fn app_of(&self, store: Database) -> Services {
         Services::new(Parts {
+            mail: None,
             background: store.clone(),
             people: store,
             devices: self.store.with_own_connections(4).unwrap(),

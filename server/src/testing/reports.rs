@@ -14,18 +14,18 @@ use crate::{
 };
 
 /// A school with a group of two students and a room.
-struct School {
-    database: TestDatabase,
-    app: Services,
-    owner: Client,
+pub(super) struct School {
+    pub(super) database: TestDatabase,
+    pub(super) app: Services,
+    pub(super) owner: Client,
     group: GroupId,
-    students: Vec<StudentId>,
+    pub(super) students: Vec<StudentId>,
     room: Uuid,
-    admin: UserId,
+    pub(super) admin: UserId,
 }
 
 impl School {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let database = TestDatabase::start().await;
         let app = database.app().await;
         let owner = database.connect().await;
@@ -41,7 +41,7 @@ impl School {
 
     /// A session of three quarters of an hour in a state, in the room, and what it says of each student; `None`: nothing.
     /// Such a day is long over, and nobody makes its marks anew.
-    async fn session(&self, start: &str, state: &str, marks: [Option<Mark>; 2]) -> ClassSessionId {
+    pub(super) async fn session(&self, start: &str, state: &str, marks: [Option<Mark>; 2]) -> ClassSessionId {
         let id = ClassSessionId::generate();
         let starts_at: Timestamp = start.parse().unwrap();
         let ends_at = starts_at + SignedDuration::from_mins(45);

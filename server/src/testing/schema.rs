@@ -7,7 +7,7 @@ use crate::db::{embedded, tests::TestCluster};
 
 /// The migrations that databases have: whoever changes one of them has a server that does not start there. A new one
 /// is a new file, and a new line here.
-const LANDED: [(u32, &str, u64); 23] = [
+const LANDED: [(u32, &str, u64); 24] = [
     (1, "people", 17_801_211_931_000_503_596),
     (2, "fleet", 3_796_194_350_748_924_198),
     (3, "sightings", 15_866_218_602_350_167_542),
@@ -29,6 +29,7 @@ const LANDED: [(u32, &str, u64); 23] = [
     (19, "attendance", 7_033_457_693_482_951_404),
     (20, "webhooks", 12_580_087_418_346_814_265),
     (21, "roster_first", 15_704_367_753_182_738_824),
+    (22, "warning_mails", 10_773_060_968_656_416_627),
     (24, "other_ways", 18_252_029_492_730_642_742),
     (26, "fewer_notices", 8_538_218_838_679_056),
 ];

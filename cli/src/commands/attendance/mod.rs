@@ -2,10 +2,13 @@
 
 mod appeals;
 mod excuses;
+mod export;
+mod mails;
 mod own;
 mod policy;
 mod proposals;
 mod report;
+mod sync;
 
 use cavs_proto::{enum_to_wire, to_timestamp, v1};
 use cavs_types::{CheckInKind, Mark};
@@ -109,6 +112,15 @@ pub enum AttendanceCommand {
     /// Attendance in numbers: on the screen, or as a file to be printed or worked with
     #[command(subcommand, after_help = report::ABOUT)]
     Report(report::ReportCommand),
+    /// Mails to those who were there too seldom, after marks are final
+    #[command(subcommand)]
+    Mails(mails::MailsCommand),
+    /// Write attendance as another system takes it
+    #[command(subcommand)]
+    Export(export::ExportCommand),
+    /// Send final marks to another system, each once
+    #[command(after_help = sync::ABOUT)]
+    Sync(sync::SyncArgs),
     /// Times in which people need not be there
     #[command(subcommand)]
     Excuses(excuses::ExcusesCommand),
@@ -249,6 +261,9 @@ pub(crate) async fn run(
         AttendanceCommand::Card(args) => own::card(&api, args, printer).await,
         AttendanceCommand::Pin(args) => own::pin(&api, args, printer).await,
         AttendanceCommand::Code(args) => own::code(args, config, printer).await,
+        AttendanceCommand::Mails(command) => mails::run(&api, command, printer).await,
+        AttendanceCommand::Export(command) => export::run(&api, command, printer).await,
+        AttendanceCommand::Sync(args) => sync::run(&api, &args, config, printer).await,
         AttendanceCommand::Excuses(command) => excuses::run(&api, command, printer).await,
         AttendanceCommand::Appeals(command) => appeals::run(&api, command, printer).await,
         AttendanceCommand::Proposals(command) => proposals::run(&api, command, printer).await,

@@ -128,7 +128,7 @@ pub(crate) enum ReportFormat {
 }
 
 /// `80`, or `79.5`.
-fn percent(text: &str) -> Result<Rate, String> {
+pub(super) fn percent(text: &str) -> Result<Rate, String> {
     let wrong = || format!("{text:?} is no percentage from 0.1 to 100 with one decimal at most");
     let (whole, tenths) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str, most: usize| {
