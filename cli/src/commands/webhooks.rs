@@ -52,7 +52,7 @@ fn state(state: DeliveryState) -> PossibleValue {
 pub enum WebhooksCommand {
     /// Add a webhook, and print its secret, which is shown this once
     Add {
-        /// Where it is told, as https://example.com/hook
+        /// Where it is told, as `https://example.com/hook`
         #[arg(value_name = "URL")]
         url: String,
         /// What it is told of, once for each; without it, of all that there is now

@@ -14,7 +14,8 @@ mod parquet;
 #[cfg(feature = "files")]
 mod pdf;
 mod tally;
-#[cfg(all(test, feature = "files"))]
+#[cfg(test)]
+#[cfg(feature = "files")]
 mod tests;
 #[cfg(feature = "files")]
 mod xlsx;

@@ -21,19 +21,19 @@ fn workbook(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let mut book = Workbook::new();
     let sheet = book.add_worksheet().set_name(sheet_name(document.report))?;
     let bold = Format::new().set_bold();
-    sheet.write_string_with_format(0, 0, &clipped(&document.head.school), &bold)?;
-    sheet.write_string_with_format(1, 0, &clipped(&document.title), &bold)?;
+    sheet.write_string_with_format(0, 0, clipped(&document.head.school), &bold)?;
+    sheet.write_string_with_format(1, 0, clipped(&document.title), &bold)?;
     let mut line = 2;
     let zone = ("Time zone", document.head.zone_name.clone());
     for (name, value) in document.facts.iter().chain([&zone]) {
         sheet.write_string(line, 0, *name)?;
-        sheet.write_string(line, 1, &clipped(value))?;
+        sheet.write_string(line, 1, clipped(value))?;
         line += 1;
     }
     line = table(sheet, line + 1, &document.table, document)?;
     for note in &document.notes {
         line += 1;
-        sheet.write_string(line, 0, &clipped(note))?;
+        sheet.write_string(line, 0, clipped(note))?;
     }
     finish(sheet, &document.head.school)?;
     for more in &document.more {
@@ -57,7 +57,7 @@ fn table(sheet: &mut Worksheet, first: u32, table: &Table, document: &Document) 
     let (rate, time) =
         (Format::new().set_num_format("0.0%"), Format::new().set_num_format("yyyy-mm-dd hh:mm"));
     for (column, (_, of)) in (0_u16..).zip(table.printed()) {
-        sheet.write_string_with_format(first, column, &clipped(&of.title), &head)?;
+        sheet.write_string_with_format(first, column, clipped(&of.title), &head)?;
         let widest = table.rows.iter().filter_map(|row| {
             let (place, _) = table.printed().nth(usize::from(column))?;
             Some(row.get(place)?.shown(&document.head.zone).chars().count())
@@ -73,7 +73,7 @@ fn table(sheet: &mut Worksheet, first: u32, table: &Table, document: &Document) 
                 None | Some(Cell::Text(None) | Cell::Real(None) | Cell::Integer(None)) => {}
                 Some(Cell::Time(None) | Cell::Rate(None) | Cell::Mark(None)) => {}
                 Some(Cell::Text(Some(text))) => {
-                    sheet.write_string(line, column, &clipped(text))?;
+                    sheet.write_string(line, column, clipped(text))?;
                 }
                 Some(Cell::Real(Some(number))) => {
                     sheet.write_number(line, column, *number)?;

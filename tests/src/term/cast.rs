@@ -1,6 +1,9 @@
 //! The people of the school, the films of their lessons, and the truth about them.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -199,7 +202,7 @@ fn presence_of(room: usize, lesson: usize, place: usize) -> Presence {
     }
 }
 
-fn truth(frames: &PathBuf) -> Result<Vec<TrueFace>, RenderError> {
+fn truth(frames: &Path) -> Result<Vec<TrueFace>, RenderError> {
     let path = frames.join("truth.jsonl");
     let text = std::fs::read_to_string(&path).map_err(RenderError::file(&path))?;
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -1,7 +1,7 @@
 //! Who is expected where, for those who look faces up: known on every server, and read anew where it changes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -107,12 +107,12 @@ impl Expected {
                 continue;
             };
             let day = at.to_zoned(TimeZone::UTC).date();
-            if !known.contains_key(&day) {
+            if let Entry::Vacant(unknown) = known.entry(day) {
                 let read = self.of_day(site, &of_site, day).await;
                 let read = read.inspect_err(|cause| {
                     warn!(%cause, %site, "faces are looked up without rosters, which can't be read");
                 });
-                known.insert(day, read.ok());
+                unknown.insert(read.ok());
             }
             answers.push(known.get(&day).and_then(|day| day.as_ref()?.by(device, at)));
         }

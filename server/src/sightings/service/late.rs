@@ -1,7 +1,7 @@
 //! Late enrollment: what was taken for nobody is looked up again when somebody is enrolled, in sites that want it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -114,9 +114,9 @@ impl LateMatches {
         let mut probes = Vec::new();
         for face in faces {
             let Some(sealed) = sealed.get(&face.sighting) else { continue };
-            if !keys.contains_key(&face.day) {
+            if let Entry::Vacant(unknown) = keys.entry(face.day) {
                 let key = self.biometrics.day_key(site, face.day).await?;
-                keys.insert(face.day, key.and_then(|stored| self.keys.open(&stored).ok()));
+                unknown.insert(key.and_then(|stored| self.keys.open(&stored).ok()));
             }
             let Some(Some(key)) = keys.get(&face.day) else { continue };
             let Ok(plain) = key.open(Owner::Probe(face.sighting, gallery.pack()), sealed) else { continue };

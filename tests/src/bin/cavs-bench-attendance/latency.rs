@@ -186,7 +186,7 @@ async fn stream(channel: tonic::transport::Channel, room: Room, stop: Instant) {
             }
             let (at, when) = (Timestamp::now(), Instant::now());
             sightings.push(sighting(&room, student, sequence, at));
-            if student % LOOKED_AT == 0 {
+            if student.is_multiple_of(LOOKED_AT) {
                 // As exactly as the database keeps times.
                 let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap();
                 room.capturing.send((student, at, when)).await.unwrap();
