@@ -147,7 +147,9 @@ fn a_lesson_is_attended_and_explained() {
     // Who only looks sees what the marks are, not why.
     site.add_user("vera", "viewer", PASSWORD);
     let vera = site.cli_of("vera", PASSWORD);
-    assert_eq!(vera.json(&["attendance", "show", &session])["marks"], sheet["marks"]);
+    let seen = vera.json(&["attendance", "show", &session]);
+    assert_eq!(marks(&seen), marks(&sheet));
+    assert!(sheet["marks"][0]["last_seen_time"].is_string() && seen["marks"][0]["last_seen_time"].is_null());
     vera.fails(4, &["attendance", "explain", &session, "2"]);
     assert_eq!(vera.json(&["attendance", "list", "--student", "2"])["marks"][0]["mark"], "excused");
 

@@ -15,4 +15,4 @@ pub use coverage::{Period, Watched};
 pub use engine::evaluate;
 pub use outcome::{Attendance, Evidence, LeavingProof, OpenReason, PersonMark, Rule, Visitor};
 pub use policy::{Policy, PolicyError, PolicyOverride};
-pub use records::{CheckIn, Correction, Excuse, Records, Session, Sighting, Standing};
+pub use records::{CheckIn, Correction, Excuse, Neighbour, Records, Session, Sighting, Standing};

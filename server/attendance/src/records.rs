@@ -16,10 +16,21 @@ pub struct Session {
     pub ends_at: Timestamp,
     /// The devices of its rooms.
     pub devices: BTreeMap<DeviceId, DeviceRole>,
-    /// When the last session before it ended in one of its rooms; not later than `starts_at`.
-    pub previous_end: Option<Timestamp>,
-    /// When the next one begins in one of its rooms; not before `ends_at`.
-    pub next_start: Option<Timestamp>,
+    /// The sessions before and after it in its rooms.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A session that shares a room with another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its first moment.
+    pub starts_at: Timestamp,
+    /// The moment after its last.
+    pub ends_at: Timestamp,
+    /// Those of the other's devices that look at its rooms.
+    pub devices: BTreeSet<DeviceId>,
+    /// Who is expected there.
+    pub roster: BTreeSet<StudentId>,
 }
 
 /// All that is known of a session. The order of what is in it doesn't matter, nor whether something is in it twice.

@@ -141,7 +141,7 @@ impl MailStore {
     /// # Errors
     /// `Unavailable`.
     pub async fn end_noting(&self, site: SiteId, until: Timestamp) -> Result<(), DatabaseError> {
-        let sql = "UPDATE warning_policies SET noted_until = $2 WHERE site_id = $1 AND changed_at <= $2 + interval '60 seconds'";
+        let sql = "UPDATE warning_policies SET noted_until = $2 WHERE site_id = $1 AND changed_at <= $2::timestamptz + interval '60 seconds'";
         self.db.client().await?.execute(sql, &[&site.uuid(), &until]).await?;
         Ok(())
     }
@@ -210,7 +210,7 @@ impl MailStore {
             FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::boolean[], $8::integer[], $9::integer[])
                     AS n (id, student_id, term_id, recipient, own, attended, counted)
                 JOIN students s ON s.site_id = $1 AND s.id = n.student_id
-            WHERE s.erased_at IS NULL
+            WHERE s.erased_at IS NULL FOR SHARE OF s
             ON CONFLICT ON CONSTRAINT warning_mails_once DO NOTHING";
         let below = i32::from(below.permille());
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 9] =
@@ -236,7 +236,13 @@ impl MailStore {
         let sql = "WITH due AS (
                 SELECT m.site_id, m.id FROM warning_mails m JOIN warning_policies p USING (site_id)
                     JOIN sites s ON s.id = m.site_id
+                    JOIN students x ON x.site_id = m.site_id AND x.id = m.student_id
                 WHERE m.state = 'waiting' AND m.due_at <= now() AND p.is_enabled AND s.archived_at IS NULL
+                    -- Still wanted: of this limit, and to where they are still to go.
+                    AND x.erased_at IS NULL AND m.below = p.below
+                    AND CASE WHEN m.is_to_student THEN p.to_students AND x.email = m.recipient
+                        ELSE EXISTS (SELECT FROM warning_contacts w WHERE w.site_id = m.site_id
+                            AND w.section = x.section AND w.email = m.recipient) END
                 ORDER BY m.due_at LIMIT 1 FOR UPDATE OF m SKIP LOCKED
             ), taken AS (
                 UPDATE warning_mails m SET state = 'sending', attempts = attempts + 1, due_at = now() + $1::bigint * interval '1 second'

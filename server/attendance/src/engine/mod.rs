@@ -131,15 +131,23 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Between two sessions of a room people stay on, and come early: a stay that doesn't reach into this one belongs to
-    /// the one before if it began in it, and to the next one if it began when coming to that one counts.
+    /// Between two sessions of a room people who belong to both stay on, and come early: a stay that doesn't reach into
+    /// this one belongs to the one before if it began in it, and to the next one if it began when coming to that one
+    /// counts.
     fn is_of_another_session(&self, sighting: &Sighting) -> bool {
-        let Session { starts_at, ends_at, previous_end, next_start, .. } = *self.session;
-        let is_of_previous = sighting.last_seen_at < starts_at
-            && previous_end.is_some_and(|previous_end| sighting.entered_at < previous_end);
-        let is_of_next = sighting.entered_at >= ends_at
-            && next_start.is_some_and(|start| sighting.entered_at >= earlier(start, self.policy.before()));
-        is_of_previous || is_of_next
+        let Session { starts_at, ends_at, neighbours, .. } = self.session;
+        let Sighting { entered_at, last_seen_at, .. } = *sighting;
+        neighbours
+            .iter()
+            .filter(|other| {
+                other.devices.contains(&sighting.device) && other.roster.contains(&sighting.student)
+            })
+            .any(|other| {
+                let is_before = last_seen_at < *starts_at && other.ends_at <= *starts_at;
+                let is_after = entered_at >= *ends_at && other.starts_at >= *ends_at;
+                (is_before && entered_at < other.ends_at)
+                    || (is_after && entered_at >= earlier(other.starts_at, self.policy.before()))
+            })
     }
 
     fn has(&self, role: DeviceRole) -> bool {
@@ -219,7 +227,7 @@ impl<'a> Person<'a> {
             }
             return;
         }
-        if *role == DeviceRole::Inside && context.is_of_another_session(sighting) {
+        if *role == DeviceRole::Inside && sighting.time_trusted && context.is_of_another_session(sighting) {
             return;
         }
         let policy = context.policy;

@@ -3,7 +3,7 @@ use proptest::{prelude::*, sample::subsequence};
 use uuid::Uuid;
 
 use super::*;
-use crate::Period;
+use crate::{Neighbour, Period};
 
 const INSIDE: u128 = 1;
 const ENTRY: u128 = 2;
@@ -64,8 +64,7 @@ impl Case {
                 starts_at: at(0),
                 ends_at: at(60),
                 devices: devices.iter().map(|number| (device(*number), role(*number))).collect(),
-                previous_end: None,
-                next_start: None,
+                neighbours: Vec::new(),
             },
             policy: Policy::default(),
             records: Records {
@@ -129,8 +128,7 @@ fn what_belongs_to_the_sessions_before_and_after_is_theirs() {
             (policy.leaving, policy.sightings) = (true, 1);
             (policy.minutes_before, policy.minutes_after) = (10, 10);
         });
-        case.session.previous_end = Some(at(-5));
-        case.session.next_start = Some(at(65));
+        case.session.neighbours = vec![neighbour(-60, -5), neighbour(65, 120)];
         for (index, (entered, left)) in stays.iter().enumerate() {
             let stay = Sighting {
                 entered_at: at(*entered),
@@ -152,8 +150,27 @@ fn what_belongs_to_the_sessions_before_and_after_is_theirs() {
     // Where nothing follows, who is seen after the end was there to the end.
     let mut alone = Case::new(&[INSIDE]).policy(|policy| policy.leaving = true).seen(INSIDE, &[1, 30, 62]);
     assert_eq!(alone.mark(), Mark::Present);
-    alone.session.next_start = Some(at(65));
+    alone.session.neighbours = vec![neighbour(65, 120)];
     assert_eq!(alone.mark(), Mark::LeftEarly);
+    // Of those who are not expected there, and of other rooms, nothing is another session's.
+    alone.session.neighbours[0].roster.remove(&student(1));
+    assert_eq!(alone.mark(), Mark::Present);
+    alone.session.neighbours = vec![Neighbour { devices: BTreeSet::new(), ..neighbour(65, 120) }];
+    assert_eq!(alone.mark(), Mark::Present);
+    // A time that is not trusted says nothing of whose it is.
+    alone.session.neighbours = vec![neighbour(65, 120)];
+    alone.records.sightings[2].time_trusted = false;
+    assert_eq!(alone.mark(), Mark::Present, "they may have been there");
+}
+
+/// A session in the same room with the same people.
+fn neighbour(from: i64, until: i64) -> Neighbour {
+    Neighbour {
+        starts_at: at(from),
+        ends_at: at(until),
+        devices: [INSIDE, ENTRY, EXIT].into_iter().map(device).collect(),
+        roster: (1..=3).map(student).collect(),
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Wrong PINs of a student in a row; then nobody is told for a while whether one is right.
-const MOST_ATTEMPTS: u32 = 5;
+const MOST_ATTEMPTS: i32 = 5;
 
 /// How people show that they are there by something else than their face, by themselves.
 #[derive(Clone)]
@@ -233,7 +233,7 @@ impl CheckIns {
             || ServiceError::refused(ErrorReason::CredentialsInvalid, "the number or the PIN is wrong");
         let (student, tag) = self.store.pin_of_number(site, number).await?.ok_or_else(wrong)?;
         // Counted first, so that nobody tries many at once.
-        if self.store.count_attempt(site, student).await? > MOST_ATTEMPTS {
+        if self.store.count_attempt(site, student, MOST_ATTEMPTS).await? > MOST_ATTEMPTS.unsigned_abs() {
             let message = "too many wrong PINs; wait 15 minutes, or have a new one set";
             return Err(ServiceError::refused(ErrorReason::LoginThrottled, message));
         }

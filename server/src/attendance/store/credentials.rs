@@ -2,6 +2,7 @@
 
 use cavs_types::{ClassSessionId, CredentialKind, RoomId, SiteId, StudentId, UserId};
 use jiff::Timestamp;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::AttendanceStore;
@@ -133,14 +134,23 @@ impl AttendanceStore {
     ///
     /// # Errors
     /// `Unavailable`, `NotFound`.
-    pub async fn count_attempt(&self, site: SiteId, student: StudentId) -> Result<u32, DatabaseError> {
+    pub async fn count_attempt(
+        &self,
+        site: SiteId,
+        student: StudentId,
+        most: i32,
+    ) -> Result<u32, DatabaseError> {
         let sql = format!(
             "INSERT INTO pin_attempts AS a (site_id, student_id, failures) VALUES ($1, $2, 1)
-             ON CONFLICT (site_id, student_id) DO UPDATE SET last_at = now(),
+             ON CONFLICT (site_id, student_id) DO UPDATE SET
+                 -- A try that is refused doesn't make the wait longer.
+                 last_at = CASE WHEN a.failures >= $3 AND a.last_at >= now() - interval '{FORGOTTEN}'
+                     THEN a.last_at ELSE now() END,
                  failures = CASE WHEN a.last_at < now() - interval '{FORGOTTEN}' THEN 1 ELSE least(a.failures, 1000) + 1 END
              RETURNING failures"
         );
-        let row = self.db.client().await?.query_one(&sql, &[&site.uuid(), &student.uuid()]).await?;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&site.uuid(), &student.uuid(), &most];
+        let row = self.db.client().await?.query_one(&sql, &parameters).await?;
         Ok(row.try_get::<_, i32>(0)?.unsigned_abs())
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cavs_attendance::{Attendance, Records, Session, Sighting, Visitor, evaluate};
@@ -27,6 +27,8 @@ use crate::{
 const REMEMBERED: usize = 1_000_000;
 /// With more new ones than that, all are read.
 const MOST_NEW: usize = 5000;
+/// How long only what is new is read.
+const ALL_AGAIN: Duration = Duration::from_secs(60);
 
 /// The sessions that a keeper looks after.
 pub(in crate::attendance) struct Keeping {
@@ -72,6 +74,8 @@ pub(in crate::attendance) struct KnownSession {
     /// Of the sheet: who has made the marks since knows more.
     renewal: i64,
     used: Instant,
+    /// When everything was read.
+    read_at: Instant,
 }
 
 /// The sightings that a session was in the queue for; `None` where it was so for something else, too, or for a great
@@ -97,7 +101,8 @@ impl KnownSession {
         let visitors = attendance.visitors.into_iter().map(|visitor| (visitor.student, visitor)).collect();
         // As the transaction leaves it.
         let head = SessionHead { state: plan.state, ..head.clone() };
-        Self { head, session, records, sightings, visitors, renewal, used: Instant::now() }
+        let now = Instant::now();
+        Self { head, session, records, sightings, visitors, renewal, used: now, read_at: now }
     }
 
     fn size(&self) -> usize {
@@ -111,6 +116,10 @@ impl KnownSession {
         transaction: &Transaction<'_>,
         now: Timestamp,
     ) -> Result<bool, DatabaseError> {
+        // A sighting that was committed beside the windows is in no row of the queue.
+        if self.read_at.elapsed() > ALL_AGAIN {
+            return Ok(false);
+        }
         let plan = self.head.plan(now);
         let is_going_on = matches!(plan.state, SessionState::Open | SessionState::Closing);
         if plan.state != self.head.state || !is_going_on || !plan.is_evaluated {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cavs_attendance::{Policy, PolicyOverride, Session, evaluate};
+use cavs_attendance::{Neighbour, Policy, PolicyOverride, Session, evaluate};
 use cavs_types::{ClassSessionId, DeviceId, SessionState, SiteId};
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
@@ -250,9 +250,8 @@ async fn renew_marks(
         }
     }
     let devices = write_windows(transaction, head, plan, now).await?;
-    let (previous_end, next_start) = neighbours(transaction, head).await?;
-    let (starts_at, ends_at) = (head.starts_at, head.ends_at);
-    let session = Session { starts_at, ends_at, devices, previous_end, next_start };
+    let neighbours = neighbours(transaction, head, plan).await?;
+    let session = Session { starts_at: head.starts_at, ends_at: head.ends_at, devices, neighbours };
     let records = load_records(transaction, head, plan, &session).await?;
     let attendance = evaluate(&session, &plan.policy, &records, now);
     if is_final {
@@ -266,22 +265,39 @@ async fn renew_marks(
     Ok(keeper.map(|_| KnownSession::new(head, plan, session, records, attendance, renewal)))
 }
 
-/// When the last session before this one ended in one of its rooms, and the next one begins there, within half a day.
+/// The sessions before and after this one in its rooms, within half a day.
 async fn neighbours(
     transaction: &Transaction<'_>,
     head: &SessionHead,
-) -> Result<(Option<Timestamp>, Option<Timestamp>), DatabaseError> {
-    let sql = "SELECT max(c.ends_at) FILTER (WHERE c.ends_at <= $3), min(c.starts_at) FILTER (WHERE c.starts_at >= $4)
+    plan: &SessionPlan,
+) -> Result<Vec<Neighbour>, DatabaseError> {
+    let sql = "SELECT c.starts_at, c.ends_at,
+            ARRAY(SELECT w.device_id FROM attendance_windows w JOIN class_session_rooms x
+                ON x.site_id = w.site_id AND x.room_id = w.room_id
+                WHERE w.site_id = $1 AND w.session_id = $2 AND x.session_id = c.id) AS devices,
+            ARRAY(SELECT m.student_id FROM group_members m WHERE m.site_id = c.site_id AND m.group_id = c.group_id
+                AND m.starts_on <= $5 AND (m.ends_on IS NULL OR m.ends_on >= $5)) AS roster
         FROM class_sessions c
         WHERE c.site_id = $1 AND c.id <> $2 AND c.state <> 'cancelled'
-            AND c.starts_at BETWEEN $3 - interval '12 hours' AND $4 + interval '12 hours'
+            AND c.starts_at BETWEEN $3::timestamptz - interval '12 hours' AND $4::timestamptz + interval '12 hours'
+            AND (c.ends_at <= $3 OR c.starts_at >= $4)
             AND EXISTS (SELECT FROM class_session_rooms mine JOIN class_session_rooms other
                 ON other.site_id = mine.site_id AND other.room_id = mine.room_id
                 WHERE mine.site_id = $1 AND mine.session_id = $2 AND other.session_id = c.id)";
     let statement = transaction.prepare_cached(sql).await?;
     let (site, session) = (head.site.uuid(), head.id.uuid());
-    let row = transaction.query_one(&statement, &[&site, &session, &head.starts_at, &head.ends_at]).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let rows =
+        transaction.query(&statement, &[&site, &session, &head.starts_at, &head.ends_at, &plan.day]).await?;
+    let neighbour = |row: &Row| {
+        let (devices, roster): (Vec<Uuid>, Vec<Uuid>) = (row.try_get("devices")?, row.try_get("roster")?);
+        Ok::<_, DatabaseError>(Neighbour {
+            starts_at: row.try_get("starts_at")?,
+            ends_at: row.try_get("ends_at")?,
+            devices: devices.into_iter().map(Into::into).collect(),
+            roster: roster.into_iter().map(Into::into).collect(),
+        })
+    };
+    rows.iter().map(neighbour).collect()
 }
 
 /// A session that has not begun says nothing, and nothing looks at it.

@@ -77,8 +77,21 @@ impl LateMatches {
     /// `Database`, `Busy`, `Gallery`.
     pub async fn look(&self, gallery: &Recognition) -> Result<u64, ServiceError> {
         let site = gallery.site();
-        let Some((students, last)) = self.store.take_enrolled(site).await? else { return Ok(0) };
-        let students: BTreeSet<StudentId> = students.into_iter().collect();
+        let Some((students, ids)) = self.store.take_enrolled(site).await? else { return Ok(0) };
+        let looked = self.look_for(gallery, &students.into_iter().collect()).await;
+        match looked {
+            Ok(_) => self.store.done_enrolled(site, &ids).await?,
+            Err(_) => self.store.give_back_enrolled(site, &ids).await?,
+        }
+        looked
+    }
+
+    async fn look_for(
+        &self,
+        gallery: &Recognition,
+        students: &BTreeSet<StudentId>,
+    ) -> Result<u64, ServiceError> {
+        let site = gallery.site();
         let mut found = 0;
         if let Some(days) = self.store.late_match_days(site).await? {
             let back = SignedDuration::from_hours(24 * i64::from(days));
@@ -89,13 +102,12 @@ impl LateMatches {
                 let Some(oldest) = faces.last() else { break };
                 after = Some((oldest.listed_at, oldest.sighting));
                 seen += faces.len();
-                found += self.look_up(gallery, &faces, &students, &mut keys).await?;
+                found += self.look_up(gallery, &faces, students, &mut keys).await?;
             }
             if found > 0 {
                 info!(%site, students = students.len(), faces = seen, found, "proposed who was taken for nobody");
             }
         }
-        self.store.done_enrolled(site, last).await?;
         Ok(found)
     }
 

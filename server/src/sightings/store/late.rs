@@ -82,7 +82,10 @@ impl SightingStore {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn take_enrolled(&self, site: SiteId) -> Result<Option<(Vec<StudentId>, i64)>, DatabaseError> {
+    pub async fn take_enrolled(
+        &self,
+        site: SiteId,
+    ) -> Result<Option<(Vec<StudentId>, Vec<i64>)>, DatabaseError> {
         let sql = format!(
             "WITH taken AS (
                  UPDATE late_match_queue SET taken_at = now() WHERE (site_id, id) IN (
@@ -91,21 +94,32 @@ impl SightingStore {
                          AND coalesce(taken_at < now() - interval '{GIVEN_UP}', true)
                      ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED)
                  RETURNING id, student_id)
-             SELECT array_agg(DISTINCT student_id) AS students, max(id) AS last FROM taken"
+             SELECT array_agg(DISTINCT student_id) AS students, array_agg(id) AS ids FROM taken"
         );
         let row = self.db.client().await?.query_one(&sql, &[&site.uuid()]).await?;
         let students: Option<Vec<Uuid>> = row.try_get("students")?;
         let Some(students) = students else { return Ok(None) };
-        Ok(Some((students.into_iter().map(StudentId::from).collect(), row.try_get("last")?)))
+        Ok(Some((students.into_iter().map(StudentId::from).collect(), row.try_get("ids")?)))
     }
 
     /// What was taken is done.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn done_enrolled(&self, site: SiteId, last: i64) -> Result<(), DatabaseError> {
-        let sql = "DELETE FROM late_match_queue WHERE site_id = $1 AND id <= $2 AND taken_at IS NOT NULL";
-        self.db.client().await?.execute(sql, &[&site.uuid(), &last]).await?;
+    pub async fn done_enrolled(&self, site: SiteId, ids: &[i64]) -> Result<(), DatabaseError> {
+        let sql = "DELETE FROM late_match_queue WHERE site_id = $1 AND id = ANY($2)";
+        self.db.client().await?.execute(sql, &[&site.uuid(), &ids]).await?;
+        Ok(())
+    }
+
+    /// What was taken is not done: it is taken again, after a rest.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn give_back_enrolled(&self, site: SiteId, ids: &[i64]) -> Result<(), DatabaseError> {
+        let sql = "UPDATE late_match_queue SET taken_at = NULL, asked_at = now() + interval '30 seconds'
+                   WHERE site_id = $1 AND id = ANY($2)";
+        self.db.client().await?.execute(sql, &[&site.uuid(), &ids]).await?;
         Ok(())
     }
 
