@@ -101,6 +101,12 @@ fn a_device_says_how_it_is_and_takes_settings() {
     assert_eq!(agent.terminate(), Some(0), "it has kept what it saw");
     set("active");
     let agent = Process::start("cavs-edge-agent", &arguments_of_agent, &device.directory.join("agent.log"));
+    // The one before was heard a moment ago, too.
+    let begun = Instant::now();
+    while !agent.own_output().contains("connected") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", agent.own_output());
+        thread::sleep(Duration::from_millis(100));
+    }
     let back = until(&site, "back", |device| device["online"] == true && device["spooled"] == 0);
     assert_eq!(back["status"], "active");
     assert_eq!(agent.terminate(), Some(0));
