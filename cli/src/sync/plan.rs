@@ -1,13 +1,13 @@
 //! What another system is to be told, made of final marks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cavs_types::Mark;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::TargetKind;
 
-/// A final mark.
+/// A mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attended {
     /// UUID.
@@ -17,6 +17,8 @@ pub(crate) struct Attended {
     pub(crate) group_name: String,
     pub(crate) starts_at: Timestamp,
     pub(crate) ends_at: Timestamp,
+    /// It changes by itself no more.
+    pub(crate) is_final: bool,
     /// UUID.
     pub(crate) student: String,
     /// The site's number, for the report.
@@ -100,7 +102,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Of final marks, with days and times as the clocks of the site show them.
-    pub(crate) fn of(kind: TargetKind, attended: &[Attended], zone: &TimeZone) -> Self {
+    /// Of `today` and of days with sessions that are not final nothing is told but who came and went.
+    pub(crate) fn of(kind: TargetKind, attended: &[Attended], zone: &TimeZone, today: Date) -> Self {
         let mut plan = Self::default();
         for number in attended.iter().filter(|of| of.person.is_empty()).map(|of| &of.number) {
             if !plan.unknown.contains(number) {
@@ -109,9 +112,11 @@ impl Plan {
         }
         let known = attended.iter().filter(|of| !of.person.is_empty());
         match kind {
-            TargetKind::EmployeeCheckins => plan.items = known.flat_map(|of| check_ins(of, zone)).collect(),
-            TargetKind::EmployeeAttendance => plan.items = days(known, zone, false),
-            TargetKind::StudentAttendance => plan.items = days(known, zone, true),
+            TargetKind::EmployeeCheckins => {
+                plan.items = known.filter(|of| of.is_final).flat_map(|of| check_ins(of, zone)).collect();
+            }
+            TargetKind::EmployeeAttendance => plan.items = days(known, zone, today, false),
+            TargetKind::StudentAttendance => plan.items = days(known, zone, today, true),
         }
         plan
     }
@@ -144,8 +149,15 @@ fn check_ins(of: &Attended, zone: &TimeZone) -> Vec<Item> {
 }
 
 /// What days were: whoever was there in any of a day's sessions was present; else whoever was absent in any was absent;
-/// else whoever was excused was excused. Of a day of which nobody can say, nothing is told.
-fn days<'a>(attended: impl Iterator<Item = &'a Attended>, zone: &TimeZone, by_group: bool) -> Vec<Item> {
+/// else whoever was excused was excused. Of a day of which nobody can say, or that is not over and final, nothing is told.
+fn days<'a>(
+    attended: impl Iterator<Item = &'a Attended>,
+    zone: &TimeZone,
+    today: Date,
+    by_group: bool,
+) -> Vec<Item> {
+    // Whose day is not over, or not final; and whose day holds something that nobody can say.
+    let (mut held, mut vague) = (BTreeSet::new(), BTreeSet::new());
     let mut days: BTreeMap<(Date, String, String), (Item, bool)> = BTreeMap::new();
     for of in attended {
         let date = of.starts_at.to_zoned(zone.clone()).date();
@@ -161,6 +173,12 @@ fn days<'a>(attended: impl Iterator<Item = &'a Attended>, zone: &TimeZone, by_gr
             key.push_str(&format!("/{}", of.group));
         }
         let place = (date, of.number.clone(), if by_group { of.group.clone() } else { String::new() });
+        if !of.is_final || date >= today {
+            held.insert(place.clone());
+        }
+        if status.is_none() {
+            vague.insert(place.clone());
+        }
         let (item, is_known) = days.entry(place).or_insert_with(|| {
             let what = What::Day { date, group, status: DayStatus::Excused };
             (Item { key, number: of.number.clone(), person: of.person.clone(), what }, false)
@@ -171,7 +189,14 @@ fn days<'a>(attended: impl Iterator<Item = &'a Attended>, zone: &TimeZone, by_gr
         }
         *is_known = true;
     }
-    days.into_values().filter_map(|(item, is_known)| is_known.then_some(item)).collect()
+    let is_told = |place: &(Date, String, String), item: &Item| {
+        let is_present = matches!(item.what, What::Day { status: DayStatus::Present, .. });
+        !held.contains(place) && (is_present || !vague.contains(place))
+    };
+    days.into_iter()
+        .filter(|(place, (item, is_known))| *is_known && is_told(place, item))
+        .map(|(_, (item, _))| item)
+        .collect()
 }
 
 const fn stronger(one: DayStatus, other: DayStatus) -> DayStatus {
@@ -194,6 +219,7 @@ mod tests {
             group_name: "7B".into(),
             starts_at,
             ends_at: starts_at + jiff::SignedDuration::from_mins(45),
+            is_final: true,
             student: format!("id-{number}"),
             number: number.into(),
             person: if number == "9" { String::new() } else { format!("HR-{number}") },
@@ -205,7 +231,7 @@ mod tests {
 
     fn shown(kind: TargetKind, attended: &[Attended]) -> Vec<String> {
         let zone = TimeZone::get("Africa/Addis_Ababa").unwrap();
-        let plan = Plan::of(kind, attended, &zone);
+        let plan = Plan::of(kind, attended, &zone, jiff::civil::date(2027, 1, 1));
         plan.items.iter().map(|item| format!("{} {} {}", item.key, item.person, item.what.shown())).collect()
     }
 
@@ -231,7 +257,11 @@ mod tests {
                 "s/id-5/in HR-5 in 2026-11-27 08:02:03",
             ]
         );
-        assert_eq!(Plan::of(TargetKind::EmployeeCheckins, &attended, &TimeZone::UTC).unknown, ["9"]);
+        assert_eq!(
+            Plan::of(TargetKind::EmployeeCheckins, &attended, &TimeZone::UTC, jiff::civil::date(2027, 1, 1))
+                .unknown,
+            ["9"]
+        );
     }
 
     #[test]

@@ -186,11 +186,13 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Serves one picture for ever as a stock camera does, on a port of its own.
+/// Serves one picture for ever as a stock camera does, on a port of its own: what follows the picture is noise enough
+/// for a camera that doesn't hang.
 pub(super) fn stock_camera(image: Vec<u8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
+        let mut shown = 0_u32;
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let _ = stream.read(&mut [0; 1024]);
@@ -199,8 +201,10 @@ pub(super) fn stock_camera(image: Vec<u8>) -> u16 {
             );
             // Ten pictures, then the cable is pulled.
             for _ in 0..10 {
+                shown += 1;
+                let noisy = [&image[..], &shown.to_be_bytes()].concat();
                 let head = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n";
-                if stream.write_all(head).and_then(|()| stream.write_all(&image)).is_err() {
+                if stream.write_all(head).and_then(|()| stream.write_all(&noisy)).is_err() {
                     break;
                 }
                 thread::sleep(Duration::from_millis(200));

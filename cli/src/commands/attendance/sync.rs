@@ -55,8 +55,11 @@ pub(super) async fn run(
         }
         None => Timestamp::now().checked_sub(LOOKED_BACK).unwrap_or(Timestamp::MIN),
     };
+    // Of a part of a day nobody can say what the day was.
+    let since = since.to_zoned(zone.clone()).start_of_day().map_or(since, |day| day.timestamp());
     let attended = attended(api, target.person, since).await?;
-    let Plan { items, unknown } = Plan::of(target.kind, &attended, &zone);
+    let today = Timestamp::now().to_zoned(zone.clone()).date();
+    let Plan { items, unknown } = Plan::of(target.kind, &attended, &zone, today);
     let progress = printer.counter("items");
     let told = |count| progress.set_position(count);
     let outcomes = send(items, &target, &client, &mut ledger, args.dry_run, told).await?;
@@ -108,9 +111,7 @@ pub(super) async fn attended(
         let page = api.call(api.attendance().list_marks(request.clone())).await?;
         for listed in page.marks {
             let (session, mark) = (listed.session.unwrap_or_default(), listed.mark.unwrap_or_default());
-            if enum_from_wire::<SessionState>("state", session.state) != Ok(SessionState::Finalised) {
-                continue;
-            }
+            let state = enum_from_wire::<SessionState>("state", session.state);
             let wrong = |_| CliError::protocol("the server's answer: a mark is none");
             let moment = |time: Option<&prost_types::Timestamp>| from_timestamp("time", time).map_err(wrong);
             let student = mark.student.clone().unwrap_or_default();
@@ -121,6 +122,7 @@ pub(super) async fn attended(
             found.push(Attended {
                 starts_at: moment(session.start_time.as_ref())?,
                 ends_at: moment(session.end_time.as_ref())?,
+                is_final: state == Ok(SessionState::Finalised),
                 session: session.id,
                 group: session.group_id,
                 group_name: session.group_name,
