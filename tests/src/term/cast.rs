@@ -162,6 +162,13 @@ impl Cast {
         self.rooms[room].iter().map(|member| member.number.as_str())
     }
 
+    /// Whether somebody has a twin in their room.
+    pub(super) fn is_twin(&self, number: &str) -> bool {
+        self.rooms.iter().any(|room| {
+            [room.first(), room.last()].into_iter().flatten().any(|member| member.number == number)
+        })
+    }
+
     /// Who of the first room is not enrolled and shows a card instead.
     pub(super) fn card_holder(&self) -> &str {
         &self.rooms[0][2].number

@@ -125,7 +125,7 @@ pub fn play(plan: &Plan, cast: &Cast, directory: &Path) -> Verdict {
 
     say("playing what was seen again, in another order, and twice");
     let history = History::read(&site, devices);
-    println!("# {history}; {} of them were left to a person", verdict.reviewed);
+    println!("# {history}; {} of them, not of twins, were left to a person", verdict.reviewed);
     verdict.sightings = history.sightings();
     assert_eq!(site.take_server().terminate(), Some(0));
     let again = history.play(&before, cast, &lessons, &reviewer);

@@ -12,7 +12,7 @@ use super::{
 const MOST_MISSED: f64 = 1.0;
 /// And most of the marks that devices could prove may be another one, in per cent.
 const MOST_OTHER: f64 = 2.0;
-/// Most sightings may be left to a person, in per cent.
+/// Most sightings, but for those of twins, may be left to a person, in per cent of all.
 const MOST_REVIEWED: f64 = 25.0;
 
 /// The figures of a term.
@@ -30,7 +30,7 @@ pub struct Verdict {
     wrongly_absent: usize,
     /// Marks of lessons that were seen whole, by what they should be, and how many of them are.
     told: BTreeMap<&'static str, (usize, usize)>,
-    /// Sightings, and those that the machine left to a person.
+    /// Sightings, and those of others than twins that the machine left to a person.
     pub(super) sightings: usize,
     pub(super) reviewed: usize,
     /// Looks at sheets while a device was behind, and absences on them.
