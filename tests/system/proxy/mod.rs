@@ -255,7 +255,7 @@ fn a_stock_camera_is_pulled_and_reconnected() {
     let mut site = ProxySite::start("");
     let camera = site.register("door");
     let _ = site.site.cli.json(&["devices", "assign", "door", "--proxy", "proxy"]);
-    let port = stock_camera(site.portrait());
+    let port = stock_camera(&site.portrait());
     let file = site.proxy.directory.join("proxy.toml");
     let text = fs::read_to_string(&file).unwrap();
     let pulled = format!(

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cavs_models::{BoundingBox, DecodeLimits, Image};
 use cavs_tests::{Device, Process, Site, SiteOptions, people, proxy_address};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -186,13 +187,17 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Serves one picture for ever as a stock camera does, on a port of its own: what follows the picture is noise enough
-/// for a camera that doesn't hang.
-pub(super) fn stock_camera(image: Vec<u8>) -> u16 {
+/// Serves a picture for ever as a stock camera does, on a port of its own. As sensors have noise, no two in a row are the
+/// same.
+pub(super) fn stock_camera(image: &[u8]) -> u16 {
+    let image = Image::decode(image, &DecodeLimits::default()).unwrap();
+    let size = image.width();
+    let whole = BoundingBox { x: 0.0, y: 0.0, width: size as f32, height: image.height() as f32 };
+    let pictures: Vec<Vec<u8>> =
+        (80..90).map(|quality| image.crop_jpeg(whole, 0.0, size, quality).unwrap()).collect();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
-        let mut shown = 0_u32;
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let _ = stream.read(&mut [0; 1024]);
@@ -200,11 +205,9 @@ pub(super) fn stock_camera(image: Vec<u8>) -> u16 {
                 b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n",
             );
             // Ten pictures, then the cable is pulled.
-            for _ in 0..10 {
-                shown += 1;
-                let noisy = [&image[..], &shown.to_be_bytes()].concat();
+            for picture in &pictures {
                 let head = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n";
-                if stream.write_all(head).and_then(|()| stream.write_all(&noisy)).is_err() {
+                if stream.write_all(head).and_then(|()| stream.write_all(picture)).is_err() {
                     break;
                 }
                 thread::sleep(Duration::from_millis(200));
